@@ -1,0 +1,1 @@
+//! The analytics queries, and the exact comparison of their answers from different sources.

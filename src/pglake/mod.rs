@@ -1,0 +1,1 @@
+//! The embedded stand-in for `pg_lake`: an SQL-only extension and the lake engine behind it.

@@ -1,0 +1,1 @@
+//! The guide's retail data: schema, seed and transaction simulator.

@@ -1,0 +1,1 @@
+//! One sandbox: its state directory, its processes, and how to reach them.

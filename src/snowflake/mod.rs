@@ -1,0 +1,1 @@
+//! Snowflake's read side: tables registered by metadata location, queried with DataFusion.

@@ -1,0 +1,1 @@
+//! Iceberg tables in an object store: loading a metadata file, scanning it with DataFusion, writing the next one.

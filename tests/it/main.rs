@@ -1,0 +1,7 @@
+//! The one integration-test binary: a module per capability.
+
+mod parity;
+mod pglake;
+mod reader;
+mod s3;
+mod sandbox;
