@@ -1,1 +1,14 @@
 //! S3: icebox's own server on local files, and the clients that everything else uses.
+
+use serde::{Deserialize, Serialize};
+
+/// How to reach an S3 service: what every client of the sandbox's object store needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct S3Config {
+    /// Base URL without a trailing slash, for example `http://127.0.0.1:9000`; buckets are addressed path-style.
+    pub endpoint: String,
+    /// The region that requests are signed for.
+    pub region: String,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+}
