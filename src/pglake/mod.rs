@@ -1,1 +1,7 @@
 //! The embedded stand-in for `pg_lake`: an SQL-only extension and the lake engine behind it.
+
+pub mod columns;
+mod arrays;
+pub mod engine;
+pub mod prefix;
+pub mod values;

@@ -1,0 +1,317 @@
+//! Arrow arrays from and to PostgreSQL's text format, column by column.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayBuilder, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
+    FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int32Builder, Int64Builder, LargeBinaryBuilder, ListArray,
+    NullBufferBuilder, StringBuilder, StructArray, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, FieldRef, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt64Type,
+};
+
+use super::columns::Kind;
+use super::values::{self, ValueError};
+
+/// Builds the array of one column from the texts of its values.
+pub(super) struct TextBuilder {
+    kind: Kind,
+    array: Building,
+}
+
+enum Building {
+    Boolean(BooleanBuilder),
+    Int(Int32Builder),
+    Long(Int64Builder),
+    Float(Float32Builder),
+    Double(Float64Builder),
+    Decimal(Decimal128Builder),
+    Text(StringBuilder),
+    Binary(BinaryBuilder),
+    LargeBinary(LargeBinaryBuilder),
+    Date(Date32Builder),
+    Time(Time64MicrosecondBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+    Uuid(FixedSizeBinaryBuilder),
+    Interval { fields: arrow::datatypes::Fields, parts: [Int64Builder; 3], valid: NullBufferBuilder },
+    List { field: FieldRef, element: Box<TextBuilder>, offsets: Vec<i32>, valid: NullBufferBuilder },
+}
+
+impl TextBuilder {
+    /// A builder for values of `kind` as the Arrow type that the Iceberg schema has for them.
+    pub(super) fn new(kind: &Kind, data_type: &DataType) -> Self {
+        let array = match (kind, data_type) {
+            (Kind::Boolean, _) => Building::Boolean(BooleanBuilder::new()),
+            (Kind::Int, _) => Building::Int(Int32Builder::new()),
+            (Kind::Long, _) => Building::Long(Int64Builder::new()),
+            (Kind::Float, _) => Building::Float(Float32Builder::new()),
+            (Kind::Double, _) => Building::Double(Float64Builder::new()),
+            (Kind::Decimal(..), data_type) => {
+                Building::Decimal(Decimal128Builder::new().with_data_type(data_type.clone()))
+            }
+            (Kind::Text | Kind::Opaque, _) => Building::Text(StringBuilder::new()),
+            (Kind::Binary, DataType::LargeBinary) => Building::LargeBinary(LargeBinaryBuilder::new()),
+            (Kind::Binary, _) => Building::Binary(BinaryBuilder::new()),
+            (Kind::Date, _) => Building::Date(Date32Builder::new()),
+            (Kind::Time | Kind::TimeTz, _) => Building::Time(Time64MicrosecondBuilder::new()),
+            (Kind::Timestamp | Kind::TimestampTz, data_type) => {
+                Building::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(data_type.clone()))
+            }
+            (Kind::Uuid, _) => Building::Uuid(FixedSizeBinaryBuilder::new(16)),
+            (Kind::Interval, DataType::Struct(fields)) => Building::Interval {
+                fields: fields.clone(),
+                parts: Default::default(),
+                valid: NullBufferBuilder::new(0),
+            },
+            (Kind::List(element), DataType::List(field)) => Building::List {
+                field: field.clone(),
+                element: Box::new(TextBuilder::new(element, field.data_type())),
+                offsets: vec![0],
+                valid: NullBufferBuilder::new(0),
+            },
+            (kind, data_type) => unreachable!("{kind:?} is never stored as {data_type}"),
+        };
+        Self { kind: kind.clone(), array }
+    }
+
+    /// Adds a value, `None` for NULL. After an error nothing was added.
+    pub(super) fn append(&mut self, text: Option<&[u8]>) -> Result<(), ValueError> {
+        /// One arm: the value parsed, or NULL.
+        macro_rules! push {
+            ($builder:expr, $parse:expr) => {
+                match text {
+                    Some(text) => {
+                        #[allow(clippy::redundant_closure_call)]
+                        let value = $parse(text)?;
+                        $builder.append_value(value)
+                    }
+                    None => $builder.append_null(),
+                }
+            };
+        }
+        match &mut self.array {
+            Building::Boolean(builder) => push!(builder, |text: &[u8]| Ok::<_, ValueError>(text == b"t")),
+            Building::Int(builder) => push!(builder, |text| values::integer(text).map(|value| value as i32)),
+            Building::Long(builder) => push!(builder, values::integer),
+            Building::Float(builder) => push!(builder, values::float4),
+            Building::Double(builder) => push!(builder, values::float),
+            Building::Decimal(builder) => {
+                let Kind::Decimal(precision, scale) = self.kind else { unreachable!("built for a decimal") };
+                push!(builder, |text| values::decimal(text, precision, scale));
+            }
+            Building::Text(builder) => push!(builder, utf8),
+            Building::Binary(builder) => push!(builder, values::bytes),
+            Building::LargeBinary(builder) => push!(builder, values::bytes),
+            Building::Date(builder) => push!(builder, values::date),
+            Building::Time(builder) if self.kind == Kind::TimeTz => push!(builder, values::time_tz),
+            Building::Time(builder) => push!(builder, values::time),
+            Building::Timestamp(builder) => {
+                let zoned = self.kind == Kind::TimestampTz;
+                push!(builder, |text| values::timestamp(text, zoned));
+            }
+            Building::Uuid(builder) => match text {
+                Some(text) => {
+                    let value = values::uuid(text)?;
+                    builder.append_value(value.as_bytes()).expect("a UUID has 16 bytes");
+                }
+                None => builder.append_null(),
+            },
+            Building::Interval { parts, valid, .. } => {
+                let value = text.map(values::interval).transpose()?;
+                for (index, part) in parts.iter_mut().enumerate() {
+                    part.append_option(value.map(|value| value[index]));
+                }
+                valid.append(value.is_some());
+            }
+            Building::List { element, offsets, valid, .. } => {
+                let mut count = *offsets.last().expect("starts with 0");
+                if let Some(text) = text {
+                    // Elements that do not parse must not leave others behind: rare enough to parse twice.
+                    let items = values::array(text)?;
+                    for item in &items {
+                        element.check(item.as_deref())?;
+                    }
+                    for item in &items {
+                        element.append(item.as_deref())?;
+                        count += 1;
+                    }
+                }
+                offsets.push(count);
+                valid.append(text.is_some());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `append` would take the value.
+    fn check(&self, text: Option<&[u8]>) -> Result<(), ValueError> {
+        let data_type = match &self.array {
+            Building::List { field, .. } => DataType::List(field.clone()),
+            Building::Interval { fields, .. } => DataType::Struct(fields.clone()),
+            Building::Decimal(_) => match self.kind {
+                Kind::Decimal(precision, scale) => DataType::Decimal128(precision as u8, scale as i8),
+                _ => unreachable!("built for a decimal"),
+            },
+            Building::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            _ => DataType::Null,
+        };
+        TextBuilder::new(&self.kind, &data_type).append(text)
+    }
+
+    /// Values so far.
+    pub(super) fn len(&self) -> usize {
+        match &self.array {
+            Building::Boolean(builder) => builder.len(),
+            Building::Int(builder) => builder.len(),
+            Building::Long(builder) => builder.len(),
+            Building::Float(builder) => builder.len(),
+            Building::Double(builder) => builder.len(),
+            Building::Decimal(builder) => builder.len(),
+            Building::Text(builder) => builder.len(),
+            Building::Binary(builder) => builder.len(),
+            Building::LargeBinary(builder) => builder.len(),
+            Building::Date(builder) => builder.len(),
+            Building::Time(builder) => builder.len(),
+            Building::Timestamp(builder) => builder.len(),
+            Building::Uuid(builder) => builder.len(),
+            Building::Interval { valid, .. } | Building::List { valid, .. } => valid.len(),
+        }
+    }
+
+    /// The array of the values so far; the builder starts anew.
+    pub(super) fn finish(&mut self) -> ArrayRef {
+        match &mut self.array {
+            Building::Boolean(builder) => Arc::new(builder.finish()),
+            Building::Int(builder) => Arc::new(builder.finish()),
+            Building::Long(builder) => Arc::new(builder.finish()),
+            Building::Float(builder) => Arc::new(builder.finish()),
+            Building::Double(builder) => Arc::new(builder.finish()),
+            Building::Decimal(builder) => Arc::new(builder.finish()),
+            Building::Text(builder) => Arc::new(builder.finish()),
+            Building::Binary(builder) => Arc::new(builder.finish()),
+            Building::LargeBinary(builder) => Arc::new(builder.finish()),
+            Building::Date(builder) => Arc::new(builder.finish()),
+            Building::Time(builder) => Arc::new(builder.finish()),
+            Building::Timestamp(builder) => Arc::new(builder.finish()),
+            Building::Uuid(builder) => Arc::new(builder.finish()),
+            Building::Interval { fields, parts, valid } => {
+                let parts = parts.iter_mut().map(|part| Arc::new(part.finish()) as ArrayRef).collect();
+                Arc::new(StructArray::new(fields.clone(), parts, valid.finish()))
+            }
+            Building::List { field, element, offsets, valid } => {
+                let offsets = std::mem::replace(offsets, vec![0]);
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+                Arc::new(ListArray::new(field.clone(), offsets, element.finish(), valid.finish()))
+            }
+        }
+    }
+}
+
+fn utf8(text: &[u8]) -> Result<&str, ValueError> {
+    std::str::from_utf8(text)
+        .map_err(|_| ValueError::Malformed { kind: "text", text: String::from_utf8_lossy(text).into_owned() })
+}
+
+/// Appends the text of a value; false, and nothing, when it is NULL.
+///
+/// Most types have one text form; `kind` decides where one Arrow type stands for several PostgreSQL types.
+pub(super) fn write_text(out: &mut String, array: &dyn Array, row: usize, kind: Option<&Kind>) -> bool {
+    use std::fmt::Write as _;
+    if array.is_null(row) {
+        return false;
+    }
+    match array.data_type() {
+        DataType::Null => return false,
+        DataType::Boolean => out.push(if array.as_boolean().value(row) { 't' } else { 'f' }),
+        DataType::Int8 => _ = write!(out, "{}", array.as_primitive::<Int8Type>().value(row)),
+        DataType::Int16 => _ = write!(out, "{}", array.as_primitive::<Int16Type>().value(row)),
+        DataType::Int32 => _ = write!(out, "{}", array.as_primitive::<Int32Type>().value(row)),
+        DataType::Int64 => _ = write!(out, "{}", array.as_primitive::<Int64Type>().value(row)),
+        DataType::UInt64 => _ = write!(out, "{}", array.as_primitive::<UInt64Type>().value(row)),
+        DataType::Float32 => {
+            let value = array.as_primitive::<Float32Type>().value(row);
+            values::write_float(out, f64::from(value), value);
+        }
+        DataType::Float64 => {
+            let value = array.as_primitive::<Float64Type>().value(row);
+            values::write_float(out, value, value);
+        }
+        DataType::Decimal128(_, scale) => {
+            values::write_decimal(out, array.as_primitive::<Decimal128Type>().value(row), *scale as u32);
+        }
+        DataType::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
+        DataType::LargeUtf8 => out.push_str(array.as_string::<i64>().value(row)),
+        DataType::Utf8View => out.push_str(array.as_string_view().value(row)),
+        DataType::Binary => write_bytes(out, array.as_binary::<i32>().value(row)),
+        DataType::LargeBinary => write_bytes(out, array.as_binary::<i64>().value(row)),
+        DataType::BinaryView => write_bytes(out, array.as_binary_view().value(row)),
+        DataType::FixedSizeBinary(16) => {
+            let bytes = array.as_fixed_size_binary().value(row);
+            _ = write!(out, "{}", uuid::Uuid::from_slice(bytes).expect("16 bytes"));
+        }
+        DataType::Date32 => values::write_day(out, i64::from(array.as_primitive::<Date32Type>().value(row))),
+        DataType::Time64(TimeUnit::Microsecond) => {
+            values::write_time(out, array.as_primitive::<Time64MicrosecondType>().value(row));
+            if kind == Some(&Kind::TimeTz) {
+                out.push_str("+00");
+            }
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
+            values::write_timestamp(out, micros, zone.is_some());
+        }
+        DataType::Struct(_) => {
+            // An interval; every part named, so that PostgreSQL reads it whatever its style.
+            let parts = array.as_struct();
+            for (index, unit) in ["mons", "days", "microseconds"].into_iter().enumerate() {
+                let value = parts.column(index).as_primitive::<Int64Type>().value(row);
+                _ = write!(out, "{}{value} {unit}", if index == 0 { "" } else { " " });
+            }
+        }
+        DataType::List(_) => {
+            let element_kind = match kind {
+                Some(Kind::List(element)) => Some(element.as_ref()),
+                _ => None,
+            };
+            write_array(out, array.as_list::<i32>().value(row).as_ref(), element_kind);
+        }
+        other => unreachable!("no Iceberg column is read as {other}"),
+    }
+    true
+}
+
+fn write_bytes(out: &mut String, bytes: &[u8]) {
+    use std::fmt::Write as _;
+    out.push_str("\\x");
+    for byte in bytes {
+        _ = write!(out, "{byte:02x}");
+    }
+}
+
+/// An array literal; every element is quoted, which PostgreSQL always accepts.
+fn write_array(out: &mut String, elements: &dyn Array, kind: Option<&Kind>) {
+    out.push('{');
+    let mut text = String::new();
+    for row in 0..elements.len() {
+        if row > 0 {
+            out.push(',');
+        }
+        text.clear();
+        if write_text(&mut text, elements, row, kind) {
+            out.push('"');
+            for character in text.chars() {
+                if matches!(character, '"' | '\\') {
+                    out.push('\\');
+                }
+                out.push(character);
+            }
+            out.push('"');
+        } else {
+            out.push_str("NULL");
+        }
+    }
+    out.push('}');
+}

@@ -1,0 +1,171 @@
+//! PostgreSQL columns as Iceberg fields: which types there are, and what a value of each becomes.
+
+use std::sync::Arc;
+
+use iceberg::spec::{ListType, Literal, NestedField, PrimitiveType, StructType, Type};
+use serde::Deserialize;
+
+use super::values::{ValueError, literal};
+
+/// A column as the extension's `lake_engine.columns_of` describes it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Column {
+    pub name: String,
+    /// The type as `format_type` prints it, with its modifier.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// The type's name in `pg_type`; of a domain, that of its base type.
+    base: String,
+    /// `typtype` of `pg_type`: `b` base, `e` enum, `c` composite, `r` range, ….
+    category: String,
+    /// The element's name in `pg_type` for an array.
+    element: Option<String>,
+    precision: Option<u32>,
+    scale: Option<i32>,
+    pub required: bool,
+    /// The text of a constant default, for a column that is being added.
+    #[serde(default)]
+    pub default: Option<String>,
+}
+
+/// How the values of a column are read from and written to PostgreSQL's text format.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    Boolean,
+    /// `smallint` and `integer`.
+    Int,
+    /// `bigint` and `oid`.
+    Long,
+    Float,
+    Double,
+    /// Precision and scale of the Iceberg decimal.
+    Decimal(u32, u32),
+    /// `text` and `varchar`: compared by their bytes.
+    Text,
+    /// A type that is kept as its text: json, inet, char(n), enums, ranges, ….
+    Opaque,
+    Binary,
+    Date,
+    Time,
+    /// Time of day in UTC.
+    TimeTz,
+    Timestamp,
+    TimestampTz,
+    Uuid,
+    /// A struct of months, days and microseconds.
+    Interval,
+    List(Box<Kind>),
+}
+
+/// A type that an Iceberg table cannot have.
+#[derive(Debug, thiserror::Error)]
+#[error("column \"{column}\" has type {type_name}, which Iceberg tables of the embedded stand-in do not support")]
+pub struct UnsupportedType {
+    column: String,
+    type_name: String,
+}
+
+impl Column {
+    /// The kind of this column's values.
+    pub fn kind(&self) -> Result<Kind, UnsupportedType> {
+        let unsupported = || UnsupportedType { column: self.name.clone(), type_name: self.type_name.clone() };
+        if let Some(element) = &self.element {
+            // numeric[] has the modifier of its elements, which pg_type does not show here: kept as double.
+            return match scalar_kind(element, None) {
+                Some(kind) => Ok(Kind::List(Box::new(kind))),
+                None => Ok(Kind::List(Box::new(Kind::Opaque))),
+            };
+        }
+        match self.category.as_str() {
+            "c" => Err(unsupported()),
+            "b" => Ok(scalar_kind(&self.base, self.precision.zip(self.scale)).unwrap_or(Kind::Opaque)),
+            _ => Ok(Kind::Opaque),
+        }
+    }
+
+    /// The Iceberg field for this column. `next_id` gives ids, depth first, as pg_lake assigns them.
+    pub fn field(&self, next_id: &mut impl FnMut() -> i32) -> Result<NestedField, FieldError> {
+        let kind = self.kind()?;
+        let id = next_id();
+        let field_type = kind.iceberg_type(next_id);
+        let mut field = NestedField::new(id, &self.name, field_type, self.required);
+        if let Some(default) = &self.default {
+            let default: Literal = literal(&kind, default)?;
+            field.initial_default = Some(default.clone());
+            field.write_default = Some(default);
+        }
+        Ok(field)
+    }
+}
+
+/// Why a column cannot become a field.
+#[derive(Debug, thiserror::Error)]
+pub enum FieldError {
+    #[error(transparent)]
+    Type(#[from] UnsupportedType),
+    #[error(transparent)]
+    Default(#[from] ValueError),
+}
+
+fn scalar_kind(base: &str, numeric: Option<(u32, i32)>) -> Option<Kind> {
+    Some(match base {
+        "bool" => Kind::Boolean,
+        "int2" | "int4" => Kind::Int,
+        "int8" | "oid" => Kind::Long,
+        "float4" => Kind::Float,
+        "float8" => Kind::Double,
+        "numeric" => match numeric {
+            // A negative scale widens, and so does a scale beyond the precision.
+            Some((precision, scale)) if scale < 0 => decimal(precision + scale.unsigned_abs(), 0),
+            Some((precision, scale)) => decimal(precision.max(scale.unsigned_abs()), scale.unsigned_abs()),
+            None => Kind::Double,
+        },
+        "text" | "varchar" => Kind::Text,
+        "bytea" => Kind::Binary,
+        "date" => Kind::Date,
+        "time" => Kind::Time,
+        "timetz" => Kind::TimeTz,
+        "timestamp" => Kind::Timestamp,
+        "timestamptz" => Kind::TimestampTz,
+        "uuid" => Kind::Uuid,
+        "interval" => Kind::Interval,
+        _ => return None,
+    })
+}
+
+fn decimal(precision: u32, scale: u32) -> Kind {
+    if precision <= 38 { Kind::Decimal(precision, scale) } else { Kind::Double }
+}
+
+impl Kind {
+    /// The Iceberg type that stores this kind.
+    pub fn iceberg_type(&self, next_id: &mut impl FnMut() -> i32) -> Type {
+        let primitive = match self {
+            Kind::Boolean => PrimitiveType::Boolean,
+            Kind::Int => PrimitiveType::Int,
+            Kind::Long => PrimitiveType::Long,
+            Kind::Float => PrimitiveType::Float,
+            Kind::Double => PrimitiveType::Double,
+            Kind::Decimal(precision, scale) => PrimitiveType::Decimal { precision: *precision, scale: *scale },
+            Kind::Text | Kind::Opaque => PrimitiveType::String,
+            Kind::Binary => PrimitiveType::Binary,
+            Kind::Date => PrimitiveType::Date,
+            Kind::Time | Kind::TimeTz => PrimitiveType::Time,
+            Kind::Timestamp => PrimitiveType::Timestamp,
+            Kind::TimestampTz => PrimitiveType::Timestamptz,
+            Kind::Uuid => PrimitiveType::Uuid,
+            Kind::Interval => {
+                let fields = ["months", "days", "microseconds"].map(|name| {
+                    Arc::new(NestedField::optional(next_id(), name, Type::Primitive(PrimitiveType::Long)))
+                });
+                return Type::Struct(StructType::new(fields.to_vec()));
+            }
+            Kind::List(element) => {
+                let id = next_id();
+                let element = NestedField::list_element(id, element.iceberg_type(next_id), false);
+                return Type::List(ListType::new(Arc::new(element)));
+            }
+        };
+        Type::Primitive(primitive)
+    }
+}

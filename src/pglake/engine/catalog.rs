@@ -1,0 +1,159 @@
+//! The engine's own view of a database: where its tables are, and which transaction is on the other side.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio_postgres::{Client, NoTls};
+
+use super::error::{Error, Result};
+use crate::pglake::columns::Column;
+
+/// How the engine itself reaches PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct LocalPostgres {
+    pub socket_dir: std::path::PathBuf,
+    pub port: u16,
+    pub user: String,
+    pub password: String,
+}
+
+impl LocalPostgres {
+    /// Opens a connection that speaks as postgres_fdw's remote sessions do.
+    pub async fn connect(&self, database: &str) -> Result<Client> {
+        let (client, connection) = tokio_postgres::Config::new()
+            .host_path(&self.socket_dir)
+            .port(self.port)
+            .user(&self.user)
+            .password(&self.password)
+            .dbname(database)
+            .application_name("icebox lake engine")
+            .connect(NoTls)
+            .await?;
+        tokio::spawn(connection);
+        client
+            .batch_execute(
+                "SET search_path = pg_catalog; SET timezone = 'GMT'; SET datestyle = ISO;
+                 SET intervalstyle = postgres; SET extra_float_digits = 3",
+            )
+            .await?;
+        Ok(client)
+    }
+}
+
+/// What a local statement sees of the catalog.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Metadata location by table.
+    pub locations: HashMap<u32, String>,
+    /// What tells one snapshot of the backend from the next one: `backend_xmin`, and when its query started.
+    pub backend: (Option<String>, Option<String>),
+}
+
+/// A metadata location to be recorded for a table.
+#[derive(Debug)]
+pub struct NewLocation {
+    pub table: u32,
+    pub base_location: String,
+    pub metadata_location: String,
+    /// Whether the table is new: what is recorded under its OID is of an older table, then.
+    pub is_created: bool,
+}
+
+/// The catalog of one database.
+pub struct Catalog {
+    postgres: LocalPostgres,
+    database: String,
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+impl Catalog {
+    pub fn new(postgres: LocalPostgres, database: &str) -> Self {
+        Self { postgres, database: database.to_owned(), client: Mutex::default() }
+    }
+
+    /// A fresh connection to the same database.
+    pub async fn connect(&self) -> Result<Client> {
+        self.postgres.connect(&self.database).await
+    }
+
+    async fn client(&self) -> Result<Arc<Client>> {
+        let mut slot = self.client.lock().await;
+        if let Some(client) = slot.as_ref().filter(|client| !client.is_closed()) {
+            return Ok(client.clone());
+        }
+        let client = Arc::new(self.connect().await?);
+        *slot = Some(client.clone());
+        Ok(client)
+    }
+
+    /// The committed locations now, and the state of the backend that asks.
+    pub async fn snapshot(&self, backend: Option<i32>) -> Result<Snapshot> {
+        let client = self.client().await?;
+        let rows = client
+            .query_typed(
+                "SELECT l.table_oid, l.metadata_location, a.backend_xmin::text, a.query_start::text
+                 FROM (SELECT 1) one
+                 LEFT JOIN lake_engine.current_locations() l ON l.metadata_location IS NOT NULL
+                 LEFT JOIN pg_stat_get_activity($1) a ON true",
+                &[(&backend.unwrap_or(0), tokio_postgres::types::Type::INT4)],
+            )
+            .await?;
+        let backend = rows.first().map_or((None, None), |row| (row.get(2), row.get(3)));
+        let locations = rows
+            .iter()
+            .filter_map(|row| Some((row.get::<_, Option<u32>>(0)?, row.get::<_, Option<String>>(1)?)))
+            .collect();
+        Ok(Snapshot { locations, backend })
+    }
+
+    /// The columns of a table, as committed.
+    pub async fn columns(&self, table: u32) -> Result<Vec<Column>> {
+        let client = self.client().await?;
+        let rows = client
+            .query_typed("SELECT lake_engine.columns_of($1)", &[(&table, tokio_postgres::types::Type::OID)])
+            .await?;
+        let json: serde_json::Value = rows.first().map(|row| row.get(0)).unwrap_or_default();
+        serde_json::from_value(json).map_err(|error| Error::internal(format!("columns of table {table}: {error}")))
+    }
+
+    /// Records where the tables will be once the backend's transaction has committed.
+    pub async fn record(&self, backend: i32, locations: &[NewLocation]) -> Result<()> {
+        let client = self.client().await?;
+        let tables: Vec<u32> = locations.iter().map(|location| location.table).collect();
+        let bases: Vec<&str> = locations.iter().map(|location| location.base_location.as_str()).collect();
+        let files: Vec<&str> = locations.iter().map(|location| location.metadata_location.as_str()).collect();
+        let created: Vec<bool> = locations.iter().map(|location| location.is_created).collect();
+        let recorded = client
+            .execute(
+                "WITH xid AS (
+                   SELECT (backend_xid::text::bigint
+                           + ((pg_snapshot_xmax(pg_current_snapshot())::text::bigint - backend_xid::text::bigint)
+                              >> 32 << 32))::text::xid8 AS xid
+                   FROM pg_stat_get_activity($1) WHERE backend_xid IS NOT NULL)
+                 INSERT INTO lake_engine.locations AS l
+                   (table_oid, base_location, pending_metadata_location, pending_xid)
+                 SELECT n.table_oid, n.base, n.file, xid
+                 FROM xid, unnest($2::oid[], $3::text[], $4::text[]) n(table_oid, base, file)
+                 ON CONFLICT (table_oid) DO UPDATE SET
+                   (metadata_location, previous_metadata_location) = (
+                     SELECT CASE WHEN fresh THEN NULL WHEN landed THEN l.pending_metadata_location
+                                 ELSE l.metadata_location END,
+                            CASE WHEN fresh THEN NULL WHEN landed THEN l.metadata_location
+                                 ELSE l.previous_metadata_location END
+                     FROM (SELECT coalesce(pg_xact_status(l.pending_xid) = 'committed', false) AS landed,
+                                  ($5::bool[])[array_position($2::oid[], l.table_oid)] AS fresh) state),
+                   base_location = excluded.base_location,
+                   pending_metadata_location = excluded.pending_metadata_location,
+                   pending_xid = excluded.pending_xid",
+                &[&backend, &tables, &bases, &files, &created],
+            )
+            .await?;
+        if recorded != locations.len() as u64 {
+            return Err(Error::internal(format!(
+                "backend {backend} writes Iceberg tables outside of a transaction that PostgreSQL knows"
+            )));
+        }
+        Ok(())
+    }
+}

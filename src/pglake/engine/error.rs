@@ -1,0 +1,130 @@
+//! Errors of the engine, with the SQLSTATE that they reach the PostgreSQL user with.
+
+use crate::pglake::columns::FieldError;
+use crate::pglake::values::ValueError;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error as the PostgreSQL protocol has it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    pub sqlstate: String,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl Error {
+    pub fn new(sqlstate: &str, message: impl Into<String>) -> Self {
+        Self { sqlstate: sqlstate.to_owned(), message: message.into(), detail: None, hint: None }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Something that cannot happen as long as PostgreSQL and the engine keep their contract.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new("XX000", message)
+    }
+
+    pub fn unsupported(sql: &str) -> Self {
+        Self::new("0A000", format!("the lake engine does not understand: {sql}"))
+    }
+}
+
+impl From<ValueError> for Error {
+    fn from(error: ValueError) -> Self {
+        let hint = match &error {
+            ValueError::DecimalNaN => Some("Use float type instead.".to_owned()),
+            _ => None,
+        };
+        Self { hint, ..Self::new(error.sqlstate(), error.to_string()) }
+    }
+}
+
+impl From<FieldError> for Error {
+    fn from(error: FieldError) -> Self {
+        match error {
+            FieldError::Type(error) => Self::new("0A000", error.to_string()),
+            FieldError::Default(error) => error.into(),
+        }
+    }
+}
+
+/// Whether the object store could not be reached, as opposed to having answered.
+fn is_connection(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>()
+            && error.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The causes of an error, outermost first, without repeating what a cause already says.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        cause = error.source();
+    }
+    message
+}
+
+/// Reading or writing the lake failed.
+fn storage(error: &(dyn std::error::Error + 'static)) -> Error {
+    match is_connection(error) || chain(error).contains("error sending request") {
+        true => Error::new("08006", format!("IO Error: Could not establish connection to the object store: {}", chain(error)))
+            .hint("Is the sandbox's S3 server up? (icebox status)"),
+        false => Error::new("XX000", chain(error)),
+    }
+}
+
+impl From<iceberg::Error> for Error {
+    fn from(error: iceberg::Error) -> Self {
+        storage(&error)
+    }
+}
+
+impl From<crate::tables::Error> for Error {
+    fn from(error: crate::tables::Error) -> Self {
+        storage(&error)
+    }
+}
+
+impl From<datafusion::error::DataFusionError> for Error {
+    fn from(error: datafusion::error::DataFusionError) -> Self {
+        storage(&error)
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(error) => Self {
+                sqlstate: error.code().code().to_owned(),
+                message: error.message().to_owned(),
+                detail: error.detail().map(str::to_owned),
+                hint: error.hint().map(str::to_owned),
+            },
+            None => Self::new("08006", format!("the lake engine lost its connection to PostgreSQL: {}", chain(&error))),
+        }
+    }
+}

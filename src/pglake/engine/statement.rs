@@ -1,0 +1,305 @@
+//! What postgres_fdw says to the engine: a small, fixed part of SQL (its `deparse.c` and `connection.c`).
+
+use sqlparser::ast::{
+    Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, Insert, ObjectName, ObjectNamePart, Query,
+    SelectItem, SetExpr, Statement as Ast, TableFactor, TableObject, TableWithJoins, UpdateTableFromKind, Value,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Token, Tokenizer};
+
+use super::error::{Error, Result};
+
+/// A statement, understood as far as the session needs it.
+#[derive(Clone, Debug)]
+pub enum Statement {
+    /// A setting; the engine always speaks ISO dates and UTC.
+    Set,
+    Begin,
+    Commit,
+    Abort,
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
+    Declare { cursor: String, query: Box<Query> },
+    Fetch { cursor: String, rows: usize },
+    Close { cursor: String },
+    /// Back to the first row.
+    Rewind { cursor: String },
+    Deallocate { name: Option<String> },
+    Select(Box<Query>),
+    /// Rows of values, every one a parameter, in the order of `columns`.
+    Insert { table: u32, columns: Vec<String>, rows: usize, returning: Vec<String> },
+    /// `SET` columns take parameters 2, 3, … in the row that parameter 1 names.
+    UpdateRow { table: u32, columns: Vec<String>, returning: Vec<String> },
+    DeleteRow { table: u32, returning: Vec<String> },
+    /// An UPDATE or DELETE that the engine evaluates itself.
+    Modify(Box<Modify>),
+    Truncate { tables: Vec<u32> },
+    /// Size of a table in bytes, which ANALYZE asks for.
+    RelationSize { table: u32 },
+    /// The rows of a table as the session with this token sees them.
+    Scan { token: String },
+}
+
+/// A set-based UPDATE or DELETE.
+#[derive(Clone, Debug)]
+pub struct Modify {
+    pub table: u32,
+    /// The name that the statement's expressions have for the table.
+    pub alias: Option<Ident>,
+    /// New values; empty for a DELETE.
+    pub assignments: Vec<(String, Expr)>,
+    /// The target table, and what it is joined with.
+    pub from: Vec<TableWithJoins>,
+    pub selection: Option<Expr>,
+    pub returning: Vec<Expr>,
+}
+
+/// Reads the statements of one message.
+pub fn parse(sql: &str) -> Result<Vec<Statement>> {
+    let trimmed = sql.trim();
+    if let Some((head, query)) = trimmed.split_once(" CURSOR FOR") {
+        let cursor = head.strip_prefix("DECLARE ").ok_or_else(|| Error::unsupported(sql))?.to_owned();
+        return match parse_ast(query)? {
+            Ast::Query(query) => Ok(vec![Statement::Declare { cursor, query }]),
+            _ => Err(Error::unsupported(sql)),
+        };
+    }
+    // ROLLBACK TO SAVEPOINT s2; RELEASE SAVEPOINT s2
+    if trimmed.starts_with("ROLLBACK TO") {
+        return trimmed
+            .split(';')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(|part| parse_fixed(part).ok_or_else(|| Error::unsupported(part)))
+            .collect();
+    }
+    match parse_fixed(trimmed) {
+        Some(statement) => Ok(vec![statement]),
+        None => Ok(vec![parse_one(trimmed)?]),
+    }
+}
+
+fn parse_ast(sql: &str) -> Result<Ast> {
+    Parser::new(&PostgreSqlDialect {})
+        .with_recursion_limit(500)
+        .try_with_sql(sql)
+        .and_then(|mut parser| parser.parse_statement())
+        .map_err(|error| Error::internal(format!("cannot read {sql:?}: {error}")))
+}
+
+/// Statements without names to resolve, told by their words.
+fn parse_fixed(sql: &str) -> Option<Statement> {
+    let words: Vec<&str> = sql.split_ascii_whitespace().take(7).collect();
+    let name = |word: &str| word.trim_end_matches(';').to_owned();
+    Some(match words.as_slice() {
+        ["SET", ..] => Statement::Set,
+        ["START", "TRANSACTION", ..] | ["BEGIN", ..] => Statement::Begin,
+        ["COMMIT", ..] => Statement::Commit,
+        ["ABORT", ..] | ["ROLLBACK"] | ["ROLLBACK", "TRANSACTION"] => Statement::Abort,
+        ["SAVEPOINT", savepoint] => Statement::Savepoint(name(savepoint)),
+        ["RELEASE", "SAVEPOINT", savepoint] => Statement::Release(name(savepoint)),
+        ["ROLLBACK", "TO", "SAVEPOINT", savepoint] => Statement::RollbackTo(name(savepoint)),
+        ["FETCH", rows, "FROM", cursor] => Statement::Fetch { cursor: name(cursor), rows: rows.parse().ok()? },
+        ["CLOSE", cursor] => Statement::Close { cursor: name(cursor) },
+        ["MOVE", "BACKWARD", "ALL", "IN", cursor] => Statement::Rewind { cursor: name(cursor) },
+        ["DEALLOCATE", "ALL"] => Statement::Deallocate { name: None },
+        ["DEALLOCATE", prepared] => Statement::Deallocate { name: Some(name(prepared)) },
+        ["SCAN", token] => Statement::Scan { token: name(token) },
+        _ => return None,
+    })
+}
+
+fn parse_one(sql: &str) -> Result<Statement> {
+    let unsupported = || Error::unsupported(sql);
+    match parse_ast(sql)? {
+        Ast::Query(query) => match relation_size(sql) {
+            Some(table) => Ok(Statement::RelationSize { table }),
+            None => Ok(Statement::Select(query)),
+        },
+        Ast::Insert(insert) => parse_insert(insert).ok_or_else(unsupported),
+        Ast::Update(update) => {
+            let assignments = update
+                .assignments
+                .into_iter()
+                .map(|Assignment { target, value }| match target {
+                    AssignmentTarget::ColumnName(name) => Some((last_ident(&name)?.value.clone(), value)),
+                    AssignmentTarget::Tuple(_) => None,
+                })
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(unsupported)?;
+            let mut from = vec![update.table];
+            match update.from {
+                Some(UpdateTableFromKind::BeforeSet(tables) | UpdateTableFromKind::AfterSet(tables)) => {
+                    from.extend(tables);
+                }
+                None => {}
+            }
+            modify(from, assignments, update.selection, update.returning).ok_or_else(unsupported)
+        }
+        Ast::Delete(Delete { from, using, selection, returning, .. }) => {
+            let (FromTable::WithFromKeyword(mut from) | FromTable::WithoutKeyword(mut from)) = from;
+            from.extend(using.unwrap_or_default());
+            modify(from, Vec::new(), selection, returning).ok_or_else(unsupported)
+        }
+        Ast::Truncate(truncate) => truncate
+            .table_names
+            .iter()
+            .map(|target| table_oid(&target.name))
+            .collect::<Option<_>>()
+            .map(|tables| Statement::Truncate { tables })
+            .ok_or_else(unsupported),
+        _ => Err(unsupported()),
+    }
+}
+
+fn parse_insert(insert: Insert) -> Option<Statement> {
+    let TableObject::TableName(name) = &insert.table else { return None };
+    let table = table_oid(name)?;
+    let rows = match &insert.source {
+        // DEFAULT VALUES: a table without columns.
+        None => 1,
+        Some(source) => match source.body.as_ref() {
+            SetExpr::Values(values) => values.rows.len(),
+            _ => return None,
+        },
+    };
+    let columns = insert.columns.iter().map(|ident| ident.value.clone()).collect();
+    Some(Statement::Insert { table, columns, rows, returning: column_names(insert.returning)? })
+}
+
+/// By row when the condition is `ctid = $1` and nothing else.
+fn modify(
+    from: Vec<TableWithJoins>,
+    assignments: Vec<(String, Expr)>,
+    selection: Option<Expr>,
+    returning: Option<Vec<SelectItem>>,
+) -> Option<Statement> {
+    let TableFactor::Table { name, alias, .. } = &from.first()?.relation else { return None };
+    let table = table_oid(name)?;
+    let alias = alias.as_ref().map(|alias| alias.name.clone());
+    let is_row = from.len() == 1 && selection.as_ref().is_some_and(|selection| selection.to_string() == "ctid = $1");
+    if is_row {
+        let returning = column_names(returning)?;
+        let columns: Vec<String> = assignments.into_iter().map(|(column, _)| column).collect();
+        return Some(match columns.is_empty() {
+            true => Statement::DeleteRow { table, returning },
+            false => Statement::UpdateRow { table, columns, returning },
+        });
+    }
+    let returning = returning
+        .unwrap_or_default()
+        .into_iter()
+        .map(|item| match item {
+            SelectItem::UnnamedExpr(expr) => Some(expr),
+            _ => None,
+        })
+        .collect::<Option<_>>()?;
+    Some(Statement::Modify(Box::new(Modify { table, alias, assignments, from, selection, returning })))
+}
+
+fn column_names(returning: Option<Vec<SelectItem>>) -> Option<Vec<String>> {
+    returning
+        .unwrap_or_default()
+        .into_iter()
+        .map(|item| match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.value),
+            // RETURNING NULL: only the number of rows is wanted.
+            SelectItem::UnnamedExpr(Expr::Value(value)) if value.value == Value::Null => Some(String::new()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn last_ident(name: &ObjectName) -> Option<&Ident> {
+    match name.0.last()? {
+        ObjectNamePart::Identifier(ident) => Some(ident),
+        ObjectNamePart::Function(_) => None,
+    }
+}
+
+/// The OID in `pg_temp."<oid>"`.
+pub fn table_oid(name: &ObjectName) -> Option<u32> {
+    last_ident(name)?.value.parse().ok()
+}
+
+/// `SELECT pg_catalog.pg_relation_size('pg_temp."16400"'::pg_catalog.regclass) / …`, as ANALYZE sends it.
+fn relation_size(sql: &str) -> Option<u32> {
+    let rest = sql.strip_prefix("SELECT pg_catalog.pg_relation_size('")?;
+    rest.split('"').nth(1)?.parse().ok()
+}
+
+/// One `DROP TABLE` of a text: the names as written, and whether it cascades.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+pub struct DropTable {
+    pub names: Vec<String>,
+    pub cascade: bool,
+}
+
+/// The `DROP TABLE` statements in a text of any SQL, in order. Only tokens are read, so that statements that no
+/// parser knows do not matter.
+pub fn drop_statements(sql: &str) -> Result<Vec<DropTable>> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
+        .tokenize()
+        .map_err(|error| Error::internal(format!("cannot read {sql:?}: {error}")))?;
+    let tokens: Vec<Token> = tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
+    let is_word = |token: Option<&Token>, word: &str| {
+        matches!(token, Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+    };
+    let mut statements = Vec::new();
+    for statement in tokens.split(|token| *token == Token::SemiColon) {
+        if !is_word(statement.first(), "drop") || !is_word(statement.get(1), "table") {
+            continue;
+        }
+        let start = if is_word(statement.get(2), "if") { 4 } else { 2 };
+        let mut rest = statement.get(start..).unwrap_or_default();
+        let cascade = is_word(rest.last(), "cascade");
+        if cascade || is_word(rest.last(), "restrict") {
+            rest = &rest[..rest.len() - 1];
+        }
+        let names = rest.split(|token| *token == Token::Comma).map(|name| name.iter().map(Token::to_string).collect());
+        statements.push(DropTable { names: names.collect(), cascade });
+    }
+    Ok(statements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drop_statements_are_found_among_others() {
+        let sql = "begin; create table x (a text default 'drop table no;'); drop table if exists a, s.\"B b\" cascade;
+                   do $$ begin drop table inside; end $$; -- drop table comment\nDROP TABLE c";
+        let found = drop_statements(sql).unwrap();
+        let names: Vec<_> = found.iter().map(|drop| drop.names.clone()).collect();
+        assert_eq!(names, [vec!["a".to_owned(), "s.\"B b\"".to_owned()], vec!["c".to_owned()]]);
+        assert_eq!(found.iter().map(|drop| drop.cascade).collect::<Vec<_>>(), [true, false]);
+    }
+
+    #[test]
+    fn rows_are_changed_by_ctid_or_by_condition() {
+        let one = |sql: &str| parse(sql).unwrap().remove(0);
+        assert!(matches!(
+            one("INSERT INTO pg_temp.\"7\"(a, b) VALUES ($1, $2), ($3, $4) RETURNING a"),
+            Statement::Insert { table: 7, rows: 2, columns, returning } if columns.len() == 2 && returning == ["a"]
+        ));
+        assert!(matches!(one("DELETE FROM pg_temp.\"7\" WHERE ctid = $1"), Statement::DeleteRow { table: 7, .. }));
+        assert!(matches!(
+            one("UPDATE pg_temp.\"7\" SET b = $2 WHERE ctid = $1 RETURNING a"),
+            Statement::UpdateRow { table: 7, .. }
+        ));
+        assert!(matches!(one("DELETE FROM pg_temp.\"7\" WHERE ((a = 5))"), Statement::Modify(_)));
+        assert!(matches!(
+            one("TRUNCATE pg_temp.\"7\" CONTINUE IDENTITY RESTRICT"),
+            Statement::Truncate { tables } if tables == [7]
+        ));
+        let both = parse("ROLLBACK TO SAVEPOINT s2; RELEASE SAVEPOINT s2").unwrap();
+        assert!(matches!(both.as_slice(), [Statement::RollbackTo(_), Statement::Release(_)]));
+        assert!(matches!(
+            one("DECLARE c1 CURSOR FOR\nSELECT a, ctid FROM pg_temp.\"7\" WHERE ((a > 3)) FOR UPDATE"),
+            Statement::Declare { cursor, .. } if cursor == "c1"
+        ));
+    }
+}

@@ -1,0 +1,494 @@
+-- The SQL side of icebox's stand-in for pg_lake.
+--
+-- An Iceberg table is a foreign table of the server pg_lake_iceberg, as it is in pg_lake itself. The server is
+-- icebox's lake engine on a private unix socket, reached through postgres_fdw. Tables are addressed by OID
+-- (`pg_temp."<oid>"` on the wire), so that renames need no change of options. What postgres_fdw does not carry
+-- over (DDL, and which transaction writes) goes through the event triggers and the statement trigger below.
+
+SET LOCAL allow_system_table_mods = on;
+
+CREATE SCHEMA lake_engine;
+CREATE SCHEMA lake_iceberg;
+GRANT USAGE ON SCHEMA lake_engine, lake_iceberg TO PUBLIC;
+
+CREATE ACCESS METHOD iceberg TYPE TABLE HANDLER heap_tableam_handler;
+CREATE ACCESS METHOD pg_lake_iceberg TYPE TABLE HANDLER heap_tableam_handler;
+COMMENT ON ACCESS METHOD iceberg IS 'marks a table that becomes an Iceberg table';
+
+CREATE FOREIGN DATA WRAPPER pg_lake_iceberg HANDLER postgres_fdw_handler VALIDATOR postgres_fdw_validator;
+
+-- The application name tells the lake engine which backend it serves. A high price per transferred row makes the
+-- planner push whole aggregates and joins to the engine.
+DO $do$
+BEGIN
+  EXECUTE format(
+    $$CREATE SERVER pg_lake_iceberg FOREIGN DATA WRAPPER pg_lake_iceberg OPTIONS (
+        host '@ENGINE_SOCKET_DIR@', port '@ENGINE_PORT@', dbname %L, application_name 'fdw %%p',
+        batch_size '4000', fetch_size '10000', fdw_startup_cost '1', fdw_tuple_cost '1')$$,
+    current_database());
+END
+$do$;
+GRANT USAGE ON FOREIGN SERVER pg_lake_iceberg TO PUBLIC;
+-- One mapping for everybody: one engine connection, and so one remote transaction, per local transaction.
+CREATE USER MAPPING FOR PUBLIC SERVER pg_lake_iceberg OPTIONS (user 'lake', password_required 'false');
+
+-- Requests to the lake engine, inside the caller's transaction: a scan of this table is one call.
+CREATE FOREIGN TABLE lake_engine.rpc (request text, response text)
+  SERVER pg_lake_iceberg OPTIONS (schema_name 'pg_temp', table_name 'rpc');
+
+-- What the lake engine has committed, written by the engine itself just before the local commit. The pending
+-- location counts from the moment that its transaction has committed.
+CREATE TABLE lake_engine.locations (
+  table_oid oid PRIMARY KEY,
+  base_location text NOT NULL,
+  metadata_location text,
+  previous_metadata_location text,
+  pending_metadata_location text,
+  pending_xid xid8
+);
+
+CREATE FUNCTION lake_engine.current_locations()
+RETURNS TABLE (table_oid oid, base_location text, metadata_location text, previous_metadata_location text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT table_oid, base_location,
+         CASE WHEN landed THEN pending_metadata_location ELSE metadata_location END,
+         CASE WHEN landed THEN metadata_location ELSE previous_metadata_location END
+  FROM (SELECT *, coalesce(pg_xact_status(pending_xid) = 'committed', false) AS landed
+        FROM lake_engine.locations) l
+$$;
+
+-- One row per Iceberg table: writers queue on it (see lake_engine.before_write), and it has the Iceberg columns
+-- as the engine last knew them.
+CREATE TABLE lake_iceberg.tables_internal (
+  table_name regclass PRIMARY KEY,
+  writes bigint NOT NULL DEFAULT 0,
+  columns jsonb NOT NULL DEFAULT '[]'
+);
+
+CREATE VIEW pg_catalog.iceberg_tables AS
+  SELECT current_database()::text AS catalog_name,
+         n.nspname::varchar(255) AS table_namespace,
+         c.relname::varchar(255) AS table_name,
+         l.metadata_location::varchar(1000) AS metadata_location,
+         l.previous_metadata_location::varchar(1000) AS previous_metadata_location
+  FROM lake_engine.current_locations() l
+  JOIN pg_class c ON c.oid = l.table_oid AND c.relkind = 'f'
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE l.metadata_location IS NOT NULL;
+GRANT SELECT ON pg_catalog.iceberg_tables TO PUBLIC;
+
+CREATE FUNCTION lake_engine.call(request jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  answer text;
+BEGIN
+  SELECT r.response INTO STRICT answer FROM lake_engine.rpc r WHERE r.request = call.request::text;
+  RETURN answer::jsonb;
+END
+$$;
+REVOKE ALL ON FUNCTION lake_engine.call(jsonb) FROM PUBLIC;
+
+-- The columns of a table as the engine needs them, in order.
+CREATE FUNCTION lake_engine.columns_of(relation oid) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(jsonb_agg(jsonb_build_object(
+           'attnum', a.attnum,
+           'name', a.attname,
+           'type', format_type(a.atttypid, a.atttypmod),
+           'base', b.typname,
+           'category', b.typtype,
+           'element', e.typname,
+           'precision', CASE WHEN b.typname = 'numeric' AND m.typmod >= 4 THEN ((m.typmod - 4) >> 16) & 65535 END,
+           'scale', CASE WHEN b.typname = 'numeric' AND m.typmod >= 4
+                         THEN (((m.typmod - 4) & 2047) # 1024) - 1024 END,
+           'required', a.attnotnull) ORDER BY a.attnum), '[]')
+  FROM pg_attribute a
+  JOIN pg_type t ON t.oid = a.atttypid
+  JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+  CROSS JOIN LATERAL (SELECT CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END AS typmod) m
+  LEFT JOIN pg_type e ON e.oid = b.typelem AND b.typcategory = 'A'
+  WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+$$;
+
+CREATE FUNCTION lake_engine.is_lake_table(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (
+    SELECT FROM pg_foreign_table f JOIN pg_foreign_server s ON s.oid = f.ftserver
+    WHERE f.ftrelid = relation AND s.srvname = 'pg_lake_iceberg' AND relation <> 'lake_engine.rpc'::regclass)
+$$;
+
+-- One path segment of a location: bytes outside the unreserved set of RFC 3986 are percent-encoded.
+CREATE FUNCTION lake_engine.path_segment(name text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(string_agg(
+    CASE WHEN chr(get_byte(b, i)) ~ '[A-Za-z0-9._~-]' AND get_byte(b, i) < 128 THEN chr(get_byte(b, i))
+         ELSE '%' || upper(encode(substring(b FROM i + 1 FOR 1), 'hex')) END, '' ORDER BY i), '')
+  FROM (SELECT convert_to(name, 'UTF8') AS b) v, generate_series(0, length(b) - 1) i
+$$;
+
+-- The guide's layout: <prefix>/frompg/tables/<database>/<schema>/<table>/<oid>.
+CREATE FUNCTION lake_engine.default_location(relation oid) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  prefix text := coalesce(current_setting('pg_lake_iceberg.default_location_prefix', true), '');
+BEGIN
+  IF prefix = '' THEN
+    RAISE EXCEPTION '"location" option is required for pg_lake_iceberg tables' USING
+      ERRCODE = '42601',
+      HINT = 'You can set the GUC pg_lake_iceberg.default_location_prefix to globally specify the location prefix.';
+  ELSIF prefix !~ '^s3://[^/?]+' THEN
+    RAISE EXCEPTION 'invalid value for parameter "pg_lake_iceberg.default_location_prefix": "%"', prefix USING
+      ERRCODE = '22023',
+      DETAIL = format('pg_lake_iceberg: unsupported URL for default location prefix: "%s"', prefix);
+  ELSIF position('?' IN prefix) > 0 THEN
+    RAISE EXCEPTION 'invalid value for parameter "pg_lake_iceberg.default_location_prefix": "%"', prefix USING
+      ERRCODE = '22023',
+      DETAIL = 'pg_lake_iceberg: s3 configuration parameters are not allowed in the default location prefix';
+  END IF;
+  RETURN (SELECT concat_ws('/', rtrim(prefix, '/'), 'frompg/tables',
+                           lake_engine.path_segment(current_database()), lake_engine.path_segment(n.nspname),
+                           lake_engine.path_segment(c.relname), c.oid)
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation);
+END
+$$;
+
+-- Before every statement that writes an Iceberg table. The update makes a second writer wait until the first
+-- transaction ends (40001 under REPEATABLE READ), and gives this transaction the id that its commit is recorded with.
+CREATE FUNCTION lake_engine.before_write() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE lake_iceberg.tables_internal SET writes = writes + 1 WHERE table_name = TG_RELID;
+  RETURN NULL;
+END
+$$;
+
+-- Makes a foreign table an Iceberg table: registers it with the engine, which writes the first metadata file at commit.
+CREATE FUNCTION lake_engine.register(relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  columns jsonb := lake_engine.columns_of(relation);
+  existing text[];
+BEGIN
+  SELECT coalesce(array_agg(split_part(o, '=', 1)), '{}') INTO existing
+  FROM pg_foreign_table, unnest(ftoptions) o WHERE ftrelid = relation;
+  IF cardinality(existing) > 0 THEN
+    RAISE EXCEPTION 'invalid option "%"', existing[1] USING
+      ERRCODE = 'HV00D',
+      HINT = 'The embedded stand-in of icebox has no table options.';
+  END IF;
+  EXECUTE format('ALTER FOREIGN TABLE %s OPTIONS (ADD schema_name ''pg_temp'', ADD table_name %L)',
+                 relation::regclass, relation::text);
+  EXECUTE format('CREATE TRIGGER pg_lake_before_write BEFORE INSERT OR UPDATE OR DELETE ON %s
+                  FOR EACH STATEMENT EXECUTE FUNCTION lake_engine.before_write()', relation::regclass);
+  -- Internal, so that \d shows the table as the user made it.
+  UPDATE pg_trigger SET tgisinternal = true WHERE tgrelid = relation AND tgname = 'pg_lake_before_write';
+  INSERT INTO lake_iceberg.tables_internal (table_name, columns) VALUES (relation, columns);
+  PERFORM lake_engine.call(jsonb_build_object(
+    'op', 'create_table', 'table', relation::bigint, 'columns', columns,
+    'location', lake_engine.default_location(relation),
+    'owner', (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = relation)));
+END
+$$;
+
+-- Replaces a table that was just created USING iceberg (until now a heap table) with an Iceberg table of the same
+-- name and shape, and moves over the rows of CREATE TABLE AS.
+CREATE FUNCTION lake_engine.convert(relation oid, populated boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  source pg_class;
+  refused text;
+  definitions text;
+  sequences jsonb;
+  sequence jsonb;
+  name text;
+  column_name text;
+BEGIN
+  SELECT * INTO STRICT source FROM pg_class WHERE oid = relation;
+  refused := CASE
+    WHEN source.relpersistence = 't' THEN 'temporary tables are not allowed for pg_lake_iceberg tables'
+    WHEN source.relpersistence = 'u' THEN 'unlogged tables are not allowed for pg_lake_iceberg tables'
+    WHEN source.relkind = 'm' THEN 'materialized views are not allowed as pg_lake_iceberg tables'
+    WHEN source.relkind = 'p' THEN 'partitioned tables are not allowed for pg_lake_iceberg tables'
+    WHEN EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation)
+      THEN 'inheritance is not allowed for pg_lake_iceberg tables' END;
+  IF refused IS NOT NULL THEN
+    RAISE EXCEPTION 'pg_lake_table: %', refused USING ERRCODE = '0A000';
+  END IF;
+  SELECT CASE contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique' WHEN 'f' THEN 'foreign key'
+                      WHEN 'x' THEN 'exclusion' END INTO refused
+  FROM pg_constraint WHERE conrelid = relation AND contype IN ('p', 'u', 'f', 'x') LIMIT 1;
+  IF refused IS NOT NULL THEN
+    RAISE EXCEPTION '% constraints are not supported on foreign tables', refused USING ERRCODE = '0A000';
+  ELSIF EXISTS (SELECT FROM pg_index WHERE indrelid = relation) THEN
+    RAISE EXCEPTION 'only basic "LIKE table" is supported; no "INCLUDING" clause support for iceberg tables'
+      USING ERRCODE = '0A000';
+  ELSIF source.reloptions IS NOT NULL THEN
+    RAISE EXCEPTION 'invalid option "%"', split_part(source.reloptions[1], '=', 1) USING ERRCODE = 'HV00D';
+  ELSIF EXISTS (SELECT FROM pg_attribute WHERE attrelid = relation AND attgenerated <> '') THEN
+    RAISE EXCEPTION 'generated columns are not supported by the embedded stand-in for pg_lake' USING
+      ERRCODE = '0A000', HINT = 'Compute the value in the INSERT, or use the native or containers engine.';
+  END IF;
+
+  FOR column_name IN
+    SELECT attname FROM pg_attribute
+    WHERE attrelid = relation AND attnum > 0 AND atttypid = 'numeric'::regtype
+      AND (atttypmod < 4 OR ((atttypmod - 4) >> 16) & 65535 > 38)
+  LOOP
+    RAISE NOTICE 'column "%" has type that cannot be stored as an Iceberg decimal, converting to double precision',
+      column_name USING HINT = 'Use numeric(P,S) with precision <= 38 to preserve exact decimal semantics.';
+  END LOOP;
+
+  SELECT string_agg(item, ', ' ORDER BY position) INTO definitions FROM (
+    SELECT a.attnum::int AS position, concat_ws(' ', quote_ident(a.attname),
+      CASE WHEN a.atttypid = 'numeric'::regtype AND (a.atttypmod < 4 OR ((a.atttypmod - 4) >> 16) & 65535 > 38)
+           THEN 'double precision' ELSE format_type(a.atttypid, a.atttypmod) END,
+      CASE WHEN a.attcollation <> t.typcollation
+           THEN 'COLLATE ' || quote_ident(cn.nspname) || '.' || quote_ident(c.collname) END,
+      CASE a.attidentity WHEN 'a' THEN 'GENERATED ALWAYS AS IDENTITY' WHEN 'd' THEN 'GENERATED BY DEFAULT AS IDENTITY' END
+        || CASE WHEN s.seqrelid IS NOT NULL
+                THEN format(' (START %s INCREMENT %s MINVALUE %s MAXVALUE %s CACHE %s%s)', s.seqstart, s.seqincrement,
+                            s.seqmin, s.seqmax, s.seqcache, CASE WHEN s.seqcycle THEN ' CYCLE' ELSE '' END)
+                ELSE '' END,
+      'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid),
+      CASE WHEN a.attnotnull THEN 'NOT NULL' END) AS item
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    LEFT JOIN pg_collation c ON c.oid = a.attcollation
+    LEFT JOIN pg_namespace cn ON cn.oid = c.collnamespace
+    LEFT JOIN pg_sequence s ON a.attidentity <> ''
+      AND s.seqrelid = pg_get_serial_sequence(relation::regclass::text, a.attname)::regclass
+    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL
+    SELECT 100000 + row_number() OVER (ORDER BY conname),
+           format('CONSTRAINT %I %s', conname, pg_get_constraintdef(oid))
+    FROM pg_constraint WHERE conrelid = relation AND contype = 'c') items;
+
+  SELECT coalesce(jsonb_agg(jsonb_build_object('sequence', d.objid::regclass::text, 'column', a.attname)), '[]')
+  INTO sequences
+  FROM pg_depend d
+  JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+  JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+    AND d.refobjid = relation AND d.deptype = 'a';
+
+  name := relation::regclass::text;
+  FOR sequence IN SELECT jsonb_array_elements(sequences) LOOP
+    EXECUTE format('ALTER SEQUENCE %s OWNED BY NONE', sequence->>'sequence');
+  END LOOP;
+  IF populated THEN
+    EXECUTE format('ALTER TABLE %s RENAME TO %I', relation::regclass, 'pg_lake_as_' || relation);
+  ELSE
+    EXECUTE format('DROP TABLE %s', relation::regclass);
+  END IF;
+
+  EXECUTE format('CREATE FOREIGN TABLE %s (%s) SERVER pg_lake_iceberg', name, definitions);
+  EXECUTE format('ALTER FOREIGN TABLE %s OWNER TO %I', name, pg_get_userbyid(source.relowner));
+  FOR sequence IN SELECT jsonb_array_elements(sequences) LOOP
+    EXECUTE format('ALTER SEQUENCE %s OWNED BY %s.%I', sequence->>'sequence', name, sequence->>'column');
+  END LOOP;
+  PERFORM lake_engine.register(name::regclass);
+  IF populated THEN
+    EXECUTE format('INSERT INTO %s SELECT * FROM %s', name, relation::regclass);
+    EXECUTE format('DROP TABLE %s', relation::regclass);
+  END IF;
+END
+$$;
+
+-- Carries what ALTER TABLE did to the columns over to the engine.
+CREATE FUNCTION lake_engine.altered(relation oid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  before jsonb := (SELECT columns FROM lake_iceberg.tables_internal WHERE table_name = relation);
+  after jsonb := lake_engine.columns_of(relation);
+  changes jsonb := '[]';
+  old jsonb;
+  new jsonb;
+  refused text;
+  default_value text;
+BEGIN
+  IF before IS NULL OR before = after THEN
+    RETURN;
+  END IF;
+  FOR old, new IN
+    SELECT o, n FROM jsonb_array_elements(before) o
+    FULL JOIN jsonb_array_elements(after) n ON n->'attnum' = o->'attnum'
+    ORDER BY coalesce(n->>'attnum', o->>'attnum')::int
+  LOOP
+    refused := NULL;
+    IF new IS NULL THEN
+      changes := changes || jsonb_build_object('drop', old->>'name');
+    ELSIF old IS NULL THEN
+      SELECT CASE
+          WHEN (new->>'required')::boolean OR a.attidentity <> '' THEN 'ALTER TABLE ADD COLUMN with constraints'
+          WHEN a.attgenerated <> '' THEN 'ALTER TABLE ADD COLUMN with default expression'
+          WHEN d.adbin::text ~ ':(funcid|opfuncid) ' AND EXISTS (
+                 SELECT FROM regexp_matches(d.adbin::text, ':(?:funcid|opfuncid) (\d+)', 'g') f
+                 JOIN pg_proc p ON p.oid = f[1]::oid WHERE p.provolatile <> 'i')
+            OR d.adbin::text ~ '\{(SQLVALUEFUNCTION|NEXTVALUEEXPR)'
+            THEN 'ALTER TABLE ADD COLUMN with default expression' END,
+        pg_get_expr(d.adbin, d.adrelid)
+      INTO refused, default_value
+      FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+      WHERE a.attrelid = relation AND a.attnum = (new->>'attnum')::int;
+      IF default_value IS NOT NULL AND refused IS NULL THEN
+        EXECUTE format('SELECT (%s)::%s::text', default_value, new->>'type') INTO default_value;
+      END IF;
+      changes := changes || jsonb_build_object('add', new || jsonb_build_object('default', default_value));
+    ELSE
+      IF old->>'type' <> new->>'type' THEN
+        refused := 'ALTER TABLE ALTER COLUMN ... SET DATA TYPE';
+      ELSIF (new->>'required')::boolean AND NOT (old->>'required')::boolean THEN
+        refused := 'ALTER TABLE ALTER COLUMN ... SET NOT NULL';
+      ELSIF (old->>'required')::boolean AND NOT (new->>'required')::boolean THEN
+        changes := changes || jsonb_build_object('nullable', new->>'name');
+      END IF;
+      IF old->>'name' <> new->>'name' THEN
+        changes := changes || jsonb_build_object('rename', jsonb_build_array(old->>'name', new->>'name'));
+      END IF;
+    END IF;
+    IF refused IS NOT NULL THEN
+      RAISE EXCEPTION '% command not supported for pg_lake_iceberg tables', refused USING ERRCODE = '0A000';
+    END IF;
+  END LOOP;
+  UPDATE lake_iceberg.tables_internal SET columns = after, writes = writes + 1 WHERE table_name = relation;
+  PERFORM lake_engine.call(jsonb_build_object(
+    'op', 'alter_table', 'table', relation::bigint, 'changes', changes, 'columns', after));
+END
+$$;
+
+-- Replaces an Iceberg table with an empty plain one, so that the DROP TABLE that is about to run finds a table.
+CREATE FUNCTION lake_engine.before_drop(relation regclass, cascade boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  name text := relation::text;
+  owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = relation);
+BEGIN
+  IF NOT pg_has_role(session_user, owner, 'USAGE') THEN
+    RAISE EXCEPTION 'must be owner of foreign table %', name USING ERRCODE = '42501';
+  END IF;
+  EXECUTE format('DROP FOREIGN TABLE %s %s', name, CASE WHEN cascade THEN 'CASCADE' ELSE '' END);
+  EXECUTE format('CREATE TABLE %s () USING heap', name);
+  EXECUTE format('ALTER TABLE %s OWNER TO %I', name, owner);
+END
+$$;
+
+-- The statement that fired the calling event trigger: the innermost SQL statement of a function, or the client's.
+CREATE FUNCTION lake_engine.statement_text(context text) RETURNS text
+LANGUAGE sql STABLE AS $$
+  SELECT coalesce(pg_catalog.substring(context, '\nSQL statement "(.*?)"(?:\n(?:PL/pgSQL|SQL) function|$)'),
+                  pg_catalog.current_query())
+$$;
+
+-- Not SECURITY DEFINER and without a search_path of its own: names resolve as they do for the statement.
+CREATE FUNCTION lake_engine.on_ddl_start() RETURNS event_trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+  context text;
+  statement text;
+  seen int;
+  key text;
+  dropped jsonb;
+  item text;
+  relation pg_catalog.regclass;
+BEGIN
+  IF pg_catalog.current_setting('lake_engine.nested', true) OPERATOR(pg_catalog.=) 'on' THEN
+    RETURN;
+  END IF;
+  GET DIAGNOSTICS context = PG_CONTEXT;
+  statement := lake_engine.statement_text(context);
+  IF tg_tag OPERATOR(pg_catalog.<>) 'DROP TABLE' THEN
+    IF statement OPERATOR(pg_catalog.~*) '\yusing\s+"?(pg_lake_)?iceberg"?\s+with\s*\(' THEN
+      RAISE EXCEPTION 'WITH (…) options of Iceberg tables are not supported by the embedded stand-in for pg_lake' USING
+        ERRCODE = '0A000',
+        HINT = 'Set pg_lake_iceberg.default_location_prefix for the location; partitioning needs the native or containers engine.';
+    END IF;
+    RETURN;
+  END IF;
+  -- Only a statement that may name an Iceberg table needs a closer look.
+  IF NOT EXISTS (
+    SELECT FROM lake_iceberg.tables_internal t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.table_name
+    WHERE pg_catalog.strpos(pg_catalog.lower(statement), pg_catalog.lower(pg_catalog.replace(c.relname, '"', '""')))
+          OPERATOR(pg_catalog.>) 0)
+  THEN
+    RETURN;
+  END IF;
+  -- A message of several statements is one text: which of its DROP TABLEs is this one?
+  key := pg_catalog.md5(pg_catalog.concat(pg_catalog.statement_timestamp(), statement));
+  seen := CASE WHEN pg_catalog.split_part(pg_catalog.current_setting('lake_engine.drops', true), ' ', 1)
+                    OPERATOR(pg_catalog.=) key
+               THEN pg_catalog.split_part(pg_catalog.current_setting('lake_engine.drops', true), ' ', 2)::pg_catalog.int4
+               ELSE 0 END;
+  PERFORM pg_catalog.set_config('lake_engine.drops',
+                                pg_catalog.concat(key, ' ', seen OPERATOR(pg_catalog.+) 1), false);
+  dropped := lake_engine.drop_statement(statement, seen);
+  PERFORM pg_catalog.set_config('lake_engine.nested', 'on', true);
+  FOR item IN SELECT pg_catalog.jsonb_array_elements_text(dropped OPERATOR(pg_catalog.->) 'names') LOOP
+    relation := pg_catalog.to_regclass(item);
+    IF relation IS NOT NULL AND lake_engine.is_lake_table(relation) THEN
+      PERFORM lake_engine.before_drop(
+        relation, (dropped OPERATOR(pg_catalog.->>) 'cascade')::pg_catalog.bool);
+    END IF;
+  END LOOP;
+  PERFORM pg_catalog.set_config('lake_engine.nested', 'off', true);
+END
+$$;
+
+-- The names, and whether CASCADE, of the DROP TABLE at a position of a text of statements.
+CREATE FUNCTION lake_engine.drop_statement(statements text, position int) RETURNS jsonb
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT lake_engine.call(jsonb_build_object('op', 'drop_statements', 'sql', statements))->position
+$$;
+
+CREATE FUNCTION lake_engine.on_ddl_end() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  command record;
+BEGIN
+  IF current_setting('lake_engine.nested', true) = 'on' THEN
+    RETURN;
+  END IF;
+  FOR command IN
+    SELECT DISTINCT c.oid, c.relkind, d.command_tag, am.amname IN ('iceberg', 'pg_lake_iceberg') AS uses_iceberg
+    FROM pg_event_trigger_ddl_commands() d
+    JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+    LEFT JOIN pg_am am ON am.oid = c.relam
+    WHERE c.relkind IN ('r', 'm', 'p', 'f')
+  LOOP
+    PERFORM set_config('lake_engine.nested', 'on', true);
+    IF command.relkind = 'f' THEN
+      IF lake_engine.is_lake_table(command.oid) THEN
+        IF command.command_tag = 'CREATE FOREIGN TABLE' THEN
+          PERFORM lake_engine.register(command.oid);
+        ELSE
+          PERFORM lake_engine.altered(command.oid);
+        END IF;
+      END IF;
+    ELSIF command.uses_iceberg THEN
+      IF command.command_tag LIKE 'ALTER%' THEN
+        RAISE EXCEPTION 'ALTER TABLE ... SET ACCESS METHOD iceberg is not supported' USING
+          ERRCODE = '0A000', HINT = 'Use CREATE TABLE ... USING iceberg AS SELECT ....';
+      END IF;
+      PERFORM lake_engine.convert(command.oid, command.command_tag IN ('CREATE TABLE AS', 'SELECT INTO'));
+    END IF;
+    PERFORM set_config('lake_engine.nested', 'off', true);
+  END LOOP;
+END
+$$;
+
+CREATE FUNCTION lake_engine.on_drop() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  DELETE FROM lake_iceberg.tables_internal
+  WHERE table_name::oid IN (SELECT objid FROM pg_event_trigger_dropped_objects() WHERE object_type = 'foreign table');
+END
+$$;
+
+CREATE EVENT TRIGGER pg_lake_ddl_start ON ddl_command_start
+  WHEN TAG IN ('DROP TABLE', 'CREATE TABLE', 'CREATE TABLE AS')
+  EXECUTE FUNCTION lake_engine.on_ddl_start();
+CREATE EVENT TRIGGER pg_lake_ddl_end ON ddl_command_end
+  WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW', 'CREATE FOREIGN TABLE',
+               'ALTER TABLE', 'ALTER FOREIGN TABLE')
+  EXECUTE FUNCTION lake_engine.on_ddl_end();
+CREATE EVENT TRIGGER pg_lake_drop ON sql_drop EXECUTE FUNCTION lake_engine.on_drop();

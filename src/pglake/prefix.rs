@@ -1,0 +1,115 @@
+//! The private prefix: a PostgreSQL installation that icebox may add an extension to.
+//!
+//! PostgreSQL finds its share and library directories relative to the path of the running `postgres` binary. So the
+//! prefix repeats the installation's layout below the state directory:
+//!
+//! ```text
+//! <prefix>/<bin dir>/postgres         a copy, as a link would be resolved to the original's place
+//! <prefix>/<bin dir>/…                links to the installation's other programs
+//! <prefix>/<share dir>/…              links, except
+//! <prefix>/<share dir>/extension/     links to the installation's extensions, and pg_lake's control and script files
+//! <prefix>/<library dir>              a link
+//! ```
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::postgres::Installation;
+
+/// The port that names the lake engine's socket file.
+pub const ENGINE_PORT: u16 = 5332;
+
+const CONTROL: &str = include_str!("extension/pg_lake.control");
+const SCRIPT: &str = include_str!("extension/pg_lake--1.0.sql");
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot prepare the private PostgreSQL prefix: {doing} {path}")]
+pub struct PrefixError {
+    doing: &'static str,
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Makes or refreshes the prefix, and gives the directory to start `postgres` from.
+///
+/// The extension's server points at the socket in `engine_socket_dir`.
+pub fn prepare(
+    installation: &Installation,
+    prefix: &Path,
+    engine_socket_dir: &Path,
+) -> Result<PathBuf, PrefixError> {
+    let bin = below(prefix, &installation.bin_dir);
+    let share = below(prefix, &installation.share_dir);
+    let extension = share.join("extension");
+    for directory in [&bin, &extension] {
+        fs::create_dir_all(directory).map_err(failed("creating", directory))?;
+    }
+    link_entries(&installation.bin_dir, &bin, "postgres")?;
+    copy_if_changed(&installation.bin_dir.join("postgres"), &bin.join("postgres"))?;
+    link_entries(&installation.share_dir, &share, "extension")?;
+    link_entries(&installation.share_dir.join("extension"), &extension, "")?;
+    let library = below(prefix, &installation.pkglib_dir);
+    if let Some(parent) = library.parent() {
+        fs::create_dir_all(parent).map_err(failed("creating", parent))?;
+    }
+    link(&installation.pkglib_dir, &library)?;
+
+    let script = SCRIPT
+        .replace("@ENGINE_SOCKET_DIR@", &engine_socket_dir.to_string_lossy().replace('\'', "''"))
+        .replace("@ENGINE_PORT@", &ENGINE_PORT.to_string());
+    for (name, contents) in [("pg_lake.control", CONTROL), ("pg_lake--1.0.sql", &script)] {
+        let path = extension.join(name);
+        // An installation may have the real pg_lake: then this entry is a link, and must not be written through.
+        if path.is_symlink() {
+            fs::remove_file(&path).map_err(failed("replacing", &path))?;
+        }
+        fs::write(&path, contents).map_err(failed("writing", &path))?;
+    }
+    Ok(bin)
+}
+
+/// The place in the prefix of an absolute path.
+fn below(prefix: &Path, path: &Path) -> PathBuf {
+    prefix.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn failed<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PrefixError + use<'a> {
+    move |source| PrefixError { doing, path: path.to_owned(), source }
+}
+
+/// Links every entry of a directory but one.
+fn link_entries(from: &Path, to: &Path, except: &str) -> Result<(), PrefixError> {
+    for entry in fs::read_dir(from).map_err(failed("listing", from))? {
+        let entry = entry.map_err(failed("listing", from))?;
+        if entry.file_name() != except {
+            link(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+fn link(target: &Path, path: &Path) -> Result<(), PrefixError> {
+    match fs::read_link(path) {
+        Ok(current) if current == target => return Ok(()),
+        Ok(_) => fs::remove_file(path).map_err(failed("replacing", path))?,
+        Err(_) => {}
+    }
+    symlink(target, path).map_err(failed("linking", path))
+}
+
+/// A copy is current when it is as large and not older; an upgrade of the package changes either.
+fn copy_if_changed(from: &Path, to: &Path) -> Result<(), PrefixError> {
+    let source = fs::metadata(from).map_err(failed("reading", from))?;
+    let is_current = fs::metadata(to)
+        .is_ok_and(|copy| copy.len() == source.len() && copy.mtime() >= source.mtime().max(source.ctime()));
+    if is_current {
+        return Ok(());
+    }
+    let partial = to.with_extension("partial");
+    fs::copy(from, &partial).map_err(failed("copying", from))?;
+    fs::set_permissions(&partial, fs::Permissions::from_mode(0o755)).map_err(failed("copying", from))?;
+    fs::rename(&partial, to).map_err(failed("copying", from))
+}

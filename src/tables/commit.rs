@@ -1,0 +1,434 @@
+//! The next version of a table: from a change to a snapshot, its manifests and the metadata file.
+//!
+//! Everything is encoded by the iceberg crate's manifest and metadata writers. Only the assembly is done here,
+//! because the crate's own transactions can append but not delete rows or rewrite files.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use iceberg::io::FileIO;
+use iceberg::spec::{
+    DataContentType, DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestListWriter,
+    ManifestStatus, ManifestWriterBuilder, NestedField, NestedFieldRef, Operation, Schema, Snapshot, SortOrder,
+    Summary, TableMetadata, TableMetadataBuilder, TableMetadataRef, Type, UnboundPartitionSpec,
+};
+use iceberg::table::Table;
+use iceberg::{Error, ErrorKind, Result, TableIdent};
+use uuid::Uuid;
+
+/// Manifests of one kind are merged into one when there are this many, as pg_lake does.
+const MERGE_AT_MANIFESTS: usize = 100;
+
+/// One committed version of a table: its metadata file, and the manifests of its current snapshot.
+#[derive(Clone, Debug)]
+pub struct TableVersion {
+    /// Where the metadata file is, or will be.
+    pub location: String,
+    pub metadata: TableMetadataRef,
+    manifests: Arc<Vec<ManifestFile>>,
+    /// Whether the metadata file exists; changes add up in one file until it does.
+    is_written: bool,
+}
+
+/// A change of the rows of a table, to be committed as one snapshot.
+#[derive(Debug, Default)]
+pub struct RowChange {
+    /// Files of new rows.
+    pub added: Vec<DataFile>,
+    /// Data files that are gone, by location, with every delete file that refers to them.
+    pub removed: BTreeSet<String>,
+    /// New position-delete files.
+    pub deletes: Vec<DataFile>,
+}
+
+impl RowChange {
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.deletes.is_empty()
+    }
+
+    /// The operation as the specification defines it for a snapshot's summary.
+    fn operation(&self) -> Operation {
+        match (self.added.is_empty(), self.removed.is_empty() && self.deletes.is_empty()) {
+            (_, true) => Operation::Append,
+            (true, false) => Operation::Delete,
+            (false, false) => Operation::Overwrite,
+        }
+    }
+}
+
+/// A change of the columns of a table.
+#[derive(Clone, Debug)]
+pub enum SchemaChange {
+    /// Adds an optional column. The field's id is given anew; its initial default shows in older rows.
+    Add(NestedField),
+    Drop(String),
+    Rename(String, String),
+    /// Allows NULL from now on.
+    Nullable(String),
+}
+
+/// A live data file, with the position-delete files that refer to it.
+#[derive(Clone, Debug)]
+pub struct LiveFile {
+    pub file: DataFile,
+    pub deletes: Vec<DataFile>,
+}
+
+impl TableVersion {
+    /// A new table's metadata, not yet written: format version 2, unpartitioned, no snapshot.
+    pub fn create(
+        table_location: &str,
+        schema: Schema,
+        properties: HashMap<String, String>,
+    ) -> Result<Self> {
+        let metadata = TableMetadataBuilder::new(
+            schema,
+            UnboundPartitionSpec::default(),
+            SortOrder::unsorted_order(),
+            table_location.to_owned(),
+            FormatVersion::V2,
+            properties,
+        )?
+        .build()?
+        .metadata;
+        Ok(Self {
+            location: metadata_location(table_location, 0),
+            metadata: Arc::new(metadata),
+            manifests: Arc::default(),
+            is_written: false,
+        })
+    }
+
+    /// Reads a version from its metadata file.
+    pub async fn load(io: &FileIO, location: &str) -> Result<Self> {
+        let metadata = Arc::new(TableMetadata::read_from(io, location).await?);
+        let table = Table::builder()
+            .file_io(io.clone())
+            .metadata(metadata.clone())
+            .metadata_location(location)
+            .identifier(TableIdent::from_strs(["lake", "table"])?)
+            .runtime(iceberg::Runtime::try_current()?)
+            .build()?;
+        let manifests = match metadata.current_snapshot() {
+            Some(snapshot) => {
+                table.manifest_list_reader(snapshot).load().await?.consume_entries().into_iter().collect()
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { location: location.to_owned(), metadata, manifests: Arc::new(manifests), is_written: true })
+    }
+
+    /// Whether there is something to write.
+    pub fn is_written(&self) -> bool {
+        self.is_written
+    }
+
+    /// Writes the metadata file of this version.
+    pub async fn write_metadata(&mut self, io: &FileIO) -> Result<()> {
+        let json = serde_json::to_vec(self.metadata.as_ref())
+            .map_err(|error| Error::new(ErrorKind::Unexpected, "encoding table metadata").with_source(error))?;
+        io.new_output(&self.location)?.write(json.into()).await?;
+        self.is_written = true;
+        Ok(())
+    }
+
+    /// The version that follows this one: in the next metadata file, `<table>/metadata/NNNNN-<uuid>.metadata.json`,
+    /// or in the same one while that is not written.
+    fn following(
+        &self,
+        manifests: Arc<Vec<ManifestFile>>,
+        change: impl FnOnce(TableMetadataBuilder) -> Result<TableMetadataBuilder>,
+    ) -> Result<Self> {
+        let previous = self.is_written.then(|| self.location.clone());
+        let location = match &previous {
+            None => self.location.clone(),
+            Some(location) => {
+                let name = location.rsplit('/').next().unwrap_or_default();
+                let number = name.split('-').next().and_then(|number| number.parse::<u32>().ok());
+                metadata_location(self.metadata.location(), number.map_or(0, |number| number + 1))
+            }
+        };
+        let builder = TableMetadataBuilder::new_from_metadata(self.metadata.as_ref().clone(), previous);
+        let metadata = Arc::new(change(builder)?.build()?.metadata);
+        Ok(Self { location, metadata, manifests, is_written: false })
+    }
+
+    /// The data files of the current snapshot.
+    pub async fn live_files(&self, io: &FileIO) -> Result<Vec<LiveFile>> {
+        let mut files = Vec::new();
+        let mut by_location = HashMap::new();
+        let mut deletes = Vec::new();
+        for manifest in self.manifests.iter() {
+            for entry in manifest.load_manifest(io).await?.entries().iter().filter(|entry| entry.is_alive()) {
+                match entry.content_type() {
+                    DataContentType::Data => {
+                        by_location.insert(entry.file_path().to_owned(), files.len());
+                        files.push(LiveFile { file: entry.data_file().clone(), deletes: Vec::new() });
+                    }
+                    DataContentType::PositionDeletes => deletes.push(entry.data_file().clone()),
+                    DataContentType::EqualityDeletes => {
+                        return Err(Error::new(
+                            ErrorKind::FeatureUnsupported,
+                            format!("equality deletes are not supported: {}", entry.file_path()),
+                        ));
+                    }
+                }
+            }
+        }
+        for delete in deletes {
+            if let Some(index) = referenced(&delete).and_then(|location| by_location.get(&location)) {
+                files[*index].deletes.push(delete);
+            }
+        }
+        Ok(files)
+    }
+
+    /// The version after this one with a changed schema; its metadata file is not yet written.
+    pub fn with_schema(&self, changes: &[SchemaChange]) -> Result<Self> {
+        let current = self.metadata.current_schema();
+        let mut fields: Vec<NestedFieldRef> = current.as_struct().fields().to_vec();
+        let mut last_id = self.metadata.last_column_id();
+        for change in changes {
+            let position = |name: &str| {
+                fields.iter().position(|field| field.name == name).ok_or_else(|| {
+                    Error::new(ErrorKind::DataInvalid, format!("the Iceberg table has no column {name:?}"))
+                })
+            };
+            match change {
+                SchemaChange::Add(field) => fields.push(Arc::new(assign_ids(field.clone(), &mut last_id))),
+                SchemaChange::Drop(name) => {
+                    fields.remove(position(name)?);
+                }
+                SchemaChange::Rename(from, to) => {
+                    let index = position(from)?;
+                    let mut field = fields[index].as_ref().clone();
+                    field.name = to.clone();
+                    fields[index] = Arc::new(field);
+                }
+                SchemaChange::Nullable(name) => {
+                    let index = position(name)?;
+                    let mut field = fields[index].as_ref().clone();
+                    field.required = false;
+                    fields[index] = Arc::new(field);
+                }
+            }
+        }
+        let schema = Schema::builder().with_schema_id(current.schema_id() + 1).with_fields(fields).build()?;
+        self.following(self.manifests.clone(), |builder| builder.add_current_schema(schema))
+    }
+
+    /// Writes the manifests and the manifest list of a snapshot with `change`, and gives the version that has it;
+    /// its metadata file is not yet written.
+    pub async fn with_rows(&self, io: &FileIO, change: RowChange) -> Result<Self> {
+        let snapshot_id = new_snapshot_id(&self.metadata);
+        let sequence_number = self.metadata.last_sequence_number() + 1;
+        let operation = change.operation();
+        let directory = format!("{}/metadata", self.metadata.location());
+        let mut writer = Manifests { io, version: self, snapshot_id, directory, id: Uuid::new_v4(), written: 0 };
+
+        let mut manifests = Vec::with_capacity(self.manifests.len() + 2);
+        for manifest in self.manifests.iter() {
+            manifests.extend(writer.without_removed(manifest, &change.removed).await?);
+        }
+        if !change.added.is_empty() {
+            manifests.push(writer.added(ManifestContentType::Data, change.added).await?);
+        }
+        if !change.deletes.is_empty() {
+            manifests.push(writer.added(ManifestContentType::Deletes, change.deletes).await?);
+        }
+        let manifests = writer.merge(manifests).await?;
+
+        let list = format!("{}/snap-{snapshot_id}-1-{}.avro", writer.directory, writer.id);
+        let parent = self.metadata.current_snapshot_id();
+        let mut list_writer =
+            ManifestListWriter::v2(io.new_output(&list)?.writer().await?, snapshot_id, parent, sequence_number);
+        // The list writer fills in the sequence numbers of new manifests; the next commit needs them too.
+        let manifests: Vec<_> = manifests.into_iter().map(|manifest| numbered(manifest, sequence_number)).collect();
+        list_writer.add_manifests(manifests.iter().cloned())?;
+        list_writer.close().await?;
+
+        let snapshot = Snapshot::builder()
+            .with_snapshot_id(snapshot_id)
+            .with_parent_snapshot_id(parent)
+            .with_sequence_number(sequence_number)
+            .with_timestamp_ms(self.next_timestamp())
+            .with_manifest_list(list)
+            .with_summary(Summary { operation, additional_properties: HashMap::new() })
+            .with_schema_id(self.metadata.current_schema_id())
+            .build();
+        self.following(Arc::new(manifests), |builder| builder.set_branch_snapshot(snapshot, MAIN_BRANCH))
+    }
+
+    /// Now, but never before the last change: readers refuse a log that goes back in time.
+    fn next_timestamp(&self) -> i64 {
+        chrono::Utc::now().timestamp_millis().max(self.metadata.last_updated_ms() + 1)
+    }
+}
+
+/// A new location for metadata file `number` of the table at `table_location`.
+fn metadata_location(table_location: &str, number: u32) -> String {
+    format!("{table_location}/metadata/{number:05}-{}.metadata.json", Uuid::new_v4())
+}
+
+/// The one data file that a position-delete file is about, as far as it says so.
+fn referenced(delete: &DataFile) -> Option<String> {
+    if let Some(location) = delete.referenced_data_file() {
+        return Some(location);
+    }
+    const FILE_PATH_ID: i32 = 2_147_483_546;
+    let (lower, upper) = (delete.lower_bounds().get(&FILE_PATH_ID)?, delete.upper_bounds().get(&FILE_PATH_ID)?);
+    match (lower == upper).then_some(lower)?.literal() {
+        iceberg::spec::PrimitiveLiteral::String(location) => Some(location.clone()),
+        _ => None,
+    }
+}
+
+fn new_snapshot_id(metadata: &TableMetadata) -> i64 {
+    loop {
+        let id = (Uuid::new_v4().as_u64_pair().0 >> 1) as i64;
+        if id > 0 && metadata.snapshot_by_id(id).is_none() {
+            return id;
+        }
+    }
+}
+
+fn numbered(mut manifest: ManifestFile, sequence_number: i64) -> ManifestFile {
+    const UNASSIGNED: i64 = -1;
+    if manifest.sequence_number == UNASSIGNED {
+        manifest.sequence_number = sequence_number;
+    }
+    if manifest.min_sequence_number == UNASSIGNED {
+        manifest.min_sequence_number = sequence_number;
+    }
+    manifest
+}
+
+/// Gives a new field, and the fields inside of it, the next free ids.
+fn assign_ids(mut field: NestedField, last_id: &mut i32) -> NestedField {
+    *last_id += 1;
+    field.id = *last_id;
+    let inner = |field: &NestedFieldRef, last_id: &mut i32| Arc::new(assign_ids(field.as_ref().clone(), last_id));
+    match field.field_type.as_mut() {
+        Type::Primitive(_) => {}
+        Type::List(list) => list.element_field = inner(&list.element_field, last_id),
+        Type::Map(map) => {
+            map.key_field = inner(&map.key_field, last_id);
+            map.value_field = inner(&map.value_field, last_id);
+        }
+        Type::Struct(fields) => {
+            let fields: Vec<_> = fields.fields().iter().map(|field| inner(field, last_id)).collect();
+            field.field_type = Box::new(Type::Struct(iceberg::spec::StructType::new(fields)));
+        }
+    }
+    field
+}
+
+/// Writes the manifests of one snapshot.
+struct Manifests<'a> {
+    io: &'a FileIO,
+    version: &'a TableVersion,
+    snapshot_id: i64,
+    directory: String,
+    id: Uuid,
+    written: usize,
+}
+
+impl Manifests<'_> {
+    fn builder(&mut self) -> Result<ManifestWriterBuilder> {
+        let location = format!("{}/{}-m{}.avro", self.directory, self.id, self.written);
+        self.written += 1;
+        Ok(ManifestWriterBuilder::new(
+            self.io.new_output(location)?,
+            Some(self.snapshot_id),
+            self.version.metadata.current_schema().clone(),
+            self.version.metadata.default_partition_spec().as_ref().clone(),
+        ))
+    }
+
+    fn writer(&mut self, content: ManifestContentType) -> Result<iceberg::spec::ManifestWriter> {
+        let builder = self.builder()?;
+        Ok(match content {
+            ManifestContentType::Data => builder.build_v2_data(),
+            ManifestContentType::Deletes => builder.build_v2_deletes(),
+        })
+    }
+
+    async fn added(&mut self, content: ManifestContentType, files: Vec<DataFile>) -> Result<ManifestFile> {
+        let mut writer = self.writer(content)?;
+        for file in files {
+            // -1: the sequence number is inherited from the snapshot.
+            writer.add_file(file, -1)?;
+        }
+        writer.write_manifest_file().await
+    }
+
+    /// The manifest as the new snapshot has it: unchanged, or rewritten when some of its files are gone.
+    async fn without_removed(
+        &mut self,
+        manifest: &ManifestFile,
+        removed: &BTreeSet<String>,
+    ) -> Result<Option<ManifestFile>> {
+        if removed.is_empty() {
+            return Ok(Some(manifest.clone()));
+        }
+        let loaded = manifest.load_manifest(self.io).await?;
+        let is_removed = |file: &DataFile| match file.content_type() {
+            DataContentType::Data => removed.contains(file.file_path()),
+            _ => referenced(file).is_some_and(|location| removed.contains(&location)),
+        };
+        let alive = || loaded.entries().iter().filter(|entry| entry.is_alive());
+        if !alive().any(|entry| is_removed(entry.data_file())) {
+            return Ok(Some(manifest.clone()));
+        }
+        let mut writer = self.writer(manifest.content)?;
+        for entry in alive() {
+            let sequence = entry.sequence_number().unwrap_or(manifest.sequence_number);
+            let file_sequence = entry.file_sequence_number.or(Some(manifest.sequence_number));
+            if is_removed(entry.data_file()) {
+                writer.add_delete_file(entry.data_file().clone(), sequence, file_sequence)?;
+            } else {
+                let added_by = entry.snapshot_id().unwrap_or(manifest.added_snapshot_id);
+                writer.add_existing_file(entry.data_file().clone(), added_by, sequence, file_sequence)?;
+            }
+        }
+        writer.write_manifest_file().await.map(Some)
+    }
+
+    /// Merges the manifests of a kind once there are many; what earlier snapshots deleted is left behind.
+    async fn merge(&mut self, manifests: Vec<ManifestFile>) -> Result<Vec<ManifestFile>> {
+        let mut by_content: BTreeMap<bool, Vec<ManifestFile>> = BTreeMap::new();
+        for manifest in manifests {
+            by_content.entry(manifest.content == ManifestContentType::Deletes).or_default().push(manifest);
+        }
+        let mut merged = Vec::new();
+        for (is_deletes, group) in by_content {
+            let (own, older): (Vec<_>, Vec<_>) =
+                group.into_iter().partition(|manifest| manifest.added_snapshot_id == self.snapshot_id);
+            if older.len() < MERGE_AT_MANIFESTS {
+                merged.extend(older);
+                merged.extend(own);
+                continue;
+            }
+            let content = if is_deletes { ManifestContentType::Deletes } else { ManifestContentType::Data };
+            let mut writer = self.writer(content)?;
+            let mut files = 0;
+            for manifest in &older {
+                for entry in manifest.load_manifest(self.io).await?.entries() {
+                    if entry.status() == ManifestStatus::Deleted {
+                        continue;
+                    }
+                    let sequence = entry.sequence_number().unwrap_or(manifest.sequence_number);
+                    let file_sequence = entry.file_sequence_number.or(Some(manifest.sequence_number));
+                    let added_by = entry.snapshot_id().unwrap_or(manifest.added_snapshot_id);
+                    writer.add_existing_file(entry.data_file().clone(), added_by, sequence, file_sequence)?;
+                    files += 1;
+                }
+            }
+            if files > 0 {
+                merged.push(writer.write_manifest_file().await?);
+            }
+            merged.extend(own);
+        }
+        Ok(merged)
+    }
+}
