@@ -1,4 +1,27 @@
 //! Iceberg tables in an object store: loading a metadata file, scanning it with DataFusion, writing the next one.
+//!
+//! Reading goes [`LakeIo`] (files by URL) → [`LakeTable`] (one metadata file, planned by iceberg-rust) →
+//! [`LakeTableProvider`] (a DataFusion table, scanned by DataFusion's own Parquet source).
 
+mod cache;
 pub mod commit;
+pub mod cure;
+mod deletes;
+mod error;
+mod evolve;
+mod footer;
+mod io;
+mod overlay;
+mod provider;
+mod prune;
+mod rows;
+mod schema;
+mod storage;
+mod table;
 pub mod write;
+
+pub use error::{Error, Result};
+pub use io::{LakeIo, Location};
+pub use overlay::{BATCHES_LOCATION, ExtraFile, Overlay};
+pub use provider::{FILE_COLUMN, LakeTableProvider, POSITION_COLUMN};
+pub use table::{LakeTable, PlannedFile};

@@ -22,7 +22,7 @@ use super::statement::table_oid;
 use super::view::TableView;
 use crate::pglake::columns::Kind;
 use crate::pglake::values;
-use crate::tables::provider::{FILE_COLUMN, POSITION_COLUMN};
+use crate::tables::{FILE_COLUMN, POSITION_COLUMN};
 
 /// What one item of the select list is made from: columns of the plan by index.
 #[derive(Clone, Debug)]

@@ -1,0 +1,252 @@
+//! Parquet footers and small files, read once.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::ParquetFileReaderFactory;
+use datafusion::error::DataFusionError;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::ARROW_SCHEMA_META_KEY;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetObjectReader};
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{
+    FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader,
+};
+
+use super::error::{Error, Result};
+use super::io::LakeIo;
+
+/// Files up to this size are fetched with one request and kept: a lake that is synced often has many of them.
+const SMALL_FILE_BYTES: u64 = 256 << 10;
+
+/// What the first request for a larger file asks for; most footers fit.
+const FOOTER_GUESS_BYTES: usize = 64 << 10;
+
+/// A Parquet file's metadata, and the whole file where it is small.
+pub(super) struct Footer {
+    pub(super) metadata: Arc<ParquetMetaData>,
+    whole: Option<Bytes>,
+}
+
+impl LakeIo {
+    /// The footer of the Parquet file of `size` bytes at `location`.
+    pub(super) async fn footer(&self, location: &str, size: u64) -> Result<Arc<Footer>> {
+        if let Some(footer) = self.footers().get(location) {
+            return Ok(footer);
+        }
+        let failed = |source| Error::Parquet {
+            location: location.to_owned(),
+            source,
+        };
+        let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let (metadata, whole) = if size <= SMALL_FILE_BYTES {
+            let whole = self.read(location).await?;
+            let metadata = reader.parse_and_finish(&whole).map_err(failed)?;
+            (metadata, Some(whole))
+        } else {
+            let (store, key) = self.resolve(location)?;
+            let mut object = ParquetObjectReader::new(store, key).with_file_size(size);
+            let metadata = reader
+                .with_prefetch_hint(Some(FOOTER_GUESS_BYTES))
+                .load_and_finish(&mut object, size)
+                .await
+                .map_err(failed)?;
+            (metadata, None)
+        };
+        let metadata = Arc::new(without_arrow_schema(metadata));
+        let weight = metadata.memory_size() + whole.as_ref().map_or(0, Bytes::len);
+        let footer = Arc::new(Footer { metadata, whole });
+        self.footers().insert(location, &footer, weight);
+        Ok(footer)
+    }
+
+    /// A reader of the Parquet file of `size` bytes at `location`.
+    pub(super) fn parquet_reader(&self, location: &str, size: u64) -> Result<LakeFileReader> {
+        let (store, key) = self.resolve(location)?;
+        Ok(LakeFileReader {
+            io: self.clone(),
+            store,
+            key,
+            location: location.to_owned(),
+            size,
+            footer: None,
+        })
+    }
+}
+
+/// The metadata without the Arrow schema that some writers embed, so that the Arrow types of a column depend on its Parquet
+/// type alone, whoever wrote the file.
+fn without_arrow_schema(metadata: ParquetMetaData) -> ParquetMetaData {
+    let file = metadata.file_metadata();
+    let Some(pairs) = file.key_value_metadata() else {
+        return metadata;
+    };
+    if !pairs.iter().any(|pair| pair.key == ARROW_SCHEMA_META_KEY) {
+        return metadata;
+    }
+    let pairs = pairs
+        .iter()
+        .filter(|pair| pair.key != ARROW_SCHEMA_META_KEY)
+        .cloned()
+        .collect();
+    let stripped = FileMetaData::new(
+        file.version(),
+        file.num_rows(),
+        file.created_by().map(str::to_owned),
+        Some(pairs),
+        file.schema_descr_ptr(),
+        file.column_orders().cloned(),
+    );
+    ParquetMetaDataBuilder::new(stripped)
+        .set_row_groups(metadata.row_groups().to_vec())
+        .set_column_index(metadata.column_index().cloned())
+        .set_offset_index(metadata.offset_index().cloned())
+        .build()
+}
+
+/// Reads a Parquet file of a lake: the footer from the cache, and a small file whole.
+pub(super) struct LakeFileReader {
+    io: LakeIo,
+    store: Arc<dyn ObjectStore>,
+    key: Path,
+    location: String,
+    size: u64,
+    footer: Option<Arc<Footer>>,
+}
+
+impl LakeFileReader {
+    fn whole(&self) -> Option<&Bytes> {
+        self.footer.as_ref()?.whole.as_ref()
+    }
+
+    fn failed(&self, source: object_store::Error) -> ParquetError {
+        ParquetError::External(Box::new(Error::Storage {
+            doing: "read",
+            location: self.location.clone(),
+            source,
+        }))
+    }
+}
+
+impl AsyncFileReader for LakeFileReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        async move {
+            if let Some(whole) = self.whole() {
+                return slice(whole, &range, &self.location);
+            }
+            let bytes = self.store.get_range(&self.key, range).await;
+            bytes.map_err(|error| self.failed(error))
+        }
+        .boxed()
+    }
+
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        async move {
+            if let Some(whole) = self.whole() {
+                return ranges
+                    .iter()
+                    .map(|range| slice(whole, range, &self.location))
+                    .collect();
+            }
+            let bytes = self.store.get_ranges(&self.key, &ranges).await;
+            bytes.map_err(|error| self.failed(error))
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
+        async move {
+            let footer = self.io.footer(&self.location, self.size).await;
+            let footer = footer.map_err(|error| ParquetError::External(Box::new(error)))?;
+            let metadata = Arc::clone(&footer.metadata);
+            self.footer = Some(footer);
+            Ok(metadata)
+        }
+        .boxed()
+    }
+}
+
+fn slice(whole: &Bytes, range: &Range<u64>, location: &str) -> ParquetResult<Bytes> {
+    let (start, end) = (range.start as usize, range.end as usize);
+    if start > end || end > whole.len() {
+        return Err(ParquetError::EOF(format!(
+            "bytes {start}..{end} of `{location}`, which has {}",
+            whole.len()
+        )));
+    }
+    Ok(whole.slice(start..end))
+}
+
+/// Gives DataFusion's Parquet scan the readers of a [`LakeIo`].
+///
+/// A table's files may be in several buckets, and a scan knows only one object store: so the files of a scan are named by
+/// [`scan_path`], which this undoes, and the scan's own object store is never used.
+#[derive(Debug)]
+pub(super) struct LakeReaderFactory {
+    pub(super) io: LakeIo,
+}
+
+/// A file's location as the path that it has in a scan: the scheme is its first segment, the bucket the second.
+pub(super) fn scan_path(location: &str) -> Result<Path> {
+    let separator = if location.starts_with("file:///") {
+        ":///"
+    } else {
+        "://"
+    };
+    let path = location.replacen(separator, "/", 1);
+    Path::parse(&path).map_err(|error| Error::Location {
+        location: location.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn location_of(path: &Path) -> String {
+    let path = path.as_ref();
+    match path.strip_prefix("file/") {
+        Some(path) => format!("file:///{path}"),
+        None => path.replacen('/', "://", 1),
+    }
+}
+
+impl ParquetFileReaderFactory for LakeReaderFactory {
+    fn create_reader(
+        &self,
+        _partition_index: usize,
+        file: PartitionedFile,
+        _metadata_size_hint: Option<usize>,
+        _metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Box<dyn AsyncFileReader + Send>, DataFusionError> {
+        let location = location_of(&file.object_meta.location);
+        let reader = self.io.parquet_reader(&location, file.object_meta.size)?;
+        Ok(Box::new(reader))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_path_leads_back_to_its_location() {
+        for location in [
+            "s3://b/a%20b/c.parquet",
+            "memory://m/c.parquet",
+            "file:///a/c.parquet",
+        ] {
+            assert_eq!(location_of(&scan_path(location).unwrap()), location);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Access to lake files by URL, whichever bucket they are in.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use iceberg::io::{FileIO, FileIOBuilder};
+use iceberg::spec::TableMetadataRef;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use url::Url;
+
+use super::cache::Cache;
+use super::cure::Cure;
+use super::deletes::PositionDeletes;
+use super::error::{Error, Result};
+use super::footer::Footer;
+use super::storage::LakeStorageFactory;
+use crate::objectstore::S3Config;
+
+const FOOTER_CACHE_BYTES: usize = 64 << 20;
+const DELETE_CACHE_BYTES: usize = 32 << 20;
+
+/// Where a lake file is: the root of its object store, and its key there.
+///
+/// The key is what follows the bucket, **verbatim**: `pg_lake` percent-encodes the names that it puts in
+/// locations (`Mixed%20Case`), and the object's key holds the very same characters, percent sign included.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// `s3://bucket`, `memory://name` or `file://`.
+    root: String,
+    key: Path,
+}
+
+impl Location {
+    /// The object store's root: scheme and bucket.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// The object's key in that store.
+    pub fn key(&self) -> &Path {
+        &self.key
+    }
+}
+
+impl FromStr for Location {
+    type Err = Error;
+
+    fn from_str(location: &str) -> Result<Self> {
+        let bad = |reason: String| Error::Location {
+            location: location.to_owned(),
+            reason,
+        };
+        let (scheme, rest) = location
+            .split_once("://")
+            .ok_or_else(|| bad("it has no scheme".to_owned()))?;
+        let (bucket, key) = rest
+            .split_once('/')
+            .ok_or_else(|| bad("it has no path".to_owned()))?;
+        let root = match scheme {
+            // Hadoop writers name the same service in three ways.
+            "s3" | "s3a" | "s3n" if !bucket.is_empty() => format!("s3://{bucket}"),
+            "memory" => format!("memory://{bucket}"),
+            "file" => "file://".to_owned(),
+            "s3" | "s3a" | "s3n" => return Err(bad("it has no bucket".to_owned())),
+            other => return Err(bad(format!("the scheme `{other}` is unknown"))),
+        };
+        let key = Path::parse(key).map_err(|error| bad(error.to_string()))?;
+        Ok(Self { root, key })
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.root, self.key)
+    }
+}
+
+/// Opens lake files by URL (`s3://bucket/key`, `file:///path`, `memory://name/key`). Cheap to clone; clones share
+/// the open stores and the caches of what immutable files hold.
+#[derive(Clone)]
+pub struct LakeIo {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    s3: Option<S3Config>,
+    /// By root. S3 buckets are added on first use.
+    stores: RwLock<HashMap<String, Arc<dyn ObjectStore>>>,
+    footers: Cache<Footer>,
+    deletes: Cache<PositionDeletes>,
+}
+
+impl LakeIo {
+    /// Lakes in any bucket of an S3 service; a bucket is opened when it is first named. `file://` works too.
+    pub fn s3(config: S3Config) -> Self {
+        Self::build(Some(config), HashMap::new())
+    }
+
+    /// Lakes in given stores, by root (`s3://bucket`, `memory://name`). `file://` works without being given.
+    pub fn with_stores(
+        stores: impl IntoIterator<Item = (impl Into<String>, Arc<dyn ObjectStore>)>,
+    ) -> Self {
+        let stores = stores
+            .into_iter()
+            .map(|(root, store)| (root.into(), store))
+            .collect();
+        Self::build(None, stores)
+    }
+
+    fn build(s3: Option<S3Config>, stores: HashMap<String, Arc<dyn ObjectStore>>) -> Self {
+        let inner = Inner {
+            s3,
+            stores: RwLock::new(stores),
+            footers: Cache::new(FOOTER_CACHE_BYTES),
+            deletes: Cache::new(DELETE_CACHE_BYTES),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The object store that a location is in.
+    pub fn store(&self, location: &Location) -> Result<Arc<dyn ObjectStore>> {
+        let root = location.root();
+        let stores = self
+            .inner
+            .stores
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = stores.get(root) {
+            return Ok(Arc::clone(store));
+        }
+        drop(stores);
+        let store: Arc<dyn ObjectStore> = match (&self.inner.s3, root.strip_prefix("s3://")) {
+            (_, None) if root == "file://" => Arc::new(LocalFileSystem::new()),
+            (Some(config), Some(bucket)) => {
+                open_bucket(config, bucket).map_err(|source| Error::OpenStore {
+                    root: root.to_owned(),
+                    source,
+                })?
+            }
+            _ => {
+                return Err(Error::UnknownStore {
+                    root: root.to_owned(),
+                    location: location.to_string(),
+                });
+            }
+        };
+        let mut stores = self
+            .inner
+            .stores
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(stores.entry(root.to_owned()).or_insert(store)))
+    }
+
+    /// The store and the key of a location given as text.
+    pub fn resolve(&self, location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
+        let location: Location = location.parse()?;
+        Ok((self.store(&location)?, location.key))
+    }
+
+    /// A whole file.
+    pub async fn read(&self, location: &str) -> Result<Bytes> {
+        let (store, key) = self.resolve(location)?;
+        let read = async { store.get(&key).await?.bytes().await };
+        read.await.map_err(|source| Error::Storage {
+            doing: "read",
+            location: location.to_owned(),
+            source,
+        })
+    }
+
+    /// A file's size in bytes.
+    pub async fn size(&self, location: &str) -> Result<u64> {
+        let (store, key) = self.resolve(location)?;
+        match store.head(&key).await {
+            Ok(meta) => Ok(meta.size),
+            Err(source) => Err(Error::Storage {
+                doing: "look up",
+                location: location.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Iceberg's file access on these stores, as the files are.
+    pub fn file_io(&self) -> FileIO {
+        FileIOBuilder::new(Arc::new(LakeStorageFactory::new(self.clone(), None))).build()
+    }
+
+    /// Iceberg's file access for reading one table: its manifests come out as iceberg-rust expects them
+    /// even where the writer left things out (see [`cure`](super::cure)).
+    pub fn file_io_of_table(&self, metadata: TableMetadataRef) -> FileIO {
+        let cure = Arc::new(Cure::new(metadata));
+        FileIOBuilder::new(Arc::new(LakeStorageFactory::new(self.clone(), Some(cure)))).build()
+    }
+
+    /// These stores for a DataFusion runtime: any bucket named in a plan is opened on first use.
+    pub fn registry(&self) -> Arc<dyn ObjectStoreRegistry> {
+        Arc::new(LakeRegistry(self.clone()))
+    }
+
+    pub(super) fn footers(&self) -> &Cache<Footer> {
+        &self.inner.footers
+    }
+
+    pub(super) fn deletes(&self) -> &Cache<PositionDeletes> {
+        &self.inner.deletes
+    }
+}
+
+impl fmt::Debug for LakeIo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoint = self.inner.s3.as_ref().map(|config| &config.endpoint);
+        f.debug_struct("LakeIo")
+            .field("s3", &endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+fn open_bucket(
+    config: &S3Config,
+    bucket: &str,
+) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    let retry = object_store::RetryConfig {
+        max_retries: 2,
+        retry_timeout: std::time::Duration::from_secs(5),
+        ..Default::default()
+    };
+    let store = object_store::aws::AmazonS3Builder::new()
+        .with_endpoint(&config.endpoint)
+        .with_region(&config.region)
+        .with_access_key_id(&config.access_key_id)
+        .with_secret_access_key(&config.secret_access_key)
+        .with_bucket_name(bucket)
+        .with_virtual_hosted_style_request(false)
+        .with_allow_http(true)
+        .with_retry(retry)
+        .build()?;
+    Ok(Arc::new(store))
+}
+
+#[derive(Debug)]
+struct LakeRegistry(LakeIo);
+
+impl ObjectStoreRegistry for LakeRegistry {
+    fn register_store(
+        &self,
+        url: &Url,
+        store: Arc<dyn ObjectStore>,
+    ) -> Option<Arc<dyn ObjectStore>> {
+        let location: Location = format!("{url}/").parse().ok()?;
+        let mut stores = self
+            .0
+            .inner
+            .stores
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        stores.insert(location.root, store)
+    }
+
+    fn get_store(&self, url: &Url) -> datafusion::error::Result<Arc<dyn ObjectStore>> {
+        let root = format!("{}://{}/", url.scheme(), url.authority());
+        Ok(self.0.store(&root.parse()?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_taken_verbatim() {
+        let location: Location = "s3://b/public/Mixed%20Case/k=a%2Fb/x.parquet"
+            .parse()
+            .unwrap();
+        assert_eq!(location.root(), "s3://b");
+        assert_eq!(
+            location.key().as_ref(),
+            "public/Mixed%20Case/k=a%2Fb/x.parquet"
+        );
+    }
+
+    #[test]
+    fn the_three_names_of_s3_are_one() {
+        for location in ["s3://b/k", "s3a://b/k", "s3n://b/k"] {
+            assert_eq!(
+                location.parse::<Location>().unwrap().to_string(),
+                "s3://b/k"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_location_is_refused() {
+        for bad in ["", "k", "s3://b", "s3:///k", "ftp://b/k", "s3://b/../k"] {
+            assert!(bad.parse::<Location>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! An Iceberg table in DataFusion.
+
+use std::any::Any;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use chrono::DateTime;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, DFSchema, Statistics};
+use datafusion::config::TableParquetOptions;
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileGroupPartitioner, FileScanConfigBuilder, ParquetSource,
+};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, col};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::prelude::SessionContext;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectMeta;
+use roaring::RoaringTreemap;
+
+use super::deletes::access_plan;
+use super::error::Result;
+use super::evolve::FieldIds;
+use super::footer::{LakeReaderFactory, scan_path};
+use super::io::LakeIo;
+use super::overlay::{LiveBatch, Overlay};
+use super::rows::{self, RowsExec};
+use super::table::{LakeTable, PlannedFile};
+use super::{error, schema};
+
+/// The column that names the data file of a row: a dictionary of locations.
+pub const FILE_COLUMN: &str = "_file";
+/// The column that numbers the rows of a data file, from 0, as position deletes do.
+pub const POSITION_COLUMN: &str = "_pos";
+
+/// Small files read at once while a scan is planned.
+const CONCURRENT_READS: usize = 16;
+/// Files are split among the cores from this many bytes on.
+const SPLIT_BYTES: usize = 1 << 20;
+
+/// An Iceberg table for DataFusion, pinned to one metadata file and one of its snapshots.
+///
+/// Files that cannot hold matching rows are left out by partition and bounds, then row groups by their statistics; deleted rows
+/// are never decoded. Row counts are exact statistics, so `count(*)` reads no data file.
+#[derive(Clone, Debug)]
+pub struct LakeTableProvider {
+    table: Arc<LakeTable>,
+    snapshot_id: Option<i64>,
+    /// The table's columns.
+    columns: SchemaRef,
+    /// The same, and the two position columns if they are asked for.
+    schema: SchemaRef,
+    ids: FieldIds,
+    overlay: Arc<Overlay>,
+    live_batches: Arc<Vec<LiveBatch>>,
+    with_positions: bool,
+}
+
+impl LakeTableProvider {
+    /// The current snapshot.
+    pub fn new(table: Arc<LakeTable>) -> Self {
+        let columns = Arc::clone(table.arrow_schema());
+        let ids = field_ids(&table, table.schema(), &columns);
+        Self::build(table, None, columns, ids)
+    }
+
+    /// An older snapshot, with the schema of its time.
+    ///
+    /// # Errors
+    /// If the metadata file has no such snapshot.
+    pub fn at_snapshot(table: Arc<LakeTable>, snapshot_id: i64) -> Result<Self> {
+        let iceberg_schema = table.schema_at(Some(snapshot_id))?;
+        let columns = schema::to_arrow(&iceberg_schema).map_err(|source| error::Error::Plan {
+            location: table.metadata_location().to_owned(),
+            source: Box::new(source),
+        })?;
+        let ids = field_ids(&table, &iceberg_schema, &columns);
+        Ok(Self::build(
+            table,
+            Some(snapshot_id),
+            Arc::new(columns),
+            ids,
+        ))
+    }
+
+    fn build(
+        table: Arc<LakeTable>,
+        snapshot_id: Option<i64>,
+        columns: SchemaRef,
+        ids: FieldIds,
+    ) -> Self {
+        Self {
+            table,
+            snapshot_id,
+            schema: Arc::clone(&columns),
+            columns,
+            ids,
+            overlay: Arc::default(),
+            live_batches: Arc::default(),
+            with_positions: false,
+        }
+    }
+
+    /// The same table with the changes of an open transaction on top.
+    ///
+    /// # Errors
+    /// If a batch does not fit the table's schema.
+    pub fn with_overlay(mut self, overlay: Overlay) -> DataFusionResult<Self> {
+        self.live_batches = Arc::new(overlay.live_batches(&self.columns)?);
+        self.overlay = Arc::new(overlay);
+        Ok(self)
+    }
+
+    /// The same table with two more columns: [`FILE_COLUMN`] and [`POSITION_COLUMN`].
+    pub fn with_positions(mut self) -> Self {
+        let mut fields: Vec<_> = self.columns.fields().iter().cloned().collect();
+        fields.push(Arc::new(file_field()));
+        fields.push(Arc::new(position_field()));
+        self.schema = Arc::new(Schema::new_with_metadata(
+            fields,
+            self.columns.metadata().clone(),
+        ));
+        self.with_positions = true;
+        self
+    }
+
+    /// The rows that pass `filter`, as the columns of `projection` (indexes into the table schema; None is all) and then
+    /// [`FILE_COLUMN`] and [`POSITION_COLUMN`]: what UPDATE and DELETE by position need.
+    ///
+    /// `context` gives functions and settings; the table need not be registered in it.
+    pub async fn rows_with_positions(
+        &self,
+        context: &SessionContext,
+        projection: Option<&[usize]>,
+        filter: Option<Expr>,
+    ) -> DataFusionResult<SendableRecordBatchStream> {
+        let mut names: Vec<&str> = match projection {
+            Some(indexes) => indexes
+                .iter()
+                .map(|&index| self.columns.field(index).name().as_str())
+                .collect(),
+            None => self
+                .columns
+                .fields()
+                .iter()
+                .map(|f| f.name().as_str())
+                .collect(),
+        };
+        names.extend([FILE_COLUMN, POSITION_COLUMN]);
+        let mut rows = context.read_table(Arc::new(self.clone().with_positions()))?;
+        if let Some(filter) = filter {
+            rows = rows.filter(filter)?;
+        }
+        let columns = names
+            .into_iter()
+            .map(|name| col(datafusion::common::Column::new_unqualified(name)));
+        rows.select(columns.collect::<Vec<_>>())?
+            .execute_stream()
+            .await
+    }
+
+    /// The table that it reads.
+    pub fn table(&self) -> &Arc<LakeTable> {
+        &self.table
+    }
+
+    fn io(&self) -> &LakeIo {
+        self.table.io()
+    }
+
+    /// The data files to read, and which of their rows are gone.
+    async fn files(&self, filters: &[Expr]) -> Result<Vec<ScanFile>> {
+        let planned = self.table.scan(self.snapshot_id, filters).await?;
+        let io = self.io();
+        let extra = stream::iter(self.overlay.extra_files.clone())
+            .map(|file| async move {
+                let size = match file.size {
+                    Some(size) => size,
+                    None => io.size(&file.location).await?,
+                };
+                Ok::<_, error::Error>(PlannedFile {
+                    location: file.location,
+                    size,
+                    record_count: file.record_count,
+                    position_deletes: Vec::new(),
+                })
+            })
+            .buffered(CONCURRENT_READS)
+            .try_collect::<Vec<_>>()
+            .await?;
+        // A delete file is named by every data file that it may touch: read each one once.
+        let delete_files: HashSet<String> = planned
+            .iter()
+            .flat_map(|file| file.position_deletes.iter().cloned())
+            .collect();
+        let deletes = stream::iter(delete_files)
+            .map(|location| async move {
+                let deletes = io.position_deletes(&location).await?;
+                Ok::<_, error::Error>((location, deletes))
+            })
+            .buffer_unordered(CONCURRENT_READS)
+            .try_collect::<std::collections::HashMap<_, _>>()
+            .await?;
+        let files = planned.iter().cloned().chain(extra).map(|file| {
+            let mut deleted = RoaringTreemap::new();
+            let named = file.position_deletes.iter();
+            let of_snapshot = named.filter_map(|name| deletes.get(name)?.get(&file.location));
+            for positions in of_snapshot.chain(self.overlay.deleted.get(&file.location)) {
+                deleted |= positions;
+            }
+            deleted.remove_range(file.record_count..);
+            ScanFile { file, deleted }
+        });
+        Ok(files.filter(|file| file.live_rows() > 0).collect())
+    }
+
+    async fn scan_files(
+        &self,
+        state: &dyn Session,
+        files: Vec<ScanFile>,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let rows = files.iter().map(ScanFile::live_rows).sum::<u64>() as usize;
+        let files = stream::iter(files)
+            .map(|file| self.partitioned_file(file))
+            .buffered(CONCURRENT_READS)
+            .try_collect::<Vec<_>>()
+            .await?;
+        let mut options = TableParquetOptions {
+            global: state.config().options().execution.parquet.clone(),
+            ..Default::default()
+        };
+        // Spark's old timestamps; Iceberg's are microseconds.
+        options.global.coerce_int96 = Some("us".to_owned());
+        let source = ParquetSource::new(Arc::clone(&self.columns))
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::new(LakeReaderFactory {
+                io: self.io().clone(),
+            }));
+        let statistics = Statistics {
+            num_rows: Precision::Exact(rows),
+            ..Statistics::new_unknown(&self.columns)
+        };
+        let groups = file_groups(files, state.config().target_partitions());
+        // The store of this URL is in every runtime and never used: see LakeReaderFactory.
+        let url = ObjectStoreUrl::local_filesystem();
+        let config = FileScanConfigBuilder::new(url, Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(statistics)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .with_expr_adapter(Some(Arc::new(self.ids.clone())))
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    async fn partitioned_file(&self, scan: ScanFile) -> Result<PartitionedFile> {
+        let ScanFile { file, deleted } = scan;
+        let meta = ObjectMeta {
+            location: scan_path(&file.location)?,
+            last_modified: DateTime::UNIX_EPOCH,
+            size: file.size,
+            e_tag: None,
+            version: None,
+        };
+        let rows = file.record_count - deleted.len();
+        let statistics = Statistics {
+            num_rows: Precision::Exact(rows as usize),
+            total_byte_size: Precision::Inexact(file.size as usize),
+            column_statistics: vec![ColumnStatistics::new_unknown(); self.columns.fields().len()],
+        };
+        let mut partitioned =
+            PartitionedFile::new_from_meta(meta).with_statistics(Arc::new(statistics));
+        if !deleted.is_empty() {
+            let footer = self.io().footer(&file.location, file.size).await?;
+            let plan = access_plan(&deleted, footer.metadata.row_groups());
+            partitioned = partitioned.with_extensions(Arc::new(plan));
+        }
+        Ok(partitioned)
+    }
+}
+
+fn field_ids(
+    table: &LakeTable,
+    iceberg_schema: &iceberg::spec::Schema,
+    columns: &Schema,
+) -> FieldIds {
+    let defaults = schema::initial_defaults(iceberg_schema, columns);
+    FieldIds::new(defaults, table.name_mapping())
+}
+
+fn file_field() -> Field {
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    Field::new(FILE_COLUMN, dictionary, false)
+}
+
+fn position_field() -> Field {
+    Field::new(POSITION_COLUMN, DataType::Int64, false)
+}
+
+/// A data file and the positions of its deleted rows.
+#[derive(Clone, Debug)]
+pub(super) struct ScanFile {
+    pub(super) file: PlannedFile,
+    pub(super) deleted: RoaringTreemap,
+}
+
+impl ScanFile {
+    fn live_rows(&self) -> u64 {
+        self.file.record_count - self.deleted.len()
+    }
+}
+
+/// The files in as many groups as there are cores, of about the same size, splitting large ones.
+fn file_groups(mut files: Vec<PartitionedFile>, partitions: usize) -> Vec<FileGroup> {
+    let split = FileGroupPartitioner::new()
+        .with_target_partitions(partitions)
+        .with_repartition_file_min_size(SPLIT_BYTES)
+        .repartition_file_groups(&[FileGroup::new(files.clone())]);
+    if let Some(groups) = split {
+        return groups;
+    }
+    // Little data: the time goes into opening files.
+    files.sort_by_key(|file| std::cmp::Reverse(file.object_meta.size));
+    let mut groups = vec![FileGroup::default(); partitions.clamp(1, files.len().max(1))];
+    let count = groups.len();
+    for (index, file) in files.into_iter().enumerate() {
+        groups[index % count].push(file);
+    }
+    groups
+}
+
+#[async_trait]
+impl TableProvider for LakeTableProvider {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let files = self.files(filters).await?;
+        let mut inputs: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        if !files.is_empty() {
+            inputs.push(if self.with_positions {
+                let predicate = physical_filter(state, filters, &self.schema)?;
+                let partitions = state.config().target_partitions();
+                let units = rows::units(self.io(), files, partitions).await?;
+                Arc::new(RowsExec::new(
+                    self.io().clone(),
+                    self.ids.clone(),
+                    &self.schema,
+                    projection,
+                    predicate,
+                    units,
+                )?)
+            } else {
+                self.scan_files(state, files, projection, limit).await?
+            });
+        }
+        if !self.live_batches.is_empty() {
+            let batches = self
+                .live_batches
+                .iter()
+                .map(|live| match self.with_positions {
+                    true => rows::with_positions(live, &self.schema),
+                    false => Ok(live.batch.clone()),
+                })
+                .collect::<DataFusionResult<Vec<_>>>()?;
+            let memory = MemorySourceConfig::try_new_exec(
+                &[batches],
+                Arc::clone(&self.schema),
+                projection.cloned(),
+            )?;
+            inputs.push(memory);
+        }
+        match inputs.len() {
+            0 => Ok(Arc::new(EmptyExec::new(
+                datafusion::physical_plan::project_schema(&self.schema, projection)?,
+            ))),
+            1 => Ok(inputs.swap_remove(0)),
+            _ => UnionExec::try_new(inputs),
+        }
+    }
+}
+
+fn physical_filter(
+    state: &dyn Session,
+    filters: &[Expr],
+    schema: &SchemaRef,
+) -> DataFusionResult<Option<Arc<dyn PhysicalExpr>>> {
+    let Some(filter) = conjunction(filters.to_vec()) else {
+        return Ok(None);
+    };
+    let schema = DFSchema::try_from(schema.as_ref().clone())?;
+    state.create_physical_expr(filter, &schema).map(Some)
+}

@@ -1,0 +1,260 @@
+//! One Iceberg table at one metadata file.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::SchemaRef as ArrowSchemaRef;
+use datafusion::logical_expr::Expr;
+use futures::TryStreamExt;
+use iceberg::TableIdent;
+use iceberg::expr::Predicate;
+use iceberg::scan::FileScanTask;
+use iceberg::spec::{
+    DEFAULT_SCHEMA_NAME_MAPPING, DataContentType, NameMapping, SchemaRef, SnapshotRef,
+    TableMetadata,
+};
+use iceberg::table::{StaticTable, Table};
+
+use super::error::{Error, Result};
+use super::io::LakeIo;
+use super::{prune, schema};
+
+/// An Iceberg table as one metadata file describes it; it never changes, since a newer state is another file.
+///
+/// Tables of any writer: format versions 1 to 3, gzip-compressed metadata, no snapshot at all (also written as
+/// `current-snapshot-id: -1`). Data files are Parquet; rows are deleted by position.
+pub struct LakeTable {
+    io: LakeIo,
+    metadata_location: String,
+    table: Table,
+    arrow_schema: ArrowSchemaRef,
+    /// Plans without a filter, by snapshot: what every query without a WHERE asks for.
+    plans: Mutex<HashMap<i64, Arc<Vec<PlannedFile>>>>,
+}
+
+/// A data file of a scan.
+#[derive(Clone, Debug)]
+pub struct PlannedFile {
+    /// The location as the manifest has it.
+    pub location: String,
+    /// Bytes.
+    pub size: u64,
+    /// Rows, those deleted by position included.
+    pub record_count: u64,
+    /// Locations of the position-delete files that may name rows of this file.
+    pub position_deletes: Vec<String>,
+}
+
+impl LakeTable {
+    /// Reads a metadata file, given as an absolute URL.
+    ///
+    /// Needs a tokio runtime, which later scans of the table plan on. Errors name the file; nothing else is read yet.
+    pub async fn load(io: &LakeIo, metadata_location: &str) -> Result<Self> {
+        let failed = |source: iceberg::Error| Error::Metadata {
+            location: metadata_location.to_owned(),
+            source: Box::new(source),
+        };
+        let metadata = TableMetadata::read_from(&io.file_io(), metadata_location)
+            .await
+            .map_err(failed)?;
+        Self::from_metadata(io, metadata_location, metadata).await
+    }
+
+    /// The table of metadata that is at hand; `metadata_location` only names it, and need not exist yet.
+    pub async fn from_metadata(
+        io: &LakeIo,
+        metadata_location: &str,
+        metadata: TableMetadata,
+    ) -> Result<Self> {
+        let failed = |source: iceberg::Error| Error::Metadata {
+            location: metadata_location.to_owned(),
+            source: Box::new(source),
+        };
+        let file_io = io.file_io_of_table(Arc::new(metadata.clone()));
+        // The name is never used to look anything up: a metadata file does not know its table's name.
+        let name = TableIdent::from_strs(["lake", "table"]).map_err(failed)?;
+        let table = StaticTable::from_metadata(metadata, name, file_io)
+            .await
+            .map_err(failed)?
+            .into_table();
+        let arrow_schema = schema::to_arrow(table.metadata().current_schema()).map_err(failed)?;
+        Ok(Self {
+            io: io.clone(),
+            metadata_location: metadata_location.to_owned(),
+            table,
+            arrow_schema: Arc::new(arrow_schema),
+            plans: Mutex::default(),
+        })
+    }
+
+    /// The access that it was loaded through.
+    pub fn io(&self) -> &LakeIo {
+        &self.io
+    }
+
+    /// The metadata file's URL.
+    pub fn metadata_location(&self) -> &str {
+        &self.metadata_location
+    }
+
+    /// The whole metadata file.
+    pub fn metadata(&self) -> &TableMetadata {
+        self.table.metadata()
+    }
+
+    /// The current schema.
+    pub fn schema(&self) -> &SchemaRef {
+        self.metadata().current_schema()
+    }
+
+    /// The current schema as scans return it; each field carries its id as the metadata `PARQUET:field_id`.
+    pub fn arrow_schema(&self) -> &ArrowSchemaRef {
+        &self.arrow_schema
+    }
+
+    /// The snapshots that the metadata file still has, oldest first.
+    pub fn snapshots(&self) -> Vec<SnapshotRef> {
+        let mut snapshots: Vec<_> = self.metadata().snapshots().cloned().collect();
+        snapshots.sort_by_key(|snapshot| (snapshot.sequence_number(), snapshot.timestamp_ms()));
+        snapshots
+    }
+
+    /// The schema that a snapshot is read with: the current one, or for an older snapshot the one of its time.
+    pub fn schema_at(&self, snapshot_id: Option<i64>) -> Result<SchemaRef> {
+        match snapshot_id {
+            None => Ok(Arc::clone(self.schema())),
+            Some(id) => self
+                .snapshot(id)?
+                .schema(self.metadata())
+                .map_err(|source| Error::Metadata {
+                    location: self.metadata_location.clone(),
+                    source: Box::new(source),
+                }),
+        }
+    }
+
+    fn snapshot(&self, snapshot_id: i64) -> Result<&SnapshotRef> {
+        self.metadata()
+            .snapshot_by_id(snapshot_id)
+            .ok_or_else(|| Error::NoSuchSnapshot {
+                location: self.metadata_location.clone(),
+                snapshot_id,
+            })
+    }
+
+    pub(super) fn name_mapping(&self) -> Option<Arc<NameMapping>> {
+        let mapping = self
+            .metadata()
+            .properties()
+            .get(DEFAULT_SCHEMA_NAME_MAPPING)?;
+        serde_json::from_str(mapping).ok().map(Arc::new)
+    }
+
+    /// The data files of a snapshot (the current one if None) that may hold rows passing all of `filters`, which name columns
+    /// of [`Self::schema_at`] that snapshot. Files are left out by partition and by column bounds.
+    pub async fn scan(
+        &self,
+        snapshot_id: Option<i64>,
+        filters: &[Expr],
+    ) -> Result<Arc<Vec<PlannedFile>>> {
+        let snapshot = match snapshot_id {
+            Some(id) => self.snapshot(id)?,
+            None => match self.metadata().current_snapshot() {
+                Some(snapshot) => snapshot,
+                None => return Ok(Arc::default()),
+            },
+        };
+        let id = snapshot.snapshot_id();
+        let stored_schema = snapshot
+            .schema(self.metadata())
+            .map_err(|source| self.plan_error(source))?;
+        let read_schema = self.schema_at(snapshot_id)?;
+        let predicate = prune::predicate(filters, &read_schema, &stored_schema);
+        if predicate.is_some() {
+            return Ok(Arc::new(self.plan(id, predicate).await?));
+        }
+        if let Some(plan) = self.plans().get(&id) {
+            return Ok(Arc::clone(plan));
+        }
+        let plan = Arc::new(self.plan(id, None).await?);
+        self.plans().insert(id, Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    fn plans(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Arc<Vec<PlannedFile>>>> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn plan_error(&self, source: iceberg::Error) -> Error {
+        Error::Plan {
+            location: self.metadata_location.clone(),
+            source: Box::new(source),
+        }
+    }
+
+    async fn plan(
+        &self,
+        snapshot_id: i64,
+        predicate: Option<Predicate>,
+    ) -> Result<Vec<PlannedFile>> {
+        let mut scan = self.table.scan().snapshot_id(snapshot_id);
+        if let Some(predicate) = predicate {
+            scan = scan.with_filter(predicate);
+        }
+        let tasks = async {
+            scan.build()?
+                .plan_files()
+                .await?
+                .try_collect::<Vec<_>>()
+                .await
+        };
+        let tasks = tasks.await.map_err(|source| self.plan_error(source))?;
+        let mut files = tasks
+            .into_iter()
+            .map(planned_file)
+            .collect::<Result<Vec<_>>>()?;
+        // Manifests are read concurrently; a fixed order makes plans and row order repeatable.
+        files.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok(files)
+    }
+}
+
+impl std::fmt::Debug for LakeTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LakeTable")
+            .field("metadata_location", &self.metadata_location)
+            .finish_non_exhaustive()
+    }
+}
+
+fn planned_file(task: FileScanTask) -> Result<PlannedFile> {
+    let unsupported = |location: &str, feature| {
+        Err(Error::Unsupported {
+            location: location.to_owned(),
+            feature,
+        })
+    };
+    if task.data_file_format != iceberg::spec::DataFileFormat::Parquet {
+        return unsupported(&task.data_file_path, "data files other than Parquet");
+    }
+    let mut position_deletes = Vec::with_capacity(task.deletes.len());
+    for delete in task.deletes {
+        match delete.file_type {
+            DataContentType::PositionDeletes if delete.file_path.ends_with(".puffin") => {
+                return unsupported(&delete.file_path, "deletion vectors");
+            }
+            DataContentType::PositionDeletes => position_deletes.push(delete.file_path),
+            _ => return unsupported(&delete.file_path, "equality deletes"),
+        }
+    }
+    let record_count = task.record_count.ok_or_else(|| Error::Schema {
+        location: task.data_file_path.clone(),
+        reason: "its manifest entry has no record count".to_owned(),
+    })?;
+    Ok(PlannedFile {
+        location: task.data_file_path,
+        size: task.file_size_in_bytes,
+        record_count,
+        position_deletes,
+    })
+}
