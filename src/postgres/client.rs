@@ -19,11 +19,23 @@ pub struct Endpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("cannot read the server certificate {path}")]
-    Certificate { path: PathBuf, #[source] source: std::io::Error },
+    Certificate {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the server certificate {path} is not usable: {reason}")]
     BadCertificate { path: PathBuf, reason: String },
-    #[error("cannot connect to PostgreSQL at {host}:{port} as {user}; is the sandbox up? (icebox status)")]
-    Connect { host: String, port: u16, user: String, #[source] source: tokio_postgres::Error },
+    #[error(
+        "cannot connect to PostgreSQL at {host}:{port} as {user}; is the sandbox up? (icebox status)"
+    )]
+    Connect {
+        host: String,
+        port: u16,
+        user: String,
+        #[source]
+        source: tokio_postgres::Error,
+    },
 }
 
 /// Opens a connection and drives it on a background task until the client is dropped.
@@ -44,15 +56,26 @@ pub async fn connect(endpoint: &Endpoint) -> Result<tokio_postgres::Client, Conn
         source,
     };
     let Some(path) = &endpoint.ca_file else {
-        let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(failed)?;
+        let (client, connection) = config
+            .connect(tokio_postgres::NoTls)
+            .await
+            .map_err(failed)?;
         drive(connection);
         return Ok(client);
     };
-    let pem = std::fs::read(path).map_err(|source| ConnectError::Certificate { path: path.clone(), source })?;
-    let bad = |reason: String| ConnectError::BadCertificate { path: path.clone(), reason };
+    let pem = std::fs::read(path).map_err(|source| ConnectError::Certificate {
+        path: path.clone(),
+        source,
+    })?;
+    let bad = |reason: String| ConnectError::BadCertificate {
+        path: path.clone(),
+        reason,
+    };
     let mut roots = rustls::RootCertStore::empty();
     for certificate in rustls_pki_types::pem::PemObject::pem_slice_iter(&pem) {
-        roots.add(certificate.map_err(|error| bad(format!("{error:?}")))?).map_err(|error| bad(error.to_string()))?;
+        roots
+            .add(certificate.map_err(|error| bad(format!("{error:?}")))?)
+            .map_err(|error| bad(error.to_string()))?;
     }
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -61,8 +84,10 @@ pub async fn connect(endpoint: &Endpoint) -> Result<tokio_postgres::Client, Conn
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.ssl_mode(tokio_postgres::config::SslMode::Require);
-    let (client, connection) =
-        config.connect(tokio_postgres_rustls::MakeRustlsConnect::new(tls)).await.map_err(failed)?;
+    let (client, connection) = config
+        .connect(tokio_postgres_rustls::MakeRustlsConnect::new(tls))
+        .await
+        .map_err(failed)?;
     drive(connection);
     Ok(client)
 }
