@@ -1,7 +1,9 @@
 //! Who may do what: one key pair, and every request signed with it by Signature Version 4.
 //!
 //! s3s checks the signature itself, the request's date (15 minutes) and a presigned URL's expiry. This adds what AWS
-//! checks besides: the key, that nothing but Version 4 is used, and that every `x-amz-*` header is signed.
+//! checks besides: the key, that headers are signed by Version 4 only, and that every `x-amz-*` header is signed.
+//! Presigned URLs of Version 2 are let in, with s3s checking them: the AWS command line 1 and boto3 still make them
+//! unless told otherwise, where the endpoint is not AWS's own.
 
 use async_trait::async_trait;
 use s3s::access::{S3Access, S3AccessContext};
@@ -39,31 +41,18 @@ impl S3Access for SignedRequests {
         if cx.credentials().is_none() {
             return Err(error::s3(S3ErrorCode::AccessDenied, "Access Denied"));
         }
-        let authorization = cx
-            .headers()
-            .get("authorization")
-            .and_then(|v| v.to_str().ok());
-        let presigned = cx
-            .uri()
-            .query()
-            .is_some_and(|q| q.contains("X-Amz-Signature="));
-        match authorization {
-            Some(value) => match signed_headers(value) {
+        match cx.headers().get("authorization") {
+            // Signed in the query, or in a browser's form.
+            None => Ok(()),
+            Some(value) => match value.to_str().ok().and_then(signed_headers) {
                 Some(signed) => check_all_signed(cx, signed),
-                None => Err(version_2()),
+                None => Err(error::s3(
+                    S3ErrorCode::InvalidRequest,
+                    "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+                )),
             },
-            // A browser's form post carries its signature in the form.
-            None if presigned || cx.method() == http::Method::POST => Ok(()),
-            None => Err(version_2()),
         }
     }
-}
-
-fn version_2() -> s3s::S3Error {
-    error::s3(
-        S3ErrorCode::InvalidRequest,
-        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-    )
 }
 
 /// The `SignedHeaders` of a Version 4 `Authorization` header.

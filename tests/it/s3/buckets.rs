@@ -2,6 +2,8 @@ use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use icebox::objectstore::client::ensure_bucket;
 use icebox::objectstore::server::{Error, Server};
 
+use object_store::ObjectStoreExt;
+
 use super::{BUCKET, TestServer, error, server_config};
 use crate::assert_error;
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use icebox::objectstore::S3Config;
 use icebox::objectstore::client::{aws_client, ensure_bucket};
 use icebox::objectstore::server::Server;
+use object_store::ObjectStoreExt;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
 
@@ -452,17 +453,10 @@ async fn small_objects_are_quick() {
     for n in 0..rounds {
         let path = object_store::path::Path::from(format!("dir/{n}"));
         let begun = Instant::now();
-        object_store::ObjectStore::put(&*store, &path, body.clone().into())
-            .await
-            .unwrap();
+        store.put(&path, body.clone().into()).await.unwrap();
         puts += begun.elapsed();
         let begun = Instant::now();
-        let got = object_store::ObjectStore::get(&*store, &path)
-            .await
-            .unwrap()
-            .bytes()
-            .await
-            .unwrap();
+        let got = store.get(&path).await.unwrap().bytes().await.unwrap();
         gets += begun.elapsed();
         assert_eq!(got, body);
     }
