@@ -1,0 +1,194 @@
+//! What is kept about an object besides its bytes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
+use xattr::FileExt;
+
+/// The extended attribute that holds an [`ObjectMetadata`] as JSON.
+const ATTRIBUTE: &str = "user.icebox";
+
+/// The headers that a client stores with an object and gets back unchanged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Headers {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_encoding: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_disposition: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_language: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_control: Option<String>,
+    /// As an HTTP date.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub website_redirect_location: Option<String>,
+    /// `x-amz-meta-*`, without that prefix.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub user: BTreeMap<String, String>,
+}
+
+impl Headers {
+    /// The size that S3 limits to 2 kB: the bytes of the user metadata's names and values.
+    pub fn user_size(&self) -> usize {
+        self.user.iter().map(|(k, v)| k.len() + v.len()).sum()
+    }
+}
+
+/// An object's ETag, stored headers and checksum.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ObjectMetadata {
+    /// Without quotes: hexadecimal MD5 of the bytes, or `<md5 of the parts' md5s>-<number of parts>`.
+    pub etag: String,
+    #[serde(flatten)]
+    pub headers: Headers,
+    /// The name of the algorithm (`CRC32`, …) and the base64 value that the client sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<(String, String)>,
+    /// Size and modification time (ns since 1970) of the file that the above was written for. Where they differ, the
+    /// file was edited by hand: its ETag and checksum no longer count.
+    #[serde(default)]
+    written: (u64, i64),
+}
+
+impl ObjectMetadata {
+    pub fn new(etag: String, headers: Headers, checksum: Option<(String, String)>) -> Self {
+        Self {
+            etag,
+            headers,
+            checksum,
+            written: (0, 0),
+        }
+    }
+}
+
+/// Reads and writes [`ObjectMetadata`], and remembers what the file system cannot keep.
+#[derive(Debug, Default)]
+pub(super) struct MetadataStore {
+    /// ETags of files without a (valid) attribute, and whole records where the file system has no attributes.
+    /// A changed file gets another entry, since its identity changes.
+    derived: Mutex<HashMap<FileIdentity, ObjectMetadata>>,
+}
+
+/// Changes whenever a file is replaced or edited: device, inode, size, modification time in ns.
+type FileIdentity = (u64, u64, u64, i64);
+
+fn identity(stat: &Metadata) -> FileIdentity {
+    (stat.dev(), stat.ino(), stat.size(), modified_ns(stat))
+}
+
+fn modified_ns(stat: &Metadata) -> i64 {
+    stat.mtime()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(stat.mtime_nsec())
+}
+
+/// More entries than this and the memory is emptied; they are only a cache.
+const MAX_DERIVED: usize = 200_000;
+
+impl MetadataStore {
+    /// Stores `record` with a file whose bytes are complete.
+    ///
+    /// On a file system without extended attributes the record lasts as long as the server; afterwards the ETag is
+    /// derived from the bytes, and headers are lost.
+    pub fn write(&self, file: &File, mut record: ObjectMetadata) -> io::Result<ObjectMetadata> {
+        let stat = file.metadata()?;
+        record.written = (stat.size(), modified_ns(&stat));
+        match file.set_xattr(ATTRIBUTE, &serde_json::to_vec(&record)?) {
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => {
+                self.remember(&stat, record.clone())
+            }
+            other => other?,
+        }
+        Ok(record)
+    }
+
+    /// The record of an open file; hashes its bytes when nothing is known about them.
+    pub fn read(&self, file: &File, stat: &Metadata) -> io::Result<ObjectMetadata> {
+        let stored = parse(supported(file.get_xattr(ATTRIBUTE))?);
+        self.complete(stored, stat, || file.try_clone())
+    }
+
+    /// The same by path, for listings: the file is opened only when it has to be hashed.
+    pub fn read_path(&self, path: &Path, stat: &Metadata) -> io::Result<ObjectMetadata> {
+        let stored = parse(supported(xattr::get(path, ATTRIBUTE))?);
+        self.complete(stored, stat, || File::open(path))
+    }
+
+    fn complete(
+        &self,
+        stored: Option<ObjectMetadata>,
+        stat: &Metadata,
+        open: impl FnOnce() -> io::Result<File>,
+    ) -> io::Result<ObjectMetadata> {
+        let headers = match stored {
+            Some(record) if record.written == (stat.size(), modified_ns(stat)) => {
+                return Ok(record);
+            }
+            Some(stale) => stale.headers,
+            None => Headers::default(),
+        };
+        if let Some(known) = self.lock().get(&identity(stat)) {
+            return Ok(known.clone());
+        }
+        let record = ObjectMetadata::new(hash(&open()?)?, headers, None);
+        self.remember(stat, record.clone());
+        Ok(record)
+    }
+
+    fn remember(&self, stat: &Metadata, record: ObjectMetadata) {
+        let mut derived = self.lock();
+        if derived.len() >= MAX_DERIVED {
+            derived.clear();
+        }
+        derived.insert(identity(stat), record);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<FileIdentity, ObjectMetadata>> {
+        self.derived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn supported(value: io::Result<Option<Vec<u8>>>) -> io::Result<Option<Vec<u8>>> {
+    match value {
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
+        other => other,
+    }
+}
+
+/// A record that cannot be read (another program's, say) counts as none.
+fn parse(value: Option<Vec<u8>>) -> Option<ObjectMetadata> {
+    serde_json::from_slice(&value?).ok()
+}
+
+/// Reads at explicit offsets, so that the position which the caller shares with a cloned file stays where it is.
+pub(super) fn hash(file: &File) -> io::Result<String> {
+    use std::os::unix::fs::FileExt as _;
+    let mut md5 = Md5::new();
+    let mut buffer = vec![0; 1 << 18];
+    let mut offset = 0;
+    loop {
+        match file.read_at(&mut buffer, offset)? {
+            0 => return Ok(hex(&md5.finalize())),
+            n => {
+                md5.update(&buffer[..n]);
+                offset += n as u64;
+            }
+        }
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

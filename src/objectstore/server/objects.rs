@@ -1,0 +1,485 @@
+//! GetObject, HeadObject, PutObject, CopyObject, DeleteObject(s).
+
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use s3s::dto::*;
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
+use tokio::io::AsyncReadExt;
+use tokio_util::io::ReaderStream;
+
+use super::error;
+use super::headers::{self, check_version, headers_of, precondition, refuse_unsupported};
+use super::metadata::ObjectMetadata;
+use super::store::{OpenObject, Precondition, Staged, Store, blocking, strongly_matches};
+use super::upload::{self, Promise, checksum_of};
+
+/// Up to this many bytes are read at once and sent with the headers; more is streamed in pieces of this size.
+const PIECE: usize = 256 << 10;
+
+/// What S3 answers for an object that was stored without a content type.
+const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
+
+pub(super) async fn put(
+    store: &Arc<Store>,
+    req: S3Request<PutObjectInput>,
+) -> S3Result<PutObjectOutput> {
+    let mut input = req.input;
+    refuse_unsupported!(input)?;
+    headers::refuse([(input.write_offset_bytes.is_some(), "appending to objects")])?;
+    let stored_headers = headers_of!(input)?;
+    let condition = precondition(input.if_match.take(), input.if_none_match.take())?;
+    let promise = Promise {
+        md5: input.content_md5.take(),
+        checksum: Checksum {
+            checksum_crc32: input.checksum_crc32.take(),
+            checksum_crc32c: input.checksum_crc32c.take(),
+            checksum_crc64nvme: input.checksum_crc64nvme.take(),
+            checksum_sha1: input.checksum_sha1.take(),
+            checksum_sha256: input.checksum_sha256.take(),
+            ..Checksum::default()
+        },
+        algorithm: input.checksum_algorithm.map(|a| a.as_str().to_owned()),
+        ..Promise::from_headers(&req.headers, req.trailing_headers)
+    };
+    let received = upload::receive(store, input.body.take(), promise).await?;
+    let (bucket, key) = (input.bucket, input.key);
+    let (etag, checksum) = blocking(store, move |store| {
+        let checked = received.check(store)?;
+        let record = ObjectMetadata::new(
+            checked.md5.clone(),
+            stored_headers,
+            checked.checksum.clone(),
+        );
+        store.place(checked.staged, &bucket, &key, record, &condition)?;
+        Ok((checked.md5, checked.checksum))
+    })
+    .await?;
+    let sums = checksum_of(checksum.as_ref());
+    Ok(PutObjectOutput {
+        e_tag: Some(ETag::Strong(etag)),
+        checksum_type: checksum.map(|_| ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
+        checksum_crc32: sums.checksum_crc32,
+        checksum_crc32c: sums.checksum_crc32c,
+        checksum_crc64nvme: sums.checksum_crc64nvme,
+        checksum_sha1: sums.checksum_sha1,
+        checksum_sha256: sums.checksum_sha256,
+        ..PutObjectOutput::default()
+    })
+}
+
+/// The conditions of a request that reads an object.
+#[derive(Debug, Default)]
+struct ReadConditions {
+    if_match: Option<ETagCondition>,
+    if_none_match: Option<ETagCondition>,
+    if_modified_since: Option<Timestamp>,
+    if_unmodified_since: Option<Timestamp>,
+}
+
+impl ReadConditions {
+    /// In the order of RFC 9110 section 13.2.2; a date counts only where there is no ETag condition of its kind.
+    /// `unchanged` is the answer when the client already has the object.
+    fn check(
+        &self,
+        object: &OpenObject,
+        unchanged: impl FnOnce(&OpenObject) -> S3Error,
+    ) -> S3Result<()> {
+        let modified = Timestamp::from(whole_seconds(object.modified));
+        let etag = &object.metadata.etag;
+        let precondition_holds = match (&self.if_match, &self.if_unmodified_since) {
+            (Some(wanted), _) => strongly_matches(wanted, etag),
+            (None, Some(since)) => modified <= *since,
+            (None, None) => true,
+        };
+        if !precondition_holds {
+            return Err(error::precondition_failed());
+        }
+        let changed = match (&self.if_none_match, &self.if_modified_since) {
+            (Some(ETagCondition::Any), _) => false,
+            (Some(ETagCondition::ETag(had)), _) => had.value() != etag,
+            (None, Some(since)) => modified > *since,
+            (None, None) => true,
+        };
+        if changed {
+            Ok(())
+        } else {
+            Err(unchanged(object))
+        }
+    }
+}
+
+/// HTTP dates have no fractions of a second.
+fn whole_seconds(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_secs(since.as_secs())
+}
+
+/// 304, with the headers that RFC 9110 section 15.4.5 asks for.
+fn not_modified(object: &OpenObject) -> S3Error {
+    let mut headers = HeaderMap::new();
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", object.metadata.etag)) {
+        headers.insert(header::ETAG, etag);
+    }
+    let date = headers::http_date(Timestamp::from(object.modified));
+    if let Some(Ok(date)) = date.map(HeaderValue::try_from) {
+        headers.insert(header::LAST_MODIFIED, date);
+    }
+    let mut error = S3Error::new(S3ErrorCode::NotModified);
+    error.set_headers(headers);
+    error
+}
+
+/// The bytes to send, and the `Content-Range` where they are not all.
+fn resolve_range(
+    range: Option<Range>,
+    size: u64,
+) -> S3Result<(std::ops::Range<u64>, Option<String>)> {
+    let Some(range) = range else {
+        return Ok((0..size, None));
+    };
+    match range.check(size) {
+        Ok(bytes) if !bytes.is_empty() => {
+            let content_range = format!("bytes {}-{}/{size}", bytes.start, bytes.end - 1);
+            Ok((bytes, Some(content_range)))
+        }
+        _ => {
+            let mut error = error::s3(
+                S3ErrorCode::InvalidRange,
+                "The requested range is not satisfiable",
+            );
+            if let Ok(value) = HeaderValue::try_from(format!("bytes */{size}")) {
+                error.set_headers(HeaderMap::from_iter([
+                    (header::CONTENT_RANGE, value),
+                    (
+                        header::CONTENT_TYPE,
+                        HeaderValue::from_static("application/xml"),
+                    ),
+                ]));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The size of a file always fits: file offsets are signed.
+fn length(bytes: u64) -> Option<i64> {
+    i64::try_from(bytes).ok()
+}
+
+/// The fields that GetObject and HeadObject answer with alike.
+macro_rules! describe {
+    ($output:ident, $object:expr, $content_length:expr, $content_range:expr, $with_checksum:expr) => {{
+        let object = $object;
+        let stored = object.metadata.headers;
+        let checksum = object.metadata.checksum.filter(|_| $with_checksum);
+        let sums = checksum_of(checksum.as_ref());
+        $output {
+            accept_ranges: Some("bytes".to_owned()),
+            content_length: length($content_length),
+            content_range: $content_range,
+            last_modified: Some(Timestamp::from(object.modified)),
+            e_tag: Some(ETag::Strong(object.metadata.etag)),
+            content_type: Some(
+                stored
+                    .content_type
+                    .unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned()),
+            ),
+            content_encoding: stored.content_encoding,
+            content_disposition: stored.content_disposition,
+            content_language: stored.content_language,
+            cache_control: stored.cache_control,
+            expires: stored.expires.as_deref().and_then(headers::parse_http_date),
+            website_redirect_location: stored.website_redirect_location,
+            metadata: (!stored.user.is_empty()).then(|| stored.user.into_iter().collect()),
+            checksum_type: checksum.map(|_| ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
+            checksum_crc32: sums.checksum_crc32,
+            checksum_crc32c: sums.checksum_crc32c,
+            checksum_crc64nvme: sums.checksum_crc64nvme,
+            checksum_sha1: sums.checksum_sha1,
+            checksum_sha256: sums.checksum_sha256,
+            ..$output::default()
+        }
+    }};
+}
+
+pub(super) async fn get(store: &Arc<Store>, input: GetObjectInput) -> S3Result<GetObjectOutput> {
+    check_version(input.version_id.as_deref())?;
+    headers::refuse([(
+        input.part_number.is_some_and(|n| n != 1),
+        "reading one part of an object",
+    )])?;
+    let conditions = ReadConditions {
+        if_match: input.if_match,
+        if_none_match: input.if_none_match,
+        if_modified_since: input.if_modified_since,
+        if_unmodified_since: input.if_unmodified_since,
+    };
+    let (object, bytes, content_range, body) = blocking(store, move |store| {
+        let object = store.open_object(&input.bucket, &input.key)?;
+        conditions.check(&object, not_modified)?;
+        let (bytes, content_range) = resolve_range(input.range, object.size)?;
+        let small = match usize::try_from(bytes.end - bytes.start) {
+            Ok(n) if n <= PIECE => {
+                let mut buffer = vec![0; n];
+                object
+                    .file
+                    .read_exact_at(&mut buffer, bytes.start)
+                    .map_err(error::io(format!(
+                        "read s3://{}/{}",
+                        input.bucket, input.key
+                    )))?;
+                Some(Bytes::from(buffer))
+            }
+            _ => {
+                (&object.file)
+                    .seek(SeekFrom::Start(bytes.start))
+                    .map_err(error::io(format!(
+                        "read s3://{}/{}",
+                        input.bucket, input.key
+                    )))?;
+                None
+            }
+        };
+        Ok((object, bytes, content_range, small))
+    })
+    .await?;
+    let size = bytes.end - bytes.start;
+    let body = match body {
+        Some(bytes) => StreamingBlob::from(s3s::Body::from(bytes)),
+        None => {
+            let file = object
+                .file
+                .try_clone()
+                .map_err(error::io("read an object"))?;
+            let mut file = tokio::fs::File::from_std(file);
+            file.set_max_buf_size(PIECE);
+            StreamingBlob::wrap(ReaderStream::with_capacity(file.take(size), PIECE))
+        }
+    };
+    let with_checksum = wants_checksum(input.checksum_mode.as_ref()) && content_range.is_none();
+    let mut output = describe!(GetObjectOutput, object, size, content_range, with_checksum);
+    output.body = Some(body);
+    Ok(output)
+}
+
+pub(super) async fn head(store: &Arc<Store>, input: HeadObjectInput) -> S3Result<HeadObjectOutput> {
+    check_version(input.version_id.as_deref())?;
+    headers::refuse([(
+        input.part_number.is_some_and(|n| n != 1),
+        "reading one part of an object",
+    )])?;
+    let conditions = ReadConditions {
+        if_match: input.if_match,
+        if_none_match: input.if_none_match,
+        if_modified_since: input.if_modified_since,
+        if_unmodified_since: input.if_unmodified_since,
+    };
+    let (object, bytes, content_range) = blocking(store, move |store| {
+        let object = store.open_object(&input.bucket, &input.key)?;
+        conditions.check(&object, not_modified)?;
+        let (bytes, content_range) = resolve_range(input.range, object.size)?;
+        Ok((object, bytes, content_range))
+    })
+    .await?;
+    let with_checksum = wants_checksum(input.checksum_mode.as_ref()) && content_range.is_none();
+    Ok(describe!(
+        HeadObjectOutput,
+        object,
+        bytes.end - bytes.start,
+        content_range,
+        with_checksum
+    ))
+}
+
+fn wants_checksum(mode: Option<&ChecksumMode>) -> bool {
+    mode.is_some_and(|m| m.as_str() == ChecksumMode::ENABLED)
+}
+
+pub(super) async fn delete(store: &Arc<Store>, input: DeleteObjectInput) -> S3Result<()> {
+    check_version(input.version_id.as_deref())?;
+    let conditional = input.if_match.is_some()
+        || input.if_match_size.is_some()
+        || input.if_match_last_modified_time.is_some();
+    headers::refuse([(conditional, "conditional deletes")])?;
+    blocking(store, move |store| store.delete(&input.bucket, &input.key)).await
+}
+
+/// S3's limit on the keys of one DeleteObjects.
+const MAX_DELETES: usize = 1000;
+
+pub(super) async fn delete_many(
+    store: &Arc<Store>,
+    input: DeleteObjectsInput,
+) -> S3Result<DeleteObjectsOutput> {
+    let quiet = input.delete.quiet.unwrap_or(false);
+    let objects = input.delete.objects;
+    if objects.is_empty() || objects.len() > MAX_DELETES {
+        return Err(error::s3(
+            S3ErrorCode::MalformedXML,
+            "The XML you provided was not well-formed or did not validate against our published schema",
+        ));
+    }
+    blocking(store, move |store| {
+        store.bucket(&input.bucket)?;
+        let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+        for object in objects {
+            let result = check_version(object.version_id.as_deref())
+                .and_then(|()| {
+                    let conditional = object.e_tag.is_some()
+                        || object.size.is_some()
+                        || object.last_modified_time.is_some();
+                    headers::refuse([(conditional, "conditional deletes")])
+                })
+                .and_then(|()| store.delete(&input.bucket, &object.key));
+            match result {
+                Ok(()) => deleted.push(DeletedObject {
+                    key: Some(object.key),
+                    ..DeletedObject::default()
+                }),
+                Err(e) => errors.push(Error {
+                    key: Some(object.key),
+                    code: Some(e.code().as_str().to_owned()),
+                    message: e.message().map(str::to_owned),
+                    version_id: object.version_id,
+                }),
+            }
+        }
+        Ok(DeleteObjectsOutput {
+            deleted: (!quiet).then_some(deleted),
+            errors: Some(errors),
+            ..DeleteObjectsOutput::default()
+        })
+    })
+    .await
+}
+
+/// The bucket and key that a copy reads from.
+pub(super) fn copy_source(source: &CopySource) -> S3Result<(String, String)> {
+    match source {
+        CopySource::Bucket {
+            bucket,
+            key,
+            version_id,
+        } => {
+            check_version(version_id.as_deref())?;
+            Ok((bucket.to_string(), key.to_string()))
+        }
+        _ => Err(error::not_implemented("access points and outposts")),
+    }
+}
+
+/// Opens the source of a copy and checks its conditions, which all fail with 412.
+pub(super) fn open_copy_source(
+    store: &Store,
+    (bucket, key): &(String, String),
+    if_match: Option<ETagCondition>,
+    if_none_match: Option<ETagCondition>,
+    if_modified_since: Option<Timestamp>,
+    if_unmodified_since: Option<Timestamp>,
+) -> S3Result<OpenObject> {
+    let object = store.open_object(bucket, key)?;
+    let conditions = ReadConditions {
+        if_match,
+        if_none_match,
+        if_modified_since,
+        if_unmodified_since,
+    };
+    conditions.check(&object, |_| error::precondition_failed())?;
+    Ok(object)
+}
+
+pub(super) async fn copy(
+    store: &Arc<Store>,
+    mut input: CopyObjectInput,
+) -> S3Result<CopyObjectOutput> {
+    refuse_unsupported!(input)?;
+    headers::refuse([(
+        input.copy_source_sse_customer_key.is_some(),
+        "encryption with customer keys",
+    )])?;
+    let source = copy_source(&input.copy_source)?;
+    let directive = input
+        .metadata_directive
+        .as_ref()
+        .map(MetadataDirective::as_str);
+    let replacement = match directive {
+        Some(MetadataDirective::REPLACE) => Some(headers_of!(input)?),
+        None | Some(MetadataDirective::COPY) => None,
+        Some(other) => {
+            return Err(error::s3(
+                S3ErrorCode::InvalidArgument,
+                format!("Unknown metadata directive: {other}"),
+            ));
+        }
+    };
+    let redirects = input.website_redirect_location.is_some();
+    if replacement.is_none() && !redirects && source == (input.bucket.clone(), input.key.clone()) {
+        return Err(error::s3(
+            S3ErrorCode::InvalidRequest,
+            "This copy request is illegal because it is trying to copy an object to itself without changing the \
+             object's metadata, storage class, website redirect location or encryption attributes.",
+        ));
+    }
+    let (etag, modified) = blocking(store, move |store| {
+        let object = open_copy_source(
+            store,
+            &source,
+            input.copy_source_if_match,
+            input.copy_source_if_none_match,
+            input.copy_source_if_modified_since,
+            input.copy_source_if_unmodified_since,
+        )?;
+        let mut staged = store.stage()?;
+        copy_bytes(&object, 0..object.size, &mut staged)
+            .map_err(error::io(format!("copy s3://{}/{}", source.0, source.1)))?;
+        let mut record = object.metadata;
+        if record.etag.contains('-') {
+            // The copy of an object that came in parts is one part.
+            record.etag = super::metadata::hash(&staged.file)
+                .map_err(error::io(format!("copy s3://{}/{}", source.0, source.1)))?;
+        }
+        if let Some(replacement) = replacement {
+            record.headers = replacement;
+        }
+        let etag = record.etag.clone();
+        let modified = store.place(
+            staged,
+            &input.bucket,
+            &input.key,
+            record,
+            &Precondition::None,
+        )?;
+        Ok((etag, modified))
+    })
+    .await?;
+    Ok(CopyObjectOutput {
+        copy_object_result: Some(CopyObjectResult {
+            e_tag: Some(ETag::Strong(etag)),
+            last_modified: Some(Timestamp::from(modified)),
+            ..CopyObjectResult::default()
+        }),
+        ..CopyObjectOutput::default()
+    })
+}
+
+/// Copies a range of an object to the end of a staged file, inside the kernel where that is possible.
+pub(super) fn copy_bytes(
+    object: &OpenObject,
+    bytes: std::ops::Range<u64>,
+    to: &mut Staged,
+) -> io::Result<()> {
+    let mut from = &object.file;
+    from.seek(SeekFrom::Start(bytes.start))?;
+    let wanted = bytes.end - bytes.start;
+    let copied = io::copy(&mut io::Read::take(from, wanted), &mut to.file)?;
+    if copied == wanted {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}

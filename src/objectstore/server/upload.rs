@@ -1,0 +1,254 @@
+//! Request bodies on their way to a file: hashed, checked against what the client promised, kept in memory while
+//! small.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use futures::StreamExt;
+use http::HeaderMap;
+use md5::{Digest, Md5};
+use s3s::checksum::ChecksumHasher;
+use s3s::dto::{Checksum, StreamingBlob};
+use s3s::{S3ErrorCode, S3Result, TrailingHeaders};
+
+use super::error;
+use super::metadata::hex;
+use super::store::{Staged, Store, blocking};
+
+/// A body is written out whenever this much of it is in memory, in bytes.
+const BUFFER: usize = 1 << 20;
+
+/// The checksum algorithms of S3, by the name that clients use.
+pub(super) const ALGORITHMS: [&str; 5] = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"];
+
+/// What the client says about the body it sends. A value that is not there is not checked.
+#[derive(Debug, Default)]
+pub(super) struct Promise {
+    /// Bytes, after aws-chunked decoding.
+    pub length: Option<u64>,
+    /// `Content-MD5`, base64.
+    pub md5: Option<String>,
+    /// Checksums that came in headers, base64.
+    pub checksum: Checksum,
+    /// `x-amz-sdk-checksum-algorithm`: the algorithm of a checksum that comes in a header or behind the body.
+    pub algorithm: Option<String>,
+    /// Where the checksum behind an aws-chunked body shows up once it has been read.
+    pub trailers: Option<TrailingHeaders>,
+    /// Names of the trailing headers to come (`x-amz-trailer`).
+    pub announced: Option<String>,
+}
+
+impl Promise {
+    /// The parts that are in the request's headers rather than in its operation's input.
+    pub fn from_headers(headers: &HeaderMap, trailers: Option<TrailingHeaders>) -> Self {
+        let text = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
+        Self {
+            length: text("x-amz-decoded-content-length")
+                .or_else(|| text("content-length"))
+                .and_then(|v| v.parse().ok()),
+            announced: text("x-amz-trailer").map(|v| v.to_ascii_lowercase()),
+            trailers,
+            ..Self::default()
+        }
+    }
+
+    fn hasher(&self) -> ChecksumHasher {
+        let mut hasher = ChecksumHasher::default();
+        for name in ALGORITHMS {
+            let trailing = format!("x-amz-checksum-{}", name.to_ascii_lowercase());
+            if of(&self.checksum, name).is_some()
+                || self.algorithm.as_deref() == Some(name)
+                || self
+                    .announced
+                    .as_deref()
+                    .is_some_and(|v| v.split(',').any(|h| h.trim() == trailing))
+            {
+                enable(&mut hasher, name);
+            }
+        }
+        hasher
+    }
+
+    /// The value that the client gave for an algorithm, in a header or behind the body.
+    fn value(&self, name: &str) -> Option<String> {
+        let trailing = format!("x-amz-checksum-{}", name.to_ascii_lowercase());
+        of(&self.checksum, name).cloned().or_else(|| {
+            self.trailers
+                .as_ref()?
+                .read(|h| h.get(&trailing)?.to_str().ok().map(str::to_owned))?
+        })
+    }
+}
+
+/// The value of one algorithm, by its name.
+pub(super) fn of<'a>(checksum: &'a Checksum, name: &str) -> Option<&'a String> {
+    match name {
+        "CRC32" => checksum.checksum_crc32.as_ref(),
+        "CRC32C" => checksum.checksum_crc32c.as_ref(),
+        "CRC64NVME" => checksum.checksum_crc64nvme.as_ref(),
+        "SHA1" => checksum.checksum_sha1.as_ref(),
+        "SHA256" => checksum.checksum_sha256.as_ref(),
+        _ => None,
+    }
+}
+
+/// A [`Checksum`] with the value of one algorithm.
+pub(super) fn checksum_of(stored: Option<&(String, String)>) -> Checksum {
+    let mut checksum = Checksum::default();
+    if let Some((name, value)) = stored {
+        let value = Some(value.clone());
+        match name.as_str() {
+            "CRC32" => checksum.checksum_crc32 = value,
+            "CRC32C" => checksum.checksum_crc32c = value,
+            "CRC64NVME" => checksum.checksum_crc64nvme = value,
+            "SHA1" => checksum.checksum_sha1 = value,
+            "SHA256" => checksum.checksum_sha256 = value,
+            _ => {}
+        }
+    }
+    checksum
+}
+
+/// Makes `hasher` compute the algorithm of that name.
+pub(super) fn enable(hasher: &mut ChecksumHasher, name: &str) {
+    match name {
+        "CRC32" => hasher.crc32 = Some(Default::default()),
+        "CRC32C" => hasher.crc32c = Some(Default::default()),
+        "CRC64NVME" => hasher.crc64nvme = Some(Default::default()),
+        "SHA1" => hasher.sha1 = Some(Default::default()),
+        "SHA256" => hasher.sha256 = Some(Default::default()),
+        _ => {}
+    }
+}
+
+/// A body that has arrived in full; its last bytes may still be in memory.
+pub(super) struct Received {
+    staged: Option<Staged>,
+    buffer: Vec<u8>,
+    size: u64,
+    md5: Md5,
+    checksum: ChecksumHasher,
+    promise: Promise,
+}
+
+/// A body that is in a file and is what the client promised.
+pub(super) struct Checked {
+    pub staged: Staged,
+    /// Hexadecimal MD5.
+    pub md5: String,
+    /// The algorithm's name and the base64 value, where the client asked for one.
+    pub checksum: Option<(String, String)>,
+}
+
+/// Reads a body to its end.
+pub(super) async fn receive(
+    store: &Arc<Store>,
+    body: Option<StreamingBlob>,
+    promise: Promise,
+) -> S3Result<Received> {
+    let mut received = Received {
+        staged: None,
+        buffer: Vec::new(),
+        size: 0,
+        md5: Md5::new(),
+        checksum: promise.hasher(),
+        promise,
+    };
+    let Some(mut body) = body else {
+        return Ok(received);
+    };
+    while let Some(chunk) = body.next().await {
+        received
+            .buffer
+            .extend_from_slice(&chunk.map_err(error::body)?);
+        if received.buffer.len() >= BUFFER {
+            received = blocking(store, move |store| {
+                received.write_out(store)?;
+                Ok(received)
+            })
+            .await?;
+        }
+    }
+    Ok(received)
+}
+
+impl Received {
+    fn write_out(&mut self, store: &Store) -> S3Result<()> {
+        let mut staged = match self.staged.take() {
+            Some(staged) => staged,
+            None => store.stage()?,
+        };
+        staged
+            .write_all(&self.buffer)
+            .map_err(error::io("write an upload to a temporary file"))?;
+        self.md5.update(&self.buffer);
+        self.checksum.update(&self.buffer);
+        self.size += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.staged = Some(staged);
+        Ok(())
+    }
+
+    /// Writes the rest and compares; blocks.
+    ///
+    /// # Errors
+    /// IncompleteBody, InvalidDigest, BadDigest.
+    pub fn check(mut self, store: &Store) -> S3Result<Checked> {
+        self.write_out(store)?;
+        let Some(staged) = self.staged.take() else {
+            unreachable!("write_out leaves a staged file")
+        };
+        if self
+            .promise
+            .length
+            .is_some_and(|promised| promised != self.size)
+        {
+            return Err(error::s3(
+                S3ErrorCode::IncompleteBody,
+                "You did not provide the number of bytes specified by the Content-Length HTTP header",
+            ));
+        }
+        let md5 = self.md5.finalize();
+        if let Some(promised) = &self.promise.md5 {
+            let promised = BASE64_STANDARD
+                .decode(promised)
+                .ok()
+                .filter(|d| d.len() == 16)
+                .ok_or_else(|| {
+                    error::s3(
+                        S3ErrorCode::InvalidDigest,
+                        "The Content-MD5 you specified is not valid.",
+                    )
+                })?;
+            if promised != md5.as_slice() {
+                return Err(error::s3(
+                    S3ErrorCode::BadDigest,
+                    "The Content-MD5 you specified did not match what we received.",
+                ));
+            }
+        }
+        let computed = self.checksum.finalize();
+        let mut checksum = None;
+        for name in ALGORITHMS {
+            let Some(computed) = of(&computed, name) else {
+                continue;
+            };
+            if let Some(promised) = self.promise.value(name)
+                && promised != *computed
+            {
+                return Err(error::s3(
+                    S3ErrorCode::BadDigest,
+                    format!("The {name} you specified did not match the calculated checksum."),
+                ));
+            }
+            checksum = Some((name.to_owned(), computed.clone()));
+        }
+        Ok(Checked {
+            staged,
+            md5: hex(&md5),
+            checksum,
+        })
+    }
+}
