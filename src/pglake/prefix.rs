@@ -16,10 +16,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use super::ENGINE_PORT;
 use crate::postgres::Installation;
-
-/// The port that names the lake engine's socket file.
-pub const ENGINE_PORT: u16 = 5332;
 
 const CONTROL: &str = include_str!("extension/pg_lake.control");
 const SCRIPT: &str = include_str!("extension/pg_lake--1.0.sql");

@@ -67,13 +67,6 @@ pub enum SchemaChange {
     Nullable(String),
 }
 
-/// A live data file, with the position-delete files that refer to it.
-#[derive(Clone, Debug)]
-pub struct LiveFile {
-    pub file: DataFile,
-    pub deletes: Vec<DataFile>,
-}
-
 impl TableVersion {
     /// A new table's metadata, not yet written: format version 2, unpartitioned, no snapshot.
     pub fn create(
@@ -151,36 +144,6 @@ impl TableVersion {
         let builder = TableMetadataBuilder::new_from_metadata(self.metadata.as_ref().clone(), previous);
         let metadata = Arc::new(change(builder)?.build()?.metadata);
         Ok(Self { location, metadata, manifests, is_written: false })
-    }
-
-    /// The data files of the current snapshot.
-    pub async fn live_files(&self, io: &FileIO) -> Result<Vec<LiveFile>> {
-        let mut files = Vec::new();
-        let mut by_location = HashMap::new();
-        let mut deletes = Vec::new();
-        for manifest in self.manifests.iter() {
-            for entry in manifest.load_manifest(io).await?.entries().iter().filter(|entry| entry.is_alive()) {
-                match entry.content_type() {
-                    DataContentType::Data => {
-                        by_location.insert(entry.file_path().to_owned(), files.len());
-                        files.push(LiveFile { file: entry.data_file().clone(), deletes: Vec::new() });
-                    }
-                    DataContentType::PositionDeletes => deletes.push(entry.data_file().clone()),
-                    DataContentType::EqualityDeletes => {
-                        return Err(Error::new(
-                            ErrorKind::FeatureUnsupported,
-                            format!("equality deletes are not supported: {}", entry.file_path()),
-                        ));
-                    }
-                }
-            }
-        }
-        for delete in deletes {
-            if let Some(index) = referenced(&delete).and_then(|location| by_location.get(&location)) {
-                files[*index].deletes.push(delete);
-            }
-        }
-        Ok(files)
     }
 
     /// The version after this one with a changed schema; its metadata file is not yet written.

@@ -23,11 +23,11 @@ const FILE_PATH: (i32, &str) = (2_147_483_546, "file_path");
 const POS: (i32, &str) = (2_147_483_545, "pos");
 
 /// Deleted positions (from 0) by data file location: what one delete file holds.
-pub(super) type PositionDeletes = HashMap<String, RoaringTreemap>;
+pub(crate) type PositionDeletes = HashMap<String, RoaringTreemap>;
 
 impl LakeIo {
     /// Reads a position delete file; `size` in bytes if it is known.
-    pub(super) async fn position_deletes(&self, location: &str) -> Result<Arc<PositionDeletes>> {
+    pub(crate) async fn position_deletes(&self, location: &str) -> Result<Arc<PositionDeletes>> {
         if let Some(deletes) = self.deletes().get(location) {
             return Ok(deletes);
         }

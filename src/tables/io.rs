@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreRegistry;
+use futures::StreamExt;
 use iceberg::io::{FileIO, FileIOBuilder};
 use iceberg::spec::TableMetadataRef;
 use object_store::local::LocalFileSystem;
@@ -175,6 +176,18 @@ impl LakeIo {
             location: location.to_owned(),
             source,
         })
+    }
+
+    /// Whether there is nothing below a location.
+    pub async fn is_empty(&self, location: &str) -> Result<bool> {
+        let (store, path) = self.resolve(location)?;
+        let first = store.list(Some(&path)).next().await;
+        let first = first.transpose().map_err(|source| Error::Storage {
+            doing: "list",
+            location: location.to_owned(),
+            source,
+        })?;
+        Ok(first.is_none())
     }
 
     /// A file's size in bytes.

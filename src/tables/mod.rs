@@ -24,4 +24,5 @@ pub use error::{Error, Result};
 pub use io::{LakeIo, Location};
 pub use overlay::{BATCHES_LOCATION, ExtraFile, Overlay};
 pub use provider::{FILE_COLUMN, LakeTableProvider, POSITION_COLUMN};
+pub(crate) use schema::{field_id, initial_defaults};
 pub use table::{LakeTable, PlannedFile};

@@ -51,7 +51,7 @@ fn as_in_parquet(data_type: &DataType) -> DataType {
 }
 
 /// The field id that a field carries as metadata.
-pub(super) fn field_id(field: &Field) -> Option<i32> {
+pub(crate) fn field_id(field: &Field) -> Option<i32> {
     field
         .metadata()
         .get(PARQUET_FIELD_ID_META_KEY)?
@@ -61,7 +61,7 @@ pub(super) fn field_id(field: &Field) -> Option<i32> {
 
 /// The initial defaults of a schema's fields, nested ones too, by field id: the values of a column in files written before
 /// it was added ([Default values](https://iceberg.apache.org/spec/#default-values)).
-pub(super) fn initial_defaults(schema: &Schema, arrow: &ArrowSchema) -> HashMap<i32, ScalarValue> {
+pub(crate) fn initial_defaults(schema: &Schema, arrow: &ArrowSchema) -> HashMap<i32, ScalarValue> {
     let mut types = HashMap::new();
     collect_types(arrow.fields(), &mut types);
     let default_of = |field: &NestedFieldRef| {

@@ -7,6 +7,7 @@
 //! regular expressions, anything with a collation other than C's order of bytes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use datafusion::common::{Column as ColumnRef, ScalarValue, TableReference};
 use datafusion::functions_aggregate::expr_fn::{count, count_distinct, max, min, sum};
@@ -49,6 +50,8 @@ struct Typed {
 struct Translator<'a> {
     views: &'a HashMap<u32, TableView>,
     context: &'a SessionContext,
+    /// Whether the query asks for `ctid` anywhere: scans that tell it cost more.
+    needs_row_ids: bool,
     /// Tables in the FROM clause by alias.
     scopes: Vec<(String, &'a TableView)>,
     /// Aggregates so far: their SQL text, and the expression.
@@ -61,7 +64,8 @@ pub(super) fn translate(
     views: &HashMap<u32, TableView>,
     context: &SessionContext,
 ) -> datafusion::error::Result<Option<Native>> {
-    let mut translator = Translator { views, context, scopes: Vec::new(), aggregates: Vec::new() };
+    let needs_row_ids = query.to_string().contains("ctid");
+    let mut translator = Translator { views, context, needs_row_ids, scopes: Vec::new(), aggregates: Vec::new() };
     translator.query(query).transpose()
 }
 
@@ -98,7 +102,7 @@ impl<'a> Translator<'a> {
         let plan = match &query.limit_clause {
             None => plan,
             Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
-                let count = |expr: &ast::Expr| match self.expr(expr)?.expr {
+                let mut count = |expr: &ast::Expr| match self.expr(expr)?.expr {
                     Expr::Literal(ScalarValue::Int64(Some(count)), _) => usize::try_from(count).ok(),
                     Expr::Literal(ScalarValue::Int32(Some(count)), _) => usize::try_from(count).ok(),
                     _ => None,
@@ -149,7 +153,9 @@ impl<'a> Translator<'a> {
                     Some(_) => return None,
                     None => format!("t{oid}"),
                 };
-                let plan = ok!(self.context.read_table(view.provider.clone()));
+                let provider = view.provider.clone();
+                let provider = if self.needs_row_ids { provider.with_positions() } else { provider };
+                let plan = ok!(self.context.read_table(Arc::new(provider)));
                 self.scopes.push((alias.clone(), view));
                 Some(plan.alias(&alias))
             }

@@ -1,0 +1,245 @@
+//! What a transaction does to one table: rows in memory and deleted positions, until the commit writes files.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::datatypes::SchemaRef;
+use roaring::RoaringTreemap;
+
+use super::error::{Error, Result};
+use super::view::{BoundColumn, Loaded, TableView};
+use crate::pglake::arrays::TextBuilder;
+use crate::tables::commit::{SchemaChange, TableVersion};
+use crate::tables::{BATCHES_LOCATION, LakeIo, LakeTable, LakeTableProvider, Overlay};
+
+/// The changes of one table. Cloning is cheap: that is how savepoints keep an earlier state.
+#[derive(Clone)]
+pub(super) struct Changes {
+    /// The version that the changes are based on, with the transaction's own columns.
+    pub version: TableVersion,
+    pub table: Arc<LakeTable>,
+    pub columns: Arc<Vec<BoundColumn>>,
+    pub is_created: bool,
+    /// Whether the rows of the base version are gone.
+    pub is_truncated: bool,
+    batches: Vec<RecordBatch>,
+    rows: u64,
+    /// Deleted rows by file location, those of `batches` under [`BATCHES_LOCATION`].
+    deleted: HashMap<String, RoaringTreemap>,
+}
+
+impl Changes {
+    /// No changes yet of a committed version.
+    pub(super) fn of(loaded: &Loaded) -> Self {
+        Self {
+            version: loaded.version.clone(),
+            table: loaded.table.clone(),
+            columns: loaded.columns.clone(),
+            is_created: false,
+            is_truncated: false,
+            batches: Vec::new(),
+            rows: 0,
+            deleted: HashMap::new(),
+        }
+    }
+
+    /// A table that this transaction creates.
+    pub(super) async fn created(
+        io: &LakeIo,
+        version: TableVersion,
+        columns: Arc<Vec<BoundColumn>>,
+    ) -> Result<Self> {
+        let loaded = Loaded::new(io, version, columns).await?;
+        Ok(Self { is_created: true, ..Self::of(&loaded) })
+    }
+
+    pub(super) fn arrow_schema(&self) -> &SchemaRef {
+        self.table.arrow_schema()
+    }
+
+    pub(super) fn column(&self, name: &str) -> Result<usize> {
+        self.columns
+            .iter()
+            .position(|column| column.name == name)
+            .ok_or_else(|| Error::new("42703", format!("the Iceberg table has no column \"{name}\"")))
+    }
+
+    /// Whether a commit has anything to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.version.is_written() && !self.has_row_changes()
+    }
+
+    fn has_row_changes(&self) -> bool {
+        self.is_truncated || self.live_rows() > 0 || self.deleted_in_files().next().is_some()
+    }
+
+    /// Rows of the transaction that are not deleted again.
+    pub(super) fn live_rows(&self) -> u64 {
+        self.rows - self.deleted.get(BATCHES_LOCATION).map_or(0, RoaringTreemap::len)
+    }
+
+    /// The batches without what was deleted of them.
+    pub(super) fn live_batches(&self) -> Result<Vec<RecordBatch>> {
+        let Some(deleted) = self.deleted.get(BATCHES_LOCATION) else { return Ok(self.batches.clone()) };
+        let mut first = 0;
+        let mut live = Vec::new();
+        for batch in &self.batches {
+            let end = first + batch.num_rows() as u64;
+            let mask: arrow::array::BooleanArray =
+                (first..end).map(|position| Some(!deleted.contains(position))).collect();
+            live.push(arrow::compute::filter_record_batch(batch, &mask)?);
+            first = end;
+        }
+        Ok(live)
+    }
+
+    /// Deleted rows of data files, by location.
+    pub(super) fn deleted_in_files(&self) -> impl Iterator<Item = (&String, &RoaringTreemap)> {
+        self.deleted.iter().filter(|(location, rows)| *location != BATCHES_LOCATION && !rows.is_empty())
+    }
+
+    /// The rows in memory, also those that are deleted again.
+    pub(super) fn batches(&self) -> &[RecordBatch] {
+        &self.batches
+    }
+
+    /// How many rows `batches` has.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub(super) fn push(&mut self, batch: RecordBatch) {
+        self.rows += batch.num_rows() as u64;
+        self.batches.push(batch);
+    }
+
+    /// Deletes a row; false when it is deleted already.
+    pub(super) fn delete(&mut self, location: &str, position: u64) -> bool {
+        match self.deleted.get_mut(location) {
+            Some(rows) => rows.insert(position),
+            None => self.deleted.entry(location.to_owned()).or_default().insert(position),
+        }
+    }
+
+    /// Deletes every row; how many there were in the base is for the caller to know.
+    pub(super) fn truncate(&mut self) {
+        self.is_truncated = true;
+        self.deleted.clear();
+        // Positions stay those of the log, as cursors may still name them.
+        if self.rows > 0 {
+            let mut all = RoaringTreemap::new();
+            all.insert_range(0..self.rows);
+            self.deleted.insert(BATCHES_LOCATION.to_owned(), all);
+        }
+    }
+
+    /// The table with these changes, for a scan.
+    pub(super) async fn view(&self) -> Result<TableView> {
+        let table = match self.is_truncated {
+            false => self.table.clone(),
+            true => self.without_rows().await?,
+        };
+        let overlay = Overlay {
+            extra_batches: self.batches.clone(),
+            extra_files: Vec::new(),
+            deleted: self.deleted.clone(),
+        };
+        let provider = LakeTableProvider::new(table).with_overlay(overlay)?;
+        Ok(TableView { provider, columns: self.columns.clone() })
+    }
+
+    /// The same table as if it had just been created.
+    pub(super) async fn without_rows(&self) -> Result<Arc<LakeTable>> {
+        let schema = self.version.metadata.current_schema().as_ref().clone();
+        let empty = TableVersion::create(self.version.metadata.location(), schema, HashMap::new())?;
+        let metadata = empty.metadata.as_ref().clone();
+        Ok(Arc::new(LakeTable::from_metadata(self.table.io(), &self.version.location, metadata).await?))
+    }
+
+    /// Applies a change of columns, also to the rows in memory.
+    pub(super) async fn alter(&mut self, changes: &[SchemaChange], columns: Arc<Vec<BoundColumn>>) -> Result<()> {
+        self.version = self.version.with_schema(changes)?;
+        let metadata = self.version.metadata.as_ref().clone();
+        let io = self.table.io().clone();
+        self.table = Arc::new(LakeTable::from_metadata(&io, &self.version.location, metadata).await?);
+        self.columns = columns;
+        let schema = self.table.arrow_schema().clone();
+        let defaults = crate::tables::initial_defaults(self.version.metadata.current_schema(), &schema);
+        self.batches = self
+            .batches
+            .iter()
+            .map(|batch| {
+                let arrays = schema.fields().iter().map(|field| {
+                    let id = crate::tables::field_id(field);
+                    match (column_of(batch, id), id.and_then(|id| defaults.get(&id))) {
+                        (Some(array), _) => Ok(array),
+                        (None, Some(default)) => Ok(default.to_array_of_size(batch.num_rows())?),
+                        (None, None) => Ok(new_null_array(field.data_type(), batch.num_rows())),
+                    }
+                });
+                Ok::<_, Error>(RecordBatch::try_new(schema.clone(), arrays.collect::<Result<_>>()?)?)
+            })
+            .collect::<Result<_>>()?;
+        Ok(())
+    }
+}
+
+/// The column of a batch with a field id.
+fn column_of(batch: &RecordBatch, id: Option<i32>) -> Option<ArrayRef> {
+    let schema = batch.schema();
+    let index = schema.fields().iter().position(|field| id.is_some() && crate::tables::field_id(field) == id)?;
+    Some(batch.column(index).clone())
+}
+
+/// Rows that arrive value by value, until they are a batch.
+pub(super) struct RowBuffer {
+    schema: SchemaRef,
+    builders: Vec<TextBuilder>,
+    /// Values that postgres_fdw sends per row, as indexes of the table's columns.
+    pub order: Vec<usize>,
+}
+
+impl RowBuffer {
+    /// A buffer for rows whose values come in the order of these columns; the others are NULL.
+    pub(super) fn new(changes: &Changes, order: Vec<usize>) -> Self {
+        let schema = changes.arrow_schema();
+        let builder = |index: usize| TextBuilder::new(&changes.columns[index].kind, schema.field(index).data_type());
+        let builders = order.iter().map(|index| builder(*index)).collect();
+        Self { schema: schema.clone(), builders, order }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.builders.first().map_or(0, TextBuilder::len)
+    }
+
+    /// Adds rows of values. After an error the buffer holds part of them: the statement, and so its (sub)transaction,
+    /// has failed, and the buffer is dropped.
+    pub(super) fn append<'a>(&mut self, values: impl Iterator<Item = Option<&'a [u8]>>) -> Result<()> {
+        let width = self.builders.len();
+        for (index, value) in values.enumerate() {
+            self.builders[index % width].append(value)?;
+        }
+        Ok(())
+    }
+
+    /// The rows as a batch of the whole table; `rows` counts when there is no column at all.
+    pub(super) fn finish(&mut self, rows: usize) -> Result<RecordBatch> {
+        let mut arrays: Vec<Option<ArrayRef>> = vec![None; self.schema.fields().len()];
+        for (builder, index) in self.builders.iter_mut().zip(&self.order) {
+            arrays[*index] = Some(builder.finish());
+        }
+        let arrays = arrays
+            .into_iter()
+            .zip(self.schema.fields())
+            .map(|(array, field)| array.unwrap_or_else(|| new_null_array(field.data_type(), rows)))
+            .collect();
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?)
+    }
+
+    /// The arrays of the values alone, in the order in which they came.
+    pub(super) fn finish_values(&mut self) -> Vec<ArrayRef> {
+        self.builders.iter_mut().map(TextBuilder::finish).collect()
+    }
+}

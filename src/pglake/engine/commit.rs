@@ -1,0 +1,124 @@
+//! From the changes of a transaction to files: what is appended, deleted by position, or rewritten.
+
+use std::collections::BTreeSet;
+
+use datafusion::prelude::SessionContext;
+use futures::StreamExt;
+use roaring::RoaringTreemap;
+use std::sync::Arc;
+
+use super::changes::Changes;
+use super::error::Result;
+use super::view::Loaded;
+use crate::tables::commit::RowChange;
+use crate::tables::write::{DataFileWriter, data_file_location, rewrite_location, write_position_deletes};
+use crate::tables::{ExtraFile, LakeIo, LakeTableProvider, Overlay, PlannedFile};
+
+/// From this share of deleted rows on, in percent, a file is rewritten without them (pg_lake's
+/// `pg_lake_table.copy_on_write_threshold`).
+const COPY_ON_WRITE_PERCENT: u64 = 20;
+
+/// A version whose files are all written.
+pub(super) struct Written {
+    pub loaded: Loaded,
+    pub is_created: bool,
+}
+
+/// Writes the files of the next version of a table.
+pub(super) async fn write(io: &LakeIo, context: &SessionContext, changes: Changes) -> Result<Written> {
+    let file_io = io.file_io();
+    let mut version = changes.version.clone();
+    if changes.is_created {
+        // A new table has a metadata file of its own, also when its transaction goes on to fill it.
+        version.write_metadata(&file_io).await?;
+    }
+    let change = row_change(io, context, &changes).await?;
+    if !change.is_empty() {
+        version = version.with_rows(&file_io, change).await?;
+    }
+    if !version.is_written() {
+        version.write_metadata(&file_io).await?;
+    }
+    let loaded = Loaded::new(io, version, changes.columns.clone()).await?;
+    Ok(Written { loaded, is_created: changes.is_created })
+}
+
+async fn row_change(io: &LakeIo, context: &SessionContext, changes: &Changes) -> Result<RowChange> {
+    let file_io = io.file_io();
+    let location = changes.version.metadata.location();
+    let mut change = RowChange::default();
+    let planned = match changes.is_truncated || changes.deleted_in_files().next().is_some() {
+        true => changes.table.scan(None, &[]).await?,
+        false => Arc::default(),
+    };
+    if changes.is_truncated {
+        change.removed = planned.iter().map(|file| file.location.clone()).collect::<BTreeSet<_>>();
+    } else {
+        for (data_file, new) in changes.deleted_in_files() {
+            let Some(file) = planned.iter().find(|file| file.location == *data_file) else { continue };
+            let mut deleted = existing_deletes(io, file).await?;
+            let before = deleted.len();
+            deleted |= new;
+            if deleted.len() == before {
+                continue;
+            }
+            if deleted.len() >= file.record_count {
+                change.removed.insert(data_file.clone());
+            } else if deleted.len() * 100 >= file.record_count * COPY_ON_WRITE_PERCENT {
+                change.removed.insert(data_file.clone());
+                change.added.extend(rewrite(context, changes, file, deleted).await?);
+            } else {
+                let delete_file = rewrite_location(location);
+                change.deletes.push(write_position_deletes(&file_io, &delete_file, data_file, new).await?);
+            }
+        }
+    }
+    if changes.live_rows() > 0 {
+        let schema = changes.version.metadata.current_schema().clone();
+        let mut writer = DataFileWriter::create(&file_io, &data_file_location(location), schema).await?;
+        for batch in changes.live_batches()? {
+            writer.write(&batch).await?;
+        }
+        change.added.extend(writer.finish().await?);
+    }
+    Ok(change)
+}
+
+async fn existing_deletes(io: &LakeIo, file: &PlannedFile) -> Result<RoaringTreemap> {
+    let mut deleted = RoaringTreemap::new();
+    for location in &file.position_deletes {
+        if let Some(rows) = io.position_deletes(location).await?.get(&file.location) {
+            deleted |= rows;
+        }
+    }
+    deleted.remove_range(file.record_count..);
+    Ok(deleted)
+}
+
+/// A copy of a data file without the deleted rows, with the columns that the table has now.
+async fn rewrite(
+    context: &SessionContext,
+    changes: &Changes,
+    file: &PlannedFile,
+    deleted: RoaringTreemap,
+) -> Result<Option<iceberg::spec::DataFile>> {
+    let overlay = Overlay {
+        extra_files: vec![ExtraFile {
+            location: file.location.clone(),
+            record_count: file.record_count,
+            size: Some(file.size),
+        }],
+        deleted: [(file.location.clone(), deleted)].into(),
+        ..Overlay::default()
+    };
+    let provider = LakeTableProvider::new(changes.without_rows().await?).with_overlay(overlay)?;
+    let mut rows = context.read_table(Arc::new(provider))?.execute_stream().await?;
+    let metadata = &changes.version.metadata;
+    let location = rewrite_location(metadata.location());
+    let file_io = changes.table.io().file_io();
+    let mut writer = DataFileWriter::create(&file_io, &location, metadata.current_schema().clone()).await?;
+    while let Some(batch) = rows.next().await {
+        writer.write(&batch?).await?;
+    }
+    Ok(writer.finish().await?)
+}

@@ -1,0 +1,351 @@
+//! One client of the engine, on a thread of its own: the PostgreSQL protocol in, statements and answers out.
+//!
+//! postgres_fdw and dblink are the only clients, both libpq. The thread blocks on the socket, since a sync of the
+//! guide's kind is a round trip per row and a wake-up through a scheduler would double its price.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, BytesMut};
+use pgwire::messages::data::{FieldDescription, NoData, ParameterDescription, RowDescription};
+use pgwire::messages::extendedquery::{
+    BindComplete, CloseComplete, ParseComplete, TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
+};
+use pgwire::messages::response::{CommandComplete, ErrorResponse, ReadyForQuery, SslResponse, TransactionStatus};
+use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus, SecretKey};
+use pgwire::messages::{DecodeContext, Message, PgWireFrontendMessage, ProtocolVersion, SslNegotiationMetaMessage};
+use tokio::sync::Notify;
+
+use super::Engine;
+use super::cursor::RowSink;
+use super::error::{Error, Result};
+use super::session::{Parameter, Session};
+use super::statement::{Statement, parse};
+
+const TEXT_OID: u32 = 25;
+/// Answers go out when this much has come together.
+const FLUSH_BYTES: usize = 1 << 20;
+
+/// Serves a client until it leaves.
+pub(super) fn serve(engine: Arc<Engine>, stream: UnixStream) -> io::Result<()> {
+    let mut wire = Wire { stream, input: BytesMut::with_capacity(1 << 16), context: DecodeContext::default() };
+    let Some(startup) = wire.startup(&engine)? else { return Ok(()) };
+    let database = startup.get("database").or_else(|| startup.get("user")).cloned().unwrap_or_default();
+    let application = startup.get("application_name").cloned().unwrap_or_default();
+    let cancel = Arc::new(Notify::new());
+    let (id, secret) = engine.register(cancel.clone());
+    let session = Session::new(engine.clone(), engine.database(&database), &application);
+    let mut client =
+        Client { engine: engine.clone(), wire, session, cancel, statements: HashMap::new(), portal: None, answer: Answer::default() };
+    let served = client.greet(id, secret).and_then(|()| client.run());
+    engine.unregister(id);
+    served
+}
+
+/// Messages of a socket.
+struct Wire {
+    stream: UnixStream,
+    input: BytesMut,
+    context: DecodeContext,
+}
+
+impl Wire {
+    /// The next message; `None` at the end.
+    fn read(&mut self) -> io::Result<Option<PgWireFrontendMessage>> {
+        loop {
+            match PgWireFrontendMessage::decode(&mut self.input, &self.context) {
+                Ok(Some(message)) => return Ok(Some(message)),
+                Ok(None) => {}
+                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
+            }
+            // Room for the whole of a large message at once, whose length is in its first bytes.
+            let needed = match self.input.get(1..5) {
+                Some(mut length) => (length.get_u32() as usize).saturating_sub(self.input.len()),
+                None => 0,
+            };
+            let start = self.input.len();
+            self.input.resize(start + needed.clamp(1 << 14, 1 << 22), 0);
+            let read = self.stream.read(&mut self.input[start..]);
+            self.input.truncate(start + read.as_ref().copied().unwrap_or(0));
+            if read? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The parameters of a session; `None` for a request that is over with its first message.
+    fn startup(&mut self, engine: &Engine) -> io::Result<Option<HashMap<String, String>>> {
+        while let Some(message) = self.read()? {
+            match message {
+                PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::None) => {
+                    self.context.awaiting_frontend_ssl = false;
+                }
+                PgWireFrontendMessage::SslNegotiation(_) => self.stream.write_all(&[SslResponse::BYTE_REFUSE])?,
+                PgWireFrontendMessage::CancelRequest(request) => {
+                    engine.cancel(request.pid, &request.secret_key);
+                    return Ok(None);
+                }
+                PgWireFrontendMessage::Startup(startup) => {
+                    self.context.awaiting_frontend_startup = false;
+                    self.context.protocol_version = ProtocolVersion::PROTOCOL3_0;
+                    return Ok(Some(startup.parameters.into_iter().collect()));
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A statement that was bound to its parameters.
+struct Portal {
+    statement: Arc<Statement>,
+    parameters: Vec<Parameter>,
+}
+
+struct Client {
+    engine: Arc<Engine>,
+    wire: Wire,
+    session: Session,
+    cancel: Arc<Notify>,
+    statements: HashMap<String, Arc<Statement>>,
+    /// libpq uses the unnamed portal only.
+    portal: Option<Portal>,
+    answer: Answer,
+}
+
+impl Client {
+    fn greet(&mut self, id: i32, secret: i32) -> io::Result<()> {
+        self.answer.message(Authentication::Ok);
+        for (name, value) in [
+            ("server_version", "15.0"),
+            ("server_encoding", "UTF8"),
+            ("client_encoding", "UTF8"),
+            ("DateStyle", "ISO, MDY"),
+            ("TimeZone", "GMT"),
+            ("integer_datetimes", "on"),
+            ("standard_conforming_strings", "on"),
+        ] {
+            self.answer.message(ParameterStatus::new(name.to_owned(), value.to_owned()));
+        }
+        self.answer.message(BackendKeyData::new(id, SecretKey::I32(secret)));
+        self.ready()
+    }
+
+    fn ready(&mut self) -> io::Result<()> {
+        self.answer.message(ReadyForQuery::new(match self.session.status() {
+            b'I' => TransactionStatus::Idle,
+            b'T' => TransactionStatus::Transaction,
+            _ => TransactionStatus::Error,
+        }));
+        self.answer.send(&mut self.wire.stream)
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        // After an error in the extended protocol everything up to the next Sync is skipped.
+        let mut skip = false;
+        while let Some(message) = self.wire.read()? {
+            let result = match message {
+                PgWireFrontendMessage::Query(query) => {
+                    if let Err(error) = self.query(&query.query) {
+                        self.error(&error);
+                    }
+                    self.ready()?;
+                    continue;
+                }
+                PgWireFrontendMessage::Sync(_) => {
+                    skip = false;
+                    self.portal = None;
+                    self.ready()?;
+                    continue;
+                }
+                PgWireFrontendMessage::Terminate(_) => return Ok(()),
+                PgWireFrontendMessage::Flush(_) => {
+                    self.answer.send(&mut self.wire.stream)?;
+                    continue;
+                }
+                _ if skip => continue,
+                message => self.extended(message),
+            };
+            if let Err(error) = result {
+                self.error(&error);
+                skip = true;
+            }
+            if self.answer.buffer.len() > FLUSH_BYTES {
+                self.answer.send(&mut self.wire.stream)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn query(&mut self, sql: &str) -> Result<()> {
+        for statement in parse(sql)? {
+            if let Statement::Deallocate { name } = &statement {
+                match name {
+                    Some(name) => _ = self.statements.remove(name),
+                    None => self.statements.clear(),
+                }
+            }
+            let width = self.session.width(&statement)?;
+            if let Some(width) = width {
+                self.answer.describe(width);
+            }
+            self.execute(&statement, &[])?;
+        }
+        Ok(())
+    }
+
+    fn extended(&mut self, message: PgWireFrontendMessage) -> Result<()> {
+        match message {
+            PgWireFrontendMessage::Parse(parsed) => {
+                let mut statements = parse(&parsed.query)?;
+                let (Some(statement), None) = (statements.pop(), statements.pop()) else {
+                    return Err(Error::new("42601", "cannot insert multiple commands into a prepared statement"));
+                };
+                self.statements.insert(parsed.name.unwrap_or_default(), Arc::new(statement));
+                self.answer.message(ParseComplete::new());
+            }
+            PgWireFrontendMessage::Bind(bind) => {
+                let statement = self.statement(bind.statement_name.as_deref())?;
+                if bind.parameter_format_codes.iter().any(|format| *format != 0) {
+                    return Err(Error::new("0A000", "only parameters in text format are supported"));
+                }
+                self.portal = Some(Portal { statement, parameters: bind.parameters });
+                self.answer.message(BindComplete::new());
+            }
+            PgWireFrontendMessage::Describe(describe) => {
+                let statement = if describe.target_type == TARGET_TYPE_BYTE_PORTAL {
+                    self.portal.as_ref().ok_or_else(no_portal)?.statement.clone()
+                } else {
+                    let statement = self.statement(describe.name.as_deref())?;
+                    self.answer.message(ParameterDescription::new(Vec::new()));
+                    statement
+                };
+                match self.session.width(&statement)? {
+                    Some(width) => self.answer.describe(width),
+                    None => self.answer.message(NoData::new()),
+                }
+            }
+            PgWireFrontendMessage::Execute(_) => {
+                let portal = self.portal.take().ok_or_else(no_portal)?;
+                self.execute(&portal.statement, &portal.parameters)?;
+            }
+            PgWireFrontendMessage::Close(close) => {
+                if close.target_type == TARGET_TYPE_BYTE_STATEMENT {
+                    self.statements.remove(close.name.as_deref().unwrap_or_default());
+                }
+                self.answer.message(CloseComplete::new());
+            }
+            other => return Err(Error::new("08P01", format!("unexpected message {other:?}"))),
+        }
+        Ok(())
+    }
+
+    fn statement(&self, name: Option<&str>) -> Result<Arc<Statement>> {
+        let name = name.unwrap_or_default();
+        let statement = self.statements.get(name).cloned();
+        statement.ok_or_else(|| Error::new("26000", format!("prepared statement \"{name}\" does not exist")))
+    }
+
+    fn execute(&mut self, statement: &Statement, parameters: &[Parameter]) -> Result<()> {
+        let Self { engine, session, cancel, answer, .. } = self;
+        let tag = engine.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = cancel.notified() => Err(Error::new("57014", "canceling statement due to user request")),
+                result = session.execute(statement, parameters, answer) => result,
+            }
+        })?;
+        self.answer.message(CommandComplete::new(tag));
+        Ok(())
+    }
+
+    fn error(&mut self, error: &Error) {
+        tracing::debug!(sqlstate = error.sqlstate, message = error.message, "statement failed");
+        self.session.fail();
+        self.answer.discard_row();
+        let mut fields = vec![
+            (b'S', "ERROR".to_owned()),
+            (b'V', "ERROR".to_owned()),
+            (b'C', error.sqlstate.clone()),
+            (b'M', error.message.clone()),
+        ];
+        fields.extend(error.detail.clone().map(|detail| (b'D', detail)));
+        fields.extend(error.hint.clone().map(|hint| (b'H', hint)));
+        self.answer.message(ErrorResponse::new(fields));
+    }
+}
+
+fn no_portal() -> Error {
+    Error::new("34000", "portal \"\" does not exist")
+}
+
+/// Messages to the client that are not sent yet.
+#[derive(Default)]
+struct Answer {
+    buffer: BytesMut,
+    /// Where the row in the making starts, and how many values it has.
+    row: Option<(usize, u16)>,
+}
+
+impl Answer {
+    fn message(&mut self, message: impl Message) {
+        // Only a message too long for its kind does not encode, and none of these is.
+        if let Err(error) = message.encode(&mut self.buffer) {
+            tracing::error!(%error, "cannot encode an answer");
+        }
+    }
+
+    fn describe(&mut self, width: usize) {
+        let field = |index: usize| FieldDescription::new(format!("c{index}"), 0, 0, TEXT_OID, -1, -1, 0);
+        self.message(RowDescription::new((0..width).map(field).collect()));
+    }
+
+    /// Forgets a row that an error has cut short.
+    fn discard_row(&mut self) {
+        if let Some((start, _)) = self.row.take() {
+            self.buffer.truncate(start);
+        }
+    }
+
+    fn send(&mut self, stream: &mut UnixStream) -> io::Result<()> {
+        stream.write_all(&self.buffer)?;
+        self.buffer.clear();
+        // One large answer must not hold its memory for the rest of the session.
+        if self.buffer.capacity() > 4 * FLUSH_BYTES {
+            self.buffer = BytesMut::new();
+        }
+        Ok(())
+    }
+}
+
+/// Rows go to the buffer as they are made: one DataRow message each.
+impl RowSink for Answer {
+    fn value(&mut self, text: Option<&str>) {
+        let row = self.row.get_or_insert_with(|| {
+            let start = self.buffer.len();
+            self.buffer.put_u8(b'D');
+            self.buffer.put_bytes(0, 6);
+            (start, 0)
+        });
+        row.1 += 1;
+        match text {
+            Some(text) => {
+                self.buffer.put_i32(text.len() as i32);
+                self.buffer.put_slice(text.as_bytes());
+            }
+            None => self.buffer.put_i32(-1),
+        }
+    }
+
+    fn end_row(&mut self) {
+        if let Some((start, values)) = self.row.take() {
+            let length = (self.buffer.len() - start - 1) as i32;
+            self.buffer[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+            self.buffer[start + 5..start + 7].copy_from_slice(&values.to_be_bytes());
+        }
+    }
+}
+

@@ -1,0 +1,248 @@
+//! Running queries: by DataFusion where `translate` knows the answer to be PostgreSQL's, else by PostgreSQL itself.
+//!
+//! In the second case the engine opens a session of its own in the same database, with a temporary view for every
+//! table of the query (`pg_temp."<oid>"`, the name that the query has anyway). A view reads its rows back from the
+//! engine, through dblink, as the asking transaction sees them. So any function, operator or type means what it means
+//! in PostgreSQL, at the price of one more trip for the rows.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::prelude::SessionContext;
+use sqlparser::ast::{self, Ident, ObjectName, Query, Value, visit_expressions, visit_expressions_mut, visit_relations};
+use uuid::Uuid;
+
+use super::catalog::Catalog;
+use super::cursor::Rows;
+use super::error::{Error, Result};
+use super::rowid::FileNumbers;
+use super::statement::table_oid;
+use super::translate::{Output, translate};
+use super::view::TableView;
+use crate::tables::{FILE_COLUMN, POSITION_COLUMN};
+
+/// A table as PostgreSQL reads it back: which columns, and the numbers of its files.
+#[derive(Clone)]
+pub(super) struct Scan {
+    view: TableView,
+    columns: Vec<String>,
+    files: Arc<Mutex<FileNumbers>>,
+}
+
+/// Scans that PostgreSQL may ask for, by token.
+#[derive(Default)]
+pub(super) struct Scans(Mutex<HashMap<String, Scan>>);
+
+impl Scans {
+    fn offer(&self, scan: Scan) -> String {
+        let token = Uuid::new_v4().simple().to_string();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), scan);
+        token
+    }
+
+    pub(super) fn get(&self, token: &str) -> Result<Scan> {
+        let scans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        scans.get(token).cloned().ok_or_else(|| Error::internal("no such scan"))
+    }
+
+    fn withdraw(&self, tokens: &[String]) {
+        let mut scans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.iter().for_each(|token| _ = scans.remove(token));
+    }
+}
+
+/// What queries run with.
+pub(super) struct Evaluator {
+    pub context: SessionContext,
+    pub scans: Scans,
+    /// Where PostgreSQL finds the engine.
+    pub socket_dir: PathBuf,
+}
+
+/// A query with the tables that it reads, ready to be run any number of times with the same result.
+pub(super) struct Prepared {
+    query: Query,
+    views: HashMap<u32, TableView>,
+    files: Arc<Mutex<FileNumbers>>,
+    catalog: Arc<Catalog>,
+    evaluator: Arc<Evaluator>,
+}
+
+/// The tables that a query reads.
+pub(super) fn tables(query: &Query) -> HashSet<u32> {
+    let mut tables = HashSet::new();
+    let _ = visit_relations(query, |name: &ObjectName| {
+        tables.extend(table_oid(name));
+        ControlFlow::<()>::Continue(())
+    });
+    tables
+}
+
+/// Puts the values in for parameters; postgres_fdw always casts a parameter, so a text is enough.
+pub(super) fn substitute<N: ast::VisitMut>(node: &mut N, parameters: &[Option<bytes::Bytes>]) -> Result<()> {
+    let result = visit_expressions_mut(node, |expr| {
+        let ast::Expr::Value(value) = expr else { return ControlFlow::Continue(()) };
+        let Value::Placeholder(name) = &value.value else { return ControlFlow::Continue(()) };
+        let index = name.strip_prefix('$').and_then(|index| index.parse::<usize>().ok());
+        match index.and_then(|index| parameters.get(index.checked_sub(1)?)) {
+            Some(Some(text)) => {
+                value.value = Value::SingleQuotedString(String::from_utf8_lossy(text).into_owned());
+                ControlFlow::Continue(())
+            }
+            Some(None) => {
+                value.value = Value::Null;
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(name.clone()),
+        }
+    });
+    match result {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(name) => Err(Error::internal(format!("there is no parameter {name}"))),
+    }
+}
+
+impl Prepared {
+    pub(super) fn new(
+        mut query: Query,
+        views: HashMap<u32, TableView>,
+        files: Arc<Mutex<FileNumbers>>,
+        catalog: Arc<Catalog>,
+        evaluator: Arc<Evaluator>,
+    ) -> Self {
+        // FOR UPDATE: the statement trigger has made this transaction the table's only writer.
+        query.locks.clear();
+        Self { query, views, files, catalog, evaluator }
+    }
+
+    pub(super) fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// Runs the query.
+    pub(super) async fn run(&self) -> Result<Rows> {
+        match translate(&self.query, &self.views, &self.evaluator.context)? {
+            Some(native) => {
+                let batches = native.plan.execute_stream().await?;
+                Ok(Rows::native(batches, native.outputs, self.files.clone()))
+            }
+            None => self.run_in_postgres().await,
+        }
+    }
+
+    async fn run_in_postgres(&self) -> Result<Rows> {
+        let client = self.catalog.connect().await?;
+        let names = identifiers(&self.query);
+        let dblink: String = client
+            .query_one(
+                "SELECT quote_ident(n.nspname) || '.dblink' FROM pg_extension e
+                 JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'dblink'",
+                &[],
+            )
+            .await?
+            .get(0);
+        let mut tokens = Vec::new();
+        let mut setup = String::new();
+        for (oid, view) in &self.views {
+            let mut definition = String::new();
+            let mut columns = Vec::new();
+            if names.contains("ctid") {
+                definition.push_str("ctid tid");
+                columns.push("ctid".to_owned());
+            }
+            for column in view.columns.iter().filter(|column| names.contains(&column.name)) {
+                let separator = if columns.is_empty() { "" } else { ", " };
+                let name = Ident::with_quote('"', column.name.replace('"', "\"\""));
+                _ = write!(definition, "{separator}{name} {}", column.type_name);
+                columns.push(column.name.clone());
+            }
+            if columns.is_empty() {
+                definition.push_str("none text");
+            }
+            let scan = Scan { view: view.clone(), columns, files: self.files.clone() };
+            let token = self.evaluator.scans.offer(scan);
+            let connection = format!(
+                "host='{}' port={} user=lake dbname=lake",
+                self.evaluator.socket_dir.display(),
+                crate::pglake::ENGINE_PORT
+            );
+            _ = write!(
+                setup,
+                "CREATE TEMP VIEW \"{oid}\" AS SELECT * FROM {dblink}({}, 'SCAN {token}') AS t({definition});",
+                quoted(&connection)
+            );
+            tokens.push(token);
+        }
+        let session = HelperSession { evaluator: self.evaluator.clone(), tokens };
+        client.batch_execute(&setup).await?;
+        let rows = client.simple_query_raw(&self.query.to_string()).await?;
+        Ok(Rows::postgres(rows, (client, session)))
+    }
+}
+
+/// Withdraws the scans of a helper session when its query is done.
+struct HelperSession {
+    evaluator: Arc<Evaluator>,
+    tokens: Vec<String>,
+}
+
+impl Drop for HelperSession {
+    fn drop(&mut self) {
+        self.evaluator.scans.withdraw(&self.tokens);
+    }
+}
+
+impl Scan {
+    /// The rows of the scan, as PostgreSQL asked for them.
+    pub(super) async fn run(&self, context: &SessionContext) -> Result<Rows> {
+        let needs_row_ids = self.columns.iter().any(|name| name == "ctid");
+        let provider = self.view.provider.clone();
+        let provider = if needs_row_ids { provider.with_positions() } else { provider };
+        let plan = context.read_table(Arc::new(provider))?;
+        let column = |name: &str| datafusion::logical_expr::Expr::Column(datafusion::common::Column::new_unqualified(name));
+        let mut projection = Vec::new();
+        let mut outputs = Vec::new();
+        for name in &self.columns {
+            if name == "ctid" {
+                outputs.push(Output::Ctid { file: projection.len(), position: projection.len() + 1 });
+                projection.extend([column(FILE_COLUMN), column(POSITION_COLUMN)]);
+            } else {
+                let kind = self.view.columns.iter().find(|column| column.name == *name).map(|column| column.kind.clone());
+                outputs.push(Output::Column { index: projection.len(), kind });
+                projection.push(column(name));
+            }
+        }
+        if projection.is_empty() {
+            outputs.push(Output::Null);
+            projection.push(datafusion::logical_expr::lit(true));
+        }
+        let batches = plan.select(projection)?.execute_stream().await?;
+        Ok(Rows::native(batches, outputs, self.files.clone()))
+    }
+
+    /// How many values a row has.
+    pub(super) fn width(&self) -> usize {
+        self.columns.len().max(1)
+    }
+}
+
+/// Every name in the expressions of a query: the columns that it may need are among them.
+fn identifiers(query: &Query) -> HashSet<String> {
+    let mut names = HashSet::new();
+    let _ = visit_expressions(query, |expr: &ast::Expr| {
+        match expr {
+            ast::Expr::Identifier(ident) => _ = names.insert(ident.value.clone()),
+            ast::Expr::CompoundIdentifier(idents) => names.extend(idents.last().map(|ident| ident.value.clone())),
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    names
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

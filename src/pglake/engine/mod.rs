@@ -1,0 +1,176 @@
+//! The lake engine: what `pgduck_server` is for pg_lake, a server that PostgreSQL sends its Iceberg work to.
+//!
+//! It listens on a private unix socket and is reached through postgres_fdw only (see the extension's script). Per
+//! connection there is a session with one transaction; at its COMMIT, which postgres_fdw sends just before the local
+//! commit, the engine writes the data files, manifests and metadata of one snapshot per changed table and records the
+//! new metadata location under the id of the local transaction. The location counts once that transaction has
+//! committed, so a crash in between loses nothing and doubles nothing.
+//!
+//! ```text
+//! connection  messages of the protocol            session     statements
+//! statement   what postgres_fdw says              transaction what is seen and changed
+//! translate   queries as DataFusion plans         changes     the changes of one table
+//! evaluate    queries that PostgreSQL evaluates   commit      changes as files
+//! catalog     the engine's view of the database   view        versions of tables
+//! ```
+
+mod catalog;
+mod changes;
+mod commit;
+mod connection;
+mod cursor;
+mod error;
+mod evaluate;
+mod numeric;
+mod rowid;
+mod session;
+mod statement;
+mod transaction;
+mod translate;
+mod view;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use pgwire::messages::startup::SecretKey;
+use tokio::net::UnixListener;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::objectstore::S3Config;
+use crate::pglake::ENGINE_PORT;
+use crate::tables::LakeIo;
+
+use catalog::{Catalog, LocalPostgres};
+use evaluate::{Evaluator, Scans};
+
+/// What a lake engine needs to know.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The directory of its socket, `.s.PGSQL.5332`. Whoever may enter it may use the engine.
+    pub socket_dir: PathBuf,
+    /// Where the tables are.
+    pub s3: S3Config,
+    /// How the engine itself reaches PostgreSQL: the directory of the server's socket, and its port.
+    pub postgres_socket_dir: PathBuf,
+    pub postgres_port: u16,
+    /// A superuser.
+    pub postgres_user: String,
+    pub postgres_password: String,
+}
+
+/// A database that the engine works for.
+struct Database {
+    catalog: Arc<Catalog>,
+    versions: view::Versions,
+}
+
+struct Engine {
+    runtime: Handle,
+    io: LakeIo,
+    evaluator: Arc<Evaluator>,
+    postgres: LocalPostgres,
+    databases: Mutex<HashMap<String, Arc<Database>>>,
+    /// Sessions that may be cancelled, by the id that they were given: a secret, and whom to wake.
+    clients: Mutex<HashMap<i32, (i32, Arc<Notify>)>>,
+    last_id: AtomicI32,
+}
+
+/// Serves until `shutdown` completes.
+pub async fn serve(config: EngineConfig, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
+    let socket = config.socket_dir.join(format!(".s.PGSQL.{ENGINE_PORT}"));
+    match std::fs::remove_file(&socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&socket)?;
+    // PostgreSQL may run as another user; the directory keeps everyone else out.
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o777))?;
+    let engine = Arc::new(Engine::new(config)?);
+    tracing::info!(socket = %socket.display(), "the lake engine is ready");
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let (stream, _) = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => accepted?,
+        };
+        let stream = stream.into_std()?;
+        stream.set_nonblocking(false)?;
+        let engine = engine.clone();
+        std::thread::Builder::new().name("lake session".to_owned()).spawn(move || {
+            if let Err(error) = connection::serve(engine, stream) {
+                tracing::debug!(%error, "a connection broke off");
+            }
+        })?;
+    }
+    std::fs::remove_file(&socket)
+}
+
+impl Engine {
+    fn new(config: EngineConfig) -> io::Result<Self> {
+        let io = LakeIo::s3(config.s3);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_object_store_registry(io.registry())
+            .build_arc()
+            .map_err(io::Error::other)?;
+        let mut settings = SessionConfig::new();
+        settings.options_mut().execution.parquet.pushdown_filters = true;
+        // Columns keep the names that they have in PostgreSQL.
+        settings.options_mut().sql_parser.enable_ident_normalization = false;
+        Ok(Self {
+            runtime: Handle::current(),
+            io,
+            evaluator: Arc::new(Evaluator {
+                context: SessionContext::new_with_config_rt(settings, runtime),
+                scans: Scans::default(),
+                socket_dir: config.socket_dir,
+            }),
+            postgres: LocalPostgres {
+                socket_dir: config.postgres_socket_dir,
+                port: config.postgres_port,
+                user: config.postgres_user,
+                password: config.postgres_password,
+            },
+            databases: Mutex::default(),
+            clients: Mutex::default(),
+            last_id: AtomicI32::new(0),
+        })
+    }
+
+    fn database(&self, name: &str) -> Arc<Database> {
+        let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            let catalog = Arc::new(Catalog::new(self.postgres.clone(), name));
+            Arc::new(Database { catalog, versions: view::Versions::default() })
+        };
+        databases.entry(name.to_owned()).or_insert_with(new).clone()
+    }
+
+    /// Gives a client an id and a secret to be cancelled with.
+    fn register(&self, cancel: Arc<Notify>) -> (i32, i32) {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let secret = rand::random();
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (secret, cancel));
+        (id, secret)
+    }
+
+    fn unregister(&self, id: i32) {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    fn cancel(&self, id: i32, secret: &SecretKey) {
+        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((expected, cancel)) = clients.get(&id)
+            && matches!(secret, SecretKey::I32(secret) if secret == expected)
+        {
+            cancel.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! One remote transaction: what it sees, what it has changed, its savepoints and its commit.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use datafusion::prelude::SessionContext;
+use futures::StreamExt;
+use roaring::RoaringTreemap;
+
+use super::catalog::{NewLocation, Snapshot};
+use super::changes::{Changes, RowBuffer};
+use super::cursor::row_id;
+use super::error::{Error, Result};
+use super::rowid::{FileNumbers, RowId};
+use super::view::{Loaded, TableView};
+use super::{Database, commit};
+use crate::tables::{BATCHES_LOCATION, ExtraFile, LakeIo, LakeTableProvider, Overlay};
+
+/// Rows that are collected before they become a batch.
+const BATCH_ROWS: usize = 32_768;
+
+/// A table that the transaction writes.
+struct Writing {
+    changes: Changes,
+    buffer: Option<RowBuffer>,
+    updates: Option<RowUpdates>,
+}
+
+/// New values for rows, until the rows are rewritten all at once.
+struct RowUpdates {
+    rows: Vec<RowId>,
+    values: RowBuffer,
+}
+
+pub(super) struct Transaction {
+    database: Arc<Database>,
+    io: LakeIo,
+    context: SessionContext,
+    /// The PostgreSQL backend on the other side.
+    backend: Option<i32>,
+    /// What the local statement sees of the catalog.
+    snapshot: Option<Snapshot>,
+    tables: BTreeMap<u32, Writing>,
+    savepoints: Vec<(String, BTreeMap<u32, Changes>)>,
+    pub(super) files: Arc<Mutex<FileNumbers>>,
+}
+
+/// A row after its change: which of the updates it is from, and where its values are.
+pub(super) struct UpdatedRows {
+    pub batch: RecordBatch,
+    /// For every row of the batch, the index of the update.
+    pub updates: Vec<usize>,
+}
+
+impl Transaction {
+    pub(super) fn begin(database: Arc<Database>, io: LakeIo, context: SessionContext, backend: Option<i32>) -> Self {
+        Self {
+            database,
+            io,
+            context,
+            backend,
+            snapshot: None,
+            tables: BTreeMap::new(),
+            savepoints: Vec::new(),
+            files: Arc::default(),
+        }
+    }
+
+    /// The catalog as the local statement sees it.
+    ///
+    /// A REPEATABLE READ transaction keeps its first snapshot, a READ COMMITTED one takes a new one for every
+    /// statement. The wire does not tell which it is, but the backend's oldest visible transaction does: it stays the
+    /// same for as long as a snapshot does.
+    async fn refresh_snapshot(&mut self) -> Result<&Snapshot> {
+        let fresh = self.database.catalog.snapshot(self.backend).await?;
+        let keep = match (&self.snapshot, &fresh.backend) {
+            (Some(held), (Some(oldest), _)) => held.backend.0.as_ref() == Some(oldest),
+            _ => false,
+        };
+        match &mut self.snapshot {
+            Some(held) if keep => {
+                for (table, location) in fresh.locations {
+                    held.locations.entry(table).or_insert(location);
+                }
+            }
+            slot => *slot = Some(fresh),
+        }
+        self.snapshot.as_ref().ok_or_else(|| Error::internal("no snapshot"))
+    }
+
+    /// The tables as a scan sees them.
+    pub(super) async fn views(&mut self, tables: impl IntoIterator<Item = u32>) -> Result<HashMap<u32, TableView>> {
+        let mut views = HashMap::new();
+        let mut is_fresh = false;
+        for table in tables {
+            if self.tables.contains_key(&table) {
+                self.flush(table).await?;
+                views.insert(table, self.tables[&table].changes.view().await?);
+                continue;
+            }
+            if !is_fresh {
+                self.refresh_snapshot().await?;
+                is_fresh = true;
+            }
+            let loaded = self.committed(table).await?;
+            let provider = LakeTableProvider::new(loaded.table.clone());
+            views.insert(table, TableView { provider, columns: loaded.columns.clone() });
+        }
+        Ok(views)
+    }
+
+    async fn committed(&self, table: u32) -> Result<Arc<Loaded>> {
+        let location = self.snapshot.as_ref().and_then(|snapshot| snapshot.locations.get(&table)).ok_or_else(|| {
+            Error::new("42P01", format!("the lake engine knows no Iceberg table with OID {table}"))
+        })?;
+        self.database.versions.load(&self.io, &self.database.catalog, table, location).await
+    }
+
+    /// The changes of a table; the first ones are based on what is committed now, as this transaction is its only writer.
+    async fn writing(&mut self, table: u32) -> Result<&mut Writing> {
+        if !self.tables.contains_key(&table) {
+            self.snapshot = Some(self.database.catalog.snapshot(self.backend).await?);
+            let loaded = self.committed(table).await?;
+            self.tables.insert(table, Writing { changes: Changes::of(&loaded), buffer: None, updates: None });
+        }
+        self.tables.get_mut(&table).ok_or_else(|| Error::internal("no such table"))
+    }
+
+    pub(super) async fn changes(&mut self, table: u32) -> Result<&mut Changes> {
+        self.writing(table).await?;
+        self.flush(table).await?;
+        Ok(&mut self.writing(table).await?.changes)
+    }
+
+    pub(super) fn create(&mut self, table: u32, changes: Changes) {
+        self.tables.insert(table, Writing { changes, buffer: None, updates: None });
+    }
+
+    /// Adds rows, given as values in the order of `columns`.
+    pub(super) async fn insert<'a>(
+        &mut self,
+        table: u32,
+        columns: &[String],
+        rows: usize,
+        values: impl Iterator<Item = Option<&'a [u8]>>,
+    ) -> Result<()> {
+        let writing = self.writing(table).await?;
+        let order: Vec<usize> = columns.iter().map(|name| writing.changes.column(name)).collect::<Result<_>>()?;
+        if writing.buffer.as_ref().is_some_and(|buffer| buffer.order != order) {
+            writing.flush_buffer()?;
+        }
+        let changes = &mut writing.changes;
+        let buffer = writing.buffer.get_or_insert_with(|| RowBuffer::new(changes, order));
+        if columns.is_empty() {
+            let batch = buffer.finish(rows)?;
+            changes.push(batch);
+            return Ok(());
+        }
+        buffer.append(values)?;
+        if buffer.rows() >= BATCH_ROWS {
+            writing.flush_buffer()?;
+        }
+        Ok(())
+    }
+
+    /// Collects a change of one row.
+    pub(super) async fn update(
+        &mut self,
+        table: u32,
+        columns: &[String],
+        row: RowId,
+        values: impl Iterator<Item = Option<&[u8]>>,
+    ) -> Result<()> {
+        let writing = self.writing(table).await?;
+        let order: Vec<usize> = columns.iter().map(|name| writing.changes.column(name)).collect::<Result<_>>()?;
+        if writing.updates.as_ref().is_some_and(|updates| updates.values.order != order) {
+            self.flush(table).await?;
+        }
+        let writing = self.writing(table).await?;
+        let changes = &writing.changes;
+        let updates = writing
+            .updates
+            .get_or_insert_with(|| RowUpdates { rows: Vec::new(), values: RowBuffer::new(changes, order) });
+        updates.values.append(values)?;
+        updates.rows.push(row);
+        Ok(())
+    }
+
+    /// Deletes a row; false when it is gone already.
+    pub(super) async fn delete(&mut self, table: u32, row: RowId) -> Result<bool> {
+        let location = self.location(row)?;
+        let writing = self.writing(table).await?;
+        Ok(writing.changes.delete(&location, row.position))
+    }
+
+    fn location(&self, row: RowId) -> Result<String> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let location = files.location(row.file).map(str::to_owned);
+        location.ok_or_else(|| Error::internal("a row of a file that no scan has shown"))
+    }
+
+    /// Makes batches of collected rows, and rewrites updated ones.
+    pub(super) async fn flush(&mut self, table: u32) -> Result<Option<UpdatedRows>> {
+        let Some(writing) = self.tables.get_mut(&table) else { return Ok(None) };
+        writing.flush_buffer()?;
+        let Some(mut updates) = writing.updates.take() else { return Ok(None) };
+        let values = updates.values.finish_values();
+        let current = self.rows(table, &updates.rows).await?;
+        let Some(writing) = self.tables.get_mut(&table) else { return Ok(None) };
+        let mut changed = Vec::new();
+        let mut sources = Vec::new();
+        for RowsOfFile { location, batch, positions, wanted } in current {
+            let mut keep = Vec::new();
+            let mut from = Vec::new();
+            for (row, (position, update)) in positions.iter().zip(&wanted).enumerate() {
+                // A row that two updates name is changed by the first, as in PostgreSQL.
+                if writing.changes.delete(&location, *position) {
+                    keep.push(row as u32);
+                    from.push(*update as u32);
+                }
+            }
+            let keep = UInt32Array::from(keep);
+            let update = UInt32Array::from(from.clone());
+            let arrays = batch
+                .columns()
+                .iter()
+                .enumerate()
+                .map(|(index, old)| match updates.values.order.iter().position(|column| *column == index) {
+                    Some(new) => take(&values[new], &update, None),
+                    None => take(old, &keep, None),
+                })
+                .collect::<Result<Vec<ArrayRef>, _>>()?;
+            changed.push(RecordBatch::try_new(writing.changes.arrow_schema().clone(), arrays)?);
+            sources.extend(from.into_iter().map(|index| index as usize));
+        }
+        let batch = arrow::compute::concat_batches(writing.changes.arrow_schema(), &changed)?;
+        writing.changes.push(batch.clone());
+        Ok(Some(UpdatedRows { batch, updates: sources }))
+    }
+
+    /// The current values of rows of a table that the transaction writes, file by file.
+    async fn rows(&mut self, table: u32, rows: &[RowId]) -> Result<Vec<RowsOfFile>> {
+        let mut by_file: BTreeMap<u32, BTreeMap<u64, usize>> = BTreeMap::new();
+        for (index, row) in rows.iter().enumerate() {
+            by_file.entry(row.file).or_default().entry(row.position).or_insert(index);
+        }
+        let mut found = Vec::new();
+        for (file, wanted) in by_file {
+            let location = self.location(RowId { file, position: 0 })?;
+            let changes = &self.tables.get(&table).ok_or_else(|| Error::internal("no such table"))?.changes;
+            let provider = self.only_rows(changes, &location, wanted.keys().copied()).await?.with_positions();
+            let mut batches = self.context.read_table(Arc::new(provider))?.execute_stream().await?;
+            while let Some(batch) = batches.next().await {
+                let batch = batch?;
+                let width = batch.num_columns() - 2;
+                let mut numbers = FileNumbers::default();
+                let mut positions = Vec::with_capacity(batch.num_rows());
+                for row in 0..batch.num_rows() {
+                    let id = row_id(batch.column(width), batch.column(width + 1), row, &mut numbers)?;
+                    positions.push(id.position);
+                }
+                let wanted = positions.iter().map(|position| wanted[position]).collect();
+                let columns: Vec<usize> = (0..width).collect();
+                found.push(RowsOfFile { location: location.clone(), batch: batch.project(&columns)?, positions, wanted });
+            }
+        }
+        Ok(found)
+    }
+
+    /// A table of nothing but some rows of one file.
+    async fn only_rows(
+        &self,
+        changes: &Changes,
+        location: &str,
+        positions: impl Iterator<Item = u64>,
+    ) -> Result<LakeTableProvider> {
+        let mut overlay = Overlay::default();
+        let rows = if location == BATCHES_LOCATION {
+            overlay.extra_batches = changes.batches().to_vec();
+            changes.rows()
+        } else {
+            let planned = changes.table.scan(None, &[]).await?;
+            let file = planned
+                .iter()
+                .find(|file| file.location == location)
+                .ok_or_else(|| Error::internal(format!("{location} is not a file of the table")))?;
+            overlay.extra_files = vec![ExtraFile {
+                location: location.to_owned(),
+                record_count: file.record_count,
+                size: Some(file.size),
+            }];
+            file.record_count
+        };
+        let mut others = RoaringTreemap::new();
+        others.insert_range(0..rows);
+        positions.for_each(|position| _ = others.remove(position));
+        overlay.deleted.insert(location.to_owned(), others);
+        Ok(LakeTableProvider::new(changes.without_rows().await?).with_overlay(overlay)?)
+    }
+
+    /// The current values of one row, deleted or not.
+    pub(super) async fn row(&mut self, table: u32, row: RowId) -> Result<RecordBatch> {
+        self.changes(table).await?;
+        let found = self.rows(table, &[row]).await?;
+        found.into_iter().next().map(|rows| rows.batch).ok_or_else(|| Error::internal("the row is not there"))
+    }
+
+    pub(super) async fn savepoint(&mut self, name: &str) -> Result<()> {
+        self.flush_all().await?;
+        let tables = self.tables.iter().map(|(table, writing)| (*table, writing.changes.clone())).collect();
+        self.savepoints.push((name.to_owned(), tables));
+        Ok(())
+    }
+
+    pub(super) async fn release(&mut self, name: &str) -> Result<()> {
+        let index = self.savepoint_index(name)?;
+        self.savepoints.truncate(index);
+        Ok(())
+    }
+
+    /// Back to the state at the savepoint, which stays.
+    pub(super) fn rollback_to(&mut self, name: &str) -> Result<()> {
+        let index = self.savepoint_index(name)?;
+        self.savepoints.truncate(index + 1);
+        let state = self.savepoints[index].1.clone();
+        self.tables = state
+            .into_iter()
+            .map(|(table, changes)| (table, Writing { changes, buffer: None, updates: None }))
+            .collect();
+        Ok(())
+    }
+
+    fn savepoint_index(&self, name: &str) -> Result<usize> {
+        self.savepoints
+            .iter()
+            .rposition(|(savepoint, _)| savepoint == name)
+            .ok_or_else(|| Error::new("3B001", format!("savepoint \"{name}\" does not exist")))
+    }
+
+    async fn flush_all(&mut self) -> Result<()> {
+        let tables: Vec<u32> = self.tables.keys().copied().collect();
+        for table in tables {
+            self.flush(table).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the new versions of all changed tables, and records them for the backend's transaction.
+    pub(super) async fn commit(mut self) -> Result<()> {
+        self.flush_all().await?;
+        let mut written = Vec::new();
+        for (table, writing) in self.tables {
+            if !writing.changes.is_empty() {
+                written.push((table, commit::write(&self.io, &self.context, writing.changes).await?));
+            }
+        }
+        if written.is_empty() {
+            return Ok(());
+        }
+        let backend = self.backend.ok_or_else(|| Error::internal("only postgres_fdw may write"))?;
+        let locations: Vec<NewLocation> = written
+            .iter()
+            .map(|(table, written)| NewLocation {
+                table: *table,
+                base_location: written.loaded.version.metadata.location().to_owned(),
+                metadata_location: written.loaded.version.location.clone(),
+                is_created: written.is_created,
+            })
+            .collect();
+        self.database.catalog.record(backend, &locations).await?;
+        for (table, written) in written {
+            self.database.versions.put(table, Arc::new(written.loaded)).await;
+        }
+        Ok(())
+    }
+}
+
+struct RowsOfFile {
+    location: String,
+    batch: RecordBatch,
+    positions: Vec<u64>,
+    /// For every row, the index with which it was asked for.
+    wanted: Vec<usize>,
+}
+
+impl Writing {
+    fn flush_buffer(&mut self) -> Result<()> {
+        if let Some(mut buffer) = self.buffer.take() {
+            let rows = buffer.rows();
+            if rows > 0 {
+                self.changes.push(buffer.finish(rows)?);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! Tables as a statement sees them: a committed version, with what the transaction has changed on top.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::catalog::Catalog;
+use super::error::{Error, Result};
+use crate::pglake::columns::{Column, Kind};
+use crate::tables::commit::TableVersion;
+use crate::tables::{LakeIo, LakeTable, LakeTableProvider};
+
+/// A column of a table: its name in PostgreSQL and in Iceberg, and its values.
+#[derive(Clone, Debug)]
+pub(super) struct BoundColumn {
+    pub name: String,
+    /// The PostgreSQL type, as `format_type` prints it.
+    pub type_name: String,
+    pub kind: Kind,
+}
+
+impl BoundColumn {
+    pub(super) fn bind(columns: &[Column]) -> Result<Arc<Vec<BoundColumn>>> {
+        let bind = |column: &Column| {
+            let kind = column.kind().map_err(|error| Error::from(crate::pglake::columns::FieldError::from(error)))?;
+            Ok(BoundColumn { name: column.name.clone(), type_name: column.type_name.clone(), kind })
+        };
+        columns.iter().map(bind).collect::<Result<_>>().map(Arc::new)
+    }
+}
+
+/// A table as a query scans it.
+#[derive(Clone)]
+pub(super) struct TableView {
+    pub provider: LakeTableProvider,
+    pub columns: Arc<Vec<BoundColumn>>,
+}
+
+/// A committed version with all that scans and commits need of it.
+pub(super) struct Loaded {
+    pub version: TableVersion,
+    pub table: Arc<LakeTable>,
+    pub columns: Arc<Vec<BoundColumn>>,
+}
+
+impl Loaded {
+    pub(super) async fn new(io: &LakeIo, version: TableVersion, columns: Arc<Vec<BoundColumn>>) -> Result<Self> {
+        let metadata = version.metadata.as_ref().clone();
+        let table = Arc::new(LakeTable::from_metadata(io, &version.location, metadata).await?);
+        Ok(Self { version, table, columns })
+    }
+}
+
+/// The last version used of every table of a database. Metadata files never change, so a location is a sure key.
+#[derive(Default)]
+pub(super) struct Versions {
+    by_table: Mutex<HashMap<u32, Arc<Loaded>>>,
+}
+
+impl Versions {
+    /// The version at `location`, from memory or from the object store.
+    pub(super) async fn load(
+        &self,
+        io: &LakeIo,
+        catalog: &Catalog,
+        table: u32,
+        location: &str,
+    ) -> Result<Arc<Loaded>> {
+        if let Some(loaded) = self.by_table.lock().await.get(&table).filter(|loaded| loaded.version.location == location) {
+            return Ok(loaded.clone());
+        }
+        let version = TableVersion::load(&io.file_io(), location).await?;
+        let columns = BoundColumn::bind(&catalog.columns(table).await?)?;
+        let loaded = Arc::new(Loaded::new(io, version, columns).await?);
+        self.put(table, loaded.clone()).await;
+        Ok(loaded)
+    }
+
+    /// Keeps a version that was just written: most often it is the next one to be used.
+    pub(super) async fn put(&self, table: u32, loaded: Arc<Loaded>) {
+        self.by_table.lock().await.insert(table, loaded);
+    }
+}
