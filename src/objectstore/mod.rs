@@ -1,5 +1,8 @@
 //! S3: icebox's own server on local files, and the clients that everything else uses.
 
+pub mod client;
+pub mod server;
+
 use serde::{Deserialize, Serialize};
 
 /// How to reach an S3 service: what every client of the sandbox's object store needs.
