@@ -1,1 +1,15 @@
-fn main() {}
+//! The command `icebox`.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::main() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("icebox: {}", icebox::sandbox::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}

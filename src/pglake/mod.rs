@@ -3,7 +3,7 @@
 mod arrays;
 pub mod columns;
 pub mod engine;
-// pub mod prefix;
+pub mod prefix;
 pub mod values;
 
 /// The port in the name of the lake engine's socket, as libpq wants one.

@@ -1,8 +1,13 @@
 //! Connecting to the sandbox's PostgreSQL, over TLS as a cloud client would.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_postgres::error::DbError;
+use tokio_postgres::{AsyncMessage, Client, Connection, NoTls};
 
 /// How to reach a PostgreSQL server as one user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +44,19 @@ pub enum ConnectError {
 }
 
 /// Opens a connection and drives it on a background task until the client is dropped.
-pub async fn connect(endpoint: &Endpoint) -> Result<tokio_postgres::Client, ConnectError> {
+pub async fn connect(endpoint: &Endpoint) -> Result<Client, ConnectError> {
+    connect_with_notices(
+        endpoint,
+        |notice| tracing::debug!(%notice, "PostgreSQL notice"),
+    )
+    .await
+}
+
+/// As [`connect`]; `on_notice` gets what the server says besides answers, in order (`RAISE NOTICE`, warnings).
+pub async fn connect_with_notices(
+    endpoint: &Endpoint,
+    on_notice: impl FnMut(DbError) + Send + 'static,
+) -> Result<Client, ConnectError> {
     let mut config = tokio_postgres::Config::new();
     config
         .host(&endpoint.host)
@@ -48,7 +65,7 @@ pub async fn connect(endpoint: &Endpoint) -> Result<tokio_postgres::Client, Conn
         .user(&endpoint.user)
         .password(&endpoint.password)
         .application_name("icebox")
-        .connect_timeout(std::time::Duration::from_secs(10));
+        .connect_timeout(Duration::from_secs(10));
     let failed = |source| ConnectError::Connect {
         host: endpoint.host.clone(),
         port: endpoint.port,
@@ -56,13 +73,19 @@ pub async fn connect(endpoint: &Endpoint) -> Result<tokio_postgres::Client, Conn
         source,
     };
     let Some(path) = &endpoint.ca_file else {
-        let (client, connection) = config
-            .connect(tokio_postgres::NoTls)
-            .await
-            .map_err(failed)?;
-        drive(connection);
+        let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+        tokio::spawn(drive(connection, on_notice));
         return Ok(client);
     };
+    let tls = tokio_postgres_rustls::MakeRustlsConnect::new(trusting(path)?);
+    config.ssl_mode(tokio_postgres::config::SslMode::Require);
+    let (client, connection) = config.connect(tls).await.map_err(failed)?;
+    tokio::spawn(drive(connection, on_notice));
+    Ok(client)
+}
+
+/// TLS that trusts the certificates in one PEM file and no others.
+fn trusting(path: &PathBuf) -> Result<rustls::ClientConfig, ConnectError> {
     let pem = std::fs::read(path).map_err(|source| ConnectError::Certificate {
         path: path.clone(),
         source,
@@ -73,33 +96,31 @@ pub async fn connect(endpoint: &Endpoint) -> Result<tokio_postgres::Client, Conn
     };
     let mut roots = rustls::RootCertStore::empty();
     for certificate in rustls_pki_types::pem::PemObject::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| bad(format!("{error:?}")))?;
         roots
-            .add(certificate.map_err(|error| bad(format!("{error:?}")))?)
+            .add(certificate)
             .map_err(|error| bad(error.to_string()))?;
     }
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| bad(error.to_string()))?
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.ssl_mode(tokio_postgres::config::SslMode::Require);
-    let (client, connection) = config
-        .connect(tokio_postgres_rustls::MakeRustlsConnect::new(tls))
-        .await
-        .map_err(failed)?;
-    drive(connection);
-    Ok(client)
+        .with_no_client_auth())
 }
 
-fn drive<S, T>(connection: tokio_postgres::Connection<S, T>)
+/// Moves bytes until the client is dropped or the connection fails.
+async fn drive<S, T>(mut connection: Connection<S, T>, mut on_notice: impl FnMut(DbError))
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
 {
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "PostgreSQL connection ended");
+    loop {
+        match std::future::poll_fn(|context| connection.poll_message(context)).await {
+            Some(Ok(AsyncMessage::Notice(notice))) => on_notice(notice),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return tracing::debug!(%error, "PostgreSQL connection ended"),
+            None => return,
         }
-    });
+    }
 }

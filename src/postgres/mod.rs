@@ -1,5 +1,73 @@
-//! A real PostgreSQL server: found, initialised, configured and supervised; and the client that talks to it.
+//! A real PostgreSQL server: found, initialised, configured and started; and the client that talks to it.
+//!
+//! This part knows how *one* server is made and what its data directory holds. Keeping it running is the
+//! sandbox's business.
 
+pub mod account;
 pub mod client;
+pub mod configuration;
+pub mod installation;
+pub mod server;
+pub mod statements;
+pub mod template;
+pub mod tls;
 
-pub use client::{Endpoint, connect};
+use std::path::PathBuf;
+
+pub use account::Account;
+pub use client::{ConnectError, Endpoint, connect, connect_with_notices};
+pub use installation::Installation;
+pub use server::{Server, ServerConfig};
+
+/// What can go wrong between "there should be a PostgreSQL here" and a server that takes connections.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no usable PostgreSQL: {reason}; to install one: {fix}")]
+    NotFound { reason: String, fix: &'static str },
+    #[error(
+        "PostgreSQL does not run as root, and neither of the users `postgres` and `nobody` exists; \
+         start icebox as an ordinary user"
+    )]
+    NoAccount,
+    #[error("cannot {action} {path}")]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot run {program}")]
+    Run {
+        program: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{program} failed: {output}")]
+    Failed { program: PathBuf, output: String },
+    #[error("cannot make the server's certificate")]
+    Certificate(#[from] rcgen::Error),
+    #[error("cannot set up roles in the new database cluster")]
+    Bootstrap(#[source] tokio_postgres::Error),
+    #[error("the new server did not take its final access rules")]
+    AccessRules,
+    #[error(
+        "processes {pids:?} of an earlier server still use {data_dir} and do not stop; \
+         end them and start the sandbox again"
+    )]
+    StillInUse { data_dir: PathBuf, pids: Vec<i32> },
+}
+
+impl Error {
+    /// For `map_err` on a file operation: `action` completes the sentence "cannot … <path>".
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::File {
+            action,
+            path,
+            source,
+        }
+    }
+}

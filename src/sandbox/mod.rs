@@ -1,5 +1,22 @@
 //! One sandbox: its state directory, its processes, and how to reach them.
+//!
+//! From Rust, [`Sandbox::builder`] starts one inside the current process (plus PostgreSQL beside it). The command
+//! `icebox up` runs the same code in a background process, the supervisor, with every component in a process of
+//! its own.
 
+mod builder;
+mod component;
+pub mod control;
+pub mod doctor;
+pub mod engine;
+mod network;
+pub mod process;
+mod settings;
+pub mod state;
+pub mod status;
+pub mod supervisor;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +24,26 @@ use serde::{Deserialize, Serialize};
 use crate::objectstore::S3Config;
 use crate::postgres::Endpoint;
 
-/// Which implementation of PostgreSQL, `pg_lake` and S3 a sandbox runs on.
+pub use builder::{Sandbox, SandboxBuilder};
+pub use component::IceboxComponent;
+pub use state::StateDir;
+
+/// Which implementation of PostgreSQL, `pg_lake` and S3 to run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The first of the others that works here.
+    #[default]
+    Auto,
+    /// PostgreSQL with the real `pg_lake`, and MinIO, in containers.
+    Containers,
+    /// A PostgreSQL on this machine that has the real `pg_lake`.
+    Native,
+    /// A plain PostgreSQL on this machine with icebox's stand-in for `pg_lake`.
+    Embedded,
+}
+
+/// The engine that a sandbox runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
@@ -17,6 +53,30 @@ pub enum EngineKind {
     Native,
     /// A plain PostgreSQL on this machine with icebox's stand-in for `pg_lake`.
     Embedded,
+}
+
+impl std::fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            EngineKind::Containers => "containers",
+            EngineKind::Native => "native",
+            EngineKind::Embedded => "embedded",
+        })
+    }
+}
+
+/// What a sandbox is asked to be. What is not asked for is chosen at the first start and kept.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub engine: Engine,
+    /// The directory of PostgreSQL's server programs.
+    pub pg_bin: Option<PathBuf>,
+    /// PostgreSQL's port on 127.0.0.1; otherwise 5432 where it is free.
+    pub pg_port: Option<u16>,
+    /// The S3 server's port on 127.0.0.1.
+    pub s3_port: Option<u16>,
+    /// The bucket to make.
+    pub bucket: Option<String>,
 }
 
 /// What a running sandbox tells its users; kept in the state directory with mode 0600.
@@ -29,6 +89,10 @@ pub struct SandboxInfo {
     pub postgres: Endpoint,
     /// The password of the role `application`.
     pub application_password: String,
+    /// The version of PostgreSQL, for example `15.18 (Debian 15.18-0+deb12u1)`.
+    pub postgres_version: String,
+    /// Whether `CREATE EXTENSION pg_cron` works.
+    pub has_pg_cron: bool,
     pub s3: S3Config,
     /// The bucket made for the sandbox.
     pub bucket: String,
@@ -40,4 +104,149 @@ impl SandboxInfo {
     pub fn path(state_dir: &Path) -> PathBuf {
         state_dir.join("sandbox.json")
     }
+
+    /// Reads what the sandbox in `state_dir` tells; an error unless it is up and ready.
+    pub fn load(state_dir: &Path) -> Result<SandboxInfo, Error> {
+        let state = StateDir::new(state_dir)?;
+        if state.holder().is_none() {
+            return Err(Error::NotRunning {
+                state_dir: state.root().to_path_buf(),
+            });
+        }
+        match state.read_json(&SandboxInfo::path(state.root()))? {
+            Some(info) => Ok(info),
+            None => Err(Error::NotReady {
+                state_dir: state.root().to_path_buf(),
+            }),
+        }
+    }
+
+    /// The role `application`, an ordinary user.
+    pub fn application(&self) -> Endpoint {
+        Endpoint {
+            user: "application".to_owned(),
+            password: self.application_password.clone(),
+            ..self.postgres.clone()
+        }
+    }
+}
+
+/// What happens while a sandbox starts, for those who watch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The engine, and why it was taken.
+    Engine { engine: EngineKind, reason: String },
+    /// Something worth a line that is no failure.
+    Notice(String),
+    /// A component is being started.
+    Starting { component: String },
+    /// A component answers, so many milliseconds after its start was asked for.
+    Up {
+        component: String,
+        endpoint: String,
+        milliseconds: u64,
+    },
+    /// Everything answers.
+    Ready,
+    /// The start has failed; everything that was started has been stopped.
+    Failed(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no sandbox is running in {state_dir}; start one with `icebox up`")]
+    NotRunning { state_dir: PathBuf },
+    #[error("the sandbox in {state_dir} is still starting; see `icebox status`")]
+    NotReady { state_dir: PathBuf },
+    #[error("another process is using {state_dir}; wait for it, or see `icebox status`")]
+    Busy { state_dir: PathBuf },
+    #[error("the sandbox in {state_dir} belongs to process {pid}, which stops it when it ends")]
+    NotOurs { state_dir: PathBuf, pid: i32 },
+    #[error("process {pid} does not stop")]
+    DoesNotStop { pid: i32 },
+    #[error("cannot {action} {path}")]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(
+        "{path} is not what icebox writes there; `icebox down --purge` starts over (its data is lost)"
+    )]
+    BadFile {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error(
+        "the engine `{engine}` cannot be used: {reason}; `--engine auto` takes the best one that can"
+    )]
+    EngineUnavailable { engine: EngineKind, reason: String },
+    #[error("no engine can be used here ({reasons}); `icebox doctor` tells what is missing")]
+    NoEngine { reasons: String },
+    #[error(
+        "port {port} on 127.0.0.1 is in use; choose another with {option}, or none for a free one"
+    )]
+    PortInUse { port: u16, option: &'static str },
+    #[error("cannot get a free port on {address}")]
+    NoPort {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{component} did not start: {reason}; its log ({log}) ends with:\n{tail}")]
+    ComponentFailed {
+        component: &'static str,
+        reason: String,
+        log: PathBuf,
+        tail: String,
+    },
+    #[error("{component} is not ready")]
+    NotUp {
+        component: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the start was interrupted")]
+    Interrupted,
+    #[error("the sandbox ended unexpectedly; see {log}")]
+    SupervisorGone { log: PathBuf },
+    #[error("{0}")]
+    StartFailed(String),
+    #[error("cannot set up PostgreSQL")]
+    Postgres(#[from] crate::postgres::Error),
+    #[error("cannot start the sandbox's thread")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Error {
+    /// For `map_err` on a file operation: `action` completes the sentence "cannot … <path>".
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::File {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// An error and its causes on one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
 }

@@ -45,11 +45,13 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::objectstore::S3Config;
-use crate::pglake::ENGINE_PORT;
 use crate::tables::LakeIo;
 
 use catalog::{Catalog, LocalPostgres};
 use evaluate::{Evaluator, Scans};
+
+/// The file name of its socket: libpq's, for port [`ENGINE_PORT`](super::ENGINE_PORT).
+pub const SOCKET: &str = ".s.PGSQL.5332";
 
 /// What a lake engine needs to know.
 #[derive(Clone, Debug)]
@@ -85,7 +87,7 @@ struct Engine {
 
 /// Serves until `shutdown` completes.
 pub async fn serve(config: EngineConfig, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
-    let socket = config.socket_dir.join(format!(".s.PGSQL.{ENGINE_PORT}"));
+    let socket = config.socket_dir.join(SOCKET);
     match std::fs::remove_file(&socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

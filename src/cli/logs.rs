@@ -1,0 +1,106 @@
+//! `icebox logs`
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use icebox::sandbox::StateDir;
+use icebox::sandbox::process::tail;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The component, or `icebox` for the supervisor; otherwise all of them.
+    component: Option<String>,
+    /// Go on showing what is added, until interrupted.
+    #[arg(short, long)]
+    follow: bool,
+    /// How many of the last lines to show.
+    #[arg(short = 'n', long, default_value_t = 50)]
+    lines: usize,
+}
+
+/// A log, and how much of it has been shown.
+struct Log {
+    name: String,
+    path: PathBuf,
+    shown: u64,
+}
+
+pub fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
+    let mut logs = find(state)?;
+    if let Some(component) = &args.component {
+        let known: Vec<&str> = logs.iter().map(|log| log.name.as_str()).collect();
+        let known = format!(
+            "there is no log of `{component}`; there are: {}",
+            known.join(", ")
+        );
+        logs.retain(|log| &log.name == component);
+        anyhow::ensure!(!logs.is_empty(), known);
+    }
+    let with_names = logs.len() > 1;
+    for log in &mut logs {
+        log.shown = log.path.metadata().map_or(0, |metadata| metadata.len());
+        let text = tail(&log.path, args.lines);
+        show(&log.name, with_names, &text)?;
+    }
+    while args.follow {
+        std::thread::sleep(Duration::from_millis(100));
+        for log in &mut logs {
+            let text = log.more()?;
+            if !text.is_empty() {
+                show(&log.name, with_names, text.trim_end_matches('\n'))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn find(state: &StateDir) -> anyhow::Result<Vec<Log>> {
+    let dir = state.log_dir();
+    let entries = std::fs::read_dir(&dir).with_context(|| {
+        format!(
+            "there are no logs in {}; was a sandbox ever started?",
+            dir.display()
+        )
+    })?;
+    let mut logs: Vec<Log> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().to_str()?.strip_suffix(".log")?.to_owned();
+            Some(Log {
+                name,
+                path: entry.path(),
+                shown: 0,
+            })
+        })
+        .collect();
+    logs.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(logs)
+}
+
+impl Log {
+    /// What was added since the last look.
+    fn more(&mut self) -> anyhow::Result<String> {
+        let mut file = File::open(&self.path)
+            .with_context(|| format!("cannot open {}", self.path.display()))?;
+        file.seek(SeekFrom::Start(self.shown))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        self.shown += bytes.len() as u64;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+fn show(name: &str, with_name: bool, text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for line in text.lines() {
+        if with_name {
+            write!(out, "{name}: ")?;
+        }
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}

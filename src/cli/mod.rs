@@ -1,0 +1,137 @@
+//! The command line: one file per subcommand, which reads its arguments, calls the library and prints.
+
+mod bench;
+mod component;
+mod doctor;
+mod down;
+mod env;
+mod logs;
+mod run;
+mod simulate;
+mod sql;
+mod status;
+mod up;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use icebox::sandbox::{SandboxInfo, StateDir};
+
+/// Threads of commands that talk to the sandbox or compute.
+const WORKERS: usize = 2;
+
+/// The Snowflake Postgres + pg_lake + Iceberg lakehouse on one machine, offline.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    /// Where the sandbox keeps everything; another directory is another sandbox.
+    #[arg(
+        long,
+        global = true,
+        env = "ICEBOX_STATE_DIR",
+        default_value = ".icebox",
+        value_name = "DIR"
+    )]
+    state_dir: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the sandbox in the background; returns when it is ready.
+    Up(up::Args),
+    /// Stop the sandbox; its data stays, unless it is purged.
+    Down(down::Args),
+    /// Show what is running, where, and how much memory it takes.
+    Status(status::Args),
+    /// Print shell exports for psql and S3 clients: eval "$(icebox env)".
+    Env,
+    /// Show the logs.
+    Logs(logs::Args),
+    /// Look for everything that the sandbox needs, and say how to get what is missing.
+    Doctor(doctor::Args),
+    /// Run SQL: a statement, a file, or at a prompt.
+    Sql(sql::Args),
+    /// Run a scenario: SQL steps, and what must come out.
+    Run(run::Args),
+    /// Generate retail transactions and sync them to the lake.
+    Simulate(simulate::Args),
+    /// Compare the answers of heap tables, Iceberg tables and the reader.
+    Verify(verify::Args),
+    /// Measure this machine's sandbox.
+    Bench(bench::Args),
+    /// Run one component in the foreground, for the sandbox itself.
+    #[command(hide = true)]
+    Component(component::Args),
+}
+
+pub fn main() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    let is_service = matches!(&cli.command, Command::Component(_)) || cli.command.is_supervisor();
+    start_logging(if is_service { "info" } else { "warn" });
+    let state = StateDir::new(&cli.state_dir)?;
+    let info = || SandboxInfo::load(state.root());
+    match cli.command {
+        Command::Up(args) => up::run(args, &state),
+        Command::Down(args) => single_threaded()?.block_on(down::run(args, &state)),
+        Command::Status(args) => status::run(&args, &state),
+        Command::Env => env::run(&info()?),
+        Command::Logs(args) => logs::run(&args, &state),
+        Command::Doctor(args) => doctor::run(&args, &state),
+        Command::Sql(args) => multi_threaded()?.block_on(sql::run(args, &info()?)),
+        Command::Run(args) => multi_threaded()?.block_on(run::run(args, &info()?)),
+        Command::Simulate(args) => multi_threaded()?.block_on(simulate::run(args, &info()?)),
+        Command::Verify(args) => multi_threaded()?.block_on(verify::run(args, &info()?)),
+        Command::Bench(args) => multi_threaded()?.block_on(bench::run(args, &info()?)),
+        Command::Component(args) => multi_threaded()?.block_on(component::run(&args)),
+    }
+}
+
+impl Command {
+    fn is_supervisor(&self) -> bool {
+        matches!(self, Command::Up(args) if args.is_foreground())
+    }
+}
+
+/// Logs to standard error; `ICEBOX_LOG` chooses what, in the syntax of `tracing_subscriber::EnvFilter`.
+fn start_logging(level: &str) {
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("ICEBOX_LOG").unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}
+
+fn single_threaded() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+fn multi_threaded() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+}
+
+/// Completes when the process is asked to end.
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        // Without handlers the signals end the process, as they should.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

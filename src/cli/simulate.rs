@@ -1,0 +1,12 @@
+//! `icebox simulate`: PLACEHOLDER, replaced at merge.
+
+use std::process::ExitCode;
+
+use icebox::sandbox::SandboxInfo;
+
+#[derive(clap::Args)]
+pub struct Args {}
+
+pub async fn run(_args: Args, _info: &SandboxInfo) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("`icebox simulate` is not part of this build")
+}

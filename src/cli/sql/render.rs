@@ -1,0 +1,172 @@
+//! Answers as an aligned table, CSV or JSON.
+
+use std::io::Write;
+
+use super::session::Answer;
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Aligned columns; NULL is empty.
+    #[default]
+    Table,
+    /// RFC 4180 with a header; NULL is empty and the empty string is quoted.
+    Csv,
+    /// One JSON object a row, every value as the text that the server gave.
+    Json,
+}
+
+/// Prints one answer. Statements without rows are mentioned in tables only: elsewhere they would not parse.
+pub fn print(out: &mut impl Write, format: Format, answer: &Answer) -> std::io::Result<()> {
+    match (answer, format) {
+        (Answer::Done { affected }, Format::Table) => {
+            writeln!(out, "ok, {}", count(*affected as usize))
+        }
+        (Answer::Done { .. }, _) => Ok(()),
+        (Answer::Rows { columns, rows }, Format::Table) => table(out, columns, rows),
+        (Answer::Rows { columns, rows }, Format::Csv) => {
+            let header: Vec<Option<String>> = columns.iter().cloned().map(Some).collect();
+            std::iter::once(&header).chain(rows).try_for_each(|row| {
+                let fields: Vec<String> = row
+                    .iter()
+                    .map(|value| csv_field(value.as_deref()))
+                    .collect();
+                writeln!(out, "{}", fields.join(","))
+            })
+        }
+        (Answer::Rows { columns, rows }, Format::Json) => rows.iter().try_for_each(|row| {
+            let fields = columns.iter().zip(row).map(|(name, value)| {
+                let value = value.as_deref().map_or(serde_json::Value::Null, Into::into);
+                format!("{}:{value}", serde_json::Value::from(name.as_str()))
+            });
+            writeln!(out, "{{{}}}", fields.collect::<Vec<_>>().join(","))
+        }),
+    }
+}
+
+fn count(rows: usize) -> String {
+    if rows == 1 {
+        "1 row".to_owned()
+    } else {
+        format!("{rows} rows")
+    }
+}
+
+fn table(
+    out: &mut impl Write,
+    columns: &[String],
+    rows: &[Vec<Option<String>>],
+) -> std::io::Result<()> {
+    // A cell may have several lines; a number stands to the right.
+    let cells = |row: &[Option<String>]| -> Vec<Vec<String>> {
+        row.iter()
+            .map(|value| {
+                value
+                    .as_deref()
+                    .unwrap_or_default()
+                    .split('\n')
+                    .map(str::to_owned)
+                    .collect()
+            })
+            .collect()
+    };
+    let header = vec![
+        columns
+            .iter()
+            .map(|name| vec![name.clone()])
+            .collect::<Vec<_>>(),
+    ];
+    let body: Vec<Vec<Vec<String>>> = rows.iter().map(|row| cells(row)).collect();
+    let width = |column: usize| {
+        let lines = header
+            .iter()
+            .chain(&body)
+            .flat_map(|row| row.get(column))
+            .flatten();
+        lines.map(|line| line.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let is_number = |text: &str| text.parse::<f64>().is_ok();
+    let numeric: Vec<bool> = (0..columns.len())
+        .map(|column| {
+            let mut values = rows
+                .iter()
+                .filter_map(|row| row.get(column)?.as_deref())
+                .peekable();
+            values.peek().is_some() && values.all(is_number)
+        })
+        .collect();
+    let print_row = |out: &mut dyn Write, row: &[Vec<String>]| -> std::io::Result<()> {
+        for line in 0..row.iter().map(Vec::len).max().unwrap_or(1) {
+            let fields: Vec<String> = row
+                .iter()
+                .enumerate()
+                .map(|(column, cell)| {
+                    let (text, width) = (cell.get(line).map_or("", String::as_str), widths[column]);
+                    if numeric[column] {
+                        format!(" {text:>width$} ")
+                    } else {
+                        format!(" {text:<width$} ")
+                    }
+                })
+                .collect();
+            writeln!(out, "{}", fields.join("|").trim_end())?;
+        }
+        Ok(())
+    };
+    print_row(out, &header[0])?;
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
+    writeln!(out, "{}", rule.join("+"))?;
+    for row in &body {
+        print_row(out, row)?;
+    }
+    writeln!(out, "({})\n", count(rows.len()))
+}
+
+fn csv_field(value: Option<&str>) -> String {
+    match value {
+        None => String::new(),
+        Some(text) if text.is_empty() || text.contains([',', '"', '\n', '\r']) => {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        }
+        Some(text) => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(format: Format) -> String {
+        let some = |text: &str| Some(text.to_owned());
+        let columns = vec!["id".to_owned(), "name".to_owned()];
+        let rows = vec![
+            vec![some("1"), some("a, \"b\"")],
+            vec![some("20"), None],
+            vec![None, some("")],
+        ];
+        let mut out = Vec::new();
+        print(&mut out, format, &Answer::Rows { columns, rows }).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn tables_align() {
+        let expected = " id | name\n----+--------\n  1 | a, \"b\"\n 20 |\n    |\n(3 rows)\n\n";
+        assert_eq!(printed(Format::Table), expected);
+    }
+
+    #[test]
+    fn csv_tells_null_from_empty() {
+        assert_eq!(
+            printed(Format::Csv),
+            "id,name\n1,\"a, \"\"b\"\"\"\n20,\n,\"\"\n"
+        );
+    }
+
+    #[test]
+    fn json_is_a_line_a_row_in_column_order() {
+        let expected = "{\"id\":\"1\",\"name\":\"a, \\\"b\\\"\"}\n{\"id\":\"20\",\"name\":null}\n{\"id\":null,\"name\":\"\"}\n";
+        assert_eq!(printed(Format::Json), expected);
+    }
+}

@@ -1,0 +1,238 @@
+//! `icebox up`
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use icebox::sandbox::control::{self, Up};
+use icebox::sandbox::supervisor::{self, Isolation};
+use icebox::sandbox::{Engine, Error, Event, Options, SandboxInfo, StateDir, chain};
+use indicatif::{ProgressBar, ProgressStyle};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// What plays PostgreSQL, pg_lake and S3.
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
+    /// The directory of PostgreSQL's server programs; otherwise the newest that is found.
+    #[arg(long, value_name = "DIR")]
+    pg_bin: Option<PathBuf>,
+    /// PostgreSQL's port; otherwise 5432 if it is free.
+    #[arg(long, value_name = "PORT")]
+    pg_port: Option<u16>,
+    /// The S3 server's port; otherwise any free one.
+    #[arg(long, value_name = "PORT")]
+    s3_port: Option<u16>,
+    /// The bucket to make [default at the first start: icebox-lake].
+    #[arg(long, value_name = "NAME")]
+    bucket: Option<String>,
+    /// Stay in the foreground until interrupted.
+    #[arg(long)]
+    foreground: bool,
+    /// Report the start on standard output as one JSON object a line.
+    #[arg(long, hide = true, requires = "foreground")]
+    events: bool,
+}
+
+impl Args {
+    pub fn is_foreground(&self) -> bool {
+        self.foreground
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            engine: self.engine,
+            pg_bin: self.pg_bin.clone(),
+            pg_port: self.pg_port,
+            s3_port: self.s3_port,
+            bucket: self.bucket.clone(),
+        }
+    }
+}
+
+pub fn run(args: Args, state: &StateDir) -> anyhow::Result<ExitCode> {
+    if args.foreground {
+        return supervise(&args, state);
+    }
+    let begun = Instant::now();
+    let progress = Progress::new();
+    let up = control::up(state, &args.options(), &|event| progress.show(&event));
+    progress.finish();
+    match up? {
+        Up::Started(info) => {
+            println!("ready in {:.2} s", begun.elapsed().as_secs_f64());
+            describe(&info);
+        }
+        Up::AlreadyRunning(info) => {
+            println!("already running, nothing changed ({} engine)", info.engine);
+            for (option, asked, is) in [
+                ("--pg-port", args.pg_port, info.postgres.port),
+                ("--s3-port", args.s3_port, port_of(&info)),
+            ] {
+                if asked.is_some_and(|asked| asked != is) {
+                    println!("note: {option} takes effect at the next start; it is {is} now");
+                }
+            }
+            describe(&info);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn port_of(info: &SandboxInfo) -> u16 {
+    info.s3
+        .endpoint
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok())
+        .unwrap_or_default()
+}
+
+/// The supervisor itself. This thread starts the components, and they end with it.
+fn supervise(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
+    let progress = (!args.events).then(Progress::new);
+    let report = |event: Event| match &progress {
+        Some(progress) => progress.show(&event),
+        // Whoever listens may have gone; the sandbox comes up all the same.
+        None => {
+            let line = serde_json::to_string(&event).expect("an event is plain data");
+            let _ = writeln!(std::io::stdout(), "{line}");
+        }
+    };
+    let options = args.options();
+    super::single_threaded()?.block_on(async {
+        let start = supervisor::start(
+            state,
+            &options,
+            Isolation::Processes,
+            &report,
+            super::asked_to_end(),
+        );
+        let running = match start.await {
+            Ok(running) => running,
+            Err(Error::Busy { .. }) if args.events => {
+                return Ok(ExitCode::from(control::BUSY as u8));
+            }
+            Err(error) if args.events => {
+                tracing::error!(error = chain(&error), "the sandbox did not start");
+                report(Event::Failed(chain(&error)));
+                return Ok(ExitCode::FAILURE);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        tracing::info!(engine = %running.info.engine, "the sandbox is up");
+        if let Some(progress) = &progress {
+            progress.finish();
+            describe(&running.info);
+        }
+        super::asked_to_end().await;
+        tracing::info!("stopping the sandbox");
+        running.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// How to use what is running.
+fn describe(info: &SandboxInfo) {
+    let postgres = &info.postgres;
+    let state_dir = info.state_dir.display();
+    let icebox = match std::env::var_os("ICEBOX_STATE_DIR").is_none()
+        && !info.state_dir.ends_with(".icebox")
+    {
+        true => format!(
+            "icebox --state-dir {}",
+            super::env::shell_quote(&state_dir.to_string())
+        ),
+        false => "icebox".to_owned(),
+    };
+    println!(
+        "
+  engine      {engine}, {reason}
+  PostgreSQL  {host}:{port}, database {dbname}, users {user} and application (version {version}{cron})
+  S3          {s3}, bucket {bucket}, region {region}
+  passwords   {state_dir}/settings.json, and in the exports of `{icebox} env`
+
+  Environment:   eval \"$({icebox} env)\"
+  then psql:     psql \"host={host} port={port} dbname={dbname} user={user} sslmode=require\"
+  and S3:        aws s3 ls --recursive s3://{bucket}
+  SQL prompt:    {icebox} sql
+  Stop:          {icebox} down",
+        engine = info.engine,
+        reason = info.engine_reason,
+        host = postgres.host,
+        port = postgres.port,
+        dbname = postgres.dbname,
+        user = postgres.user,
+        version = info.postgres_version,
+        cron = if info.has_pg_cron { ", with pg_cron" } else { "" },
+        s3 = info.s3.endpoint,
+        bucket = info.bucket,
+        region = info.s3.region,
+    );
+}
+
+/// The start as it happens: a spinner on a terminal, lines elsewhere.
+struct Progress {
+    bar: Option<ProgressBar>,
+    waiting: Mutex<Vec<String>>,
+}
+
+impl Progress {
+    fn new() -> Progress {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.set_style(
+                ProgressStyle::with_template("{spinner} {msg}").expect("the template is valid"),
+            );
+            bar.enable_steady_tick(Duration::from_millis(80));
+            bar
+        });
+        Progress {
+            bar,
+            waiting: Mutex::new(Vec::new()),
+        }
+    }
+
+    fn show(&self, event: &Event) {
+        let mut waiting = self
+            .waiting
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        match event {
+            Event::Engine { engine, reason } => self.line(&format!("engine {engine}: {reason}")),
+            Event::Notice(notice) => self.line(&format!("note: {notice}")),
+            Event::Starting { component } => waiting.push(component.clone()),
+            Event::Up {
+                component,
+                endpoint,
+                milliseconds,
+            } => {
+                waiting.retain(|name| name != component);
+                self.line(&format!(
+                    "{component} is up at {endpoint} ({milliseconds} ms)"
+                ));
+            }
+            Event::Ready | Event::Failed(_) => {}
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("starting {}", waiting.join(", ")));
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => {
+                let _ = writeln!(std::io::stdout(), "{text}");
+            }
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

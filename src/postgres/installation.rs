@@ -1,0 +1,219 @@
+//! Finding a PostgreSQL installation.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Error;
+
+/// The oldest major version that the sandbox runs on.
+pub const OLDEST: u32 = 15;
+
+/// What installs everything that the sandbox wants from PostgreSQL.
+pub const INSTALL: &str = "./x install, or: sudo apt-get install postgresql postgresql-contrib postgresql-15-cron \
+                           (the number is the server's version)";
+
+/// A PostgreSQL server's programs and files on this machine.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    /// Holds `postgres` and `initdb` themselves, not links or wrappers.
+    pub bin_dir: PathBuf,
+    /// As `postgres --version` prints it after `postgres (PostgreSQL) `, for example `15.18 (Debian 15.18-0+deb12u1)`.
+    pub version: String,
+    /// The major version, for example 15.
+    pub major: u32,
+    /// Holds the folder `extension`.
+    pub share_dir: PathBuf,
+    /// Holds loadable libraries, `$libdir`.
+    pub pkglib_dir: PathBuf,
+    pub has_pg_cron: bool,
+    /// `postgres_fdw` and `dblink`, from contrib.
+    pub has_contrib: bool,
+}
+
+impl Installation {
+    /// Finds a server of version 15 or newer: in `pg_bin` and nowhere else when it is given; otherwise on PATH, then
+    /// the newest under `/usr/lib/postgresql` (Debian) or `/usr/pgsql-*` (PGDG on EL), then where `pg_config` says.
+    pub fn find(pg_bin: Option<&Path>) -> Result<Installation, Error> {
+        let candidates = match pg_bin {
+            Some(dir) => vec![dir.to_path_buf()],
+            None => candidates(),
+        };
+        let mut refused = Vec::new();
+        for dir in &candidates {
+            match Installation::open(dir) {
+                Ok(found) => return Ok(found),
+                Err(reason) => refused.push(format!("{}: {reason}", dir.display())),
+            }
+        }
+        let reason = if refused.is_empty() {
+            "`postgres` is neither on PATH nor under /usr/lib/postgresql".to_owned()
+        } else {
+            refused.join("; ")
+        };
+        Err(Error::NotFound {
+            reason,
+            fix: INSTALL,
+        })
+    }
+
+    /// The installation whose programs are in `bin_dir`, or why it cannot be used.
+    fn open(bin_dir: &Path) -> Result<Installation, String> {
+        for program in ["postgres", "initdb"] {
+            if !is_program(&bin_dir.join(program)) {
+                return Err(format!("no `{program}` there"));
+            }
+        }
+        let version = output(Command::new(bin_dir.join("postgres")).arg("--version"))?;
+        let version = version
+            .split_once(") ")
+            .map_or(version.as_str(), |(_, version)| version)
+            .to_owned();
+        let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+        let major = digits
+            .parse()
+            .map_err(|_| format!("cannot read the version {version:?}"))?;
+        if major < OLDEST {
+            return Err(format!("version {version} is older than {OLDEST}"));
+        }
+        let (share_dir, pkglib_dir) = directories(bin_dir)?;
+        let has = |library: &str, control: &str| {
+            pkglib_dir.join(library).exists() && share_dir.join("extension").join(control).exists()
+        };
+        Ok(Installation {
+            bin_dir: bin_dir.to_path_buf(),
+            version,
+            major,
+            has_pg_cron: has("pg_cron.so", "pg_cron.control"),
+            has_contrib: has("postgres_fdw.so", "postgres_fdw.control")
+                && has("dblink.so", "dblink.control"),
+            share_dir,
+            pkglib_dir,
+        })
+    }
+
+    /// A program of this installation.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin_dir.join(name)
+    }
+}
+
+/// Directories that may hold a server, best first.
+fn candidates() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut add = |dir: PathBuf| {
+        if !found.contains(&dir) {
+            found.push(dir);
+        }
+    };
+    let on_path = |name: &str| {
+        std::env::var_os("PATH")
+            .iter()
+            .flat_map(std::env::split_paths)
+            .map(|dir| dir.join(name))
+            .find(|program| program.is_file())
+    };
+    // Debian puts only clients on PATH; what is there is often a link into the real directory.
+    if let Some(program) = on_path("postgres").and_then(|program| program.canonicalize().ok())
+        && let Some(dir) = program.parent()
+        && is_program(&program)
+    {
+        add(dir.to_path_buf());
+    }
+    let mut versions: Vec<(u32, PathBuf)> = Vec::new();
+    for (root, prefix) in [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")] {
+        for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let version = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(prefix)?.parse().ok());
+            versions.extend(version.map(|version| (version, entry.path().join("bin"))));
+        }
+    }
+    versions.sort();
+    versions
+        .into_iter()
+        .rev()
+        .map(|(_, dir)| dir)
+        .filter(|dir| dir.join("postgres").exists())
+        .for_each(&mut add);
+    if let Some(pg_config) = on_path("pg_config")
+        && let Ok(dir) = output(Command::new(pg_config).arg("--bindir"))
+        && Path::new(&dir).join("postgres").exists()
+    {
+        add(PathBuf::from(dir));
+    }
+    found
+}
+
+/// The share and library directories of the server in `bin_dir`.
+fn directories(bin_dir: &Path) -> Result<(PathBuf, PathBuf), String> {
+    let pg_config = bin_dir.join("pg_config");
+    if pg_config.exists() {
+        let answer = output(Command::new(&pg_config).args(["--sharedir", "--pkglibdir"]))?;
+        if let Some((share, pkglib)) = answer.split_once('\n') {
+            return Ok((PathBuf::from(share), PathBuf::from(pkglib.trim())));
+        }
+    }
+    // Some distributions ship pg_config with the development files only; these are their two layouts.
+    let debian = bin_dir
+        .parent()
+        .and_then(Path::file_name)
+        .map(|version| Path::new("/usr/share/postgresql").join(version));
+    let relative = bin_dir.parent().map(|prefix| prefix.join("share"));
+    let share = [debian, relative]
+        .into_iter()
+        .flatten()
+        .find(|dir| dir.join("extension").is_dir());
+    match share {
+        Some(share) => Ok((share, bin_dir.with_file_name("lib"))),
+        None => Err("its share directory cannot be found (pg_config is missing)".to_owned()),
+    }
+}
+
+/// Whether `path` is an executable binary; a script may be a wrapper that does not behave like the program.
+fn is_program(path: &Path) -> bool {
+    use std::io::Read;
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == *b"\x7fELF"
+}
+
+fn output(command: &mut Command) -> Result<String, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .output()
+        .map_err(|error| format!("cannot run {name}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!(
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        ));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_without_a_server_is_refused_with_the_command_that_installs_one() {
+        let empty = tempfile::tempdir().unwrap();
+        let error = Installation::find(Some(empty.path()))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("no `postgres` there"), "{error}");
+        assert!(error.contains("apt-get install postgresql"), "{error}");
+    }
+
+    #[test]
+    fn a_script_named_postgres_is_not_taken_for_the_server() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(
+            dir.path().join("postgres"),
+            "#!/bin/sh\nexec /elsewhere/postgres \"$@\"\n",
+        )
+        .unwrap();
+        assert!(!is_program(&dir.path().join("postgres")));
+    }
+}

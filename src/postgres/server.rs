@@ -1,0 +1,306 @@
+//! One server: its data directory, its settings, its first roles, and the command that starts it.
+//!
+//! ```text
+//! <data_dir>/             as initdb makes it, plus
+//!   postgresql.conf       initdb's, with one line that includes:
+//!   icebox.conf           the sandbox's settings, written at every start
+//!   pg_hba.conf           the access rules, written at every start
+//!   server.crt, server.key    copies of the sandbox's certificate
+//!   icebox.ready          exists once roles and passwords are set; a cluster without it is made again
+//! <socket_dir>/           `.s.PGSQL.<port>`, for icebox itself only
+//! ```
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::NoTls;
+
+use super::tls::Certificate;
+use super::{Account, Endpoint, Error, Installation, configuration, template};
+
+/// Where a server lives and how it is reached.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Must be reachable by `account`, and not exist before the first start.
+    pub data_dir: PathBuf,
+    /// Short enough for a socket's path (107 bytes), and writable by `account`.
+    pub socket_dir: PathBuf,
+    /// On 127.0.0.1.
+    pub port: u16,
+    pub certificate: Certificate,
+    /// Whom to run as; `None` stays with the current user.
+    pub account: Option<Account>,
+    /// The `postgres` program to start: the installation's own, or a copy in a private prefix.
+    pub program: PathBuf,
+    /// Where freshly initialised clusters are kept for the next sandbox; `None` keeps none.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// The roles that a new cluster gets, with their passwords.
+#[derive(Clone)]
+pub struct Roles {
+    /// icebox's own superuser; owns the cluster.
+    pub superuser: (String, String),
+    /// The customer's administrator: a superuser here, and the owner of the database `postgres`.
+    pub admin: (String, String),
+    /// An ordinary role that may make its own objects in the database `postgres`.
+    pub application: (String, String),
+}
+
+/// A server's files and settings. Starting it is up to the caller: see [`Server::command`].
+#[derive(Clone)]
+pub struct Server {
+    installation: Installation,
+    config: ServerConfig,
+    roles: Roles,
+}
+
+impl Server {
+    pub fn new(installation: Installation, config: ServerConfig, roles: Roles) -> Server {
+        Server {
+            installation,
+            config,
+            roles,
+        }
+    }
+
+    /// Makes the cluster if there is none, and writes the settings. Returns whether [`Server::bootstrap`] is due
+    /// after the start.
+    pub fn prepare(&self) -> Result<bool, Error> {
+        let data_dir = &self.config.data_dir;
+        let is_new = !self.marker().exists();
+        if is_new {
+            if data_dir.exists() {
+                // Left behind by a start that was interrupted before anyone could use it.
+                std::fs::remove_dir_all(data_dir).map_err(Error::file("remove", data_dir))?;
+            }
+            let account = self.config.account.as_ref();
+            let superuser = &self.roles.superuser.0;
+            template::create(
+                &self.installation,
+                account,
+                superuser,
+                data_dir,
+                self.config.cache_dir.as_deref(),
+            )?;
+            let path = data_dir.join("postgresql.conf");
+            let mut text = std::fs::read_to_string(&path).map_err(Error::file("read", &path))?;
+            text.push_str("\ninclude_if_exists = 'icebox.conf'\n");
+            self.write("postgresql.conf", text.as_bytes())?;
+        }
+        self.write(
+            "icebox.conf",
+            configuration::settings(&self.config, &self.installation).as_bytes(),
+        )?;
+        self.write(
+            "pg_hba.conf",
+            configuration::access_rules(&self.roles.superuser.0, is_new).as_bytes(),
+        )?;
+        for (name, from) in [
+            ("server.crt", &self.config.certificate.certificate),
+            ("server.key", &self.config.certificate.key),
+        ] {
+            self.write(
+                name,
+                &std::fs::read(from).map_err(Error::file("read", from))?,
+            )?;
+        }
+        Ok(is_new)
+    }
+
+    /// The command that runs the server in the foreground, as the right account, logging to standard error.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.config.program);
+        command
+            .arg("-D")
+            .arg(&self.config.data_dir)
+            .current_dir(&self.config.data_dir);
+        if let Some(account) = &self.config.account {
+            command.uid(account.uid).gid(account.gid);
+        }
+        command
+    }
+
+    /// Sets roles and passwords in a new cluster that is being started, then closes the door that let this in.
+    /// Waits for the server; the caller gives up when the process ends.
+    pub async fn bootstrap(&self) -> Result<(), Error> {
+        let client = self.first_connection().await;
+        client
+            .batch_execute(&self.roles.sql())
+            .await
+            .map_err(Error::Bootstrap)?;
+        self.write(
+            "pg_hba.conf",
+            configuration::access_rules(&self.roles.superuser.0, false).as_bytes(),
+        )?;
+        client
+            .batch_execute("SELECT pg_reload_conf()")
+            .await
+            .map_err(Error::Bootstrap)?;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.local().connect(NoTls).await.is_ok() {
+            if Instant::now() > deadline {
+                return Err(Error::AccessRules);
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        self.write("icebox.ready", b"")
+    }
+
+    /// How `role` (name, password) reaches the database `postgres`.
+    pub fn endpoint(&self, role: &(String, String)) -> Endpoint {
+        Endpoint {
+            host: "127.0.0.1".to_owned(),
+            port: self.config.port,
+            dbname: "postgres".to_owned(),
+            user: role.0.clone(),
+            password: role.1.clone(),
+            ca_file: Some(self.config.certificate.certificate.clone()),
+        }
+    }
+
+    /// Ends what a killed server has left behind, which would keep the next one from starting: its backends (they
+    /// notice the end of the server only when they next wait for something), and its lock files. May block for a
+    /// few seconds. No server of this data directory may be running.
+    pub fn clear_leftovers(&self) -> Result<(), Error> {
+        let data_dir = &self.config.data_dir;
+        let begun = Instant::now();
+        loop {
+            let pids = processes_in(data_dir);
+            if pids.is_empty() {
+                break;
+            }
+            let waited = begun.elapsed();
+            if waited > Duration::from_secs(10) {
+                return Err(Error::StillInUse {
+                    data_dir: data_dir.clone(),
+                    pids,
+                });
+            }
+            // SIGQUIT lets a backend go without touching shared memory again; SIGKILL is for those stuck.
+            let signal = if waited < Duration::from_secs(2) {
+                nix::sys::signal::Signal::SIGQUIT
+            } else {
+                nix::sys::signal::Signal::SIGKILL
+            };
+            for pid in pids {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = std::fs::remove_file(data_dir.join("postmaster.pid"));
+        let socket = self
+            .config
+            .socket_dir
+            .join(format!(".s.PGSQL.{}", self.config.port));
+        let _ = std::fs::remove_file(socket.with_extension(format!("{}.lock", self.config.port)));
+        let _ = std::fs::remove_file(socket);
+        Ok(())
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.config.data_dir.join("icebox.ready")
+    }
+
+    /// The bootstrap superuser over the private socket, without a password.
+    fn local(&self) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host_path(&self.config.socket_dir)
+            .port(self.config.port)
+            .user(&self.roles.superuser.0)
+            .dbname("postgres");
+        config
+    }
+
+    async fn first_connection(&self) -> tokio_postgres::Client {
+        loop {
+            match self.local().connect(NoTls).await {
+                Ok((client, connection)) => {
+                    tokio::spawn(connection);
+                    return client;
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    /// Writes a file of the data directory, readable by the server's account only, whole or not at all.
+    fn write(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let path = self.config.data_dir.join(name);
+        let unfinished = path.with_extension("unfinished");
+        std::fs::write(&unfinished, content).map_err(Error::file("write", &unfinished))?;
+        std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))
+            .map_err(Error::file("set the mode of", &unfinished))?;
+        if let Some(account) = &self.config.account {
+            account.own(&unfinished)?;
+        }
+        std::fs::rename(&unfinished, &path).map_err(Error::file("write", &path))
+    }
+}
+
+impl Roles {
+    /// The statements that make the roles; runs in the database `postgres` as one implicit transaction.
+    fn sql(&self) -> String {
+        let [superuser, admin, application] = [&self.superuser, &self.admin, &self.application]
+            .map(|(name, password)| (quote_identifier(name), quote_literal(password)));
+        format!(
+            "ALTER ROLE {superuser} PASSWORD {superuser_password};
+             CREATE ROLE {admin} LOGIN SUPERUSER CREATEDB CREATEROLE REPLICATION BYPASSRLS PASSWORD {admin_password};
+             CREATE ROLE {application} LOGIN PASSWORD {application_password};
+             ALTER DATABASE postgres OWNER TO {admin};
+             GRANT CREATE, TEMPORARY ON DATABASE postgres TO {application};
+             GRANT USAGE, CREATE ON SCHEMA public TO {application};",
+            superuser = superuser.0,
+            superuser_password = superuser.1,
+            admin = admin.0,
+            admin_password = admin.1,
+            application = application.0,
+            application_password = application.1,
+        )
+    }
+}
+
+/// `name` as a quoted SQL identifier.
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// `text` as an SQL string literal.
+pub fn quote_literal(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    if text.contains('\\') {
+        format!("E'{}'", doubled.replace('\\', "\\\\"))
+    } else {
+        format!("'{doubled}'")
+    }
+}
+
+/// The live processes whose working directory is `data_dir`: a server and all of its children.
+fn processes_in(data_dir: &Path) -> Vec<i32> {
+    let Ok(data_dir) = data_dir.canonicalize() else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let is_server =
+            |program: PathBuf| program.file_name().is_some_and(|name| name == "postgres");
+        // A process that has ended and waits for its parent has no working directory any more.
+        if std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data_dir)
+            && std::fs::read_link(entry.path().join("exe")).is_ok_and(is_server)
+        {
+            found.push(pid);
+        }
+    }
+    found
+}

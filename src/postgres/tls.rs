@@ -1,0 +1,52 @@
+//! The server's self-signed certificate.
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+
+/// A certificate for `localhost`, `127.0.0.1` and `::1`, and its private key.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// PEM; clients that verify the server trust this file.
+    pub certificate: PathBuf,
+    /// PEM, mode 0600.
+    pub key: PathBuf,
+}
+
+impl Certificate {
+    /// The certificate kept in `dir`, made on first use: clients that have stored it stay valid over restarts.
+    pub fn ensure(dir: &Path) -> Result<Certificate, Error> {
+        let files = Certificate {
+            certificate: dir.join("server.crt"),
+            key: dir.join("server.key"),
+        };
+        if files.certificate.exists() && files.key.exists() {
+            return Ok(files);
+        }
+        std::fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
+        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let mut params = rcgen::CertificateParams::new(names)?;
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "icebox PostgreSQL");
+        let key = rcgen::KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?;
+        write(&files.key, &key.serialize_pem(), 0o600)?;
+        write(&files.certificate, &certificate.pem(), 0o644)?;
+        Ok(files)
+    }
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+    use std::io::Write;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(Error::file("write", path))
+}

@@ -1,0 +1,211 @@
+//! A sandbox inside the current program.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::supervisor::{self, Isolation};
+use super::{Engine, Error, Event, Options, SandboxInfo, StateDir};
+
+/// Worker threads for icebox's own components, when they run inside the program.
+const WORKERS: usize = 2;
+
+/// A running sandbox that belongs to this program. PostgreSQL runs beside it, everything else inside it; dropping it
+/// stops everything that it started, and waits for that.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use icebox::sandbox::{Engine, Sandbox};
+///
+/// let sandbox = Sandbox::builder().engine(Engine::Auto).start().await?;
+/// let client = icebox::postgres::connect(&sandbox.info().postgres).await?;
+/// client.batch_execute("CREATE TABLE t (id int)").await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Sandbox {
+    info: SandboxInfo,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// Removed with the sandbox, when nobody named a directory.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// What a sandbox should be; everything has a default.
+#[derive(Clone)]
+pub struct SandboxBuilder {
+    options: Options,
+    state_dir: Option<PathBuf>,
+    report: Arc<dyn Fn(Event) + Send + Sync>,
+}
+
+impl Sandbox {
+    /// A sandbox with the best engine that works here, in a temporary directory, on free ports.
+    pub fn builder() -> SandboxBuilder {
+        SandboxBuilder {
+            options: Options::default(),
+            state_dir: None,
+            report: supervisor::silent(),
+        }
+    }
+
+    /// How to reach everything.
+    pub fn info(&self) -> &SandboxInfo {
+        &self.info
+    }
+
+    /// Stops it without blocking the runtime, as dropping it does.
+    pub async fn stop(mut self) {
+        let _ = tokio::task::spawn_blocking(move || self.end()).await;
+    }
+
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl SandboxBuilder {
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.options.engine = engine;
+        self
+    }
+
+    /// Keeps the data in `dir`, where a later start finds it; otherwise it is gone with the sandbox.
+    pub fn state_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.state_dir = Some(dir.as_ref().to_path_buf());
+        self
+    }
+
+    /// The directory of PostgreSQL's server programs.
+    pub fn pg_bin(mut self, dir: impl AsRef<Path>) -> Self {
+        self.options.pg_bin = Some(dir.as_ref().to_path_buf());
+        self
+    }
+
+    pub fn pg_port(mut self, port: u16) -> Self {
+        self.options.pg_port = Some(port);
+        self
+    }
+
+    pub fn s3_port(mut self, port: u16) -> Self {
+        self.options.s3_port = Some(port);
+        self
+    }
+
+    pub fn bucket(mut self, name: impl Into<String>) -> Self {
+        self.options.bucket = Some(name.into());
+        self
+    }
+
+    /// Calls `report` for everything that happens during the start, on the sandbox's own thread.
+    pub fn on_event(mut self, report: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        self.report = Arc::new(report);
+        self
+    }
+
+    /// Starts it; returns when everything answers.
+    pub async fn start(self) -> Result<Sandbox, Error> {
+        let SandboxBuilder {
+            options,
+            state_dir,
+            report,
+        } = self;
+        let (state_dir, temporary) = match state_dir {
+            Some(dir) => (dir, None),
+            None => {
+                let parent = std::env::temp_dir();
+                let make = tempfile::Builder::new()
+                    .prefix("icebox-")
+                    .tempdir_in(&parent);
+                let temporary = make.map_err(Error::file("create a directory in", parent))?;
+                (temporary.path().join("state"), Some(temporary))
+            }
+        };
+        if let Some(temporary) = &temporary {
+            // PostgreSQL's account passes through.
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+            std::fs::set_permissions(temporary.path(), mode)
+                .map_err(Error::file("set the mode of", temporary.path()))?;
+        }
+        let state = StateDir::new(&state_dir)?;
+        let (stop, stopped) = oneshot::channel();
+        let (started, start) = oneshot::channel();
+        // The system ends a component with the thread that started it, so the sandbox has one of its own.
+        let thread = std::thread::Builder::new()
+            .name("icebox-sandbox".to_owned())
+            .spawn(move || run(&state, &options, &*report, started, stopped))
+            .map_err(Error::Thread)?;
+        match start.await {
+            Ok(Ok(info)) => Ok(Sandbox {
+                info,
+                stop: Some(stop),
+                thread: Some(thread),
+                _temporary: temporary,
+            }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::Interrupted),
+        }
+    }
+}
+
+/// The sandbox's thread: starts it, says how that went, and stops it when `stopped` says so.
+fn run(
+    state: &StateDir,
+    options: &Options,
+    report: &(dyn Fn(Event) + Send + Sync),
+    started: oneshot::Sender<Result<SandboxInfo, Error>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let components = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("icebox-component")
+        .enable_all()
+        .build();
+    let (runtime, components) = match (runtime, components) {
+        (Ok(runtime), Ok(components)) => (runtime, components),
+        (Err(error), _) | (_, Err(error)) => {
+            let _ = started.send(Err(Error::Thread(error)));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let stopped = futures::FutureExt::shared(stopped);
+        let interrupted = futures::FutureExt::map(stopped.clone(), drop);
+        let isolation = Isolation::Here(components.handle().clone());
+        match supervisor::start(
+            state,
+            options,
+            isolation,
+            &|event| report(event),
+            interrupted,
+        )
+        .await
+        {
+            Ok(running) => {
+                // Whoever asked may have gone away meanwhile.
+                if started.send(Ok(running.info.clone())).is_ok() {
+                    let _ = stopped.await;
+                }
+                running.stop().await;
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
+        }
+    });
+    components.shutdown_background();
+}

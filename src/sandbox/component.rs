@@ -1,0 +1,175 @@
+//! The parts of a running sandbox, as data: how each is started, how one knows that it answers, how it is ended.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::objectstore::{S3Config, server};
+use crate::pglake::engine;
+use crate::postgres::{self, Endpoint};
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Work that blocks, done before each start of a component.
+pub type Prepare = Arc<dyn Fn() -> Result<(), BoxError> + Send + Sync>;
+
+/// Work done while a sandbox comes up.
+pub type Action =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send + Sync>;
+
+/// One part of a sandbox.
+#[derive(Clone)]
+pub struct Component {
+    /// Names its log, its run file, and it to people.
+    pub name: &'static str,
+    /// Where it is reached, for people.
+    pub endpoint: String,
+    pub launch: Launch,
+    pub prepare: Option<Prepare>,
+    /// What must succeed, in this order, before it counts as up.
+    pub ready: Vec<Step>,
+    /// The signals that end it, each with the time it is given before the next, and SIGKILL after the last.
+    pub stop: &'static [(Signal, Duration)],
+}
+
+/// How a component is started.
+#[derive(Clone)]
+pub enum Launch {
+    /// A program, in the foreground; made anew for each start.
+    Program(Arc<dyn Fn() -> std::process::Command + Send + Sync>),
+    /// A part of icebox: in a process of its own, or inside this one.
+    Icebox(IceboxComponent),
+}
+
+/// A step on the way to being up.
+#[derive(Clone)]
+pub enum Step {
+    /// Tried again every few milliseconds until it succeeds.
+    Probe(Probe),
+    /// Done once; its failure is the start's failure.
+    Do(Action),
+}
+
+/// How one sees that a component answers.
+#[derive(Clone)]
+pub enum Probe {
+    /// A statement over the connection that clients use.
+    Postgres(Endpoint),
+    /// Any HTTP answer.
+    Http(SocketAddr),
+    /// The socket takes a connection.
+    UnixSocket(PathBuf),
+}
+
+impl Probe {
+    pub async fn check(&self) -> Result<(), BoxError> {
+        match self {
+            Probe::Postgres(endpoint) => {
+                postgres::connect(endpoint)
+                    .await?
+                    .batch_execute("SELECT 1")
+                    .await?;
+            }
+            Probe::Http(address) => {
+                let mut stream = tokio::net::TcpStream::connect(address).await?;
+                let request =
+                    format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+                stream.write_all(request.as_bytes()).await?;
+                let mut start = [0; 5];
+                stream.read_exact(&mut start).await?;
+                if &start != b"HTTP/" {
+                    return Err("the answer is not HTTP".into());
+                }
+            }
+            Probe::UnixSocket(path) => {
+                tokio::net::UnixStream::connect(path).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A part of icebox that runs on its own, with everything that it needs to know. Kept in a file of mode 0600 for a
+/// process that runs it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "component")]
+pub enum IceboxComponent {
+    /// The S3 server.
+    S3 {
+        root: PathBuf,
+        listen: SocketAddr,
+        access_key_id: String,
+        secret_access_key: String,
+        region: String,
+    },
+    /// The lake engine of the engine `embedded`.
+    LakeEngine {
+        socket_dir: PathBuf,
+        s3: S3Config,
+        postgres_socket_dir: PathBuf,
+        postgres_port: u16,
+        postgres_user: String,
+        postgres_password: String,
+    },
+}
+
+impl IceboxComponent {
+    /// The name of its process and its files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            IceboxComponent::S3 { .. } => "s3",
+            IceboxComponent::LakeEngine { .. } => "lake-engine",
+        }
+    }
+
+    /// Runs it until `shutdown` completes.
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), BoxError> {
+        match self {
+            IceboxComponent::S3 {
+                root,
+                listen,
+                access_key_id,
+                secret_access_key,
+                region,
+            } => {
+                let config = server::ServerConfig {
+                    root,
+                    listen,
+                    access_key_id,
+                    secret_access_key,
+                    region,
+                };
+                server::Server::bind(config).await?.run(shutdown).await?;
+            }
+            IceboxComponent::LakeEngine {
+                socket_dir,
+                s3,
+                postgres_socket_dir,
+                postgres_port,
+                postgres_user,
+                postgres_password,
+            } => {
+                let config = engine::EngineConfig {
+                    socket_dir,
+                    s3,
+                    postgres_socket_dir,
+                    postgres_port,
+                    postgres_user,
+                    postgres_password,
+                };
+                engine::serve(config, shutdown).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! Starting and stopping a sandbox that runs in the background.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::{Error, Event, Options, SandboxInfo, StateDir, supervisor};
+
+/// How long a supervisor may take to stop everything in order.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What `up` found or did.
+pub enum Up {
+    Started(SandboxInfo),
+    AlreadyRunning(SandboxInfo),
+}
+
+/// What `down` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    Stopped,
+    WasNotRunning,
+}
+
+/// Starts the sandbox in a process of its own and returns when it is ready. When one is running, or another `up` is
+/// starting one, it is that one.
+pub fn up(state: &StateDir, options: &Options, report: &dyn Fn(Event)) -> Result<Up, Error> {
+    loop {
+        if state.holder().is_some() {
+            if let Some(info) = wait_for_other(state)? {
+                return Ok(Up::AlreadyRunning(info));
+            }
+            // The other one has failed; its user was told why, ours finds out by trying.
+        }
+        match start(state, options, report) {
+            Err(Error::Busy { .. }) => {
+                // Another `up` was faster by a moment, or a `down` is at work.
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            result => return result.map(Up::Started),
+        }
+    }
+}
+
+fn start(
+    state: &StateDir,
+    options: &Options,
+    report: &dyn Fn(Event),
+) -> Result<SandboxInfo, Error> {
+    state.create()?;
+    let log = state.log("icebox");
+    let log_file = std::fs::File::options()
+        .append(true)
+        .create(true)
+        .open(&log)
+        .map_err(Error::file("open", &log))?;
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("icebox")
+        .arg("--state-dir")
+        .arg(state.root())
+        .args(["up", "--foreground", "--events"])
+        .args(arguments(options))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log_file);
+    // SAFETY: setsid is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| Ok(nix::unistd::setsid().map(drop)?));
+    }
+    let mut child = command
+        .spawn()
+        .map_err(Error::file("run", "/proc/self/exe"))?;
+    let events = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
+    for line in events.lines().map_while(Result::ok) {
+        match serde_json::from_str(&line) {
+            Ok(Event::Ready) => return SandboxInfo::load(state.root()),
+            Ok(Event::Failed(reason)) => {
+                let _ = child.wait();
+                return Err(Error::StartFailed(reason));
+            }
+            Ok(event) => report(event),
+            Err(error) => tracing::debug!(%error, line, "not an event"),
+        }
+    }
+    match child.wait() {
+        Ok(status) if status.code() == Some(BUSY) => Err(Error::Busy {
+            state_dir: state.root().to_path_buf(),
+        }),
+        _ => Err(Error::SupervisorGone { log }),
+    }
+}
+
+/// The exit code of a supervisor that found another one at work (EX_TEMPFAIL of sysexits.h).
+pub const BUSY: i32 = 75;
+
+/// The command line that says what `options` say.
+fn arguments(options: &Options) -> Vec<std::ffi::OsString> {
+    use clap::ValueEnum;
+    let engine = options
+        .engine
+        .to_possible_value()
+        .expect("every engine has a name");
+    let mut arguments = vec!["--engine".into(), engine.get_name().into()];
+    let mut add = |option: &str, value: Option<std::ffi::OsString>| {
+        if let Some(value) = value {
+            arguments.extend([option.into(), value]);
+        }
+    };
+    add(
+        "--pg-bin",
+        options
+            .pg_bin
+            .as_ref()
+            .map(|dir| dir.clone().into_os_string()),
+    );
+    add(
+        "--pg-port",
+        options.pg_port.map(|port| port.to_string().into()),
+    );
+    add(
+        "--s3-port",
+        options.s3_port.map(|port| port.to_string().into()),
+    );
+    add("--bucket", options.bucket.as_ref().map(Into::into));
+    arguments
+}
+
+/// Waits for a sandbox that someone else runs to be ready; `None` when it goes away.
+fn wait_for_other(state: &StateDir) -> Result<Option<SandboxInfo>, Error> {
+    while state.holder().is_some() {
+        match SandboxInfo::load(state.root()) {
+            Ok(info) => return Ok(Some(info)),
+            Err(Error::NotReady { .. }) => std::thread::sleep(Duration::from_millis(10)),
+            Err(Error::NotRunning { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// Stops the sandbox, whatever state it is in, and with `purge` removes all that it kept.
+pub async fn down(state: &StateDir, purge: bool) -> Result<Down, Error> {
+    if !state.root().exists() {
+        return Ok(Down::WasNotRunning);
+    }
+    let mut found = Down::WasNotRunning;
+    if let Some(holder) = state.holder() {
+        let (process, state_dir) = (holder.process, state.root().to_path_buf());
+        if holder.is_library {
+            return Err(Error::NotOurs {
+                state_dir,
+                pid: process.pid,
+            });
+        }
+        found = Down::Stopped;
+        process.stop(&[(Signal::SIGTERM, STOP_PATIENCE)]).await?;
+    }
+    let begun = Instant::now();
+    let lock = loop {
+        match state.lock(false)? {
+            Some(lock) => break lock,
+            None if begun.elapsed() > STOP_PATIENCE => {
+                return Err(Error::Busy {
+                    state_dir: state.root().to_path_buf(),
+                });
+            }
+            None => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    supervisor::stop_leftovers(state).await?;
+    if purge {
+        state.purge(lock)?;
+    }
+    Ok(found)
+}

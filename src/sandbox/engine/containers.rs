@@ -1,0 +1,16 @@
+//! The engine `containers`: not built in this version.
+
+use super::{Found, Provider};
+use crate::sandbox::{EngineKind, Options};
+
+pub struct Containers;
+
+impl Provider for Containers {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Containers
+    }
+
+    fn find(&self, _options: &Options) -> Result<Found, String> {
+        Err("not built yet in this version of icebox".to_owned())
+    }
+}

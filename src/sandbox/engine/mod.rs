@@ -1,0 +1,96 @@
+//! The engines: what plays PostgreSQL, `pg_lake` and S3. One file each; nothing else knows which one is running.
+
+mod containers;
+mod embedded;
+mod native;
+
+use super::component::Component;
+use super::settings::Settings;
+use super::{Engine, EngineKind, Error, Options, SandboxInfo, StateDir};
+
+/// An engine, as something that may or may not work on this machine.
+pub trait Provider: Sync {
+    fn kind(&self) -> EngineKind;
+
+    /// Looks for what the engine needs, without a network and without starting anything; or says what is missing.
+    fn find(&self, options: &Options) -> Result<Found, String>;
+}
+
+/// What makes the components of a sandbox; blocks, but only for files and short commands.
+type MakePlan = Box<dyn FnOnce(&Context<'_>) -> Result<Plan, Error> + Send>;
+
+/// An engine that works here.
+pub struct Found {
+    /// Half a sentence: what it was found on.
+    pub reason: String,
+    pub plan: MakePlan,
+}
+
+/// What an engine builds on.
+pub struct Context<'a> {
+    pub state: &'a StateDir,
+    pub settings: &'a Settings,
+    pub engine: EngineKind,
+    pub reason: &'a str,
+}
+
+/// A sandbox that only needs to be started.
+pub struct Plan {
+    /// In the order in which they are stopped; they start together.
+    pub components: Vec<Component>,
+    pub info: SandboxInfo,
+    /// What the user should know.
+    pub notices: Vec<String>,
+}
+
+/// The engine that a sandbox will run on.
+pub struct Chosen {
+    pub kind: EngineKind,
+    /// One line: why this one.
+    pub reason: String,
+    pub plan: MakePlan,
+}
+
+/// All engines, in the order in which `auto` tries them.
+const PROVIDERS: [&dyn Provider; 3] = [
+    &containers::Containers,
+    &native::Native,
+    &embedded::Embedded,
+];
+
+/// Takes the engine that was asked for, or the first that works.
+pub fn choose(options: &Options) -> Result<Chosen, Error> {
+    let wanted = match options.engine {
+        Engine::Auto => None,
+        Engine::Containers => Some(EngineKind::Containers),
+        Engine::Native => Some(EngineKind::Native),
+        Engine::Embedded => Some(EngineKind::Embedded),
+    };
+    let mut passed_over = Vec::new();
+    for provider in PROVIDERS {
+        let kind = provider.kind();
+        if wanted.is_some_and(|wanted| wanted != kind) {
+            continue;
+        }
+        match provider.find(options) {
+            Ok(Found { reason, plan }) => {
+                let reason = match wanted {
+                    Some(_) => format!("asked for; {reason}"),
+                    None if passed_over.is_empty() => format!("auto took it: {reason}"),
+                    None => format!("auto took it: {reason}; {}", passed_over.join("; ")),
+                };
+                return Ok(Chosen { kind, reason, plan });
+            }
+            Err(reason) if wanted.is_some() => {
+                return Err(Error::EngineUnavailable {
+                    engine: kind,
+                    reason,
+                });
+            }
+            Err(reason) => passed_over.push(format!("{kind}: {reason}")),
+        }
+    }
+    Err(Error::NoEngine {
+        reasons: passed_over.join("; "),
+    })
+}

@@ -1,0 +1,370 @@
+//! The state directory, `.icebox/` by default: everything that a sandbox keeps on disk.
+//!
+//! ```text
+//! .icebox/
+//!   lock               locked by the supervisor for as long as it lives; says who that is
+//!   history            what was typed at the SQL prompt (0600)
+//!   settings.json      ports, bucket, keys and passwords: chosen at the first start, kept (0600)
+//!   sandbox.json       how to reach everything; exists while the sandbox is up (0600)
+//!   components/        configuration of icebox's own components (0600)
+//!   run/               <component>.json: process, endpoint, number of restarts
+//!   log/               <component>.log, and icebox.log of the supervisor
+//!   tls/               PostgreSQL's certificate and key
+//!   s3/                the S3 server's buckets
+//!   postgres/          data/: the database cluster; prefix/: the private prefix of the engine `embedded`
+//!   sockets/           postgres/ and engine/: unix sockets between the components
+//! ```
+//!
+//! `sockets` is a link to a directory with a short name where the path would be too long for a socket, and
+//! `postgres` is a link to a directory under `/var/lib/icebox` where root keeps the state directory in a place that
+//! PostgreSQL's account cannot reach (`/root`). Purging follows both links.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Error;
+use super::process::ProcessId;
+use crate::postgres::Account;
+
+/// `sockaddr_un` holds 108 bytes with the final zero; `/postgres/.s.PGSQL.65535.lock` and the like come on top.
+const LONGEST_SOCKET_DIR: usize = 107 - "/postgres/.s.PGSQL.65535".len();
+
+/// The paths of one sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDir {
+    root: PathBuf,
+}
+
+/// Who runs a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub process: ProcessId,
+    /// A program that uses icebox as a library; it alone stops its sandbox.
+    pub is_library: bool,
+}
+
+/// Held by whoever starts, runs or removes a sandbox; released by the system when that process ends.
+#[derive(Debug)]
+pub struct StateLock {
+    file: File,
+}
+
+impl StateDir {
+    /// The state directory at `path`, which need not exist.
+    pub fn new(path: &Path) -> Result<StateDir, Error> {
+        let root = std::path::absolute(path).map_err(Error::file("find", path))?;
+        Ok(StateDir {
+            root: root.canonicalize().unwrap_or(root),
+        })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn log_dir(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    pub fn log(&self, component: &str) -> PathBuf {
+        self.log_dir().join(format!("{component}.log"))
+    }
+
+    pub fn run_dir(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    pub fn settings(&self) -> PathBuf {
+        self.root.join("settings.json")
+    }
+
+    pub fn component_config(&self, component: &str) -> PathBuf {
+        self.root
+            .join("components")
+            .join(format!("{component}.json"))
+    }
+
+    pub fn tls_dir(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
+    pub fn s3_dir(&self) -> PathBuf {
+        self.root.join("s3")
+    }
+
+    /// Makes the directory and its simple folders.
+    pub fn create(&self) -> Result<(), Error> {
+        // PostgreSQL's account passes through to its own folder; everything else in here is closed to it.
+        let mode = if nix::unistd::geteuid().is_root() {
+            0o711
+        } else {
+            0o700
+        };
+        let parent = self.root.parent().unwrap_or(&self.root);
+        std::fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
+        make_dir(&self.root, mode)?;
+        for folder in ["components", "log", "run", "s3", "tls"] {
+            make_dir(&self.root.join(folder), 0o700)?;
+        }
+        Ok(())
+    }
+
+    /// The folder for PostgreSQL's files, which `account` can reach.
+    pub fn postgres_dir(&self, account: Option<&Account>) -> Result<PathBuf, Error> {
+        let dir = self.root.join("postgres");
+        if let Ok(target) = std::fs::read_link(&dir) {
+            make_dir(&target, 0o755)?;
+            return Ok(target);
+        }
+        if dir.exists() || account.is_none_or(|account| account.can_traverse(&self.root)) {
+            make_dir(&dir, 0o755)?;
+            return Ok(dir);
+        }
+        let base = Path::new("/var/lib/icebox");
+        make_dir(base, 0o755)?;
+        let target = base.join(self.short_name());
+        make_dir(&target, 0o755)?;
+        std::os::unix::fs::symlink(&target, &dir).map_err(Error::file("create the link", &dir))?;
+        Ok(target)
+    }
+
+    /// The folder for sockets: short enough, and reachable by `account`, who owns its folder `postgres` and may
+    /// enter its folder `engine`.
+    pub fn socket_dir(&self, account: Option<&Account>) -> Result<PathBuf, Error> {
+        let dir = self.root.join("sockets");
+        let target = match std::fs::read_link(&dir) {
+            Ok(target) => target,
+            Err(_) if dir.exists() => dir,
+            Err(_) => {
+                let is_short = dir.as_os_str().len() <= LONGEST_SOCKET_DIR;
+                if is_short && account.is_none_or(|account| account.can_traverse(&self.root)) {
+                    dir
+                } else {
+                    let target = short_base().join(format!("icebox-{}", self.short_name()));
+                    std::os::unix::fs::symlink(&target, &dir)
+                        .map_err(Error::file("create the link", &dir))?;
+                    target
+                }
+            }
+        };
+        make_dir_among_others(&target, 0o711)?;
+        make_dir(&target.join("postgres"), 0o700)?;
+        make_dir(&target.join("engine"), 0o700)?;
+        if let Some(account) = account {
+            account.own(&target.join("postgres"))?;
+            let engine = target.join("engine");
+            std::os::unix::fs::chown(&engine, None, Some(account.gid))
+                .map_err(Error::file("change the owner of", &engine))?;
+            std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o710))
+                .map_err(Error::file("set the mode of", &engine))?;
+        }
+        Ok(target)
+    }
+
+    /// A name that is this directory's own, for what lives elsewhere.
+    fn short_name(&self) -> String {
+        let digest = Sha256::digest(self.root.as_os_str().as_encoded_bytes());
+        digest
+            .iter()
+            .take(6)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// Takes the directory for this process; `None` when another one has it.
+    pub fn lock(&self, is_library: bool) -> Result<Option<StateLock>, Error> {
+        let path = self.root.join("lock");
+        loop {
+            let mut file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)
+                .map_err(Error::file("open", &path))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(std::fs::TryLockError::Error(source)) => {
+                    return Err(Error::File {
+                        action: "lock",
+                        path,
+                        source,
+                    });
+                }
+            }
+            // A purge may have removed the file between open and lock: then the lock guards nothing.
+            let is_current = match (file.metadata(), std::fs::metadata(&path)) {
+                (Ok(ours), Ok(current)) => ours.ino() == current.ino(),
+                _ => false,
+            };
+            if !is_current {
+                self.create()?;
+                continue;
+            }
+            let holder = Holder {
+                process: ProcessId::current(),
+                is_library,
+            };
+            let text = serde_json::to_vec(&holder).expect("a holder is plain data");
+            file.set_len(0)
+                .and_then(|()| file.write_all(&text))
+                .map_err(Error::file("write", &path))?;
+            return Ok(Some(StateLock { file }));
+        }
+    }
+
+    /// Who runs this sandbox, if anyone does.
+    pub fn holder(&self) -> Option<Holder> {
+        let mut text = String::new();
+        File::open(self.root.join("lock"))
+            .ok()?
+            .read_to_string(&mut text)
+            .ok()?;
+        let holder: Holder = serde_json::from_str(&text).ok()?;
+        holder.process.is_alive().then_some(holder)
+    }
+
+    /// Reads a file of the directory; `None` when it does not exist.
+    pub fn read_json<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, Error> {
+        match std::fs::read(path) {
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(value) => Ok(Some(value)),
+                Err(source) => Err(Error::BadFile {
+                    path: path.to_path_buf(),
+                    source,
+                }),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::File {
+                action: "read",
+                path: path.to_path_buf(),
+                source,
+            }),
+        }
+    }
+
+    /// Writes a file of the directory with mode 0600, whole or not at all.
+    pub fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<(), Error> {
+        let text = serde_json::to_vec_pretty(value).expect("what icebox keeps is plain data");
+        let unfinished = path.with_extension("unfinished");
+        let _ = std::fs::remove_file(&unfinished);
+        File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&unfinished)
+            .and_then(|mut file| file.write_all(&text))
+            .map_err(Error::file("write", &unfinished))?;
+        std::fs::rename(&unfinished, path).map_err(Error::file("write", path))
+    }
+
+    /// Removes everything, here and where the links lead. The caller holds the lock.
+    pub fn purge(&self, _lock: StateLock) -> Result<(), Error> {
+        for link in ["postgres", "sockets"] {
+            if let Ok(target) = std::fs::read_link(self.root.join(link)) {
+                remove_tree(&target)?;
+            }
+        }
+        remove_tree(&self.root)
+    }
+}
+
+impl Drop for StateLock {
+    fn drop(&mut self) {
+        // The process may live on (a library sandbox): say that it no longer holds the directory.
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// Where short paths are: the user's runtime directory, which is private, else the directory for temporary files.
+fn short_base() -> PathBuf {
+    let is_root = nix::unistd::geteuid().is_root();
+    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        // Root's own would be closed to PostgreSQL's account.
+        Some(dir) if !is_root && dir.is_dir() && dir.as_os_str().len() < 60 => dir,
+        _ => PathBuf::from("/tmp"),
+    }
+}
+
+/// Makes a directory, or sets the mode of the one there, whatever the umask says.
+fn make_dir(path: &Path, mode: u32) -> Result<(), Error> {
+    match std::fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::File {
+                action: "create",
+                path: path.to_path_buf(),
+                source: error,
+            });
+        }
+        _ => {}
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(Error::file("set the mode of", path))
+}
+
+/// As [`make_dir`] in a place where anyone may make directories: refuses one that is somebody else's.
+fn make_dir_among_others(path: &Path, mode: u32) -> Result<(), Error> {
+    if let Ok(metadata) = std::fs::symlink_metadata(path)
+        && (!metadata.is_dir() || metadata.uid() != nix::unistd::geteuid().as_raw())
+    {
+        let source = std::io::Error::other("it exists and is not a directory of this user");
+        return Err(Error::File {
+            action: "use",
+            path: path.to_path_buf(),
+            source,
+        });
+    }
+    make_dir(path, mode)
+}
+
+fn remove_tree(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::File {
+            action: "remove",
+            path: path.to_path_buf(),
+            source: error,
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(&dir.path().join("state")).unwrap();
+        state.create().unwrap();
+        assert_eq!(state.holder(), None);
+        let lock = state.lock(true).unwrap().unwrap();
+        assert!(state.holder().unwrap().is_library);
+        assert!(state.lock(false).unwrap().is_none());
+        drop(lock);
+        assert_eq!(state.holder(), None);
+        assert!(state.lock(false).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_long_path_gets_short_sockets_and_purge_removes_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(&dir.path().join("x".repeat(120))).unwrap();
+        state.create().unwrap();
+        let sockets = state.socket_dir(None).unwrap();
+        assert!(sockets.as_os_str().len() <= LONGEST_SOCKET_DIR);
+        assert_eq!(state.socket_dir(None).unwrap(), sockets);
+        let lock = state.lock(false).unwrap().unwrap();
+        state.purge(lock).unwrap();
+        assert!(!sockets.exists());
+        assert!(!state.root().exists());
+    }
+}

@@ -1,0 +1,97 @@
+//! Looking at a sandbox from outside.
+
+use serde::Serialize;
+
+use super::supervisor::RunFile;
+use super::{EngineKind, Error, SandboxInfo, StateDir};
+
+/// Whether a sandbox can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Nobody runs it.
+    Down,
+    /// On its way up, or on its way down.
+    Starting,
+    /// Everything has answered once; see each component for now.
+    Up,
+}
+
+/// What `icebox status` shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    pub state: State,
+    pub state_dir: std::path::PathBuf,
+    pub engine: Option<EngineKind>,
+    pub engine_reason: Option<String>,
+    /// The process that runs the sandbox.
+    pub supervisor_pid: Option<i32>,
+    pub components: Vec<ComponentStatus>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ComponentStatus {
+    pub name: String,
+    pub is_up: bool,
+    /// `None` while it is down.
+    pub pid: Option<i32>,
+    pub endpoint: Option<String>,
+    /// How often it has ended unexpectedly and was started again.
+    pub restarts: u32,
+    /// Of the process and its children; memory shared between them counts once.
+    pub memory_bytes: Option<u64>,
+}
+
+impl Status {
+    pub fn of(state: &StateDir) -> Result<Status, Error> {
+        let holder = state.holder();
+        let info: Option<SandboxInfo> = match holder {
+            Some(_) => state.read_json(&SandboxInfo::path(state.root()))?,
+            None => None,
+        };
+        let mut components = Vec::new();
+        for entry in std::fs::read_dir(state.run_dir())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let path = entry.path();
+            let Some(name) = path
+                .file_name()
+                .and_then(|name| name.to_str()?.strip_suffix(".json"))
+            else {
+                continue;
+            };
+            let Some(run) = state.read_json::<RunFile>(&path)? else {
+                continue;
+            };
+            let is_up = run.process.is_alive();
+            components.push(ComponentStatus {
+                name: name.to_owned(),
+                is_up,
+                pid: is_up.then_some(run.process.pid),
+                endpoint: Some(run.endpoint),
+                restarts: run.restarts,
+                memory_bytes: if is_up && run.is_separate {
+                    run.process.memory_bytes()
+                } else {
+                    None
+                },
+            });
+        }
+        components.sort_by(|a, b| a.name.cmp(&b.name));
+        let state_of = match (&holder, &info) {
+            (None, _) => State::Down,
+            (Some(_), None) => State::Starting,
+            (Some(_), Some(_)) => State::Up,
+        };
+        Ok(Status {
+            state: state_of,
+            state_dir: state.root().to_path_buf(),
+            engine: info.as_ref().map(|info| info.engine),
+            engine_reason: info.map(|info| info.engine_reason),
+            supervisor_pid: holder.map(|holder| holder.process.pid),
+            components,
+        })
+    }
+}

@@ -1,0 +1,399 @@
+//! Starting the components of a sandbox, keeping them up, stopping them.
+//!
+//! Everything here runs on one thread that lives as long as the sandbox: the system ends a component with the thread
+//! that started it, so nothing is left over when a sandbox is killed. What is left all the same (a supervisor
+//! killed together with its chance to signal) is found through the run files at the next start.
+
+use std::os::unix::process::CommandExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::try_join_all;
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::component::{BoxError, Component, IceboxComponent, Launch, Step};
+use super::process::{self, ProcessId};
+use super::settings::{Ports, Settings};
+use super::state::StateLock;
+use super::{Error, Event, Options, SandboxInfo, StateDir, chain, engine};
+
+/// Between two looks at something that is coming up.
+const POLL: Duration = Duration::from_millis(4);
+/// For all of the components to come up; a first start on a slow disk takes seconds.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// The first and the longest wait before a component that has ended is started again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// A component that ran this long starts again without a longer wait.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Where icebox's own components run.
+#[derive(Clone)]
+pub enum Isolation {
+    /// Each in a process of its own, which can be killed and measured.
+    Processes,
+    /// On a runtime inside this process.
+    Here(tokio::runtime::Handle),
+}
+
+/// A run file: what is known about one component, for those who look from outside.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunFile {
+    /// Of the supervisor itself where the component runs inside it.
+    pub process: ProcessId,
+    pub endpoint: String,
+    /// How often it was started again since the sandbox came up.
+    pub restarts: u32,
+    /// Whether the process is the component's own.
+    pub is_separate: bool,
+}
+
+/// A sandbox that is up.
+pub struct Running {
+    pub info: SandboxInfo,
+    state: StateDir,
+    components: Vec<Supervised>,
+    _ports: Ports,
+    /// Released last.
+    _lock: StateLock,
+}
+
+/// A component and the task that keeps it up.
+struct Supervised {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// A component has ended, or could not be started.
+struct Ended {
+    component: &'static str,
+    reason: String,
+}
+
+/// Starts a sandbox; returns when everything answers, or with everything stopped again. Must run on the thread that
+/// will live as long as the sandbox, on a runtime of that thread.
+pub async fn start(
+    state: &StateDir,
+    options: &Options,
+    isolation: Isolation,
+    report: &(dyn Fn(Event) + Sync),
+    interrupted: impl Future<Output = ()>,
+) -> Result<Running, Error> {
+    state.create()?;
+    let is_library = matches!(isolation, Isolation::Here(_));
+    let busy = || Error::Busy {
+        state_dir: state.root().to_path_buf(),
+    };
+    let lock = state.lock(is_library)?.ok_or_else(busy)?;
+    stop_leftovers(state).await?;
+
+    let chosen = engine::choose(options)?;
+    report(Event::Engine {
+        engine: chosen.kind,
+        reason: chosen.reason.clone(),
+    });
+    let (settings, ports) = Settings::load(state, options)?;
+    let context = engine::Context {
+        state,
+        settings: &settings,
+        engine: chosen.kind,
+        reason: &chosen.reason,
+    };
+    let plan = (chosen.plan)(&context)?;
+    plan.notices
+        .into_iter()
+        .for_each(|notice| report(Event::Notice(notice)));
+
+    let (ended_sender, mut ended) = mpsc::unbounded_channel();
+    let mut components = Vec::new();
+    for component in &plan.components {
+        report(Event::Starting {
+            component: component.name.to_owned(),
+        });
+        let stop = CancellationToken::new();
+        let keeper = Keeper {
+            component: component.clone(),
+            state: state.clone(),
+            isolation: isolation.clone(),
+            restarts: 0,
+        };
+        let task = tokio::spawn(keeper.run(stop.clone(), ended_sender.clone()));
+        components.push(Supervised { stop, task });
+    }
+    let running = Running {
+        info: plan.info,
+        state: state.clone(),
+        components,
+        _ports: ports,
+        _lock: lock,
+    };
+    let all_up = try_join_all(
+        plan.components
+            .iter()
+            .map(|component| wait_until_up(component, report)),
+    );
+    let result = tokio::select! {
+        result = all_up => result.map(|_| ()),
+        Some(Ended { component, reason }) = ended.recv() => {
+            let log = state.log(component);
+            let tail = process::tail(&log, 12);
+            Err(Error::ComponentFailed { component, reason, log, tail })
+        }
+        () = tokio::time::sleep(START_TIMEOUT) => {
+            let reason = format!("some of it did not answer within {START_TIMEOUT:?}");
+            Err(Error::StartFailed(format!("{reason}; see the logs in {}", state.log_dir().display())))
+        }
+        () = interrupted => Err(Error::Interrupted),
+    };
+    let result =
+        result.and_then(|()| state.write_json(&SandboxInfo::path(state.root()), &running.info));
+    match result {
+        Ok(()) => {
+            // From now on an end is followed by a restart, and nobody waits to hear of it.
+            drop(ended);
+            report(Event::Ready);
+            Ok(running)
+        }
+        Err(error) => {
+            running.stop().await;
+            Err(error)
+        }
+    }
+}
+
+/// Ends what an earlier supervisor of this directory could not. The caller holds the lock.
+pub async fn stop_leftovers(state: &StateDir) -> Result<(), Error> {
+    let _ = std::fs::remove_file(SandboxInfo::path(state.root()));
+    for entry in std::fs::read_dir(state.run_dir())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        // An unreadable run file was being written when the power went: there is no process behind it.
+        if let Ok(Some(run)) = state.read_json::<RunFile>(&entry.path())
+            && run.is_separate
+            && run.process.is_alive()
+        {
+            tracing::warn!(pid = run.process.pid, file = ?entry.path(), "stopping what an earlier sandbox left behind");
+            let patience = Duration::from_secs(5);
+            run.process
+                .stop(&[(Signal::SIGINT, patience), (Signal::SIGTERM, patience)])
+                .await?;
+        }
+        let _ = std::fs::remove_file(entry.path());
+    }
+    Ok(())
+}
+
+impl Running {
+    /// Stops everything, in order.
+    pub async fn stop(self) {
+        let _ = std::fs::remove_file(SandboxInfo::path(self.state.root()));
+        for component in self.components {
+            component.stop.cancel();
+            if let Err(error) = component.task.await {
+                tracing::error!(%error, "a component's keeper failed");
+            }
+        }
+    }
+}
+
+async fn wait_until_up(
+    component: &Component,
+    report: &(dyn Fn(Event) + Sync),
+) -> Result<(), Error> {
+    let begun = Instant::now();
+    for step in &component.ready {
+        match step {
+            Step::Probe(probe) => {
+                while let Err(error) = probe.check().await {
+                    tracing::trace!(component = component.name, %error, "not up yet");
+                    tokio::time::sleep(POLL).await;
+                }
+            }
+            Step::Do(action) => {
+                let failed = |source| Error::NotUp {
+                    component: component.name,
+                    source,
+                };
+                action().await.map_err(failed)?;
+            }
+        }
+    }
+    let milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+    report(Event::Up {
+        component: component.name.to_owned(),
+        endpoint: component.endpoint.clone(),
+        milliseconds,
+    });
+    Ok(())
+}
+
+/// Keeps one component up.
+struct Keeper {
+    component: Component,
+    state: StateDir,
+    isolation: Isolation,
+    restarts: u32,
+}
+
+/// A component that is running.
+enum Instance {
+    Process(tokio::process::Child),
+    Here {
+        stop: CancellationToken,
+        task: tokio::task::JoinHandle<Result<(), BoxError>>,
+    },
+}
+
+impl Keeper {
+    async fn run(mut self, stop: CancellationToken, ended: mpsc::UnboundedSender<Ended>) {
+        let name = self.component.name;
+        let mut backoff = BACKOFF.0;
+        loop {
+            let started = Instant::now();
+            let reason = match self.launch().await {
+                Ok(mut instance) => {
+                    tokio::select! {
+                        reason = instance.wait() => reason,
+                        () = stop.cancelled() => {
+                            instance.stop(self.component.stop).await;
+                            let _ = std::fs::remove_file(self.run_file());
+                            return;
+                        }
+                    }
+                }
+                Err(error) => chain(&error),
+            };
+            tracing::warn!(component = name, %reason, "ended, starting it again");
+            let _ = ended.send(Ended {
+                component: name,
+                reason,
+            });
+            backoff = if started.elapsed() > STEADY {
+                BACKOFF.0
+            } else {
+                (backoff * 2).min(BACKOFF.1)
+            };
+            tokio::select! {
+                () = tokio::time::sleep(backoff) => {}
+                () = stop.cancelled() => return,
+            }
+            self.restarts += 1;
+        }
+    }
+
+    async fn launch(&self) -> Result<Instance, Error> {
+        let component = &self.component;
+        if let Some(prepare) = component.prepare.clone() {
+            let done = tokio::task::spawn_blocking(move || prepare()).await;
+            let result = done.unwrap_or_else(|error| Err(error.into()));
+            result.map_err(|source| Error::NotUp {
+                component: component.name,
+                source,
+            })?;
+        }
+        let log = self.state.log(component.name);
+        let death_signal = component.stop[0].0;
+        let instance = match (&component.launch, &self.isolation) {
+            (Launch::Program(command), _) => {
+                Instance::Process(process::spawn(command(), &log, death_signal)?)
+            }
+            (Launch::Icebox(part), Isolation::Processes) => {
+                let config = self.state.component_config(component.name);
+                self.state.write_json(&config, part)?;
+                // The running program itself, also when its file has been replaced by a newer build.
+                let mut command = std::process::Command::new("/proc/self/exe");
+                command
+                    .arg0("icebox")
+                    .args(["component", part.name(), "--config"])
+                    .arg(config);
+                Instance::Process(process::spawn(command, &log, death_signal)?)
+            }
+            (Launch::Icebox(part), Isolation::Here(runtime)) => {
+                Instance::here(part.clone(), runtime)
+            }
+        };
+        let process = match &instance {
+            // One that has ended already is noticed by `wait`.
+            Instance::Process(child) => child.id().and_then(|pid| ProcessId::of(pid.cast_signed())),
+            Instance::Here { .. } => Some(ProcessId::current()),
+        };
+        if let Some(process) = process {
+            let is_separate = matches!(instance, Instance::Process(_));
+            let endpoint = component.endpoint.clone();
+            let run = RunFile {
+                process,
+                endpoint,
+                restarts: self.restarts,
+                is_separate,
+            };
+            self.state.write_json(&self.run_file(), &run)?;
+        }
+        Ok(instance)
+    }
+
+    fn run_file(&self) -> std::path::PathBuf {
+        self.state
+            .run_dir()
+            .join(format!("{}.json", self.component.name))
+    }
+}
+
+impl Instance {
+    fn here(part: IceboxComponent, runtime: &tokio::runtime::Handle) -> Instance {
+        let stop = CancellationToken::new();
+        Instance::Here {
+            task: runtime.spawn(part.run(stop.clone().cancelled_owned())),
+            stop,
+        }
+    }
+
+    /// Waits for the end that nobody asked for, and says what it looked like.
+    async fn wait(&mut self) -> String {
+        match self {
+            Instance::Process(child) => match child.wait().await {
+                Ok(status) => format!("it ended with {status}"),
+                Err(error) => error.to_string(),
+            },
+            Instance::Here { task, .. } => match task.await {
+                Ok(Ok(())) => "it ended".to_owned(),
+                Ok(Err(error)) => chain(error.as_ref()),
+                Err(error) => error.to_string(),
+            },
+        }
+    }
+
+    async fn stop(self, signals: &[(Signal, Duration)]) {
+        match self {
+            Instance::Process(mut child) => {
+                for &(signal, patience) in signals {
+                    if let Some(process) =
+                        child.id().and_then(|pid| ProcessId::of(pid.cast_signed()))
+                    {
+                        process.signal(signal);
+                    }
+                    if tokio::time::timeout(patience, child.wait()).await.is_ok() {
+                        return;
+                    }
+                }
+                let _ = child.kill().await;
+            }
+            Instance::Here { stop, task } => {
+                stop.cancel();
+                let abort = task.abort_handle();
+                let patience = signals.first().map_or(STEADY, |(_, patience)| *patience);
+                if tokio::time::timeout(patience, task).await.is_err() {
+                    abort.abort();
+                }
+            }
+        }
+    }
+}
+
+/// What reports to nobody.
+pub fn silent() -> Arc<dyn Fn(Event) + Send + Sync> {
+    Arc::new(|_| {})
+}
