@@ -27,13 +27,7 @@ pub(crate) use answer::aligned;
 /// PostgreSQL's error in one text: message, SQLSTATE, detail and hint; or what went wrong with the connection.
 pub(crate) fn postgres_message(error: &tokio_postgres::Error) -> String {
     let Some(error) = error.as_db_error() else {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
-        return text;
+        return SourceError::engine(error).to_string();
     };
     let mut text = format!(
         "{}: {} (SQLSTATE {})",

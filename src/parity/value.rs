@@ -200,7 +200,16 @@ impl fmt::Display for Value {
                 months,
                 days,
                 micros,
-            } => write!(f, "{months} months {days} days {micros} microseconds"),
+            } => {
+                let (sign, micros) = (if *micros < 0 { "-" } else { "" }, micros.unsigned_abs());
+                let seconds = micros / 1_000_000;
+                let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+                write!(
+                    f,
+                    "{months} mons {days} days {sign}{hours:02}:{minutes:02}:{seconds:02}.{:06}",
+                    micros % 1_000_000
+                )
+            }
             Value::Uuid(value) => write!(f, "{value}"),
             Value::List(values) => {
                 f.write_str("{")?;

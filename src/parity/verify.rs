@@ -30,6 +30,17 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// An error with all its causes.
+    pub fn engine(error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        SourceError::Engine(text)
+    }
+
     /// PostgreSQL's message with its SQLSTATE, detail and hint.
     pub fn postgres(error: tokio_postgres::Error) -> Self {
         SourceError::Engine(crate::parity::postgres_message(&error))

@@ -69,9 +69,9 @@ pub enum VerifyError {
     Query(#[from] QueryError),
 }
 
-/// Opens the Snowflake side on the newest metadata of every table.
+/// Opens the Snowflake side on the newest metadata of every table, for queries on logical names with a prefix.
 pub type OpenSource =
-    Box<dyn Fn() -> BoxFuture<'static, Result<Box<dyn Source>, SourceError>> + Send + Sync>;
+    Box<dyn Fn(String) -> BoxFuture<'static, Result<Box<dyn Source>, SourceError>> + Send + Sync>;
 
 /// A running sandbox.
 pub struct SandboxBackend {
@@ -102,7 +102,8 @@ impl SandboxBackend {
 impl Backend for SandboxBackend {
     async fn begin_file(&mut self, side: Side) -> Result<(), SourceError> {
         if side == Side::Snowflake {
-            self.snowflake = Some((self.open_snowflake)().await?);
+            // Statements name their tables themselves.
+            self.snowflake = Some((self.open_snowflake)(String::new()).await?);
         }
         Ok(())
     }
@@ -147,7 +148,7 @@ impl Backend for SandboxBackend {
                 iceberg_prefix,
                 self.session.clone(),
             )),
-            (self.open_snowflake)().await?,
+            (self.open_snowflake)(iceberg_prefix.to_owned()).await?,
         ];
         Ok(verify(queries, &sources, progress).await?)
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Backend, Scenario, ScenarioError, Side, SkipIf, SqlFile, Statement, Step};
+use super::{Action, Backend, Scenario, ScenarioError, Side, SkipIf, SqlFile, Step};
 use crate::parity::{Answer, QueryReport, Report, Value};
 use crate::retail::{Progress, Summary};
 
@@ -20,7 +20,7 @@ pub enum Event<'a> {
     },
     /// A statement gave rows.
     Answer {
-        statement: &'a Statement,
+        side: Side,
         answer: &'a Answer,
     },
     Simulating(Progress),
@@ -197,7 +197,10 @@ async fn run_statements(
                 }
             })?;
         if let Some(answer) = &answer {
-            events(Event::Answer { statement, answer });
+            events(Event::Answer {
+                side: file.side,
+                answer,
+            });
         }
         for (_, expectation) in file.expect.iter().filter(|(about, _)| *about == index) {
             expectation

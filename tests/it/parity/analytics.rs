@@ -38,8 +38,9 @@ async fn fill(client: &mut Client) {
 
 async fn in_memory(client: &Client) -> InMemory {
     // A literal such as 1.5 is a decimal in PostgreSQL and in Snowflake.
-    let config =
-        SessionConfig::new().set_bool("datafusion.sql_parser.parse_float_as_decimal", true);
+    let config = SessionConfig::new()
+        .set_str("datafusion.sql_parser.dialect", "PostgreSQL")
+        .set_bool("datafusion.sql_parser.parse_float_as_decimal", true);
     let context = SessionContext::new_with_config(config);
     for table in TABLES {
         load(&context, client, table, table).await;
@@ -80,7 +81,7 @@ async fn answers_on_a_fixed_seed_are_pinned() {
             answer.rows.len(),
             answer.to_table(150)
         );
-        insta::with_settings!({ snapshot_path => "../snapshots/parity", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
             insta::assert_snapshot!(query.name.clone(), pinned);
         });
     }

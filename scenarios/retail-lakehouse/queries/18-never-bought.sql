@@ -1,4 +1,4 @@
--- title: Products that no customer of the Bellevue store bought with cash (NOT EXISTS)
+-- title: Products that nobody bought by the three, for cash, in a basket below 100, in Bellevue (NOT EXISTS)
 SELECT p.product_id, p.product_name
 FROM {{products}} p
 WHERE NOT EXISTS (
