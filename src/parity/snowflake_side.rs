@@ -9,7 +9,7 @@ use super::{ArrowEngine, ArrowSource, Source, SourceError, postgres_message};
 use crate::postgres::connect;
 use crate::sandbox::SandboxInfo;
 use crate::snowflake::Reader;
-use crate::tables::io::LakeIo;
+use crate::tables::LakeIo;
 
 /// Every column is one that the real view has too.
 const CATALOG: &str = "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables";
