@@ -62,7 +62,7 @@ fn statuses(report: &Report) -> Vec<(&str, bool)> {
 
 #[tokio::test]
 async fn answers_on_a_fixed_seed_are_pinned() {
-    let server = TestPostgres::start().await;
+    let server = TestPostgres::shared().await;
     let mut client = connect(&server.database("pinned").await).await.unwrap();
     fill(&mut client).await;
     let heap = PostgresSource::new("heap", "", Arc::new(client));
@@ -89,7 +89,7 @@ async fn answers_on_a_fixed_seed_are_pinned() {
 
 #[tokio::test]
 async fn postgres_and_datafusion_agree_until_one_row_changes() {
-    let server = TestPostgres::start().await;
+    let server = TestPostgres::shared().await;
     let mut client = connect(&server.database("agree").await).await.unwrap();
     fill(&mut client).await;
     let memory = in_memory(&client).await;
@@ -139,7 +139,7 @@ async fn postgres_and_datafusion_agree_until_one_row_changes() {
 
 #[tokio::test]
 async fn on_tables_without_rows_only_grand_totals_differ() {
-    let server = TestPostgres::start().await;
+    let server = TestPostgres::shared().await;
     let client = connect(&server.database("nothing").await).await.unwrap();
     let tables = std::fs::read_to_string(retail_lakehouse("postgres/02-heap-tables.sql")).unwrap();
     client.batch_execute(&tables).await.unwrap();

@@ -23,8 +23,8 @@ const MOMENT: i64 = 1_770_091_506_789_012;
 
 #[tokio::test]
 async fn postgres_values() {
-    let server = TestPostgres::start().await;
-    let client = Arc::new(connect(&server.endpoint("postgres")).await.unwrap());
+    let server = TestPostgres::shared().await;
+    let client = Arc::new(connect(&server.database("decoding").await).await.unwrap());
     client
         .batch_execute("SET timezone = 'Asia/Tokyo'; CREATE TYPE mood AS ENUM ('sad', 'ok')")
         .await

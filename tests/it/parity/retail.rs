@@ -43,7 +43,7 @@ async fn fingerprint(client: &Client) -> String {
 
 #[tokio::test]
 async fn a_seed_gives_the_same_rows_whatever_the_batches() {
-    let server = TestPostgres::start().await;
+    let server = TestPostgres::shared().await;
     let simulator = Simulator {
         transactions: 700,
         seed: Some(9),
@@ -83,7 +83,7 @@ async fn a_seed_gives_the_same_rows_whatever_the_batches() {
 
 #[tokio::test]
 async fn syncs_fall_where_they_should_and_move_everything_once() {
-    let server = TestPostgres::start().await;
+    let server = TestPostgres::shared().await;
     let mut client = seeded(&server.database("syncs").await).await;
     let simulator = Simulator {
         transactions: 1000,
@@ -129,7 +129,7 @@ async fn syncs_fall_where_they_should_and_move_everything_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_syncs_move_each_row_once() {
-    let server = TestPostgres::start().await;
+    let server = TestPostgres::shared().await;
     let endpoint = server.database("concurrent").await;
     let mut client = seeded(&endpoint).await;
     let simulator = Simulator {
@@ -148,11 +148,10 @@ async fn concurrent_syncs_move_each_row_once() {
         let mut moved = 0;
         loop {
             moved += client.execute(&sql, &[]).await.unwrap();
-            let pause = if moved > 0 { 1 } else { 0 };
             if number(&client, "SELECT count(*) FROM transactions").await == 3000 {
                 return moved;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     });
     let summary = simulator.run(&mut client, |_| {}).await.unwrap();
@@ -178,7 +177,7 @@ async fn concurrent_syncs_move_each_row_once() {
 
 #[tokio::test]
 async fn without_a_seed_the_database_tells_the_time_and_a_rate_holds() {
-    let server = TestPostgres::start().await;
+    let server = TestPostgres::shared().await;
     let mut client = seeded(&server.database("rate").await).await;
     let simulator = Simulator {
         transactions: 30,
@@ -213,7 +212,7 @@ async fn without_a_seed_the_database_tells_the_time_and_a_rate_holds() {
 
 #[tokio::test]
 async fn a_failed_sync_marks_nothing() {
-    let server = TestPostgres::start().await;
+    let server = TestPostgres::shared().await;
     let mut client = seeded(&server.database("failure").await).await;
     client
         .batch_execute("ALTER TABLE lake_items ADD CHECK (quantity < 3)")

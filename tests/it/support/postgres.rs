@@ -1,7 +1,8 @@
-//! A private PostgreSQL for one test binary: no TLS, no password, one socket-free loopback port, gone at the end.
+//! A private PostgreSQL for tests: no TLS, no password, a free loopback port and no socket, gone at the end.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use icebox::postgres::{Endpoint, connect};
@@ -13,7 +14,21 @@ pub struct TestPostgres {
     directory: tempfile::TempDir,
 }
 
+/// The server that tests running at the same time share; it stops with the last of them.
+static SHARED: tokio::sync::Mutex<Weak<TestPostgres>> = tokio::sync::Mutex::const_new(Weak::new());
+
 impl TestPostgres {
+    /// A server for tests that each use a database of their own.
+    pub async fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().await;
+        if let Some(server) = shared.upgrade() {
+            return server;
+        }
+        let server = Arc::new(Self::start().await);
+        *shared = Arc::downgrade(&server);
+        server
+    }
+
     /// Initialises and starts a server with an empty database `postgres`, in the C locale as the sandbox's.
     pub async fn start() -> Self {
         let bin = bin_dir();
