@@ -1,4 +1,4 @@
-//! A private PostgreSQL for tests: no TLS, no password, a free loopback port and no socket, gone at the end.
+//! A private PostgreSQL for tests: no TLS, no password, a socket in its own directory and no port, gone at the end.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,6 @@ use icebox::postgres::{Endpoint, connect};
 /// A running server, stopped and removed when dropped.
 pub struct TestPostgres {
     server: Child,
-    port: u16,
     directory: tempfile::TempDir,
 }
 
@@ -63,23 +62,12 @@ impl TestPostgres {
             "initdb: {}",
             String::from_utf8_lossy(&initdb.stderr)
         );
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
         let server = as_postgres(&bin.join("postgres"))
             .arg("-D")
             .arg(&data)
-            .args([
-                "-p",
-                &port.to_string(),
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "unix_socket_directories=",
-            ])
+            .args(["-c", "listen_addresses=", "-k"])
+            .arg(directory.path())
             .args([
                 "-c",
                 "fsync=off",
@@ -92,11 +80,7 @@ impl TestPostgres {
             .stderr(log)
             .spawn()
             .expect("postgres starts");
-        let server = Self {
-            server,
-            port,
-            directory,
-        };
+        let server = Self { server, directory };
         let deadline = Instant::now() + Duration::from_secs(30);
         while connect(&server.endpoint("postgres")).await.is_err() {
             assert!(Instant::now() < deadline, "{}", server.log());
@@ -107,8 +91,9 @@ impl TestPostgres {
 
     pub fn endpoint(&self, dbname: &str) -> Endpoint {
         Endpoint {
-            host: "127.0.0.1".into(),
-            port: self.port,
+            host: self.directory.path().display().to_string(),
+            // Only the name of the socket file.
+            port: 5432,
             dbname: dbname.into(),
             user: "postgres".into(),
             password: String::new(),
