@@ -30,13 +30,16 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// An error with all its causes.
+    /// An error with all its causes; a cause that its effect already quotes is not said again.
     pub fn engine(error: &dyn std::error::Error) -> Self {
         let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            let words = cause.to_string();
+            if !text.contains(&words) {
+                text.push_str(&format!(": {words}"));
+            }
+            next = cause.source();
         }
         SourceError::Engine(text)
     }
