@@ -1,12 +1,71 @@
-//! `icebox run`: PLACEHOLDER, replaced at merge.
+//! `icebox run`: a scenario, step by step.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use icebox::parity::snowflake_side;
+use icebox::retail::Progress;
 use icebox::sandbox::SandboxInfo;
+use icebox::scenario::{Event, SandboxBackend, Scenario, Side, run as run_scenario, variables};
+
+/// Rows of an answer that are shown.
+const SHOWN_ROWS: usize = 20;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The folder that holds scenario.toml.
+    scenario: PathBuf,
+}
 
-pub async fn run(_args: Args, _info: &SandboxInfo) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("`icebox run` is not part of this build")
+pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
+    let scenario = Scenario::load(&args.scenario, &variables(info))?;
+    println!("{}", scenario.title);
+    let reader = info.clone();
+    let open = move |prefix: String| {
+        let info = reader.clone();
+        Box::pin(async move { snowflake_side(&info, &prefix).await }) as _
+    };
+    let mut backend = SandboxBackend::connect(info.postgres.clone(), Box::new(open)).await?;
+    let summary = run_scenario(&scenario, &mut backend, &mut show).await?;
+    println!(
+        "\nDone in {:.1} s: {} steps, {} skipped.",
+        summary.took.as_secs_f64(),
+        summary.done,
+        summary.skipped
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(event: Event<'_>) {
+    match event {
+        Event::Step { number, of, title } => println!("\n[{number}/{of}] {title}"),
+        Event::Skipped { because } => println!("      skipped: {because}"),
+        Event::Answer { side, answer } => {
+            let side = match side {
+                Side::Postgres => "postgres",
+                Side::Snowflake => "snowflake",
+            };
+            for (line, text) in answer.to_table(SHOWN_ROWS).lines().enumerate() {
+                println!("{:>11} {text}", if line == 0 { side } else { "" });
+            }
+        }
+        Event::Simulating(Progress::Inserted { done, of }) => {
+            println!("      {done}/{of} transactions")
+        }
+        Event::Simulating(Progress::Synced { rows, took }) => println!(
+            "      synced {} transactions and {} items in {:.2} s",
+            rows.transactions,
+            rows.items,
+            took.as_secs_f64()
+        ),
+        Event::Simulated(_) | Event::Verifying(_) => {}
+        Event::Verified(report) => {
+            report
+                .table()
+                .lines()
+                .for_each(|line| println!("      {line}"));
+            println!("      {}", report.summary());
+        }
+        Event::Done { took } => println!("      done in {:.2} s", took.as_secs_f64()),
+    }
 }

@@ -1,12 +1,83 @@
-//! `icebox simulate`: PLACEHOLDER, replaced at merge.
+//! `icebox simulate`: the guide's retail transactions.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use icebox::postgres::connect;
+use icebox::retail::{Progress, Simulator};
 use icebox::sandbox::SandboxInfo;
+use indicatif::{ProgressBar, ProgressStyle};
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Transactions to generate.
+    #[arg(long, default_value_t = 5000)]
+    transactions: u64,
+    /// Transactions per database transaction.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
+    batch_size: u64,
+    /// Transactions between two syncs to Iceberg; 0 syncs only at the end.
+    #[arg(long, default_value_t = 500)]
+    sync_every: u64,
+    /// Transactions per second; as many as possible where absent.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Makes the transactions repeatable, their timestamps included.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Leave the sync to somebody else, pg_cron for one.
+    #[arg(long)]
+    no_sync: bool,
+}
 
-pub async fn run(_args: Args, _info: &SandboxInfo) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("`icebox simulate` is not part of this build")
+pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
+    let simulator = Simulator {
+        transactions: args.transactions,
+        batch_size: args.batch_size,
+        sync_every: args.sync_every,
+        rate: args.rate,
+        seed: args.seed,
+        sync: !args.no_sync,
+        ..Simulator::default()
+    };
+    let mut client = connect(&info.postgres).await?;
+    let summary = if std::io::stderr().is_terminal() {
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} transactions, {per_sec} {msg}")?;
+        let bar = ProgressBar::new(args.transactions).with_style(style);
+        let summary = simulator
+            .run(&mut client, |progress| match progress {
+                Progress::Inserted { done, .. } => bar.set_position(done),
+                Progress::Synced { took, .. } => {
+                    bar.set_message(format!("(last sync {:.2} s)", took.as_secs_f64()))
+                }
+            })
+            .await;
+        bar.finish();
+        summary?
+    } else {
+        simulator.run(&mut client, print).await?
+    };
+    println!(
+        "{} transactions with {} items in {:.1} s ({:.0} a second); {} transactions and {} items synced to Iceberg.",
+        summary.transactions,
+        summary.items,
+        summary.seconds,
+        summary.transactions as f64 / summary.seconds,
+        summary.synced.transactions,
+        summary.synced.items
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(progress: Progress) {
+    match progress {
+        Progress::Inserted { done, of } => println!("{done}/{of} transactions"),
+        Progress::Synced { rows, took } => println!(
+            "synced {} transactions and {} items in {:.2} s",
+            rows.transactions,
+            rows.items,
+            took.as_secs_f64()
+        ),
+    }
 }

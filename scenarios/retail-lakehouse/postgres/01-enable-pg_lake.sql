@@ -1,0 +1,7 @@
+-- The extension, and where its Iceberg tables go: for every session from now on, and for this one.
+CREATE EXTENSION IF NOT EXISTS pg_lake CASCADE;
+
+ALTER DATABASE ${database} SET pg_lake_iceberg.default_location_prefix = 's3://${bucket}/';
+SET pg_lake_iceberg.default_location_prefix TO 's3://${bucket}/';
+
+SHOW pg_lake_iceberg.default_location_prefix;

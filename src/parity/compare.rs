@@ -1,0 +1,197 @@
+//! Comparing two answers, and showing where they differ.
+
+use std::collections::HashMap;
+
+use super::{Answer, Kind, Value, aligned};
+
+/// The rows shown of each side of a difference.
+const SHOWN_ROWS: usize = 10;
+
+/// How one answer differs from another; "left" is the answer that the others are compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Difference {
+    /// Another number of columns.
+    Columns {
+        left: Vec<String>,
+        right: Vec<String>,
+    },
+    /// Columns whose types cannot hold equal values: name, left, right.
+    Types(Vec<(String, Kind, Kind)>),
+    /// Rows that one side has and the other has not, or not as often.
+    Rows {
+        columns: Vec<String>,
+        left_total: usize,
+        right_total: usize,
+        only_left: Vec<Vec<Value>>,
+        only_right: Vec<Vec<Value>>,
+    },
+    /// The same rows in another order; `row` (from 0) is the first whose sort keys differ.
+    Order {
+        columns: Vec<String>,
+        row: usize,
+        left: Vec<Value>,
+        right: Vec<Value>,
+    },
+}
+
+/// Compares by value and type. Columns go by position, since engines name unnamed columns differently.
+///
+/// `sort_keys` are positions of columns: rows must come in the same order of those, and in any order where they are
+/// equal. Without any, order does not matter.
+pub fn compare(left: &Answer, right: &Answer, sort_keys: &[usize]) -> Option<Difference> {
+    let columns = |answer: &Answer| {
+        answer
+            .columns
+            .iter()
+            .map(|column| column.name.clone())
+            .collect::<Vec<_>>()
+    };
+    if left.columns.len() != right.columns.len() {
+        return Some(Difference::Columns {
+            left: columns(left),
+            right: columns(right),
+        });
+    }
+    let types: Vec<_> = left
+        .columns
+        .iter()
+        .zip(&right.columns)
+        .filter(|(left, right)| !left.kind.agrees_with(right.kind))
+        .map(|(left, right)| (left.name.clone(), left.kind, right.kind))
+        .collect();
+    if !types.is_empty() {
+        return Some(Difference::Types(types));
+    }
+    let (only_left, only_right) = (
+        missing_from(&right.rows, &left.rows),
+        missing_from(&left.rows, &right.rows),
+    );
+    if !only_left.is_empty() || !only_right.is_empty() {
+        return Some(Difference::Rows {
+            columns: columns(left),
+            left_total: left.rows.len(),
+            right_total: right.rows.len(),
+            only_left,
+            only_right,
+        });
+    }
+    let row = left
+        .rows
+        .iter()
+        .zip(&right.rows)
+        .position(|(left, right)| sort_keys.iter().any(|key| left[*key] != right[*key]))?;
+    Some(Difference::Order {
+        columns: columns(left),
+        row,
+        left: left.rows[row].clone(),
+        right: right.rows[row].clone(),
+    })
+}
+
+/// The rows of `rows` that are not in `others`, counting duplicates, in their order.
+fn missing_from(others: &[Vec<Value>], rows: &[Vec<Value>]) -> Vec<Vec<Value>> {
+    let mut available: HashMap<&[Value], usize> = HashMap::new();
+    for row in others {
+        *available.entry(row).or_default() += 1;
+    }
+    rows.iter()
+        .filter(|row| match available.get_mut(row.as_slice()) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                false
+            }
+            _ => true,
+        })
+        .cloned()
+        .collect()
+}
+
+impl Difference {
+    /// The difference in words and rows, with the sides called by their names.
+    pub fn render(&self, left_name: &str, right_name: &str) -> String {
+        match self {
+            Difference::Columns { left, right } => format!(
+                "another number of columns:\n  {left_name}: {} ({})\n  {right_name}: {} ({})\n",
+                left.len(),
+                left.join(", "),
+                right.len(),
+                right.join(", "),
+            ),
+            Difference::Types(columns) => {
+                let mut text = String::from("other types:\n");
+                for (column, left, right) in columns {
+                    text.push_str(&format!(
+                        "  column {column}: {left} on {left_name}, {right} on {right_name}\n"
+                    ));
+                }
+                text
+            }
+            Difference::Rows {
+                columns,
+                left_total,
+                right_total,
+                only_left,
+                only_right,
+            } => {
+                let mut text = format!(
+                    "other rows ({left_name} has {left_total}, {right_name} has {right_total}):\n"
+                );
+                let mut lines = vec![marked(" ", columns)];
+                lines.extend(
+                    only_left
+                        .iter()
+                        .take(SHOWN_ROWS)
+                        .map(|row| marked("-", row)),
+                );
+                lines.extend(
+                    only_right
+                        .iter()
+                        .take(SHOWN_ROWS)
+                        .map(|row| marked("+", row)),
+                );
+                text.push_str(&indented(&aligned(lines)));
+                for (sign, name, rows) in
+                    [("-", left_name, only_left), ("+", right_name, only_right)]
+                {
+                    text.push_str(&format!("  {sign} only on {name}: {}", count(rows.len())));
+                    if rows.len() > SHOWN_ROWS {
+                        text.push_str(&format!(", the first {SHOWN_ROWS} are shown"));
+                    }
+                    text.push('\n');
+                }
+                text
+            }
+            Difference::Order {
+                columns,
+                row,
+                left,
+                right,
+            } => {
+                let lines = vec![marked(" ", columns), marked("-", left), marked("+", right)];
+                format!(
+                    "the same rows in another order; row {} is:\n{}  - on {left_name}\n  + on {right_name}\n",
+                    row + 1,
+                    indented(&aligned(lines)),
+                )
+            }
+        }
+    }
+}
+
+fn count(rows: usize) -> String {
+    format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
+}
+
+/// A row's cells, the first one after a sign.
+fn marked(sign: &str, cells: &[impl ToString]) -> Vec<String> {
+    let mut cells: Vec<String> = cells.iter().map(ToString::to_string).collect();
+    match cells.first_mut() {
+        Some(first) => *first = format!("{sign} {first}"),
+        None => cells.push(sign.to_owned()),
+    }
+    cells
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}

@@ -1,0 +1,371 @@
+//! The scenario runner: on PostgreSQL, with DataFusion as the Snowflake side.
+
+use std::path::Path;
+
+use datafusion::prelude::SessionContext;
+use icebox::parity::{ArrowSource, Source};
+use icebox::postgres::{Endpoint, connect};
+use icebox::scenario::{
+    Action, Event, OpenSource, SandboxBackend, Scenario, ScenarioError, Variables, run,
+};
+
+use super::postgres::TestPostgres;
+use super::{InMemory, load, retail_lakehouse};
+
+/// A scenario's folder with these files.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn variables() -> Variables {
+    [
+        ("bucket".to_owned(), "lake".to_owned()),
+        ("database".to_owned(), "postgres".to_owned()),
+    ]
+    .into()
+}
+
+fn load_scenario(files: &[(&str, &str)]) -> Result<(Scenario, tempfile::TempDir), ScenarioError> {
+    let folder = folder(files);
+    Ok((Scenario::load(folder.path(), &variables())?, folder))
+}
+
+/// PostgreSQL, and a Snowflake side that reads what its tables called `lake_…` hold at that time.
+async fn backend(endpoint: &Endpoint) -> SandboxBackend {
+    let reader = endpoint.clone();
+    let open: OpenSource = Box::new(move |prefix| {
+        let endpoint = reader.clone();
+        Box::pin(async move {
+            let client = connect(&endpoint).await.unwrap();
+            let context = SessionContext::new();
+            let tables = "SELECT relname::text FROM pg_class WHERE relname LIKE 'lake\\_%' AND relkind = 'r'";
+            for row in client.query(tables, &[]).await.unwrap() {
+                let table: String = row.get(0);
+                load(&context, &client, &table, &table).await;
+            }
+            Ok(
+                Box::new(ArrowSource::new("snowflake", prefix, InMemory(context)))
+                    as Box<dyn Source>,
+            )
+        })
+    });
+    SandboxBackend::connect(endpoint.clone(), open)
+        .await
+        .unwrap()
+}
+
+/// Runs the scenario in a session of its own; gives what was heard, and the outcome.
+async fn play(
+    scenario: &Scenario,
+    endpoint: &Endpoint,
+) -> (Vec<String>, Result<(usize, usize), ScenarioError>) {
+    let mut heard = Vec::new();
+    let mut listen = |event: Event<'_>| match event {
+        Event::Step { number, of, title } => heard.push(format!("[{number}/{of}] {title}")),
+        Event::Skipped { because } => heard.push(format!("skipped: {because}")),
+        Event::Answer { answer, .. } => heard.push(format!("{} rows", answer.rows.len())),
+        Event::Simulated(summary) => heard.push(format!("{} transactions", summary.transactions)),
+        Event::Verified(report) => heard.push(report.summary()),
+        Event::Simulating(_) | Event::Verifying(_) | Event::Done { .. } => {}
+    };
+    let outcome = run(scenario, &mut backend(endpoint).await, &mut listen).await;
+    (
+        heard,
+        outcome.map(|summary| (summary.done, summary.skipped)),
+    )
+}
+
+const RETAIL: &str = r#"
+title = "A small story"
+
+[[step]]
+title = "Tables"
+postgres = "tables.sql"
+atomic = true
+skip_if = [{ sql = "SELECT to_regclass('lake_items') IS NOT NULL", because = "they are there" }]
+
+[[step]]
+title = "Simulate"
+skip_if = [{ sql = "SELECT EXISTS (SELECT FROM transactions)", because = "there are transactions" }]
+[step.simulate]
+transactions = 120
+batch_size = 50
+sync_every = 50
+seed = 3
+tables = { iceberg_transactions = "lake_transactions", iceberg_items = "lake_items" }
+
+[[step]]
+title = "Count on both sides"
+snowflake = "counts.sql"
+[[step.expect]]
+rows = [["transactions of ${bucket}", 120, { null = true }]]
+
+[[step]]
+title = "Compare"
+verify = { queries = "queries", iceberg_prefix = "lake_" }
+"#;
+
+#[tokio::test]
+async fn a_story_runs_again_on_the_same_sandbox() {
+    let server = TestPostgres::shared().await;
+    let endpoint = server.database("story").await;
+    let read = |file| std::fs::read_to_string(retail_lakehouse(file)).unwrap();
+    let tables = format!(
+        "{}{}CREATE TABLE lake_transactions AS SELECT * FROM transactions WITH NO DATA;
+         CREATE TABLE lake_items AS SELECT * FROM transaction_items WITH NO DATA;",
+        read("postgres/02-heap-tables.sql"),
+        read("postgres/03-seed.sql")
+    );
+    let (scenario, _folder) = load_scenario(&[
+        ("scenario.toml", RETAIL),
+        ("tables.sql", &tables),
+        ("counts.sql", "SELECT 'transactions of ${bucket}', count(*), CAST(NULL AS int) FROM lake_transactions"),
+        (
+            "queries/revenue.sql",
+            "-- title: Revenue\nSELECT store_id, sum(total_amount) FROM {{transactions}} GROUP BY store_id ORDER BY 1",
+        ),
+    ])
+    .unwrap();
+    let same = "1 of 1 queries gave the same answer on heap, pg_lake, snowflake";
+    let (heard, outcome) = play(&scenario, &endpoint).await;
+    assert_eq!(
+        heard,
+        [
+            "[1/4] Tables",
+            "[2/4] Simulate",
+            "120 transactions",
+            "[3/4] Count on both sides",
+            "1 rows",
+            "[4/4] Compare",
+            same
+        ]
+    );
+    assert_eq!(outcome.unwrap(), (4, 0));
+
+    let (heard, outcome) = play(&scenario, &endpoint).await;
+    assert_eq!(
+        heard[..4],
+        [
+            "[1/4] Tables",
+            "skipped: they are there",
+            "[2/4] Simulate",
+            "skipped: there are transactions"
+        ]
+    );
+    assert_eq!(outcome.unwrap(), (2, 2));
+
+    let client = connect(&endpoint).await.unwrap();
+    client
+        .batch_execute("UPDATE lake_transactions SET store_id = 1 + store_id % 5 WHERE txn_id = 7")
+        .await
+        .unwrap();
+    let error = play(&scenario, &endpoint).await.1.unwrap_err().to_string();
+    assert!(
+        error.starts_with("step \"Compare\": answers differ\n"),
+        "{error}"
+    );
+    assert!(
+        error.contains("only on pg_lake: 2 rows") && error.contains("only on snowflake: 2 rows"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_failure_names_file_line_and_statement() {
+    let server = TestPostgres::shared().await;
+    let endpoint = server.database("failing").await;
+    let manifest = "title = 't'\n[[step]]\ntitle = 'Break'\npostgres = 'break.sql'\natomic = true\n\
+                    [[step]]\ntitle = 'Never'\npostgres = 'break.sql'";
+    let sql = "-- first\nCREATE TABLE kept (a int);\n\nSELECT a,\n       'ü;', -- why\n       nothing\nFROM kept;\n";
+    let (scenario, folder) =
+        load_scenario(&[("scenario.toml", manifest), ("break.sql", sql)]).unwrap();
+    let (heard, outcome) = play(&scenario, &endpoint).await;
+    let error = outcome.unwrap_err();
+    assert_eq!(heard, ["[1/2] Break"]);
+    let place = folder.path().join("break.sql").display().to_string();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "step \"Break\" failed at {place}:6\nERROR: column \"nothing\" does not exist (SQLSTATE 42703)\n\
+             The statement:\nSELECT a,\n       'ü;', -- why\n       nothing\nFROM kept"
+        )
+    );
+    // The file was atomic.
+    let client = connect(&endpoint).await.unwrap();
+    let kept: bool = client
+        .query_one("SELECT to_regclass('kept') IS NOT NULL", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert!(!kept);
+}
+
+#[tokio::test]
+async fn expectations_compare_by_value() {
+    let server = TestPostgres::shared().await;
+    let endpoint = server.database("expecting").await;
+    let sql = "SELECT 1;\nSELECT 1.50 AS price, 'x' AS name, true AS known, NULL::int AS nothing, date '2026-02-03' AS day;\n";
+    let manifest = |expect: &str| {
+        format!("title = 't'\n[[step]]\ntitle = 's'\npostgres = 's.sql'\n[[step.expect]]\n{expect}")
+    };
+    for (expect, problem) in [
+        (
+            "rows = [['1.5', 'x', true, { null = true }, '2026-02-03']]",
+            None,
+        ),
+        ("statement = 1\nrows = [[1]]\nrow_count = 1", None),
+        ("statement = 1\nrows = [['1.0']]", None),
+        ("row_count = 2", Some("expected 2 rows, got 1:")),
+        (
+            "statement = 1\nrows = [[2]]",
+            Some("expected the rows\n2\ngot\n?column?\n1\n"),
+        ),
+        ("statement = 1\nrows = []", Some("expected the rows")),
+        (
+            "statement = 1\nrows = [[{ null = true }]]",
+            Some("expected the rows\nNULL\ngot"),
+        ),
+        (
+            "rows = [['1.5', 'x', true, 'NULL', '2026-02-03']]",
+            Some("expected the rows"),
+        ),
+    ] {
+        let (scenario, _folder) =
+            load_scenario(&[("scenario.toml", &manifest(expect)), ("s.sql", sql)]).unwrap();
+        match (play(&scenario, &endpoint).await.1, problem) {
+            (Ok(_), None) => {}
+            (Err(error @ ScenarioError::Expectation { .. }), Some(problem)) => {
+                assert!(error.to_string().contains(problem), "{expect}: {error}");
+            }
+            (outcome, _) => panic!("{expect}: {outcome:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_condition_must_be_one_boolean() {
+    let server = TestPostgres::shared().await;
+    let endpoint = server.database("conditions").await;
+    for (condition, problem) in [
+        ("SELECT 1", "it must give one row with one boolean"),
+        ("SELECT NULL::bool", "it must give one row with one boolean"),
+        (
+            "SELECT true FROM pg_class WHERE false",
+            "it must give one row with one boolean",
+        ),
+        (
+            "SELECT * FROM nowhere",
+            "relation \"nowhere\" does not exist",
+        ),
+    ] {
+        let manifest = format!(
+            "title = 't'\n[[step]]\ntitle = 's'\npostgres = 's.sql'\nskip_if = [{{ sql = '{condition}', because = 'b' }}]"
+        );
+        let (scenario, _folder) =
+            load_scenario(&[("scenario.toml", &manifest), ("s.sql", "SELECT 1")]).unwrap();
+        let error = play(&scenario, &endpoint).await.1.unwrap_err().to_string();
+        assert!(
+            error.contains(problem) && error.contains(condition),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn mistakes_are_found_before_anything_runs() {
+    let one = |step: &str| format!("title = 't'\n[[step]]\ntitle = 's'\n{step}");
+    for (step, sql, problem) in [
+        ("postgres = 'missing.sql'", "", "missing.sql"),
+        (
+            "",
+            "",
+            "it needs one of postgres, snowflake, simulate and verify",
+        ),
+        (
+            "postgres = 's.sql'\nsnowflake = 's.sql'",
+            "SELECT 1",
+            "it needs one of",
+        ),
+        (
+            "postgres = 's.sql'",
+            "SELECT 1;\nSELECT\n '${bukcet}'",
+            "s.sql, line 3: there is no variable ${bukcet}; there are: bucket, database",
+        ),
+        (
+            "postgres = 's.sql'",
+            "SELECT 1;\nSELECT 'a",
+            "s.sql, line 2: a string is not closed",
+        ),
+        (
+            "postgres = 's.sql'\n[[step.expect]]\nstatement = 2",
+            "SELECT 1",
+            "`expect` is about statement 2",
+        ),
+        (
+            "postgres = 's.sql'\nretry = 3",
+            "SELECT 1",
+            "unknown field `retry`",
+        ),
+        (
+            "snowflake = 's.sql'\natomic = true",
+            "SELECT 1",
+            "`atomic` is for PostgreSQL",
+        ),
+        (
+            "simulate = { transaction = 3 }",
+            "",
+            "unknown field `transaction`",
+        ),
+        (
+            "verify = { queries = 'nowhere' }",
+            "",
+            "cannot read the queries",
+        ),
+    ] {
+        let error = load_scenario(&[("scenario.toml", &one(step)), ("s.sql", sql)])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(problem), "{step}: {error}");
+    }
+    let error = Scenario::load(Path::new("/nowhere"), &variables())
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "cannot read /nowhere/scenario.toml");
+}
+
+#[test]
+fn the_retail_lakehouse_reads_well() {
+    let scenario = Scenario::load(&retail_lakehouse(""), &variables()).unwrap();
+    let prefix = scenario.steps.iter().find_map(|step| match &step.action {
+        Action::Sql(file) => file
+            .statements
+            .iter()
+            .find(|statement| statement.sql.contains("SET pg_lake_iceberg")),
+        _ => None,
+    });
+    assert_eq!(
+        prefix.unwrap().sql,
+        "ALTER DATABASE postgres SET pg_lake_iceberg.default_location_prefix = 's3://lake/'"
+    );
+    assert!(
+        scenario.steps.iter().any(
+            |step| matches!(&step.action, Action::Verify { queries, .. } if queries.len() >= 24)
+        )
+    );
+    assert!(scenario.steps.iter().any(
+        |step| matches!(&step.action, Action::Simulate(simulator) if simulator.transactions == 5000)
+    ));
+    // The SQL side of a scenario is text; the schedule's statements are dollar-quoted and must come out whole.
+    let schedule = scenario.steps.last().unwrap();
+    let Action::Sql(file) = &schedule.action else {
+        panic!("{schedule:?}")
+    };
+    assert_eq!(file.statements.len(), 3);
+    assert!(!schedule.skip_if.is_empty());
+}
