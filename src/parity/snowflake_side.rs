@@ -3,16 +3,12 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datafusion::sql::TableReference;
 
-use super::{ArrowEngine, ArrowSource, Source, SourceError, postgres_message};
+use super::{ArrowEngine, ArrowSource, Source, SourceError};
 use crate::postgres::connect;
 use crate::sandbox::SandboxInfo;
-use crate::snowflake::Reader;
+use crate::snowflake::{Reader, follow};
 use crate::tables::LakeIo;
-
-/// Every column is one that the real view has too.
-const CATALOG: &str = "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables";
 
 #[async_trait]
 impl ArrowEngine for Reader {
@@ -31,23 +27,11 @@ pub async fn snowflake_side(
     let client = connect(&info.postgres)
         .await
         .map_err(|error| SourceError::engine(&error))?;
-    let tables = client.query(CATALOG, &[]).await.map_err(|error| {
-        SourceError::Engine(format!(
-            "cannot read iceberg_tables: {}",
-            postgres_message(&error)
-        ))
-    })?;
     let reader =
         Reader::new(LakeIo::s3(info.s3.clone())).map_err(|error| SourceError::engine(&error))?;
-    for table in tables {
-        let (namespace, name, location): (String, String, String) =
-            (table.get(0), table.get(1), table.get(2));
-        let qualified = TableReference::partial(namespace, name);
-        reader
-            .register(qualified, &location)
-            .await
-            .map_err(|error| SourceError::engine(&error))?;
-    }
+    follow(&reader, &client)
+        .await
+        .map_err(|error| SourceError::engine(&error))?;
     Ok(Box::new(ArrowSource::new(
         "snowflake",
         iceberg_prefix,

@@ -2,10 +2,14 @@
 
 use std::fmt::Write;
 
+use arrow::array::{Array, RecordBatch};
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 use icebox::postgres::{ConnectError, connect_with_notices};
 use icebox::sandbox::{SandboxInfo, chain};
-use icebox::snowflake;
+use icebox::snowflake::{Reader, follow};
+use icebox::tables::LakeIo;
 use tokio_postgres::error::{DbError, ErrorPosition};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -28,20 +32,25 @@ pub enum Session {
         client: Client,
         info: Box<SandboxInfo>,
     },
+    /// The catalog tells before every statement where the tables are.
     Snowflake {
-        info: Box<SandboxInfo>,
+        catalog: Client,
+        reader: Box<Reader>,
     },
 }
 
 impl Session {
-    pub async fn open(side: Side, info: &SandboxInfo) -> Result<Session, ConnectError> {
+    pub async fn open(side: Side, info: &SandboxInfo) -> anyhow::Result<Session> {
         let info = Box::new(info.clone());
         Ok(match side {
             Side::Postgres => Session::Postgres {
                 client: open_postgres(&info).await?,
                 info,
             },
-            Side::Snowflake => Session::Snowflake { info },
+            Side::Snowflake => Session::Snowflake {
+                catalog: icebox::postgres::connect(&info.postgres).await?,
+                reader: Box::new(Reader::new(LakeIo::s3(info.s3.clone()))?),
+            },
         })
     }
 
@@ -70,18 +79,43 @@ impl Session {
                 }
                 result.map_err(|failure| failure.text(statement))
             }
-            Session::Snowflake { info } => {
-                let answer = snowflake::cli_query(info, statement)
+            Session::Snowflake { catalog, reader } => {
+                follow(reader, catalog)
                     .await
                     .map_err(|error| chain(&error))?;
-                show(Answer::Rows {
-                    columns: answer.columns,
-                    rows: answer.rows,
-                })
-                .map_err(|error| error.to_string())
+                let (schema, batches) = reader
+                    .query(statement)
+                    .await
+                    .map_err(|error| chain(&error))?;
+                let rows = text_rows(&batches).map_err(|error| chain(&error))?;
+                let columns = schema.fields().iter().map(|field| field.name().clone());
+                let columns = columns.collect();
+                show(Answer::Rows { columns, rows }).map_err(|error| error.to_string())
             }
         }
     }
+}
+
+/// The values as Arrow prints them.
+fn text_rows(batches: &[RecordBatch]) -> Result<Vec<Vec<Option<String>>>, ArrowError> {
+    let options = FormatOptions::default().with_types_info(false);
+    let mut rows = Vec::new();
+    for batch in batches {
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options))
+            .collect::<Result<Vec<_>, _>>()?;
+        for row in 0..batch.num_rows() {
+            let values = columns.iter().zip(batch.columns());
+            let values = values.map(|(format, column)| match column.is_null(row) {
+                true => Ok(None),
+                false => format.value(row).try_to_string().map(Some),
+            });
+            rows.push(values.collect::<Result<_, _>>()?);
+        }
+    }
+    Ok(rows)
 }
 
 async fn open_postgres(info: &SandboxInfo) -> Result<Client, ConnectError> {

@@ -1,0 +1,38 @@
+//! A reader that follows a PostgreSQL catalog: every Iceberg table at the metadata that the catalog names now.
+
+use datafusion::common::TableReference;
+use tokio_postgres::Client;
+
+use super::reader::{self, Reader};
+
+/// Every column is one that the real view has too.
+const CATALOG: &str = "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables";
+
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    #[error("cannot read the catalog view iceberg_tables; has CREATE EXTENSION pg_lake been run?")]
+    Catalog(#[source] tokio_postgres::Error),
+    #[error(transparent)]
+    Reader(#[from] reader::Error),
+}
+
+/// Makes the tables of `reader` those of the catalog: new ones are registered as `schema.table`, changed ones refreshed,
+/// dropped ones deregistered.
+pub async fn follow(reader: &Reader, client: &Client) -> Result<(), FollowError> {
+    let rows = client.query(CATALOG, &[]).await.map_err(FollowError::Catalog)?;
+    let mut gone = reader.tables();
+    for row in rows {
+        let (namespace, name, location): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+        let name = TableReference::partial(namespace, name);
+        let known = gone.iter().position(|table| table.name == name).map(|index| gone.swap_remove(index));
+        match known {
+            Some(table) if table.metadata_location == location => {}
+            Some(_) => reader.refresh(name, &location).await?,
+            None => reader.register(name, &location).await?,
+        }
+    }
+    for table in gone {
+        reader.deregister(table.name);
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! The three traps of `pg_lake`'s manifests, each with what iceberg-rust makes of the file as it is.
+
+use std::collections::HashMap;
+
+use apache_avro::Reader as AvroReader;
+use iceberg::spec::{DataContentType, Manifest, ManifestList};
+use icebox::tables::LakeTable;
+
+use super::lake::{Lake, truth};
+
+/// The table, and its manifests' locations with their partition spec ids.
+async fn manifests(lake: &Lake, name: &str) -> (LakeTable, Vec<(String, i32)>) {
+    let location = &truth()[name].metadata_location;
+    let table = LakeTable::load(&lake.io, location).await.unwrap();
+    let list = table.metadata().current_snapshot().unwrap().manifest_list();
+    let bytes = lake.io.read(list).await.unwrap();
+    let list = ManifestList::parse_with_version(&bytes, table.metadata().format_version()).unwrap();
+    let manifests = list
+        .entries()
+        .iter()
+        .map(|file| (file.manifest_path.clone(), file.partition_spec_id))
+        .collect();
+    (table, manifests)
+}
+
+/// The manifests of a table as its file access gives them.
+async fn cured(lake: &Lake, table: &LakeTable, manifests: &[(String, i32)]) -> Vec<Vec<u8>> {
+    let file_io = lake.io.file_io_of_table(table.metadata().clone().into());
+    let list = table.metadata().current_snapshot().unwrap().manifest_list();
+    file_io.new_input(list).unwrap().read().await.unwrap();
+    let mut cured = Vec::new();
+    for (location, _) in manifests {
+        let bytes = file_io.new_input(location).unwrap().read().await.unwrap();
+        cured.push(bytes.to_vec());
+    }
+    cured
+}
+
+fn header(bytes: &[u8]) -> HashMap<String, String> {
+    let reader = AvroReader::new(bytes).unwrap();
+    let text = |value: &Vec<u8>| String::from_utf8(value.clone()).unwrap();
+    let pairs = reader.user_metadata().iter();
+    pairs
+        .map(|(key, value)| (key.clone(), text(value)))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_header_keys_are_supplied() {
+    let lake = Lake::capture().await;
+    let (table, manifests) = manifests(&lake, "public.deleted_rows").await;
+    for ((location, _), cured) in manifests.iter().zip(cured(&lake, &table, &manifests).await) {
+        let raw = lake.io.read(location).await.unwrap();
+        let refused = Manifest::parse_avro(&raw).unwrap_err().to_string();
+        assert!(refused.contains("schema is required"), "{refused}");
+
+        let manifest = Manifest::parse_avro(&cured).unwrap();
+        assert_eq!(manifest.metadata().schema(), table.schema());
+        assert_eq!(header(&cured)["format-version"], "2");
+        let deletes = manifest.entries()[0].content_type() != DataContentType::Data;
+        let content = if deletes { "deletes" } else { "data" };
+        assert_eq!(header(&cured)["content"], content);
+        // The blocks are the very same bytes.
+        let marker = &raw[raw.len() - 16..];
+        let blocks = raw.windows(16).position(|bytes| bytes == marker).unwrap();
+        assert!(cured.ends_with(&raw[blocks..]));
+    }
+    assert_eq!(table.scan(None, &[]).await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_has_its_own_partition_spec() {
+    let lake = Lake::capture().await;
+    let (table, manifests) = manifests(&lake, "public.part_day_bucket").await;
+    for ((_, spec), cured) in manifests.iter().zip(cured(&lake, &table, &manifests).await) {
+        assert_eq!(*spec, 1);
+        assert_eq!(header(&cured)["partition-spec-id"], "1");
+        let manifest = Manifest::parse_avro(&cured).unwrap();
+        assert_eq!(manifest.metadata().partition_spec().spec_id(), 1);
+        assert_eq!(manifest.metadata().partition_spec().fields().len(), 2);
+    }
+    // With 0 for 1 the plan would look right, and the deletes would be gone from it.
+    let files = table.scan(None, &[]).await.unwrap();
+    assert_eq!(files.iter().map(|file| file.record_count).sum::<u64>(), 398);
+    assert_eq!(
+        files
+            .iter()
+            .filter(|f| !f.position_deletes.is_empty())
+            .count(),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_of_two_specs_in_one_table_keep_apart() {
+    let lake = Lake::capture().await;
+    let (table, manifests) = manifests(&lake, "public.partition_evolved").await;
+    let mut specs: Vec<i32> = manifests.iter().map(|(_, spec)| *spec).collect();
+    specs.sort_unstable();
+    assert_eq!(specs, [0, 1]);
+    for ((_, spec), cured) in manifests.iter().zip(cured(&lake, &table, &manifests).await) {
+        let manifest = Manifest::parse_avro(&cured).unwrap();
+        assert_eq!(manifest.metadata().partition_spec().spec_id(), *spec);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_cut_inside_a_character_is_made_whole() {
+    const TEXT: i32 = 10;
+    let lake = Lake::capture().await;
+    let (table, manifests) = manifests(&lake, "public.type_zoo").await;
+    let raw = lake.io.read(&manifests[0].0).await.unwrap();
+    let cut = "héllo € 漢字".as_bytes()[..16].to_vec();
+    assert!(std::str::from_utf8(&cut).is_err());
+    // What the header alone would do: the table stays unreadable.
+    let cured = cured(&lake, &table, &manifests).await.remove(0);
+    let bounds = |bytes: &[u8]| format!("{:?}", AvroReader::new(bytes).unwrap().last().unwrap());
+    assert!(bounds(&raw).contains(&format!("{cut:?}")));
+    assert!(!bounds(&cured).contains(&format!("{cut:?}")));
+
+    let manifest = Manifest::parse_avro(&cured).unwrap();
+    let file = manifest.entries()[0].data_file();
+    let lower = file.lower_bounds()[&TEXT].literal().clone();
+    assert_eq!(
+        lower,
+        iceberg::spec::PrimitiveLiteral::String("héllo € 漢".to_owned())
+    );
+    assert_eq!(file.lower_bounds().len(), 15);
+    assert_eq!(file.upper_bounds().len(), 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_manifest_is_not_touched() {
+    let lake = Lake::capture().await;
+    for name in [
+        "public.deleted_rows",
+        "public.part_day_bucket",
+        "public.type_zoo",
+    ] {
+        let (table, manifests) = manifests(&lake, name).await;
+        let complete = cured(&lake, &table, &manifests).await;
+        for ((location, _), bytes) in manifests.iter().zip(&complete) {
+            lake.put(location, bytes.clone()).await;
+        }
+        assert_eq!(cured(&lake, &table, &manifests).await, complete, "{name}");
+    }
+}
