@@ -40,9 +40,8 @@ pub fn settings(config: &ServerConfig, installation: &Installation) -> String {
     set("fsync", "off");
     set("full_page_writes", "off");
     set("synchronous_commit", "on");
-    // Placeholders until the extensions that own them are loaded, so that SHOW works from the first connection.
+    // A placeholder until the extension that owns it is loaded, so that SHOW works from the first connection.
     set("pg_lake_iceberg.default_location_prefix", "");
-    set("postgres_fdw.application_name", "icebox_fdw pid=%p");
     if installation.has_pg_cron {
         set("shared_preload_libraries", "pg_cron");
         set("cron.database_name", "postgres");

@@ -83,6 +83,8 @@ impl Reader {
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(true);
         config.options_mut().sql_parser.dialect = Dialect::PostgreSQL;
+        // A literal such as 100.0 is an exact number on both sides of the lakehouse.
+        config.options_mut().sql_parser.parse_float_as_decimal = true;
         let runtime = RuntimeEnvBuilder::new()
             .with_object_store_registry(io.registry())
             .build_arc()

@@ -238,8 +238,8 @@ BEGIN
       column_name USING HINT = 'Use numeric(P,S) with precision <= 38 to preserve exact decimal semantics.';
   END LOOP;
 
-  SELECT string_agg(item, ', ' ORDER BY position) INTO definitions FROM (
-    SELECT a.attnum::int AS position, concat_ws(' ', quote_ident(a.attname),
+  SELECT string_agg(item, ', ' ORDER BY place) INTO definitions FROM (
+    SELECT a.attnum::int AS place, concat_ws(' ', quote_ident(a.attname),
       CASE WHEN a.atttypid = 'numeric'::regtype AND (a.atttypmod < 4 OR ((a.atttypmod - 4) >> 16) & 65535 > 38)
            THEN 'double precision' ELSE format_type(a.atttypid, a.atttypmod) END,
       CASE WHEN a.attcollation <> t.typcollation
@@ -434,10 +434,10 @@ BEGIN
 END
 $$;
 
--- The names, and whether CASCADE, of the DROP TABLE at a position of a text of statements.
-CREATE FUNCTION lake_engine.drop_statement(statements text, position int) RETURNS jsonb
+-- The names, and whether CASCADE, of the DROP TABLE at a place in a text of statements.
+CREATE FUNCTION lake_engine.drop_statement(statements text, place int) RETURNS jsonb
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT lake_engine.call(jsonb_build_object('op', 'drop_statements', 'sql', statements))->position
+  SELECT lake_engine.call(jsonb_build_object('op', 'drop_statements', 'sql', statements))->place
 $$;
 
 CREATE FUNCTION lake_engine.on_ddl_end() RETURNS event_trigger
