@@ -24,7 +24,7 @@ BEGIN
   EXECUTE format(
     $$CREATE SERVER pg_lake_iceberg FOREIGN DATA WRAPPER pg_lake_iceberg OPTIONS (
         host '@ENGINE_SOCKET_DIR@', port '@ENGINE_PORT@', dbname %L, application_name 'fdw %%p',
-        batch_size '4000', fetch_size '10000', fdw_startup_cost '1', fdw_tuple_cost '1')$$,
+        batch_size '4000', fetch_size '10000', fdw_startup_cost '1', fdw_tuple_cost '100')$$,
     current_database());
 END
 $do$;
