@@ -295,8 +295,11 @@ fn processes_in(data_dir: &Path) -> Vec<i32> {
         else {
             continue;
         };
-        let is_server =
-            |program: PathBuf| program.file_name().is_some_and(|name| name == "postgres");
+        // The link of a program whose file has been replaced ends in " (deleted)".
+        let is_server = |program: PathBuf| {
+            let name = program.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.trim_end_matches(" (deleted)") == "postgres")
+        };
         // A process that has ended and waits for its parent has no working directory any more.
         if std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data_dir)
             && std::fs::read_link(entry.path().join("exe")).is_ok_and(is_server)

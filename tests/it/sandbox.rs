@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use icebox::sandbox::process::ProcessId;
 use icebox::sandbox::{Engine, Sandbox, SandboxInfo};
 
 /// A state directory that is stopped and removed at the end of the test, however it ends.
@@ -102,9 +103,13 @@ impl Drop for StateDir {
     }
 }
 
+/// Kills a process and waits for its end, which the signal does not.
 fn kill_9(pid: i32) {
-    let pid = nix::unistd::Pid::from_raw(pid);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let process = ProcessId::of(pid).expect("it runs");
+    process.signal(nix::sys::signal::Signal::SIGKILL);
+    while process.is_alive() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The processes that work in this directory or were told about it.
@@ -364,7 +369,9 @@ fn up_recovers_from_a_killed_supervisor() {
         .into();
     kill_9(supervisor);
     dir.ok(&["up"]);
-    assert_ne!(dir.status()["supervisor_pid"], supervisor);
+    let status = dir.status();
+    assert_eq!(status["state"], "up");
+    assert_ne!(status["supervisor_pid"], supervisor);
     for (name, old) in ["postgres", "s3", "lake-engine"].into_iter().zip(old) {
         assert_ne!(dir.component(name, 0), old, "{name} is the old process");
         assert!(

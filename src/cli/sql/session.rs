@@ -13,14 +13,17 @@ use super::Side;
 
 /// What one statement gave.
 pub enum Answer {
-    /// Rows as text; `None` is NULL.
+    /// Rows as text.
     Rows {
         columns: Vec<String>,
-        rows: Vec<Vec<Option<String>>>,
+        rows: Vec<TextRow>,
     },
     /// No rows, but so many of them changed.
     Done { affected: u64 },
 }
+
+/// A row's values; `None` is NULL.
+pub type TextRow = Vec<Option<String>>;
 
 /// Somewhere to run statements.
 pub enum Session {
@@ -108,7 +111,7 @@ async fn run_on_postgres(
     };
     let messages = client.simple_query_raw(statement).await.map_err(failed)?;
     let mut messages = std::pin::pin!(messages);
-    let mut result: Option<(Vec<String>, Vec<Vec<Option<String>>>)> = None;
+    let mut result: Option<(Vec<String>, Vec<TextRow>)> = None;
     while let Some(message) = messages.try_next().await.map_err(failed)? {
         match message {
             SimpleQueryMessage::RowDescription(columns) => {
