@@ -143,7 +143,8 @@ fn wait_for_other(state: &StateDir) -> Result<Option<SandboxInfo>, Error> {
 
 /// Stops the sandbox, whatever state it is in, and with `purge` removes all that it kept.
 pub async fn down(state: &StateDir, purge: bool) -> Result<Down, Error> {
-    if !state.root().exists() {
+    // A directory without a lock is no sandbox's.
+    if !state.root().join("lock").exists() {
         return Ok(Down::WasNotRunning);
     }
     let mut found = Down::WasNotRunning;

@@ -462,6 +462,22 @@ fn a_state_directory_that_only_the_user_can_enter_works() {
 }
 
 #[test]
+fn purging_leaves_what_is_not_the_sandboxs() {
+    let dir = StateDir::new();
+    std::fs::create_dir(&dir.path).unwrap();
+    std::fs::write(dir.path.join("mine.txt"), "kept").unwrap();
+    assert!(dir.ok(&["down", "--purge"]).contains("was not running"));
+    dir.ok(&["up"]);
+    dir.ok(&["down", "--purge"]);
+    let left: Vec<_> = std::fs::read_dir(&dir.path).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(
+        std::fs::read_to_string(dir.path.join("mine.txt")).unwrap(),
+        "kept"
+    );
+}
+
+#[test]
 fn sql_prints_errors_notices_and_formats() {
     let dir = StateDir::new();
     dir.ok(&["up"]);

@@ -163,7 +163,7 @@ impl Failure {
     }
 }
 
-/// An error or a notice, laid out as psql does with `VERBOSITY verbose`.
+/// An error or a notice, with its SQLSTATE; the context is for errors only, as in psql.
 fn message(error: &DbError) -> String {
     let mut text = format!(
         "{}: {}: {}",
@@ -171,10 +171,12 @@ fn message(error: &DbError) -> String {
         error.code().code(),
         error.message()
     );
+    let is_error = ["ERROR", "FATAL", "PANIC"].contains(&error.severity());
+    let context = error.where_().filter(|_| is_error);
     for (label, part) in [
         ("DETAIL", error.detail()),
         ("HINT", error.hint()),
-        ("CONTEXT", error.where_()),
+        ("CONTEXT", context),
     ] {
         if let Some(part) = part {
             let _ = write!(text, "\n{label}: {part}");
