@@ -46,7 +46,10 @@ pub fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
         let text = tail(&log.path, args.lines);
         show(&log.name, with_names, &text)?;
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         std::thread::sleep(Duration::from_millis(100));
         for log in &mut logs {
             let text = log.more()?;
@@ -55,7 +58,6 @@ pub fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn find(state: &StateDir) -> anyhow::Result<Vec<Log>> {

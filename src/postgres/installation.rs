@@ -91,6 +91,14 @@ impl Installation {
         })
     }
 
+    /// The version as a number alone, for example `15.18`.
+    pub fn short_version(&self) -> &str {
+        self.version
+            .split_whitespace()
+            .next()
+            .unwrap_or(&self.version)
+    }
+
     /// A program of this installation.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin_dir.join(name)

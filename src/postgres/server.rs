@@ -67,9 +67,8 @@ impl Server {
         }
     }
 
-    /// Makes the cluster if there is none, and writes the settings. Returns whether [`Server::bootstrap`] is due
-    /// after the start.
-    pub fn prepare(&self) -> Result<bool, Error> {
+    /// Makes the cluster if there is none, and writes the settings. [`Server::bootstrap`] follows the start.
+    pub fn prepare(&self) -> Result<(), Error> {
         let data_dir = &self.config.data_dir;
         let is_new = !self.marker().exists();
         if is_new {
@@ -108,7 +107,7 @@ impl Server {
                 &std::fs::read(from).map_err(Error::file("read", from))?,
             )?;
         }
-        Ok(is_new)
+        Ok(())
     }
 
     /// The command that runs the server in the foreground, as the right account, logging to standard error.
@@ -124,9 +123,12 @@ impl Server {
         command
     }
 
-    /// Sets roles and passwords in a new cluster that is being started, then closes the door that let this in.
-    /// Waits for the server; the caller gives up when the process ends.
+    /// Sets roles and passwords in a new cluster that is being started, then closes the door that let this in; in
+    /// any other cluster, does nothing. Waits for the server; the caller gives up when the process ends.
     pub async fn bootstrap(&self) -> Result<(), Error> {
+        if self.marker().exists() {
+            return Ok(());
+        }
         let client = self.first_connection().await;
         client
             .batch_execute(&self.roles.sql())
@@ -293,8 +295,11 @@ fn processes_in(data_dir: &Path) -> Vec<i32> {
         else {
             continue;
         };
-        let is_server =
-            |program: PathBuf| program.file_name().is_some_and(|name| name == "postgres");
+        // The link of a program whose file has been replaced ends in " (deleted)".
+        let is_server = |program: PathBuf| {
+            let name = program.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.trim_end_matches(" (deleted)") == "postgres")
+        };
         // A process that has ended and waits for its parent has no working directory any more.
         if std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data_dir)
             && std::fs::read_link(entry.path().join("exe")).is_ok_and(is_server)

@@ -29,11 +29,9 @@ pub enum Down {
 /// starting one, it is that one.
 pub fn up(state: &StateDir, options: &Options, report: &dyn Fn(Event)) -> Result<Up, Error> {
     loop {
-        if state.holder().is_some() {
-            if let Some(info) = wait_for_other(state)? {
-                return Ok(Up::AlreadyRunning(info));
-            }
-            // The other one has failed; its user was told why, ours finds out by trying.
+        // When the other one fails, its user is told why, and ours finds out by trying.
+        if let Some(info) = wait_for_other(state)? {
+            return Ok(Up::AlreadyRunning(info));
         }
         match start(state, options, report) {
             Err(Error::Busy { .. }) => {
@@ -129,7 +127,8 @@ fn arguments(options: &Options) -> Vec<std::ffi::OsString> {
     arguments
 }
 
-/// Waits for a sandbox that someone else runs to be ready; `None` when it goes away.
+/// Waits for a sandbox that someone else runs to be ready; `None` when nobody does, or
+/// no longer.
 fn wait_for_other(state: &StateDir) -> Result<Option<SandboxInfo>, Error> {
     while state.holder().is_some() {
         match SandboxInfo::load(state.root()) {
@@ -144,7 +143,8 @@ fn wait_for_other(state: &StateDir) -> Result<Option<SandboxInfo>, Error> {
 
 /// Stops the sandbox, whatever state it is in, and with `purge` removes all that it kept.
 pub async fn down(state: &StateDir, purge: bool) -> Result<Down, Error> {
-    if !state.root().exists() {
+    // A directory without a lock is no sandbox's.
+    if !state.root().join("lock").exists() {
         return Ok(Down::WasNotRunning);
     }
     let mut found = Down::WasNotRunning;

@@ -89,7 +89,7 @@ pub struct SandboxInfo {
     pub postgres: Endpoint,
     /// The password of the role `application`.
     pub application_password: String,
-    /// The version of PostgreSQL, for example `15.18 (Debian 15.18-0+deb12u1)`.
+    /// The version of PostgreSQL, for example `15.18`.
     pub postgres_version: String,
     /// Whether `CREATE EXTENSION pg_cron` works.
     pub has_pg_cron: bool,
@@ -209,10 +209,18 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error(
+        "the sandbox did not answer within {patience:?}; what it waited for is in the logs in {log_dir}"
+    )]
+    StartTimeout {
+        patience: std::time::Duration,
+        log_dir: PathBuf,
+    },
     #[error("the start was interrupted")]
     Interrupted,
     #[error("the sandbox ended unexpectedly; see {log}")]
     SupervisorGone { log: PathBuf },
+    /// What the supervisor reported.
     #[error("{0}")]
     StartFailed(String),
     #[error("cannot set up PostgreSQL")]

@@ -35,6 +35,9 @@ use crate::postgres::Account;
 /// `sockaddr_un` holds 108 bytes with the final zero; `/postgres/.s.PGSQL.65535.lock` and the like come on top.
 const LONGEST_SOCKET_DIR: usize = 107 - "/postgres/.s.PGSQL.65535".len();
 
+/// The folders that only icebox itself enters.
+const FOLDERS: [&str; 5] = ["components", "log", "run", "s3", "tls"];
+
 /// The paths of one sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir {
@@ -108,8 +111,11 @@ impl StateDir {
         };
         let parent = self.root.parent().unwrap_or(&self.root);
         std::fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
-        make_dir(&self.root, mode)?;
-        for folder in ["components", "log", "run", "s3", "tls"] {
+        // One that was there before keeps the mode that its owner gave it.
+        if !self.root.exists() {
+            make_dir(&self.root, mode)?;
+        }
+        for folder in FOLDERS {
             make_dir(&self.root.join(folder), 0o700)?;
         }
         Ok(())
@@ -266,14 +272,31 @@ impl StateDir {
         std::fs::rename(&unfinished, path).map_err(Error::file("write", path))
     }
 
-    /// Removes everything, here and where the links lead. The caller holds the lock.
-    pub fn purge(&self, _lock: StateLock) -> Result<(), Error> {
-        for link in ["postgres", "sockets"] {
-            if let Ok(target) = std::fs::read_link(self.root.join(link)) {
+    /// Removes everything that a sandbox keeps, here and where the links lead, and the directory if that leaves it
+    /// empty. The caller holds the lock.
+    pub fn purge(&self, lock: StateLock) -> Result<(), Error> {
+        for name in ["postgres", "sockets"] {
+            let path = self.root.join(name);
+            if let Ok(target) = std::fs::read_link(&path) {
                 remove_tree(&target)?;
+                std::fs::remove_file(&path).map_err(Error::file("remove", path))?;
+            } else {
+                remove_tree(&path)?;
             }
         }
-        remove_tree(&self.root)
+        for folder in FOLDERS {
+            remove_tree(&self.root.join(folder))?;
+        }
+        for file in ["history", "sandbox.json", "settings.json", "lock"] {
+            let path = self.root.join(file);
+            if path.exists() {
+                std::fs::remove_file(&path).map_err(Error::file("remove", path))?;
+            }
+        }
+        // What else is in there is not ours.
+        let _ = std::fs::remove_dir(&self.root);
+        drop(lock);
+        Ok(())
     }
 }
 

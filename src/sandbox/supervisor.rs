@@ -141,10 +141,10 @@ pub async fn start(
             let tail = process::tail(&log, 12);
             Err(Error::ComponentFailed { component, reason, log, tail })
         }
-        () = tokio::time::sleep(START_TIMEOUT) => {
-            let reason = format!("some of it did not answer within {START_TIMEOUT:?}");
-            Err(Error::StartFailed(format!("{reason}; see the logs in {}", state.log_dir().display())))
-        }
+        () = tokio::time::sleep(START_TIMEOUT) => Err(Error::StartTimeout {
+            patience: START_TIMEOUT,
+            log_dir: state.log_dir(),
+        }),
         () = interrupted => Err(Error::Interrupted),
     };
     let result =

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::session::Answer;
+use super::session::{Answer, TextRow};
 
 /// How answers are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -25,7 +25,7 @@ pub fn print(out: &mut impl Write, format: Format, answer: &Answer) -> std::io::
         (Answer::Done { .. }, _) => Ok(()),
         (Answer::Rows { columns, rows }, Format::Table) => table(out, columns, rows),
         (Answer::Rows { columns, rows }, Format::Csv) => {
-            let header: Vec<Option<String>> = columns.iter().cloned().map(Some).collect();
+            let header: TextRow = columns.iter().cloned().map(Some).collect();
             std::iter::once(&header).chain(rows).try_for_each(|row| {
                 let fields: Vec<String> = row
                     .iter()
@@ -52,11 +52,7 @@ fn count(rows: usize) -> String {
     }
 }
 
-fn table(
-    out: &mut impl Write,
-    columns: &[String],
-    rows: &[Vec<Option<String>>],
-) -> std::io::Result<()> {
+fn table(out: &mut impl Write, columns: &[String], rows: &[TextRow]) -> std::io::Result<()> {
     // A cell may have several lines; a number stands to the right.
     let cells = |row: &[Option<String>]| -> Vec<Vec<String>> {
         row.iter()
@@ -70,16 +66,10 @@ fn table(
             })
             .collect()
     };
-    let header = vec![
-        columns
-            .iter()
-            .map(|name| vec![name.clone()])
-            .collect::<Vec<_>>(),
-    ];
+    let header: Vec<Vec<String>> = columns.iter().map(|name| vec![name.clone()]).collect();
     let body: Vec<Vec<Vec<String>>> = rows.iter().map(|row| cells(row)).collect();
     let width = |column: usize| {
-        let lines = header
-            .iter()
+        let lines = std::iter::once(&header)
             .chain(&body)
             .flat_map(|row| row.get(column))
             .flatten();
@@ -114,7 +104,7 @@ fn table(
         }
         Ok(())
     };
-    print_row(out, &header[0])?;
+    print_row(out, &header)?;
     let rule: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
     writeln!(out, "{}", rule.join("+"))?;
     for row in &body {

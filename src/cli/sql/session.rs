@@ -17,14 +17,17 @@ use super::Side;
 
 /// What one statement gave.
 pub enum Answer {
-    /// Rows as text; `None` is NULL.
+    /// Rows as text.
     Rows {
         columns: Vec<String>,
-        rows: Vec<Vec<Option<String>>>,
+        rows: Vec<TextRow>,
     },
     /// No rows, but so many of them changed.
     Done { affected: u64 },
 }
+
+/// A row's values; `None` is NULL.
+pub type TextRow = Vec<Option<String>>;
 
 /// Somewhere to run statements.
 pub enum Session {
@@ -142,7 +145,7 @@ async fn run_on_postgres(
     };
     let messages = client.simple_query_raw(statement).await.map_err(failed)?;
     let mut messages = std::pin::pin!(messages);
-    let mut result: Option<(Vec<String>, Vec<Vec<Option<String>>>)> = None;
+    let mut result: Option<(Vec<String>, Vec<TextRow>)> = None;
     while let Some(message) = messages.try_next().await.map_err(failed)? {
         match message {
             SimpleQueryMessage::RowDescription(columns) => {
@@ -194,7 +197,7 @@ impl Failure {
     }
 }
 
-/// An error or a notice, laid out as psql does with `VERBOSITY verbose`.
+/// An error or a notice, with its SQLSTATE; the context is for errors only, as in psql.
 fn message(error: &DbError) -> String {
     let mut text = format!(
         "{}: {}: {}",
@@ -202,10 +205,12 @@ fn message(error: &DbError) -> String {
         error.code().code(),
         error.message()
     );
+    let is_error = ["ERROR", "FATAL", "PANIC"].contains(&error.severity());
+    let context = error.where_().filter(|_| is_error);
     for (label, part) in [
         ("DETAIL", error.detail()),
         ("HINT", error.hint()),
-        ("CONTEXT", error.where_()),
+        ("CONTEXT", context),
     ] {
         if let Some(part) = part {
             let _ = write!(text, "\n{label}: {part}");

@@ -43,13 +43,13 @@ impl Provider for Embedded {
             return Err(format!(
                 "PostgreSQL {} in {} lacks contrib (postgres_fdw and dblink); to install it: \
                  sudo apt-get install postgresql-contrib",
-                installation.version,
+                installation.short_version(),
                 installation.bin_dir.display()
             ));
         }
         let reason = format!(
             "PostgreSQL {} in {}, with icebox's stand-in for pg_lake",
-            installation.version,
+            installation.short_version(),
             installation.bin_dir.display()
         );
         Ok(Found {
@@ -111,7 +111,7 @@ fn plan(installation: Installation, context: &Context<'_>) -> Result<Plan, Error
         engine_reason: context.reason.to_owned(),
         postgres: server.endpoint(&roles.admin),
         application_password: settings.application_password.clone(),
-        postgres_version: installation.version.clone(),
+        postgres_version: installation.short_version().to_owned(),
         has_pg_cron: installation.has_pg_cron,
         s3: s3.clone(),
         bucket: settings.bucket.clone(),

@@ -1,0 +1,56 @@
+# Every build shares one directory and one profile, so that a fresh machine compiles once.
+export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", cache / "target")
+cache := env("XDG_CACHE_HOME", env("HOME") / ".cache") / "icebox"
+clients_dir := env("ICEBOX_CLIENTS", cache / "clients")
+icebox := CARGO_TARGET_DIR / "debug" / "icebox"
+
+# What there is to run
+help:
+    @just --list --unsorted
+
+# Start the lakehouse, fill it, sync it, compare the answers, and leave it running
+sandbox: build
+    {{icebox}} up
+    {{icebox}} run scenarios/retail-lakehouse
+
+# Stop the sandbox; its data stays (just down --purge removes it)
+down *arguments: build
+    {{icebox}} down {{arguments}}
+
+build:
+    cargo build --locked
+
+# Run all tests, or those whose names contain the arguments
+test *filter: clients
+    #!/bin/sh
+    set -eu
+    export ICEBOX_CLIENTS='{{clients_dir}}'
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --locked {{filter}}
+        exec cargo test --locked --doc
+    fi
+    exec cargo test --locked {{filter}}
+
+# Real clients (aws, DuckDB, pyiceberg, ...) for the tests, in a virtual environment made once
+clients:
+    #!/bin/sh
+    set -eu
+    requirements=tests/it/clients/requirements.txt
+    [ -e "$requirements" ] || exit 0
+    if ! cmp -s "$requirements" '{{clients_dir}}/requirements.txt'; then
+        python3 -m venv '{{clients_dir}}'
+        '{{clients_dir}}/bin/pip' install --quiet --disable-pip-version-check -r "$requirements"
+        cp "$requirements" '{{clients_dir}}/requirements.txt'
+    fi
+
+# Measure: start, sync, bulk write, the guide's queries
+bench *arguments: build clients
+    {{icebox}} up
+    ICEBOX_CLIENTS='{{clients_dir}}' {{icebox}} bench {{arguments}}
+
+lint:
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- -D warnings
+
+fmt:
+    cargo fmt
