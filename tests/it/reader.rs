@@ -1,5 +1,6 @@
 //! The reader on lakes that the real `pg_lake` wrote.
 
+mod evolution;
 mod lake;
 mod overlay;
 mod traps;
