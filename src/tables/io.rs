@@ -196,7 +196,7 @@ impl LakeIo {
     }
 
     /// Iceberg's file access for reading one table: its manifests come out as iceberg-rust expects them
-    /// even where the writer left things out (see [`cure`](super::cure)).
+    /// even where the writer left things out (see the module `cure`).
     pub fn file_io_of_table(&self, metadata: TableMetadataRef) -> FileIO {
         let cure = Arc::new(Cure::new(metadata));
         FileIOBuilder::new(Arc::new(LakeStorageFactory::new(self.clone(), Some(cure)))).build()

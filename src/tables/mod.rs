@@ -4,7 +4,7 @@
 //! [`LakeTableProvider`] (a DataFusion table, scanned by DataFusion's own Parquet source).
 
 mod cache;
-pub mod cure;
+mod cure;
 mod deletes;
 mod error;
 mod evolve;

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Decimal128Array, Float32Array, Int32Array, Int64Array, ListArray, RecordBatch,
-    StringArray, StructArray,
+    ArrayRef, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array, ListArray,
+    RecordBatch, StringArray, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -240,5 +240,37 @@ async fn snapshots_may_lack_a_schema_id_and_there_may_be_none() {
         let batches = frame.collect().await.unwrap();
         let found: usize = batches.iter().map(|batch| batch.num_rows()).sum();
         assert_eq!(found, rows, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nan_is_greater_than_any_number_although_statistics_leave_it_out() {
+    let lake = Lake::capture().await;
+    let location = &truth()["public.type_zoo"].metadata_location;
+    let table = LakeTable::load(&lake.io, location).await.unwrap();
+    let id = |name| Some(id_of(table.arrow_schema(), name, None));
+    let columns: Vec<(Field, ArrayRef)> = vec![
+        (
+            field("id", DataType::Int32, id("id")),
+            Arc::new(Int32Array::from(vec![90, 91])),
+        ),
+        (
+            field("f8", DataType::Float64, id("f8")),
+            Arc::new(Float64Array::from(vec![0.5, f64::NAN])),
+        ),
+    ];
+    let provider = with_file(&lake, "public.type_zoo", columns).await;
+    for provider in [provider.clone(), provider.with_positions()] {
+        let frame = SessionContext::new()
+            .read_table(Arc::new(provider))
+            .unwrap();
+        let filter = col("f8").gt(lit(1.0)).and(col("id").gt_eq(lit(90)));
+        let frame = frame
+            .filter(filter)
+            .unwrap()
+            .select_columns(&["id"])
+            .unwrap();
+        let found = rows(&frame.collect().await.unwrap());
+        assert_eq!(found, [[Value::Integer(91)]]);
     }
 }
