@@ -25,14 +25,14 @@ use crate::tables::{self, LakeIo, LakeTable, LakeTableProvider};
 pub enum Error {
     #[error("cannot open the table {name} at `{metadata_location}`")]
     Open {
-        name: TableReference,
+        name: String,
         metadata_location: String,
         #[source]
-        source: tables::Error,
+        source: Box<tables::Error>,
     },
 
     #[error("the table {name} is not registered; register it with its metadata location")]
-    UnknownTable { name: TableReference },
+    UnknownTable { name: String },
 
     #[error("cannot start a query engine")]
     Engine(#[source] DataFusionError),
@@ -134,7 +134,7 @@ impl Reader {
         let name = name.into();
         let key = Key::new(name.clone());
         let Some(entry) = self.tables.get(&key) else {
-            return Err(Error::UnknownTable { name });
+            return Err(unknown(&name));
         };
         if entry.provider.table().metadata_location() == metadata_location {
             return Ok(());
@@ -142,7 +142,7 @@ impl Reader {
         let provider = self.open(&name, metadata_location).await?;
         match self.tables.replace(&key, provider) {
             true => Ok(()),
-            false => Err(Error::UnknownTable { name }),
+            false => Err(unknown(&name)),
         }
     }
 
@@ -174,9 +174,9 @@ impl Reader {
     ) -> Result<Arc<LakeTableProvider>> {
         let table = LakeTable::load(&self.io, metadata_location).await;
         let table = table.map_err(|source| Error::Open {
-            name: name.clone(),
+            name: name.to_string(),
             metadata_location: metadata_location.to_owned(),
-            source,
+            source: Box::new(source),
         })?;
         Ok(Arc::new(LakeTableProvider::new(Arc::new(table))))
     }
@@ -254,6 +254,12 @@ impl Reader {
             }
             ControlFlow::Continue(())
         });
+    }
+}
+
+fn unknown(name: &TableReference) -> Error {
+    Error::UnknownTable {
+        name: name.to_string(),
     }
 }
 

@@ -26,7 +26,7 @@ const POS: (i32, &str) = (2_147_483_545, "pos");
 pub(crate) type PositionDeletes = HashMap<String, RoaringTreemap>;
 
 impl LakeIo {
-    /// Reads a position delete file; `size` in bytes if it is known.
+    /// What a position delete file holds.
     pub(crate) async fn position_deletes(&self, location: &str) -> Result<Arc<PositionDeletes>> {
         if let Some(deletes) = self.deletes().get(location) {
             return Ok(deletes);

@@ -15,7 +15,7 @@ pub enum Error {
     OpenStore {
         root: String,
         #[source]
-        source: object_store::Error,
+        source: crate::objectstore::client::Error,
     },
 
     #[error("cannot {doing} `{location}`")]

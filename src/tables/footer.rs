@@ -15,10 +15,14 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ARROW_SCHEMA_META_KEY;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetObjectReader};
+use parquet::basic::Type as PhysicalType;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{
     FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader,
+    RowGroupMetaData,
 };
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::schema::types::ColumnDescPtr;
 
 use super::error::{Error, Result};
 use super::io::LakeIo;
@@ -60,7 +64,7 @@ impl LakeIo {
                 .map_err(failed)?;
             (metadata, None)
         };
-        let metadata = Arc::new(without_arrow_schema(metadata));
+        let metadata = Arc::new(for_scans(metadata).map_err(failed)?);
         let weight = metadata.memory_size() + whole.as_ref().map_or(0, Bytes::len);
         let footer = Arc::new(Footer { metadata, whole });
         self.footers().insert(location, &footer, weight);
@@ -81,34 +85,64 @@ impl LakeIo {
     }
 }
 
-/// The metadata without the Arrow schema that some writers embed, so that the Arrow types of a column depend on its Parquet
-/// type alone, whoever wrote the file.
-fn without_arrow_schema(metadata: ParquetMetaData) -> ParquetMetaData {
+/// The metadata without what would mislead a scan:
+///
+/// - the Arrow schema that some writers embed, so that the Arrow types of a column depend on its Parquet type alone,
+///   whoever wrote the file;
+/// - the statistics of floating-point columns: they leave NaN out, which SQL compares as the greatest number, so pruning by
+///   them would lose rows ([parquet.thrift](https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift), `ColumnOrder`).
+fn for_scans(metadata: ParquetMetaData) -> ParquetResult<ParquetMetaData> {
     let file = metadata.file_metadata();
-    let Some(pairs) = file.key_value_metadata() else {
-        return metadata;
-    };
-    if !pairs.iter().any(|pair| pair.key == ARROW_SCHEMA_META_KEY) {
-        return metadata;
-    }
-    let pairs = pairs
-        .iter()
-        .filter(|pair| pair.key != ARROW_SCHEMA_META_KEY)
-        .cloned()
-        .collect();
+    let pairs = file.key_value_metadata().map(|pairs| {
+        pairs
+            .iter()
+            .filter(|pair| pair.key != ARROW_SCHEMA_META_KEY)
+            .cloned()
+            .collect()
+    });
     let stripped = FileMetaData::new(
         file.version(),
         file.num_rows(),
         file.created_by().map(str::to_owned),
-        Some(pairs),
+        pairs,
         file.schema_descr_ptr(),
         file.column_orders().cloned(),
     );
-    ParquetMetaDataBuilder::new(stripped)
-        .set_row_groups(metadata.row_groups().to_vec())
-        .set_column_index(metadata.column_index().cloned())
+    let is_float = |column: &ColumnDescPtr| {
+        matches!(
+            column.physical_type(),
+            PhysicalType::FLOAT | PhysicalType::DOUBLE
+        )
+    };
+    let floats: Vec<bool> = file.schema_descr().columns().iter().map(is_float).collect();
+    let without_statistics = |group: &RowGroupMetaData| {
+        let columns = group.columns().iter().zip(&floats);
+        let columns = columns.map(|(column, is_float)| match is_float {
+            true => column.clone().into_builder().clear_statistics().build(),
+            false => Ok(column.clone()),
+        });
+        let columns = columns.collect::<ParquetResult<Vec<_>>>()?;
+        group
+            .clone()
+            .into_builder()
+            .set_column_metadata(columns)
+            .build()
+    };
+    let groups = metadata.row_groups().iter().map(without_statistics);
+    let groups = groups.collect::<ParquetResult<Vec<_>>>()?;
+    let column_index = metadata.column_index().cloned().map(|mut index| {
+        for columns in &mut index {
+            for (column, _) in columns.iter_mut().zip(&floats).filter(|(_, float)| **float) {
+                *column = ColumnIndexMetaData::NONE;
+            }
+        }
+        index
+    });
+    Ok(ParquetMetaDataBuilder::new(stripped)
+        .set_row_groups(groups)
+        .set_column_index(column_index)
         .set_offset_index(metadata.offset_index().cloned())
-        .build()
+        .build())
 }
 
 /// Reads a Parquet file of a lake: the footer from the cache, and a small file whole.

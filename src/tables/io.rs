@@ -21,7 +21,7 @@ use super::deletes::PositionDeletes;
 use super::error::{Error, Result};
 use super::footer::Footer;
 use super::storage::LakeStorageFactory;
-use crate::objectstore::S3Config;
+use crate::objectstore::{S3Config, client};
 
 const FOOTER_CACHE_BYTES: usize = 64 << 20;
 const DELETE_CACHE_BYTES: usize = 32 << 20;
@@ -141,7 +141,7 @@ impl LakeIo {
         let store: Arc<dyn ObjectStore> = match (&self.inner.s3, root.strip_prefix("s3://")) {
             (_, None) if root == "file://" => Arc::new(LocalFileSystem::new()),
             (Some(config), Some(bucket)) => {
-                open_bucket(config, bucket).map_err(|source| Error::OpenStore {
+                client::object_store(config, bucket).map_err(|source| Error::OpenStore {
                     root: root.to_owned(),
                     source,
                 })?
@@ -209,7 +209,7 @@ impl LakeIo {
     }
 
     /// Iceberg's file access for reading one table: its manifests come out as iceberg-rust expects them
-    /// even where the writer left things out (see [`cure`](super::cure)).
+    /// even where the writer left things out (see the module `cure`).
     pub fn file_io_of_table(&self, metadata: TableMetadataRef) -> FileIO {
         let cure = Arc::new(Cure::new(metadata));
         FileIOBuilder::new(Arc::new(LakeStorageFactory::new(self.clone(), Some(cure)))).build()
@@ -236,28 +236,6 @@ impl fmt::Debug for LakeIo {
             .field("s3", &endpoint)
             .finish_non_exhaustive()
     }
-}
-
-fn open_bucket(
-    config: &S3Config,
-    bucket: &str,
-) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
-    let retry = object_store::RetryConfig {
-        max_retries: 2,
-        retry_timeout: std::time::Duration::from_secs(5),
-        ..Default::default()
-    };
-    let store = object_store::aws::AmazonS3Builder::new()
-        .with_endpoint(&config.endpoint)
-        .with_region(&config.region)
-        .with_access_key_id(&config.access_key_id)
-        .with_secret_access_key(&config.secret_access_key)
-        .with_bucket_name(bucket)
-        .with_virtual_hosted_style_request(false)
-        .with_allow_http(true)
-        .with_retry(retry)
-        .build()?;
-    Ok(Arc::new(store))
 }
 
 #[derive(Debug)]

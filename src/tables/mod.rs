@@ -5,7 +5,7 @@
 
 mod cache;
 pub mod commit;
-pub mod cure;
+mod cure;
 mod deletes;
 mod error;
 mod evolve;

@@ -55,7 +55,8 @@ const SPLIT_BYTES: usize = 1 << 20;
 /// An Iceberg table for DataFusion, pinned to one metadata file and one of its snapshots.
 ///
 /// Files that cannot hold matching rows are left out by partition and bounds, then row groups by their statistics; deleted rows
-/// are never decoded. Row counts are exact statistics, so `count(*)` reads no data file.
+/// are never decoded. Row counts are exact statistics, so `count(*)` reads no data file. Text columns are `Utf8View`
+/// rather than the `Utf8` of [`LakeTable::arrow_schema`]: joins and groups on text cost half as much.
 #[derive(Clone, Debug)]
 pub struct LakeTableProvider {
     table: Arc<LakeTable>,
@@ -73,7 +74,7 @@ pub struct LakeTableProvider {
 impl LakeTableProvider {
     /// The current snapshot.
     pub fn new(table: Arc<LakeTable>) -> Self {
-        let columns = Arc::clone(table.arrow_schema());
+        let columns = Arc::new(schema::with_views(table.arrow_schema()));
         let ids = field_ids(&table, table.schema(), &columns);
         Self::build(table, None, columns, ids)
     }

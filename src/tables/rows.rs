@@ -36,7 +36,6 @@ pub(super) struct Unit {
     location: Arc<str>,
     size: u64,
     access: ParquetAccessPlan,
-    rows: u64,
 }
 
 /// The files' row groups in at most `partitions` lots of about as many rows.
@@ -55,30 +54,32 @@ pub(super) async fn units(
         .await?;
     let total: u64 = files.iter().map(|(scan, _)| scan.file.record_count).sum();
     let share = total.div_ceil(partitions.max(1) as u64).max(1);
-    let mut lots: Vec<Vec<Unit>> = vec![Vec::new()];
-    let mut in_lot = 0;
+    let mut lots: Vec<Vec<Unit>> = Vec::new();
+    let mut lot: Vec<Unit> = Vec::new();
+    let mut rows_in_lot = 0;
     for (scan, footer) in files {
         let groups = footer.metadata.row_groups();
         let whole = access_plan(&scan.deleted, groups);
-        let location: Arc<str> = scan.file.location.as_str().into();
-        let mut unit: Option<Unit> = None;
+        let nothing = Unit {
+            location: scan.file.location.as_str().into(),
+            size: scan.file.size,
+            access: ParquetAccessPlan::new_none(groups.len()),
+        };
+        let mut unit = nothing.clone();
         for (index, group) in groups.iter().enumerate() {
-            if in_lot >= share && lots.len() < partitions {
-                lots.last_mut().map(|lot| lot.extend(unit.take()));
-                lots.push(Vec::new());
-                in_lot = 0;
+            if rows_in_lot >= share && lots.len() + 1 < partitions {
+                lot.push(std::mem::replace(&mut unit, nothing.clone()));
+                lots.push(std::mem::take(&mut lot));
+                rows_in_lot = 0;
             }
-            let unit = unit.get_or_insert_with(|| Unit {
-                location: Arc::clone(&location),
-                size: scan.file.size,
-                access: ParquetAccessPlan::new_none(groups.len()),
-                rows: 0,
-            });
             unit.access.set(index, whole.inner()[index].clone());
-            unit.rows += group.num_rows() as u64;
-            in_lot += group.num_rows() as u64;
+            rows_in_lot += group.num_rows() as u64;
         }
-        lots.last_mut().map(|lot| lot.extend(unit));
+        lot.push(unit);
+    }
+    lots.push(lot);
+    for lot in &mut lots {
+        lot.retain(|unit| !unit.access.row_group_indexes().is_empty());
     }
     lots.retain(|lot| !lot.is_empty());
     Ok(lots)

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use datafusion::logical_expr::Expr;
 use futures::TryStreamExt;
-use iceberg::TableIdent;
 use iceberg::expr::Predicate;
 use iceberg::scan::FileScanTask;
 use iceberg::spec::{
     DEFAULT_SCHEMA_NAME_MAPPING, DataContentType, NameMapping, SchemaRef, SnapshotRef,
-    TableMetadata,
+    TableMetadata, TableMetadataRef,
 };
-use iceberg::table::{StaticTable, Table};
+use iceberg::table::Table;
+use iceberg::{Runtime, TableIdent};
 
 use super::error::{Error, Result};
 use super::io::LakeIo;
@@ -70,13 +70,7 @@ impl LakeTable {
             location: metadata_location.to_owned(),
             source: Box::new(source),
         };
-        let file_io = io.file_io_of_table(Arc::new(metadata.clone()));
-        // The name is never used to look anything up: a metadata file does not know its table's name.
-        let name = TableIdent::from_strs(["lake", "table"]).map_err(failed)?;
-        let table = StaticTable::from_metadata(metadata, name, file_io)
-            .await
-            .map_err(failed)?
-            .into_table();
+        let table = open(io, Arc::new(metadata)).map_err(failed)?;
         let arrow_schema = schema::to_arrow(table.metadata().current_schema()).map_err(failed)?;
         Ok(Self {
             io: io.clone(),
@@ -217,6 +211,24 @@ impl LakeTable {
         files.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(files)
     }
+}
+
+fn open(io: &LakeIo, metadata: TableMetadataRef) -> iceberg::Result<Table> {
+    // iceberg-rust's cache of manifest lists panics on a snapshot without a schema id, which the specification allows.
+    let cacheable = metadata
+        .snapshots()
+        .all(|snapshot| snapshot.schema_id().is_some());
+    let mut builder = Table::builder()
+        // Nothing is looked up by it: a metadata file does not know its table's name.
+        .identifier(TableIdent::from_strs(["lake", "table"])?)
+        .file_io(io.file_io_of_table(Arc::clone(&metadata)))
+        .metadata(metadata)
+        .runtime(Runtime::try_current()?)
+        .readonly(true);
+    if !cacheable {
+        builder = builder.disable_cache();
+    }
+    builder.build()
 }
 
 impl std::fmt::Debug for LakeTable {

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use apache_avro::Reader as AvroReader;
+use apache_avro::types::Value;
+use apache_avro::{Reader as AvroReader, Writer as AvroWriter};
 use iceberg::spec::{DataContentType, Manifest, ManifestList};
 use icebox::tables::LakeTable;
 
@@ -144,4 +145,74 @@ async fn a_complete_manifest_is_not_touched() {
         }
         assert_eq!(cured(&lake, &table, &manifests).await, complete, "{name}");
     }
+}
+
+/// Rewrites the entries of the table's delete manifests.
+async fn alter_deletes(lake: &Lake, name: &str, alter: impl Fn(&str, &mut Value)) {
+    let (table, manifests) = manifests(lake, name).await;
+    for ((location, _), cured) in manifests.iter().zip(cured(lake, &table, &manifests).await) {
+        if header(&cured)["content"] != "deletes" {
+            continue;
+        }
+        let reader = AvroReader::new(&cured[..]).unwrap();
+        let schema = reader.writer_schema().clone();
+        let mut writer = AvroWriter::new(&schema, Vec::new());
+        for (key, value) in header(&cured) {
+            writer.add_user_metadata(key, value).unwrap();
+        }
+        for entry in reader {
+            let mut entry = entry.unwrap();
+            let Value::Record(fields) = &mut entry else {
+                panic!("{entry:?}");
+            };
+            let (_, data_file) = fields
+                .iter_mut()
+                .find(|(name, _)| name == "data_file")
+                .unwrap();
+            let Value::Record(fields) = data_file else {
+                panic!("{data_file:?}");
+            };
+            fields
+                .iter_mut()
+                .for_each(|(name, value)| alter(name, value));
+            writer.append(entry).unwrap();
+        }
+        lake.put(location, writer.into_inner().unwrap()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_that_are_not_supported_are_refused_by_name() {
+    let name = "public.deleted_rows";
+    let equality = |field: &str, value: &mut Value| {
+        if field == "content" {
+            *value = Value::Int(2);
+        }
+    };
+    let vector = |field: &str, value: &mut Value| {
+        if field == "file_path" {
+            *value = Value::String("s3://pg-lake-capture/deletes.puffin".to_owned());
+        }
+    };
+    let lake = Lake::capture().await;
+    alter_deletes(&lake, name, equality).await;
+    let error = scan_error(&lake, name).await;
+    assert!(
+        error.contains("equality deletes") && error.contains(".parquet"),
+        "{error}"
+    );
+
+    let lake = Lake::capture().await;
+    alter_deletes(&lake, name, vector).await;
+    let error = scan_error(&lake, name).await;
+    assert!(
+        error.contains("deletion vectors") && error.contains("deletes.puffin"),
+        "{error}"
+    );
+}
+
+async fn scan_error(lake: &Lake, name: &str) -> String {
+    let location = &truth()[name].metadata_location;
+    let table = LakeTable::load(&lake.io, location).await.unwrap();
+    table.scan(None, &[]).await.unwrap_err().to_string()
 }
