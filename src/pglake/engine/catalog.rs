@@ -117,6 +117,13 @@ impl Catalog {
         serde_json::from_value(json).map_err(|error| Error::internal(format!("columns of table {table}: {error}")))
     }
 
+    /// The name of a table, as committed.
+    pub async fn relation_name(&self, table: u32) -> Result<String> {
+        let client = self.client().await?;
+        let row = client.query_one("SELECT relname::text FROM pg_class WHERE oid = $1", &[&table]).await?;
+        Ok(row.get(0))
+    }
+
     /// Records where the tables will be once the backend's transaction has committed.
     pub async fn record(&self, backend: i32, locations: &[NewLocation]) -> Result<()> {
         let client = self.client().await?;

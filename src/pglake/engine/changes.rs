@@ -196,6 +196,7 @@ fn column_of(batch: &RecordBatch, id: Option<i32>) -> Option<ArrayRef> {
 pub(super) struct RowBuffer {
     schema: SchemaRef,
     builders: Vec<TextBuilder>,
+    required: Vec<bool>,
     /// Values that postgres_fdw sends per row, as indexes of the table's columns.
     pub order: Vec<usize>,
 }
@@ -206,7 +207,8 @@ impl RowBuffer {
         let schema = changes.arrow_schema();
         let builder = |index: usize| TextBuilder::new(&changes.columns[index].kind, schema.field(index).data_type());
         let builders = order.iter().map(|index| builder(*index)).collect();
-        Self { schema: schema.clone(), builders, order }
+        let required = order.iter().map(|index| !schema.field(*index).is_nullable()).collect();
+        Self { schema: schema.clone(), builders, required, order }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -218,7 +220,13 @@ impl RowBuffer {
     pub(super) fn append<'a>(&mut self, values: impl Iterator<Item = Option<&'a [u8]>>) -> Result<()> {
         let width = self.builders.len();
         for (index, value) in values.enumerate() {
-            self.builders[index % width].append(value)?;
+            let column = index % width;
+            // NOT NULL is the engine's to enforce: PostgreSQL leaves it to the other side of a foreign table.
+            if value.is_none() && self.required[column] {
+                let column = self.schema.field(self.order[column]).name().clone();
+                return Err(Error::null(index / width, column));
+            }
+            self.builders[column].append(value)?;
         }
         Ok(())
     }

@@ -13,11 +13,19 @@ pub struct Error {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+    /// The row, of those of one statement, and the column where a NULL is not allowed.
+    pub null_in: Option<(usize, String)>,
 }
 
 impl Error {
     pub fn new(sqlstate: &str, message: impl Into<String>) -> Self {
-        Self { sqlstate: sqlstate.to_owned(), message: message.into(), detail: None, hint: None }
+        Self { sqlstate: sqlstate.to_owned(), message: message.into(), detail: None, hint: None, null_in: None }
+    }
+
+    /// A NULL where the column has none.
+    pub fn null(row: usize, column: String) -> Self {
+        let message = format!("null value in column \"{column}\" violates not-null constraint");
+        Self { null_in: Some((row, column)), ..Self::new("23502", message) }
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -123,6 +131,7 @@ impl From<tokio_postgres::Error> for Error {
                 message: error.message().to_owned(),
                 detail: error.detail().map(str::to_owned),
                 hint: error.hint().map(str::to_owned),
+                null_in: None,
             },
             None => Self::new("08006", format!("the lake engine lost its connection to PostgreSQL: {}", chain(&error))),
         }

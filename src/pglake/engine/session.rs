@@ -206,7 +206,9 @@ impl Session {
             }
             Statement::Insert { table, columns, rows, returning } => {
                 let values = parameters.iter().map(Option::as_deref);
-                self.open()?.transaction.insert(*table, columns, *rows, values).await?;
+                if let Err(error) = self.open()?.transaction.insert(*table, columns, *rows, values).await {
+                    return Err(self.failing_row(error, *table, columns.len(), parameters).await);
+                }
                 for row in (0..*rows).take_while(|_| !returning.is_empty()) {
                     for name in returning {
                         let column = columns.iter().position(|column| column == name);
@@ -277,6 +279,19 @@ impl Session {
 
     fn cursor(&mut self, name: &str) -> Result<&mut Cursor> {
         self.open()?.cursors.get_mut(name).ok_or_else(|| no_cursor(name))
+    }
+
+    /// Completes the error of a NULL that is not allowed to PostgreSQL's words.
+    async fn failing_row(&self, mut error: Error, table: u32, width: usize, parameters: &[Parameter]) -> Error {
+        let Some((row, column)) = &error.null_in else { return error };
+        let Ok(name) = self.database.catalog.relation_name(table).await else { return error };
+        error.message = format!("null value in column \"{column}\" of relation \"{name}\" violates not-null constraint");
+        let values: Vec<_> = parameters[row * width..(row + 1) * width]
+            .iter()
+            .map(|value| value.as_ref().map_or("null".into(), |value| String::from_utf8_lossy(value)))
+            .collect();
+        error.detail = Some(format!("Failing row contains ({}).", values.join(", ")));
+        error
     }
 
     async fn prepare(&mut self, query: Query) -> Result<Prepared> {

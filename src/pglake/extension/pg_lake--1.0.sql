@@ -162,6 +162,43 @@ BEGIN
 END
 $$;
 
+-- CHECK constraints: PostgreSQL leaves those of a foreign table to the other side.
+CREATE FUNCTION lake_engine.check_row() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  violated record;
+  holds boolean;
+BEGIN
+  FOR violated IN
+    SELECT conname, pg_get_expr(conbin, conrelid) AS condition FROM pg_constraint
+    WHERE conrelid = TG_RELID AND contype = 'c' ORDER BY conname
+  LOOP
+    EXECUTE format('SELECT %s FROM (SELECT (r).* FROM (SELECT $1::%s AS r OFFSET 0) a) b',
+                   violated.condition, TG_RELID::regclass)
+    INTO holds USING NEW::text;
+    IF NOT holds THEN
+      RAISE EXCEPTION 'new row for relation "%" violates check constraint "%"', TG_TABLE_NAME, violated.conname USING
+        ERRCODE = '23514', DETAIL = format('Failing row contains %s.', NEW);
+    END IF;
+  END LOOP;
+  RETURN NEW;
+END
+$$;
+
+-- A trigger for each row has postgres_fdw send the rows one by one: only a table with CHECK constraints has it.
+CREATE FUNCTION lake_engine.add_check_trigger(relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_constraint WHERE conrelid = relation AND contype = 'c')
+    AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = 'pg_lake_check_row')
+  THEN
+    EXECUTE format('CREATE TRIGGER pg_lake_check_row BEFORE INSERT OR UPDATE ON %s
+                    FOR EACH ROW EXECUTE FUNCTION lake_engine.check_row()', relation::regclass);
+    UPDATE pg_trigger SET tgisinternal = true WHERE tgrelid = relation AND tgname = 'pg_lake_check_row';
+  END IF;
+END
+$$;
+
 -- Makes a foreign table an Iceberg table: registers it with the engine, which writes the first metadata file at commit.
 CREATE FUNCTION lake_engine.register(relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -182,6 +219,7 @@ BEGIN
                   FOR EACH STATEMENT EXECUTE FUNCTION lake_engine.before_write()', relation::regclass);
   -- Internal, so that \d shows the table as the user made it.
   UPDATE pg_trigger SET tgisinternal = true WHERE tgrelid = relation AND tgname = 'pg_lake_before_write';
+  PERFORM lake_engine.add_check_trigger(relation);
   INSERT INTO lake_iceberg.tables_internal (table_name, columns) VALUES (relation, columns);
   PERFORM lake_engine.call(jsonb_build_object(
     'op', 'create_table', 'table', relation::bigint, 'columns', columns,
@@ -307,7 +345,11 @@ DECLARE
   refused text;
   default_value text;
 BEGIN
-  IF before IS NULL OR before = after THEN
+  IF before IS NULL THEN
+    RETURN;
+  END IF;
+  PERFORM lake_engine.add_check_trigger(relation);
+  IF before = after THEN
     RETURN;
   END IF;
   FOR old, new IN
@@ -320,6 +362,9 @@ BEGIN
       changes := changes || jsonb_build_object('drop', old->>'name');
     ELSIF old IS NULL THEN
       SELECT CASE
+          WHEN EXISTS (SELECT FROM pg_depend WHERE refobjid = relation AND refobjsubid = a.attnum
+                       AND classid = 'pg_class'::regclass AND deptype = 'a')
+            THEN 'ALTER TABLE ADD COLUMN with SERIAL data types'
           WHEN (new->>'required')::boolean OR a.attidentity <> '' THEN 'ALTER TABLE ADD COLUMN with constraints'
           WHEN a.attgenerated <> '' THEN 'ALTER TABLE ADD COLUMN with default expression'
           WHEN d.adbin::text ~ ':(funcid|opfuncid) ' AND EXISTS (
