@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
 use sqlparser::ast::{self, Ident, ObjectName, Query, Value, visit_expressions, visit_expressions_mut, visit_relations};
 use uuid::Uuid;
@@ -20,7 +21,7 @@ use super::cursor::Rows;
 use super::error::{Error, Result};
 use super::rowid::FileNumbers;
 use super::statement::table_oid;
-use super::translate::{Output, translate};
+use super::translate::{Output, prefilter, translate};
 use super::view::TableView;
 use crate::tables::{FILE_COLUMN, POSITION_COLUMN};
 
@@ -29,6 +30,8 @@ use crate::tables::{FILE_COLUMN, POSITION_COLUMN};
 pub(super) struct Scan {
     view: TableView,
     columns: Vec<String>,
+    /// Rows that cannot be in the answer are left out: a condition, and the table's name in it.
+    filter: Option<(String, Expr)>,
     files: Arc<Mutex<FileNumbers>>,
 }
 
@@ -144,6 +147,7 @@ impl Prepared {
             )
             .await?
             .get(0);
+        let filter = prefilter(&self.query, &self.views, &self.evaluator.context);
         let mut tokens = Vec::new();
         let mut setup = String::new();
         for (oid, view) in &self.views {
@@ -162,7 +166,7 @@ impl Prepared {
             if columns.is_empty() {
                 definition.push_str("none text");
             }
-            let scan = Scan { view: view.clone(), columns, files: self.files.clone() };
+            let scan = Scan { view: view.clone(), columns, filter: filter.clone(), files: self.files.clone() };
             let token = self.evaluator.scans.offer(scan);
             let connection = format!(
                 "host='{}' port={} user=lake dbname=lake",
@@ -201,8 +205,11 @@ impl Scan {
         let needs_row_ids = self.columns.iter().any(|name| name == "ctid");
         let provider = self.view.provider.clone();
         let provider = if needs_row_ids { provider.with_positions() } else { provider };
-        let plan = context.read_table(Arc::new(provider))?;
-        let column = |name: &str| datafusion::logical_expr::Expr::Column(datafusion::common::Column::new_unqualified(name));
+        let mut plan = context.read_table(Arc::new(provider))?;
+        if let Some((alias, filter)) = &self.filter {
+            plan = plan.alias(alias)?.filter(filter.clone())?;
+        }
+        let column = |name: &str| Expr::Column(datafusion::common::Column::new_unqualified(name));
         let mut projection = Vec::new();
         let mut outputs = Vec::new();
         for name in &self.columns {

@@ -69,6 +69,37 @@ pub(super) fn translate(
     translator.query(query).transpose()
 }
 
+/// The part of a query's condition that can be translated, for a query on one table whose alias comes with it: what the
+/// rows that PostgreSQL has to look at can be limited to.
+pub(super) fn prefilter(
+    query: &Query,
+    views: &HashMap<u32, TableView>,
+    context: &SessionContext,
+) -> Option<(String, Expr)> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [TableWithJoins { relation: TableFactor::Table { .. }, joins }] = select.from.as_slice() else { return None };
+    if !joins.is_empty() || query.with.is_some() {
+        return None;
+    }
+    let mut translator = Translator { views, context, needs_row_ids: false, scopes: Vec::new(), aggregates: Vec::new() };
+    translator.factor(&select.from[0].relation)?.ok()?;
+    let alias = translator.scopes.first()?.0.clone();
+    let mut conjuncts = vec![select.selection.as_ref()?];
+    let mut filter: Option<Expr> = None;
+    while let Some(expr) = conjuncts.pop() {
+        if let ast::Expr::BinaryOp { left, op: BinaryOperator::And, right } = unnested(expr) {
+            conjuncts.extend([left.as_ref(), right.as_ref()]);
+        } else if let Some(condition) = translator.condition(expr) {
+            filter = Some(match filter {
+                Some(filter) => filter.and(condition),
+                None => condition,
+            });
+        }
+    }
+    // A condition on an aggregate has no meaning before the aggregation.
+    filter.filter(|_| translator.aggregates.is_empty()).map(|filter| (alias, filter))
+}
+
 /// Turns an absence into one of the caller's, and an error likewise.
 macro_rules! ok {
     ($result:expr) => {
@@ -409,12 +440,7 @@ impl<'a> Translator<'a> {
             (_, _) if distinct => return None,
             ("count", Some(argument)) => (count(argument.expr), Kind::Long),
             ("sum", Some(argument)) => {
-                let kind = argument.kind.clone();
-                let (expr, kind) = exact_sum(argument).or_else(|| match kind {
-                    Kind::Double => None,
-                    _ => None,
-                })?;
-                (expr, kind)
+                exact_sum(argument)?
             }
             ("min", Some(argument)) if is_groupable(&argument.kind) => (min(argument.expr), argument.kind),
             ("max", Some(argument)) if is_groupable(&argument.kind) => (max(argument.expr), argument.kind),
