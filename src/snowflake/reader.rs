@@ -9,7 +9,9 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::config::Dialect;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
@@ -207,7 +209,22 @@ impl Reader {
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(&plan)?;
-        let frame = self.context.execute_logical_plan(plan).await?;
+        let frame = match has_recursion(&plan)? {
+            false => self.context.execute_logical_plan(plan).await?,
+            // DataFusion runs the recursive part again and again, and its reset leaves what joins and min/max had learnt in
+            // an earlier round in the scans' run-time filters: rows would go missing.
+            true => {
+                let mut config = self.context.copied_config();
+                config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
+                config.options_mut().optimizer.enable_join_dynamic_filter_pushdown = false;
+                config.options_mut().optimizer.enable_topk_dynamic_filter_pushdown = false;
+                config.options_mut().optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+                let state = SessionStateBuilder::new_from_existing(self.context.state())
+                    .with_config(config)
+                    .build();
+                SessionContext::new_with_state(state).execute_logical_plan(plan).await?
+            }
+        };
         frame.execute_stream().await
     }
 
@@ -268,4 +285,13 @@ fn failed(sql: &str, source: DataFusionError) -> Error {
         sql: sql.to_owned(),
         source,
     }
+}
+
+fn has_recursion(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::RecursiveQuery(_));
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }

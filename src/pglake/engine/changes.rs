@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::SchemaRef;
+use iceberg::spec::DataFile;
 use roaring::RoaringTreemap;
 
 use super::error::{Error, Result};
 use super::view::{BoundColumn, Loaded, TableView};
 use crate::pglake::arrays::TextBuilder;
 use crate::tables::commit::{SchemaChange, TableVersion};
-use crate::tables::{BATCHES_LOCATION, LakeIo, LakeTable, LakeTableProvider, Overlay};
+use crate::tables::write::{DataFileWriter, data_file_location};
+use crate::tables::{BATCHES_LOCATION, ExtraFile, LakeIo, LakeTable, LakeTableProvider, Overlay, PlannedFile};
+
+/// Rows of a table that a transaction keeps in memory at most.
+const SPILL_ROWS: u64 = 2_000_000;
 
 /// The changes of one table. Cloning is cheap: that is how savepoints keep an earlier state.
 #[derive(Clone)]
@@ -25,6 +30,8 @@ pub(super) struct Changes {
     pub is_truncated: bool,
     batches: Vec<RecordBatch>,
     rows: u64,
+    /// Rows that were too many for the memory: data files that no snapshot has yet.
+    spilled: Vec<DataFile>,
     /// Deleted rows by file location, those of `batches` under [`BATCHES_LOCATION`].
     deleted: HashMap<String, RoaringTreemap>,
 }
@@ -40,6 +47,7 @@ impl Changes {
             is_truncated: false,
             batches: Vec::new(),
             rows: 0,
+            spilled: Vec::new(),
             deleted: HashMap::new(),
         }
     }
@@ -71,7 +79,7 @@ impl Changes {
     }
 
     fn has_row_changes(&self) -> bool {
-        self.is_truncated || self.live_rows() > 0 || self.deleted_in_files().next().is_some()
+        self.is_truncated || self.live_rows() > 0 || !self.spilled.is_empty() || self.deleted_in_files().next().is_some()
     }
 
     /// Rows of the transaction that are not deleted again.
@@ -114,6 +122,44 @@ impl Changes {
         self.batches.push(batch);
     }
 
+    /// Whether the rows in memory have become too many; rows that were deleted, or that a cursor may name, stay.
+    pub(super) fn should_spill(&self) -> bool {
+        self.rows >= SPILL_ROWS && !self.deleted.contains_key(BATCHES_LOCATION)
+    }
+
+    /// Writes the rows in memory to a data file.
+    pub(super) async fn spill(&mut self) -> Result<()> {
+        let location = data_file_location(self.version.metadata.location());
+        let schema = self.version.metadata.current_schema().clone();
+        let mut writer = DataFileWriter::create(&self.table.io().file_io(), &location, schema).await?;
+        for batch in std::mem::take(&mut self.batches) {
+            writer.write(&batch).await?;
+        }
+        self.rows = 0;
+        self.spilled.extend(writer.finish().await?);
+        Ok(())
+    }
+
+    /// The files that rows were spilled to.
+    pub(super) fn spilled(&self) -> &[DataFile] {
+        &self.spilled
+    }
+
+    /// The data files that a row may be in: those of the base version, and those of this transaction.
+    pub(super) async fn files(&self) -> Result<Vec<PlannedFile>> {
+        let mut files: Vec<PlannedFile> = match self.is_truncated {
+            true => Vec::new(),
+            false => self.table.scan(None, &[]).await?.iter().cloned().collect(),
+        };
+        files.extend(self.spilled.iter().map(|file| PlannedFile {
+            location: file.file_path().to_owned(),
+            size: file.file_size_in_bytes(),
+            record_count: file.record_count(),
+            position_deletes: Vec::new(),
+        }));
+        Ok(files)
+    }
+
     /// Deletes a row; false when it is deleted already.
     pub(super) fn delete(&mut self, location: &str, position: u64) -> bool {
         match self.deleted.get_mut(location) {
@@ -126,6 +172,7 @@ impl Changes {
     pub(super) fn truncate(&mut self) {
         self.is_truncated = true;
         self.deleted.clear();
+        self.spilled.clear();
         // Positions stay those of the log, as cursors may still name them.
         if self.rows > 0 {
             let mut all = RoaringTreemap::new();
@@ -142,7 +189,15 @@ impl Changes {
         };
         let overlay = Overlay {
             extra_batches: self.batches.clone(),
-            extra_files: Vec::new(),
+            extra_files: self
+                .spilled
+                .iter()
+                .map(|file| ExtraFile {
+                    location: file.file_path().to_owned(),
+                    record_count: file.record_count(),
+                    size: Some(file.file_size_in_bytes()),
+                })
+                .collect(),
             deleted: self.deleted.clone(),
         };
         let provider = LakeTableProvider::new(table).with_overlay(overlay)?;

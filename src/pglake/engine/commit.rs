@@ -47,32 +47,36 @@ async fn row_change(io: &LakeIo, context: &SessionContext, changes: &Changes) ->
     let file_io = io.file_io();
     let location = changes.version.metadata.location();
     let mut change = RowChange::default();
-    let planned = match changes.is_truncated || changes.deleted_in_files().next().is_some() {
-        true => changes.table.scan(None, &[]).await?,
-        false => Arc::default(),
-    };
     if changes.is_truncated {
-        change.removed = planned.iter().map(|file| file.location.clone()).collect::<BTreeSet<_>>();
-    } else {
-        for (data_file, new) in changes.deleted_in_files() {
-            let Some(file) = planned.iter().find(|file| file.location == *data_file) else { continue };
-            let mut deleted = existing_deletes(io, file).await?;
-            let before = deleted.len();
-            deleted |= new;
-            if deleted.len() == before {
-                continue;
-            }
-            if deleted.len() >= file.record_count {
-                change.removed.insert(data_file.clone());
-            } else if deleted.len() * 100 >= file.record_count * COPY_ON_WRITE_PERCENT {
-                change.removed.insert(data_file.clone());
-                change.added.extend(rewrite(context, changes, file, deleted).await?);
-            } else {
-                let delete_file = rewrite_location(location);
-                change.deletes.push(write_position_deletes(&file_io, &delete_file, data_file, new).await?);
-            }
+        let base = changes.table.scan(None, &[]).await?;
+        change.removed = base.iter().map(|file| file.location.clone()).collect::<BTreeSet<_>>();
+    }
+    let files = match changes.deleted_in_files().next() {
+        Some(_) => changes.files().await?,
+        None => Vec::new(),
+    };
+    for (data_file, new) in changes.deleted_in_files() {
+        let Some(file) = files.iter().find(|file| file.location == *data_file) else { continue };
+        let mut deleted = existing_deletes(io, file).await?;
+        let before = deleted.len();
+        deleted |= new;
+        if deleted.len() == before {
+            continue;
+        }
+        if deleted.len() >= file.record_count {
+            change.removed.insert(data_file.clone());
+        } else if deleted.len() * 100 >= file.record_count * COPY_ON_WRITE_PERCENT {
+            change.removed.insert(data_file.clone());
+            change.added.extend(rewrite(context, changes, file, deleted).await?);
+        } else {
+            let delete_file = rewrite_location(location);
+            change.deletes.push(write_position_deletes(&file_io, &delete_file, data_file, new).await?);
         }
     }
+    // A spilled file whose rows are gone was never in a snapshot.
+    let spilled = changes.spilled().iter().filter(|file| !change.removed.contains(file.file_path()));
+    change.added.extend(spilled.cloned().collect::<Vec<_>>());
+    change.removed.retain(|location| !changes.spilled().iter().any(|file| file.file_path() == location));
     if changes.live_rows() > 0 {
         let schema = changes.version.metadata.current_schema().clone();
         let mut writer = DataFileWriter::create(&file_io, &data_file_location(location), schema).await?;

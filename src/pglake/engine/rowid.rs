@@ -51,6 +51,11 @@ impl FileNumbers {
         number
     }
 
+    /// Whether a row of this file has been given an identity.
+    pub(super) fn has(&self, location: &str) -> bool {
+        self.numbers.contains_key(location)
+    }
+
     pub(super) fn location(&self, number: u32) -> Option<&str> {
         self.locations.get(number as usize).map(String::as_str)
     }

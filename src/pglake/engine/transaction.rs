@@ -146,6 +146,7 @@ impl Transaction {
         rows: usize,
         values: impl Iterator<Item = Option<&'a [u8]>>,
     ) -> Result<()> {
+        let files = self.files.clone();
         let writing = self.writing(table).await?;
         let order: Vec<usize> = columns.iter().map(|name| writing.changes.column(name)).collect::<Result<_>>()?;
         if writing.buffer.as_ref().is_some_and(|buffer| buffer.order != order) {
@@ -161,6 +162,11 @@ impl Transaction {
         buffer.append(values)?;
         if buffer.rows() >= BATCH_ROWS {
             writing.flush_buffer()?;
+            // A cursor that has shown a row in memory names it by its place there.
+            let is_named = files.lock().unwrap_or_else(PoisonError::into_inner).has(BATCHES_LOCATION);
+            if writing.changes.should_spill() && !is_named {
+                writing.changes.spill().await?;
+            }
         }
         Ok(())
     }
@@ -281,8 +287,8 @@ impl Transaction {
             overlay.extra_batches = changes.batches().to_vec();
             changes.rows()
         } else {
-            let planned = changes.table.scan(None, &[]).await?;
-            let file = planned
+            let files = changes.files().await?;
+            let file = files
                 .iter()
                 .find(|file| file.location == location)
                 .ok_or_else(|| Error::internal(format!("{location} is not a file of the table")))?;
