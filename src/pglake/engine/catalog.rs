@@ -65,16 +65,40 @@ pub struct Catalog {
     postgres: LocalPostgres,
     database: String,
     client: Mutex<Option<Arc<Client>>>,
+    /// Connections on which PostgreSQL evaluates queries, while they have none.
+    idle: Mutex<Vec<Client>>,
 }
+
+/// Connections that are kept for the next query that PostgreSQL evaluates.
+const IDLE_CONNECTIONS: usize = 4;
 
 impl Catalog {
     pub fn new(postgres: LocalPostgres, database: &str) -> Self {
-        Self { postgres, database: database.to_owned(), client: Mutex::default() }
+        Self { postgres, database: database.to_owned(), client: Mutex::default(), idle: Mutex::default() }
     }
 
-    /// A fresh connection to the same database.
-    pub async fn connect(&self) -> Result<Client> {
+    async fn connect(&self) -> Result<Client> {
         self.postgres.connect(&self.database).await
+    }
+
+    /// A connection of one's own to the same database, without temporary objects.
+    pub async fn take_connection(&self) -> Result<Client> {
+        loop {
+            let Some(client) = self.idle.lock().await.pop() else { return self.connect().await };
+            if !client.is_closed() {
+                return Ok(client);
+            }
+        }
+    }
+
+    /// Gives a connection back; a query that still runs on it is given up.
+    pub async fn give_back(&self, client: Client) {
+        if client.batch_execute("DISCARD TEMP").await.is_ok() {
+            let mut idle = self.idle.lock().await;
+            if idle.len() < IDLE_CONNECTIONS {
+                idle.push(client);
+            }
+        }
     }
 
     async fn client(&self) -> Result<Arc<Client>> {
@@ -85,6 +109,12 @@ impl Catalog {
         let client = Arc::new(self.connect().await?);
         *slot = Some(client.clone());
         Ok(client)
+    }
+
+    /// Closes the connections that are not in use.
+    pub async fn disconnect(&self) {
+        *self.client.lock().await = None;
+        self.idle.lock().await.clear();
     }
 
     /// The committed locations now, and the state of the backend that asks.

@@ -36,11 +36,13 @@ pub(super) fn serve(engine: Arc<Engine>, stream: UnixStream) -> io::Result<()> {
     let application = startup.get("application_name").cloned().unwrap_or_default();
     let cancel = Arc::new(Notify::new());
     let (id, secret) = engine.register(cancel.clone());
-    let session = Session::new(engine.clone(), engine.database(&database), &application);
+    let database = engine.database(&database);
+    let session = Session::new(engine.clone(), database.clone(), &application);
     let mut client =
         Client { engine: engine.clone(), wire, session, cancel, statements: HashMap::new(), portal: None, answer: Answer::default() };
     let served = client.greet(id, secret).and_then(|()| client.run());
     engine.unregister(id);
+    engine.leave(database);
     served
 }
 

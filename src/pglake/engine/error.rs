@@ -90,12 +90,29 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     message
 }
 
+/// What was being done to which file, and the innermost cause; the layers in between say nothing that a user can use.
+fn file_and_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut file = None;
+    let mut innermost = error;
+    loop {
+        if let Some(error) = innermost.downcast_ref::<crate::tables::Error>() {
+            file = Some(error.to_string());
+        }
+        match innermost.source() {
+            Some(source) => innermost = source,
+            None => break,
+        }
+    }
+    file.map(|file| format!("{file}: {innermost}"))
+}
+
 /// Reading or writing the lake failed.
 fn storage(error: &(dyn std::error::Error + 'static)) -> Error {
+    let message = file_and_cause(error).unwrap_or_else(|| chain(error));
     match is_connection(error) || chain(error).contains("error sending request") {
-        true => Error::new("08006", format!("IO Error: Could not establish connection to the object store: {}", chain(error)))
+        true => Error::new("08006", format!("IO Error: Could not establish connection to the object store: {message}"))
             .hint("Is the sandbox's S3 server up? (icebox status)"),
-        false => Error::new("XX000", chain(error)),
+        false => Error::new("XX000", message),
     }
 }
 

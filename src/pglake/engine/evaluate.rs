@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
 use sqlparser::ast::{self, Ident, ObjectName, Query, Value, visit_expressions, visit_expressions_mut, visit_relations};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::catalog::Catalog;
@@ -127,17 +128,27 @@ impl Prepared {
 
     /// Runs the query.
     pub(super) async fn run(&self) -> Result<Rows> {
-        match translate(&self.query, &self.views, &self.evaluator.context)? {
-            Some(native) => {
-                let batches = native.plan.execute_stream().await?;
-                Ok(Rows::native(batches, native.outputs, self.files.clone()))
+        match self.run_translated().await {
+            Ok(Some(rows)) => Ok(rows),
+            Ok(None) => self.run_in_postgres().await,
+            // Not read, or not planned: PostgreSQL can do without the plan, but not without the lake.
+            Err(error) if crate::tables::Error::is_cause_of(&error) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, query = %self.query, "DataFusion refuses a translated query");
+                self.run_in_postgres().await
             }
-            None => self.run_in_postgres().await,
         }
     }
 
+    async fn run_translated(&self) -> datafusion::error::Result<Option<Rows>> {
+        let Some(native) = translate(&self.query, &self.views, &self.evaluator.context)? else { return Ok(None) };
+        let batches = native.plan.execute_stream().await?;
+        Ok(Some(Rows::native(batches, native.outputs, self.files.clone())))
+    }
+
     async fn run_in_postgres(&self) -> Result<Rows> {
-        let client = self.catalog.connect().await?;
+        tracing::debug!(query = %self.query, "PostgreSQL evaluates a query");
+        let client = self.catalog.take_connection().await?;
         let names = identifiers(&self.query);
         let dblink: String = client
             .query_one(
@@ -180,22 +191,36 @@ impl Prepared {
             );
             tokens.push(token);
         }
-        let session = HelperSession { evaluator: self.evaluator.clone(), tokens };
+        let client = Arc::new(client);
+        let session = HelperSession {
+            evaluator: self.evaluator.clone(),
+            catalog: self.catalog.clone(),
+            client: Some(client.clone()),
+            tokens,
+        };
         client.batch_execute(&setup).await?;
         let rows = client.simple_query_raw(&self.query.to_string()).await?;
-        Ok(Rows::postgres(rows, (client, session)))
+        drop(client);
+        Ok(Rows::postgres(rows, session))
     }
 }
 
-/// Withdraws the scans of a helper session when its query is done.
+/// Withdraws the scans of a helper session when its query is done, and gives its connection back.
 struct HelperSession {
     evaluator: Arc<Evaluator>,
+    catalog: Arc<Catalog>,
+    client: Option<Arc<Client>>,
     tokens: Vec<String>,
 }
 
 impl Drop for HelperSession {
     fn drop(&mut self) {
         self.evaluator.scans.withdraw(&self.tokens);
+        let client = self.client.take().and_then(Arc::into_inner);
+        if let (Some(client), Ok(runtime)) = (client, tokio::runtime::Handle::try_current()) {
+            let catalog = self.catalog.clone();
+            runtime.spawn(async move { catalog.give_back(client).await });
+        }
     }
 }
 

@@ -34,8 +34,9 @@ use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -72,7 +73,13 @@ pub struct EngineConfig {
 struct Database {
     catalog: Arc<Catalog>,
     versions: view::Versions,
+    /// Clients that are connected for it.
+    clients: AtomicUsize,
 }
+
+/// How long the engine's own connections to a database outlive its last client there. PostgreSQL's DROP DATABASE waits
+/// for 5 seconds for connections to go.
+const LINGER: Duration = Duration::from_secs(2);
 
 struct Engine {
     runtime: Handle,
@@ -146,13 +153,28 @@ impl Engine {
         })
     }
 
+    /// The database of a new client, which has to [`leave`](Self::leave) it again.
     fn database(&self, name: &str) -> Arc<Database> {
         let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             let catalog = Arc::new(Catalog::new(self.postgres.clone(), name));
-            Arc::new(Database { catalog, versions: view::Versions::default() })
+            Arc::new(Database { catalog, versions: view::Versions::default(), clients: AtomicUsize::new(0) })
         };
-        databases.entry(name.to_owned()).or_insert_with(new).clone()
+        let database = databases.entry(name.to_owned()).or_insert_with(new).clone();
+        database.clients.fetch_add(1, Ordering::SeqCst);
+        database
+    }
+
+    /// Takes note that a client of a database has left.
+    fn leave(&self, database: Arc<Database>) {
+        if database.clients.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.runtime.spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                if database.clients.load(Ordering::SeqCst) == 0 {
+                    database.catalog.disconnect().await;
+                }
+            });
+        }
     }
 
     /// Gives a client an id and a secret to be cancelled with.

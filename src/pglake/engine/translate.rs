@@ -9,9 +9,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column as ColumnRef, ScalarValue, TableReference};
 use datafusion::functions_aggregate::expr_fn::{count, count_distinct, max, min, sum};
-use datafusion::logical_expr::{Expr, JoinType, Operator, SortExpr, binary_expr, cast, lit};
+use datafusion::logical_expr::{Case, Expr, ExprFunctionExt, JoinType, Operator, SortExpr, binary_expr, cast, lit};
 use datafusion::prelude::{DataFrame, SessionContext};
 use arrow::datatypes::DataType;
 use sqlparser::ast::{
@@ -261,6 +262,7 @@ impl<'a> Translator<'a> {
             }
             group_exprs.push(typed.expr);
         }
+        let groups = Groups(group_exprs);
         let mut outputs = Vec::new();
         let mut projection: Vec<Expr> = Vec::new();
         let index_of = |projection: &mut Vec<Expr>, expr: Expr| {
@@ -274,18 +276,22 @@ impl<'a> Translator<'a> {
                 let sum = index_of(&mut projection, sum);
                 outputs.push(Output::Average { sum, count: index_of(&mut projection, count) });
             } else {
-                let typed = self.grouped(item, &group_exprs)?;
+                let typed = self.grouped(item, &groups)?;
                 outputs.push(Output::Column { index: index_of(&mut projection, typed.expr), kind: Some(typed.kind) });
             }
         }
         let having = match &select.having {
-            Some(having) => Some(self.condition(having)?),
+            Some(having) => Some(groups.refer(self.condition(having)?)?),
             None => None,
         };
-        let order = self.order(query)?;
+        let order = self.order(query)?.into_iter().map(|sort| {
+            let SortExpr { expr, asc, nulls_first } = sort;
+            Some(groups.refer(expr)?.sort(asc, nulls_first))
+        });
+        let order = order.collect::<Option<Vec<_>>>()?;
         let aggregates: Vec<Expr> =
             self.aggregates.iter().enumerate().map(|(index, (_, expr, _))| expr.clone().alias(format!("a{index}"))).collect();
-        let mut plan = ok!(plan.aggregate(group_exprs, aggregates));
+        let mut plan = ok!(plan.aggregate(groups.named(), aggregates));
         if let Some(having) = having {
             plan = ok!(plan.filter(having));
         }
@@ -301,10 +307,13 @@ impl<'a> Translator<'a> {
     }
 
     /// An item of an aggregate query: an aggregate, or one of the grouping expressions.
-    fn grouped(&mut self, item: &ast::Expr, groups: &[Expr]) -> Option<Typed> {
+    fn grouped(&mut self, item: &ast::Expr, groups: &Groups) -> Option<Typed> {
         let typed = self.expr(item)?;
         let is_aggregate = matches!(unnested(item), ast::Expr::Function(_));
-        (is_aggregate || groups.contains(&typed.expr)).then_some(typed)
+        let is_constant = matches!(typed.expr, Expr::Literal(..));
+        let is_group = groups.0.contains(&typed.expr);
+        let expr = groups.refer(typed.expr)?;
+        (is_aggregate || is_constant || is_group).then_some(Typed { expr, kind: typed.kind })
     }
 
     fn order(&mut self, query: &Query) -> Option<Vec<SortExpr>> {
@@ -388,8 +397,15 @@ impl<'a> Translator<'a> {
                     BinaryOperator::PGNotLikeMatch => return self.like(left, right, true),
                     _ => return None,
                 };
-                let (left, right) = (self.expr(left)?, self.expr(right)?);
+                let (left, right) = self.pair(left, right)?;
                 boolean(compare(left, operator, right)?)
+            }
+            ast::Expr::IsDistinctFrom(left, right) => {
+                let (left, right) = self.pair(left, right)?;
+                boolean(compare(left, Operator::IsDistinctFrom, right)?)
+            }
+            ast::Expr::Case { operand: None, conditions, else_result, .. } => {
+                self.case(conditions, else_result.as_deref())
             }
             ast::Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
                 let left = self.expr(left)?;
@@ -404,10 +420,54 @@ impl<'a> Translator<'a> {
         }
     }
 
+    /// Two operands. A constant beside a column comes without its type, which is the column's.
+    fn pair(&mut self, left: &ast::Expr, right: &ast::Expr) -> Option<(Typed, Typed)> {
+        match (untyped(left), untyped(right)) {
+            (None, Some(text)) => {
+                let left = self.expr(left)?;
+                let right = constant(&left.kind, text)?;
+                Some((left, right))
+            }
+            (Some(text), None) => {
+                let right = self.expr(right)?;
+                let left = constant(&right.kind, text)?;
+                Some((left, right))
+            }
+            (None, None) => Some((self.expr(left)?, self.expr(right)?)),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
+    /// CASE WHEN, with results of one kind.
+    fn case(&mut self, conditions: &[ast::CaseWhen], otherwise: Option<&ast::Expr>) -> Option<Typed> {
+        let mut branches = Vec::new();
+        let mut kind = None;
+        for ast::CaseWhen { condition, result } in conditions {
+            let condition = self.condition(condition)?;
+            let result = self.expr(result)?;
+            if *kind.get_or_insert(result.kind.clone()) != result.kind {
+                return None;
+            }
+            branches.push((Box::new(condition), Box::new(result.expr)));
+        }
+        let kind = kind?;
+        let otherwise = match otherwise {
+            None => None,
+            Some(expr) if is_null(expr) => None,
+            Some(expr) => {
+                let result = self.expr(expr)?;
+                if result.kind != kind {
+                    return None;
+                }
+                Some(Box::new(result.expr))
+            }
+        };
+        Some(Typed { expr: Expr::Case(Case::new(None, branches, otherwise)), kind })
+    }
+
     /// LIKE with a constant pattern and no escape.
     fn like(&mut self, left: &ast::Expr, pattern: &ast::Expr, negated: bool) -> Option<Typed> {
-        let left = self.expr(left)?;
-        let pattern = self.expr(pattern)?;
+        let (left, pattern) = self.pair(left, pattern)?;
         match &pattern.expr {
             Expr::Literal(ScalarValue::Utf8(Some(text)), _) if !text.contains('\\') => {}
             _ => return None,
@@ -446,6 +506,10 @@ impl<'a> Translator<'a> {
             ("max", Some(argument)) if is_groupable(&argument.kind) => (max(argument.expr), argument.kind),
             _ => return None,
         };
+        let expr = match &function.filter {
+            Some(condition) => expr.filter(self.condition(condition)?).build().ok()?,
+            None => expr,
+        };
         Some(self.aggregate_column(function.to_string(), expr, kind))
     }
 
@@ -461,7 +525,7 @@ impl<'a> Translator<'a> {
     /// The sum and the count of `avg(x)` for integers and numerics.
     fn average(&mut self, item: &ast::Expr) -> Option<(Expr, Expr)> {
         let ast::Expr::Function(function) = unnested(item) else { return None };
-        if !function.name.to_string().eq_ignore_ascii_case("avg") {
+        if !function.name.to_string().eq_ignore_ascii_case("avg") || function.filter.is_some() {
             return None;
         }
         let (Some(argument), false) = aggregate_argument(function)? else { return None };
@@ -472,6 +536,29 @@ impl<'a> Translator<'a> {
         let sum = self.aggregate_column(format!("avg sum {text}"), total, kind);
         let count = self.aggregate_column(format!("avg count {text}"), number, Kind::Long);
         Some((sum.expr, count.expr))
+    }
+}
+
+/// What a query groups by: columns `g0`, `g1`, … after the aggregation.
+struct Groups(Vec<Expr>);
+
+impl Groups {
+    fn named(&self) -> Vec<Expr> {
+        self.0.iter().enumerate().map(|(index, expr)| expr.clone().alias(format!("g{index}"))).collect()
+    }
+
+    /// The expression in terms of the columns that are left.
+    fn refer(&self, expr: Expr) -> Option<Expr> {
+        let replaced = expr.transform_down(|node| {
+            Ok(match self.0.iter().position(|group| *group == node) {
+                Some(index) => {
+                    let column = Expr::Column(ColumnRef::new_unqualified(format!("g{index}")));
+                    Transformed::new(column, true, TreeNodeRecursion::Jump)
+                }
+                None => Transformed::no(node),
+            })
+        });
+        replaced.ok().map(|replaced| replaced.data)
     }
 }
 
@@ -545,7 +632,7 @@ fn exact_sum(argument: Typed) -> Option<(Expr, Kind)> {
 /// The argument of an aggregate (`None` for `*`), and whether it is DISTINCT; nothing else may be said.
 fn aggregate_argument(function: &ast::Function) -> Option<(Option<&ast::Expr>, bool)> {
     let FunctionArguments::List(list) = &function.args else { return None };
-    if function.filter.is_some() || function.over.is_some() || !list.clauses.is_empty() || !function.within_group.is_empty() {
+    if function.over.is_some() || !list.clauses.is_empty() || !function.within_group.is_empty() {
         return None;
     }
     let distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
@@ -606,34 +693,55 @@ fn constant_text(expr: &ast::Expr) -> Option<String> {
     }
 }
 
+/// The text of a string constant without a type.
+fn untyped(expr: &ast::Expr) -> Option<&str> {
+    match unnested(expr) {
+        ast::Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// `'…'::type`.
 fn literal(expr: &ast::Expr, type_name: &str) -> Option<Typed> {
     let text = constant_text(expr)?;
-    let bytes = text.as_bytes();
-    let (value, kind) = match type_name.to_ascii_lowercase().as_str() {
-        "smallint" | "integer" | "int" => {
-            (ScalarValue::Int32(Some(values::integer(bytes).ok()?.try_into().ok()?)), Kind::Int)
-        }
-        "bigint" => (ScalarValue::Int64(Some(values::integer(bytes).ok()?)), Kind::Long),
+    let kind = match type_name.to_ascii_lowercase().as_str() {
+        "smallint" | "integer" | "int" => Kind::Int,
+        "bigint" => Kind::Long,
         name if name == "numeric" || name.starts_with("numeric(") => return numeric(&text),
-        "text" | "character varying" => (ScalarValue::Utf8(Some(text)), Kind::Text),
-        "boolean" => (ScalarValue::Boolean(Some(matches!(text.as_str(), "t" | "true"))), Kind::Boolean),
-        "date" => (ScalarValue::Date32(Some(values::date(bytes).ok()?)), Kind::Date),
-        "timestamp without time zone" => {
-            (ScalarValue::TimestampMicrosecond(Some(values::timestamp(bytes, false).ok()?), None), Kind::Timestamp)
-        }
-        "timestamp with time zone" => {
-            let value = values::timestamp(bytes, true).ok()?;
-            (ScalarValue::TimestampMicrosecond(Some(value), Some("+00:00".into())), Kind::TimestampTz)
-        }
-        "time without time zone" => (ScalarValue::Time64Microsecond(Some(values::time(bytes).ok()?)), Kind::Time),
-        "uuid" => {
-            let value = values::uuid(bytes).ok()?.as_bytes().to_vec();
-            (ScalarValue::FixedSizeBinary(16, Some(value)), Kind::Uuid)
-        }
+        "text" | "character varying" => Kind::Text,
+        "boolean" => Kind::Boolean,
+        "date" => Kind::Date,
+        "timestamp without time zone" => Kind::Timestamp,
+        "timestamp with time zone" => Kind::TimestampTz,
+        "time without time zone" => Kind::Time,
+        "uuid" => Kind::Uuid,
         _ => return None,
     };
-    Some(Typed { expr: lit(value), kind })
+    constant(&kind, &text)
+}
+
+/// A constant of a kind.
+fn constant(kind: &Kind, text: &str) -> Option<Typed> {
+    let bytes = text.as_bytes();
+    let value = match kind {
+        Kind::Int => ScalarValue::Int32(Some(values::integer(bytes).ok()?.try_into().ok()?)),
+        Kind::Long => ScalarValue::Int64(Some(values::integer(bytes).ok()?)),
+        Kind::Decimal(..) => return numeric(text),
+        Kind::Text => ScalarValue::Utf8(Some(text.to_owned())),
+        Kind::Boolean => ScalarValue::Boolean(Some(matches!(text, "t" | "true"))),
+        Kind::Date => ScalarValue::Date32(Some(values::date(bytes).ok()?)),
+        Kind::Timestamp => ScalarValue::TimestampMicrosecond(Some(values::timestamp(bytes, false).ok()?), None),
+        Kind::TimestampTz => {
+            ScalarValue::TimestampMicrosecond(Some(values::timestamp(bytes, true).ok()?), Some("+00:00".into()))
+        }
+        Kind::Time => ScalarValue::Time64Microsecond(Some(values::time(bytes).ok()?)),
+        Kind::Uuid => ScalarValue::FixedSizeBinary(16, Some(values::uuid(bytes).ok()?.as_bytes().to_vec())),
+        _ => return None,
+    };
+    Some(Typed { expr: lit(value), kind: kind.clone() })
 }
 
 /// The elements of `'{…}'::type[]`, without NULLs.
