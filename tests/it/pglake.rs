@@ -1,1 +1,9 @@
+//! The embedded engine: Iceberg tables written and read through PostgreSQL.
+//!
+//! What the answers must be comes from transcripts of the real `pg_lake` (`fixtures/pg_lake/transcripts`) and from
+//! PostgreSQL itself, which runs the same statements on heap tables.
 
+#[path = "support/sandbox.rs"]
+mod sandbox;
+#[path = "pglake/transcripts.rs"]
+mod transcripts;

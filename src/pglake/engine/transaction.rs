@@ -256,6 +256,7 @@ impl Transaction {
         for (file, wanted) in by_file {
             let location = self.location(RowId { file, position: 0 })?;
             let changes = &self.tables.get(&table).ok_or_else(|| Error::internal("no such table"))?.changes;
+            let schema = changes.arrow_schema().clone();
             let provider = self.only_rows(changes, &location, wanted.keys().copied()).await?.with_positions();
             let mut batches = self.context.read_table(Arc::new(provider))?.execute_stream().await?;
             while let Some(batch) = batches.next().await {
@@ -268,8 +269,15 @@ impl Transaction {
                     positions.push(id.position);
                 }
                 let wanted = positions.iter().map(|position| wanted[position]).collect();
-                let columns: Vec<usize> = (0..width).collect();
-                found.push(RowsOfFile { location: location.clone(), batch: batch.project(&columns)?, positions, wanted });
+                // A scan gives text as views; rows in memory are of the table's own types.
+                let arrays = batch.columns()[..width]
+                    .iter()
+                    .zip(schema.fields())
+                    .map(|(array, field)| arrow::compute::cast(array, field.data_type()))
+                    .collect::<Result<_, _>>()?;
+                let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+                let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
+                found.push(RowsOfFile { location: location.clone(), batch, positions, wanted });
             }
         }
         Ok(found)
