@@ -378,7 +378,7 @@ async fn recursive_queries_start_afresh_in_every_round() {
     let all = count(&reader, "SELECT CAST(max(id) - min(id) + 1 AS bigint) AS n FROM deleted_rows").await;
     assert!(all > 900);
     assert_eq!(count(&reader, sql).await, all);
-    let sql = "WITH RECURSIVE t(i, s) AS (SELECT 1, 0 UNION ALL SELECT i + 1, s + i FROM t WHERE i < 10) \
+    let sql = "WITH RECURSIVE t AS (SELECT 1 AS i, 0 AS s UNION ALL SELECT i + 1, s + i FROM t WHERE i < 10) \
                SELECT max(s) AS s FROM t";
     assert_eq!(count(&reader, sql).await, 45);
 }
