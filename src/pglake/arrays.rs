@@ -14,6 +14,7 @@ use arrow::datatypes::{
 };
 
 use super::columns::Kind;
+use super::datetime;
 use super::values::{self, ValueError};
 
 /// Builds the array of one column from the texts of its values.
@@ -105,12 +106,12 @@ impl TextBuilder {
             Building::Text(builder) => push!(builder, utf8),
             Building::Binary(builder) => push!(builder, values::bytes),
             Building::LargeBinary(builder) => push!(builder, values::bytes),
-            Building::Date(builder) => push!(builder, values::date),
-            Building::Time(builder) if self.kind == Kind::TimeTz => push!(builder, values::time_tz),
-            Building::Time(builder) => push!(builder, values::time),
+            Building::Date(builder) => push!(builder, datetime::date),
+            Building::Time(builder) if self.kind == Kind::TimeTz => push!(builder, datetime::time_tz),
+            Building::Time(builder) => push!(builder, datetime::time),
             Building::Timestamp(builder) => {
                 let zoned = self.kind == Kind::TimestampTz;
-                push!(builder, |text| values::timestamp(text, zoned));
+                push!(builder, |text| datetime::timestamp(text, zoned));
             }
             Building::Uuid(builder) => match text {
                 Some(text) => {
@@ -120,7 +121,7 @@ impl TextBuilder {
                 None => builder.append_null(),
             },
             Building::Interval { parts, valid, .. } => {
-                let value = text.map(values::interval).transpose()?;
+                let value = text.map(datetime::interval).transpose()?;
                 for (index, part) in parts.iter_mut().enumerate() {
                     part.append_option(value.map(|value| value[index]));
                 }
@@ -252,16 +253,16 @@ pub(super) fn write_text(out: &mut String, array: &dyn Array, row: usize, kind: 
             let bytes = array.as_fixed_size_binary().value(row);
             _ = write!(out, "{}", uuid::Uuid::from_slice(bytes).expect("16 bytes"));
         }
-        DataType::Date32 => values::write_day(out, i64::from(array.as_primitive::<Date32Type>().value(row))),
+        DataType::Date32 => datetime::write_day(out, i64::from(array.as_primitive::<Date32Type>().value(row))),
         DataType::Time64(TimeUnit::Microsecond) => {
-            values::write_time(out, array.as_primitive::<Time64MicrosecondType>().value(row));
+            datetime::write_time(out, array.as_primitive::<Time64MicrosecondType>().value(row));
             if kind == Some(&Kind::TimeTz) {
                 out.push_str("+00");
             }
         }
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
-            values::write_timestamp(out, micros, zone.is_some());
+            datetime::write_timestamp(out, micros, zone.is_some());
         }
         DataType::Struct(_) => {
             // An interval; every part named, so that PostgreSQL reads it whatever its style.

@@ -255,17 +255,6 @@ async fn a_failed_refresh_changes_nothing_and_names_table_and_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_recursive_query_scans_the_whole_table_in_every_round() {
-    let lake = Lake::capture().await;
-    let reader = capture_reader(&lake).await;
-    let sql = "WITH RECURSIVE bounds AS (SELECT min(n) AS low, max(n) AS high FROM many_snapshots),
-               numbers AS (SELECT low AS i FROM bounds UNION ALL
-                           SELECT i + 1 FROM numbers CROSS JOIN bounds WHERE i < high)
-               SELECT count(*) FROM numbers";
-    assert_eq!(count(&reader, sql).await, 200);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn names_ignore_case() {
     let lake = Lake::capture().await;
     let reader = capture_reader(&lake).await;

@@ -12,7 +12,7 @@ use super::error::Result;
 use super::view::Loaded;
 use crate::tables::commit::RowChange;
 use crate::tables::write::{DataFileWriter, data_file_location, rewrite_location, write_position_deletes};
-use crate::tables::{ExtraFile, LakeIo, LakeTableProvider, Overlay, PlannedFile};
+use crate::tables::{ExtraFile, LakeIo, LakeTableProvider, Overlay, PlannedFile, with_schema};
 
 /// From this share of deleted rows on, in percent, a file is rewritten without them (pg_lake's
 /// `pg_lake_table.copy_on_write_threshold`).
@@ -122,7 +122,7 @@ async fn rewrite(
     let file_io = changes.table.io().file_io();
     let mut writer = DataFileWriter::create(&file_io, &location, metadata.current_schema().clone()).await?;
     while let Some(batch) = rows.next().await {
-        writer.write(&batch?).await?;
+        writer.write(&with_schema(&batch?, changes.arrow_schema())?).await?;
     }
     Ok(writer.finish().await?)
 }

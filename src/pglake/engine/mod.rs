@@ -12,6 +12,7 @@
 //! translate   queries as DataFusion plans         changes     the changes of one table
 //! evaluate    queries that PostgreSQL evaluates   commit      changes as files
 //! catalog     the engine's view of the database   view        versions of tables
+//! rpc         requests of the extension           modify      UPDATE and DELETE by condition
 //! ```
 
 mod catalog;
@@ -21,8 +22,10 @@ mod connection;
 mod cursor;
 mod error;
 mod evaluate;
+mod modify;
 mod numeric;
 mod rowid;
+mod rpc;
 mod session;
 mod statement;
 mod transaction;

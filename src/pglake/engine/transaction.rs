@@ -16,7 +16,7 @@ use super::error::{Error, Result};
 use super::rowid::{FileNumbers, RowId};
 use super::view::{Loaded, TableView};
 use super::{Database, commit};
-use crate::tables::{BATCHES_LOCATION, ExtraFile, LakeIo, LakeTableProvider, Overlay};
+use crate::tables::{BATCHES_LOCATION, ExtraFile, LakeIo, LakeTableProvider, Overlay, with_schema};
 
 /// Rows that are collected before they become a batch.
 const BATCH_ROWS: usize = 32_768;
@@ -269,14 +269,8 @@ impl Transaction {
                     positions.push(id.position);
                 }
                 let wanted = positions.iter().map(|position| wanted[position]).collect();
-                // A scan gives text as views; rows in memory are of the table's own types.
-                let arrays = batch.columns()[..width]
-                    .iter()
-                    .zip(schema.fields())
-                    .map(|(array, field)| arrow::compute::cast(array, field.data_type()))
-                    .collect::<Result<_, _>>()?;
-                let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-                let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
+                // Without the two columns of the positions.
+                let batch = with_schema(&batch, &schema)?;
                 found.push(RowsOfFile { location: location.clone(), batch, positions, wanted });
             }
         }
