@@ -24,7 +24,8 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_index = (5 * day_of_year + 2) / 153;
     let month = (month_index + 2) % 12 + 1;
@@ -41,7 +42,11 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn new(text: &'a [u8], kind: &'static str) -> Self {
-        Self { rest: text, whole: text, kind }
+        Self {
+            rest: text,
+            whole: text,
+            kind,
+        }
     }
 
     fn error(&self) -> ValueError {
@@ -49,7 +54,11 @@ impl<'a> Cursor<'a> {
     }
 
     fn digits(&mut self) -> Result<i64, ValueError> {
-        let length = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let length = self
+            .rest
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         let (digits, rest) = self.rest.split_at(length);
         self.rest = rest;
         integer(digits).map_err(|_| self.error())
@@ -66,11 +75,19 @@ impl<'a> Cursor<'a> {
     }
 
     fn expect(&mut self, prefix: &[u8]) -> Result<(), ValueError> {
-        if self.take(prefix) { Ok(()) } else { Err(self.error()) }
+        if self.take(prefix) {
+            Ok(())
+        } else {
+            Err(self.error())
+        }
     }
 
     fn end(&self) -> Result<(), ValueError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(self.error()) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(self.error())
+        }
     }
 
     /// `YYYY-MM-DD`; the era is at the end of the whole text.
@@ -200,14 +217,24 @@ pub(crate) fn interval(text: &[u8]) -> Result<[i64; 3], ValueError> {
 /// Appends a date; the year is astronomical, and BC is written after everything else by the caller.
 fn write_date(out: &mut String, days: i64) -> bool {
     let (year, month, day) = civil_from_days(days);
-    let (shown, is_bc) = if year <= 0 { (1 - year, true) } else { (year, false) };
+    let (shown, is_bc) = if year <= 0 {
+        (1 - year, true)
+    } else {
+        (year, false)
+    };
     let _ = write!(out, "{shown:04}-{month:02}-{day:02}");
     is_bc
 }
 
 pub(super) fn write_time(out: &mut String, micros: i64) {
     let seconds = micros / 1_000_000;
-    let _ = write!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let _ = write!(
+        out,
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    );
     if micros % 1_000_000 != 0 {
         let _ = write!(out, ".{:06}", micros % 1_000_000);
     }
@@ -237,7 +264,11 @@ mod tests {
 
     #[test]
     fn dates_round_trip_over_the_whole_range() {
-        for days in (-2_440_000..END_DAY).step_by(97).chain([-719_163, -719_162, -1, 0, END_DAY - 1]) {
+        for days in
+            (-2_440_000..END_DAY)
+                .step_by(97)
+                .chain([-719_163, -719_162, -1, 0, END_DAY - 1])
+        {
             let mut text = String::new();
             write_day(&mut text, days);
             assert_eq!(i64::from(date(text.as_bytes()).unwrap()), days, "{text}");
@@ -245,17 +276,32 @@ mod tests {
         assert_eq!(date(b"1970-01-01").unwrap(), 0);
         assert_eq!(date(b"2024-02-29").unwrap(), 19_782);
         assert_eq!(date(b"4713-01-01 BC").unwrap(), -2_440_550);
-        assert!(matches!(date(b"10000-01-01"), Err(ValueError::OutOfRange("date"))));
-        assert!(matches!(date(b"infinity"), Err(ValueError::OutOfRange("date"))));
+        assert!(matches!(
+            date(b"10000-01-01"),
+            Err(ValueError::OutOfRange("date"))
+        ));
+        assert!(matches!(
+            date(b"infinity"),
+            Err(ValueError::OutOfRange("date"))
+        ));
     }
 
     #[test]
     fn timestamps_are_microseconds_in_utc() {
         assert_eq!(timestamp(b"1969-12-31 23:59:59.999999", false).unwrap(), -1);
         assert_eq!(timestamp(b"1970-01-01 02:00:00+02", true).unwrap(), 0);
-        assert_eq!(timestamp(b"1970-01-01 00:00:00.5-03:30", true).unwrap(), 12_600_500_000);
-        assert!(matches!(timestamp(b"0001-01-01 00:00:00 BC", false), Err(ValueError::OutOfRange("timestamp"))));
-        assert!(matches!(timestamp(b"-infinity", true), Err(ValueError::OutOfRange("timestamptz"))));
+        assert_eq!(
+            timestamp(b"1970-01-01 00:00:00.5-03:30", true).unwrap(),
+            12_600_500_000
+        );
+        assert!(matches!(
+            timestamp(b"0001-01-01 00:00:00 BC", false),
+            Err(ValueError::OutOfRange("timestamp"))
+        ));
+        assert!(matches!(
+            timestamp(b"-infinity", true),
+            Err(ValueError::OutOfRange("timestamptz"))
+        ));
         let mut text = String::new();
         write_timestamp(&mut text, -1, true);
         assert_eq!(text, "1969-12-31 23:59:59.999999+00");
@@ -263,8 +309,14 @@ mod tests {
 
     #[test]
     fn intervals_add_up_their_parts() {
-        assert_eq!(interval(b"1 mon 2 days 03:04:05.6").unwrap(), [1, 2, 11_045_600_000]);
-        assert_eq!(interval(b"-1 years +2 mons -00:00:01").unwrap(), [-10, 0, -1_000_000]);
+        assert_eq!(
+            interval(b"1 mon 2 days 03:04:05.6").unwrap(),
+            [1, 2, 11_045_600_000]
+        );
+        assert_eq!(
+            interval(b"-1 years +2 mons -00:00:01").unwrap(),
+            [-10, 0, -1_000_000]
+        );
         assert_eq!(interval(b"00:00:00").unwrap(), [0, 0, 0]);
     }
 }

@@ -22,7 +22,11 @@ pub enum ValueError {
     #[error("multidimensional arrays are not supported in Iceberg tables")]
     Multidimensional,
     #[error("value {text:?} does not fit the Iceberg type decimal({precision},{scale})")]
-    DecimalOverflow { text: String, precision: u32, scale: u32 },
+    DecimalOverflow {
+        text: String,
+        precision: u32,
+        scale: u32,
+    },
     #[error("unexpected text for a value of kind {kind}: {text:?}")]
     Malformed { kind: &'static str, text: String },
 }
@@ -40,12 +44,21 @@ impl ValueError {
 }
 
 pub(super) fn malformed(kind: &'static str, text: &[u8]) -> ValueError {
-    ValueError::Malformed { kind, text: String::from_utf8_lossy(text).into_owned() }
+    ValueError::Malformed {
+        kind,
+        text: String::from_utf8_lossy(text).into_owned(),
+    }
 }
 
 /// The text as a number.
-pub(super) fn number<T: std::str::FromStr>(kind: &'static str, text: &[u8]) -> Result<T, ValueError> {
-    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(|| malformed(kind, text))
+pub(super) fn number<T: std::str::FromStr>(
+    kind: &'static str,
+    text: &[u8],
+) -> Result<T, ValueError> {
+    std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| malformed(kind, text))
 }
 
 pub(crate) fn integer(text: &[u8]) -> Result<i64, ValueError> {
@@ -68,7 +81,13 @@ pub(crate) fn integer(text: &[u8]) -> Result<i64, ValueError> {
             .and_then(|value| value.checked_sub(i64::from(digit)))
             .ok_or_else(|| malformed("integer", text))?;
     }
-    if negative { Ok(value) } else { value.checked_neg().ok_or_else(|| malformed("integer", text)) }
+    if negative {
+        Ok(value)
+    } else {
+        value
+            .checked_neg()
+            .ok_or_else(|| malformed("integer", text))
+    }
 }
 
 pub(super) fn float(text: &[u8]) -> Result<f64, ValueError> {
@@ -95,8 +114,11 @@ pub(crate) fn decimal(text: &[u8], precision: u32, scale: u32) -> Result<i128, V
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
     };
-    let overflow =
-        || ValueError::DecimalOverflow { text: String::from_utf8_lossy(text).into_owned(), precision, scale };
+    let overflow = || ValueError::DecimalOverflow {
+        text: String::from_utf8_lossy(text).into_owned(),
+        precision,
+        scale,
+    };
     let mut value = 0i128;
     let mut fraction = None::<u32>;
     for &byte in digits {
@@ -128,7 +150,9 @@ pub(crate) fn decimal(text: &[u8], precision: u32, scale: u32) -> Result<i128, V
 }
 
 pub(super) fn bytes(text: &[u8]) -> Result<Vec<u8>, ValueError> {
-    let digits = text.strip_prefix(b"\\x").ok_or_else(|| malformed("bytea", text))?;
+    let digits = text
+        .strip_prefix(b"\\x")
+        .ok_or_else(|| malformed("bytea", text))?;
     let nibble = |digit: u8| (digit as char).to_digit(16).map(|digit| digit as u8);
     digits
         .chunks(2)
@@ -148,7 +172,10 @@ pub(crate) fn uuid(text: &[u8]) -> Result<Uuid, ValueError> {
 pub(crate) fn array(text: &[u8]) -> Result<Vec<Option<Vec<u8>>>, ValueError> {
     let error = || malformed("array", text);
     // An array whose first subscript is not 1 shows its bounds: [0:2]={…}.
-    let start = text.iter().position(|byte| *byte == b'{').ok_or_else(error)?;
+    let start = text
+        .iter()
+        .position(|byte| *byte == b'{')
+        .ok_or_else(error)?;
     if text[..start].windows(2).any(|pair| pair == b"][") {
         return Err(ValueError::Multidimensional);
     }
@@ -209,7 +236,8 @@ pub fn literal(kind: &Kind, text: &str) -> Result<Literal, ValueError> {
                 .map(|value| {
                     value
                         .map(|value| {
-                            let value = String::from_utf8(value).map_err(|_| malformed("array", bytes_of))?;
+                            let value = String::from_utf8(value)
+                                .map_err(|_| malformed("array", bytes_of))?;
                             literal(element, &value)
                         })
                         .transpose()
@@ -252,7 +280,10 @@ mod tests {
         assert_eq!(decimal(b"0.00012", 5, 5).unwrap(), 12);
         assert_eq!(decimal(b"5", 4, 3).unwrap(), 5_000);
         assert!(matches!(decimal(b"NaN", 4, 2), Err(ValueError::DecimalNaN)));
-        assert!(matches!(decimal(b"1000", 3, 0), Err(ValueError::DecimalOverflow { .. })));
+        assert!(matches!(
+            decimal(b"1000", 3, 0),
+            Err(ValueError::DecimalOverflow { .. })
+        ));
         let mut text = String::new();
         write_decimal(&mut text, -5, 2);
         assert_eq!(text, "-0.05");
@@ -262,12 +293,24 @@ mod tests {
     fn array_literals_are_unescaped() {
         let some = |text: &str| Some(text.as_bytes().to_vec());
         assert_eq!(array(b"{}").unwrap(), vec![]);
-        assert_eq!(array(b"{1,2,NULL}").unwrap(), vec![some("1"), some("2"), None]);
+        assert_eq!(
+            array(b"{1,2,NULL}").unwrap(),
+            vec![some("1"), some("2"), None]
+        );
         assert_eq!(
             array(br#"{a,"b,c","NULL","q\"\\",""}"#).unwrap(),
-            vec![some("a"), some("b,c"), some("NULL"), some("q\"\\"), some("")]
+            vec![
+                some("a"),
+                some("b,c"),
+                some("NULL"),
+                some("q\"\\"),
+                some("")
+            ]
         );
         assert_eq!(array(b"[0:1]={7,8}").unwrap(), vec![some("7"), some("8")]);
-        assert!(matches!(array(b"{{1,2},{3,4}}"), Err(ValueError::Multidimensional)));
+        assert!(matches!(
+            array(b"{{1,2},{3,4}}"),
+            Err(ValueError::Multidimensional)
+        ));
     }
 }

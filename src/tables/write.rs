@@ -8,9 +8,12 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, NestedField, PrimitiveType, Schema, SchemaRef, Struct, Type,
+    DataContentType, DataFile, DataFileFormat, NestedField, PrimitiveType, Schema, SchemaRef,
+    Struct, Type,
 };
-use iceberg::writer::file_writer::{FileWriter, FileWriterBuilder, ParquetWriter, ParquetWriterBuilder};
+use iceberg::writer::file_writer::{
+    FileWriter, FileWriterBuilder, ParquetWriter, ParquetWriterBuilder,
+};
 use parquet::basic::Compression;
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use roaring::RoaringTreemap;
@@ -67,7 +70,9 @@ impl DataFileWriter {
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .build();
-        let inner = ParquetWriterBuilder::new(properties, schema).build(io.new_output(location)?).await?;
+        let inner = ParquetWriterBuilder::new(properties, schema)
+            .build(io.new_output(location)?)
+            .await?;
         Ok(Self { inner, rows: 0 })
     }
 
@@ -111,13 +116,19 @@ pub async fn write_position_deletes(
         .build();
     let schema = DELETE_SCHEMA.clone();
     let arrow_schema = Arc::new(iceberg::arrow::schema_to_arrow_schema(&schema)?);
-    let mut writer = ParquetWriterBuilder::new(properties, schema).build(io.new_output(location)?).await?;
+    let mut writer = ParquetWriterBuilder::new(properties, schema)
+        .build(io.new_output(location)?)
+        .await?;
     let positions: Int64Array = positions.iter().map(|position| position as i64).collect();
     let paths = StringArray::from_iter_values(std::iter::repeat_n(data_file, positions.len()));
     let batch = RecordBatch::try_new(arrow_schema, vec![Arc::new(paths), Arc::new(positions)])
         .map_err(|error| unexpected("building position deletes", error))?;
     writer.write(&batch).await?;
-    let mut builder = writer.close().await?.pop().ok_or_else(|| unexpected("no positions to delete", data_file))?;
+    let mut builder = writer
+        .close()
+        .await?
+        .pop()
+        .ok_or_else(|| unexpected("no positions to delete", data_file))?;
     builder
         .content(DataContentType::PositionDeletes)
         .file_format(DataFileFormat::Parquet)
@@ -128,7 +139,9 @@ pub async fn write_position_deletes(
 }
 
 fn build(builder: iceberg::spec::DataFileBuilder) -> iceberg::Result<DataFile> {
-    builder.build().map_err(|error| unexpected("describing a written file", error))
+    builder
+        .build()
+        .map_err(|error| unexpected("describing a written file", error))
 }
 
 fn unexpected(doing: &str, detail: impl std::fmt::Display) -> iceberg::Error {

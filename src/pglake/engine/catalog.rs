@@ -74,7 +74,12 @@ const IDLE_CONNECTIONS: usize = 4;
 
 impl Catalog {
     pub fn new(postgres: LocalPostgres, database: &str) -> Self {
-        Self { postgres, database: database.to_owned(), client: Mutex::default(), idle: Mutex::default() }
+        Self {
+            postgres,
+            database: database.to_owned(),
+            client: Mutex::default(),
+            idle: Mutex::default(),
+        }
     }
 
     async fn connect(&self) -> Result<Client> {
@@ -84,7 +89,9 @@ impl Catalog {
     /// A connection of one's own to the same database, without temporary objects.
     pub async fn take_connection(&self) -> Result<Client> {
         loop {
-            let Some(client) = self.idle.lock().await.pop() else { return self.connect().await };
+            let Some(client) = self.idle.lock().await.pop() else {
+                return self.connect().await;
+            };
             if !client.is_closed() {
                 return Ok(client);
             }
@@ -129,10 +136,17 @@ impl Catalog {
                 &[(&backend.unwrap_or(0), tokio_postgres::types::Type::INT4)],
             )
             .await?;
-        let backend = rows.first().map_or((None, None), |row| (row.get(2), row.get(3)));
+        let backend = rows
+            .first()
+            .map_or((None, None), |row| (row.get(2), row.get(3)));
         let locations = rows
             .iter()
-            .filter_map(|row| Some((row.get::<_, Option<u32>>(0)?, row.get::<_, Option<String>>(1)?)))
+            .filter_map(|row| {
+                Some((
+                    row.get::<_, Option<u32>>(0)?,
+                    row.get::<_, Option<String>>(1)?,
+                ))
+            })
             .collect();
         Ok(Snapshot { locations, backend })
     }
@@ -141,16 +155,25 @@ impl Catalog {
     pub async fn columns(&self, table: u32) -> Result<Vec<Column>> {
         let client = self.client().await?;
         let rows = client
-            .query_typed("SELECT lake_engine.columns_of($1)", &[(&table, tokio_postgres::types::Type::OID)])
+            .query_typed(
+                "SELECT lake_engine.columns_of($1)",
+                &[(&table, tokio_postgres::types::Type::OID)],
+            )
             .await?;
         let json: serde_json::Value = rows.first().map(|row| row.get(0)).unwrap_or_default();
-        serde_json::from_value(json).map_err(|error| Error::internal(format!("columns of table {table}: {error}")))
+        serde_json::from_value(json)
+            .map_err(|error| Error::internal(format!("columns of table {table}: {error}")))
     }
 
     /// The name of a table, as committed.
     pub async fn relation_name(&self, table: u32) -> Result<String> {
         let client = self.client().await?;
-        let row = client.query_one("SELECT relname::text FROM pg_class WHERE oid = $1", &[&table]).await?;
+        let row = client
+            .query_one(
+                "SELECT relname::text FROM pg_class WHERE oid = $1",
+                &[&table],
+            )
+            .await?;
         Ok(row.get(0))
     }
 
@@ -158,9 +181,18 @@ impl Catalog {
     pub async fn record(&self, backend: i32, locations: &[NewLocation]) -> Result<()> {
         let client = self.client().await?;
         let tables: Vec<u32> = locations.iter().map(|location| location.table).collect();
-        let bases: Vec<&str> = locations.iter().map(|location| location.base_location.as_str()).collect();
-        let files: Vec<&str> = locations.iter().map(|location| location.metadata_location.as_str()).collect();
-        let created: Vec<bool> = locations.iter().map(|location| location.is_created).collect();
+        let bases: Vec<&str> = locations
+            .iter()
+            .map(|location| location.base_location.as_str())
+            .collect();
+        let files: Vec<&str> = locations
+            .iter()
+            .map(|location| location.metadata_location.as_str())
+            .collect();
+        let created: Vec<bool> = locations
+            .iter()
+            .map(|location| location.is_created)
+            .collect();
         let recorded = client
             .execute(
                 "WITH xid AS (

@@ -13,7 +13,9 @@ use super::view::{BoundColumn, Loaded, TableView};
 use crate::pglake::arrays::TextBuilder;
 use crate::tables::commit::{SchemaChange, TableVersion};
 use crate::tables::write::{DataFileWriter, data_file_location};
-use crate::tables::{BATCHES_LOCATION, ExtraFile, LakeIo, LakeTable, LakeTableProvider, Overlay, PlannedFile};
+use crate::tables::{
+    BATCHES_LOCATION, ExtraFile, LakeIo, LakeTable, LakeTableProvider, Overlay, PlannedFile,
+};
 
 /// Rows of a table that a transaction keeps in memory at most.
 const SPILL_ROWS: u64 = 2_000_000;
@@ -59,7 +61,10 @@ impl Changes {
         columns: Arc<Vec<BoundColumn>>,
     ) -> Result<Self> {
         let loaded = Loaded::new(io, version, columns).await?;
-        Ok(Self { is_created: true, ..Self::of(&loaded) })
+        Ok(Self {
+            is_created: true,
+            ..Self::of(&loaded)
+        })
     }
 
     pub(super) fn arrow_schema(&self) -> &SchemaRef {
@@ -70,7 +75,12 @@ impl Changes {
         self.columns
             .iter()
             .position(|column| column.name == name)
-            .ok_or_else(|| Error::new("42703", format!("the Iceberg table has no column \"{name}\"")))
+            .ok_or_else(|| {
+                Error::new(
+                    "42703",
+                    format!("the Iceberg table has no column \"{name}\""),
+                )
+            })
     }
 
     /// Whether a commit has anything to write.
@@ -79,23 +89,33 @@ impl Changes {
     }
 
     fn has_row_changes(&self) -> bool {
-        self.is_truncated || self.live_rows() > 0 || !self.spilled.is_empty() || self.deleted_in_files().next().is_some()
+        self.is_truncated
+            || self.live_rows() > 0
+            || !self.spilled.is_empty()
+            || self.deleted_in_files().next().is_some()
     }
 
     /// Rows of the transaction that are not deleted again.
     pub(super) fn live_rows(&self) -> u64 {
-        self.rows - self.deleted.get(BATCHES_LOCATION).map_or(0, RoaringTreemap::len)
+        self.rows
+            - self
+                .deleted
+                .get(BATCHES_LOCATION)
+                .map_or(0, RoaringTreemap::len)
     }
 
     /// The batches without what was deleted of them.
     pub(super) fn live_batches(&self) -> Result<Vec<RecordBatch>> {
-        let Some(deleted) = self.deleted.get(BATCHES_LOCATION) else { return Ok(self.batches.clone()) };
+        let Some(deleted) = self.deleted.get(BATCHES_LOCATION) else {
+            return Ok(self.batches.clone());
+        };
         let mut first = 0;
         let mut live = Vec::new();
         for batch in &self.batches {
             let end = first + batch.num_rows() as u64;
-            let mask: arrow::array::BooleanArray =
-                (first..end).map(|position| Some(!deleted.contains(position))).collect();
+            let mask: arrow::array::BooleanArray = (first..end)
+                .map(|position| Some(!deleted.contains(position)))
+                .collect();
             live.push(arrow::compute::filter_record_batch(batch, &mask)?);
             first = end;
         }
@@ -104,7 +124,9 @@ impl Changes {
 
     /// Deleted rows of data files, by location.
     pub(super) fn deleted_in_files(&self) -> impl Iterator<Item = (&String, &RoaringTreemap)> {
-        self.deleted.iter().filter(|(location, rows)| *location != BATCHES_LOCATION && !rows.is_empty())
+        self.deleted
+            .iter()
+            .filter(|(location, rows)| *location != BATCHES_LOCATION && !rows.is_empty())
     }
 
     /// The rows in memory, also those that are deleted again.
@@ -131,7 +153,8 @@ impl Changes {
     pub(super) async fn spill(&mut self) -> Result<()> {
         let location = data_file_location(self.version.metadata.location());
         let schema = self.version.metadata.current_schema().clone();
-        let mut writer = DataFileWriter::create(&self.table.io().file_io(), &location, schema).await?;
+        let mut writer =
+            DataFileWriter::create(&self.table.io().file_io(), &location, schema).await?;
         for batch in std::mem::take(&mut self.batches) {
             writer.write(&batch).await?;
         }
@@ -164,7 +187,11 @@ impl Changes {
     pub(super) fn delete(&mut self, location: &str, position: u64) -> bool {
         match self.deleted.get_mut(location) {
             Some(rows) => rows.insert(position),
-            None => self.deleted.entry(location.to_owned()).or_default().insert(position),
+            None => self
+                .deleted
+                .entry(location.to_owned())
+                .or_default()
+                .insert(position),
         }
     }
 
@@ -201,7 +228,10 @@ impl Changes {
             deleted: self.deleted.clone(),
         };
         let provider = LakeTableProvider::new(table).with_overlay(overlay)?;
-        Ok(TableView { provider, columns: self.columns.clone() })
+        Ok(TableView {
+            provider,
+            columns: self.columns.clone(),
+        })
     }
 
     /// The same table as if it had just been created.
@@ -209,18 +239,26 @@ impl Changes {
         let schema = self.version.metadata.current_schema().as_ref().clone();
         let empty = TableVersion::create(self.version.metadata.location(), schema, HashMap::new())?;
         let metadata = empty.metadata.as_ref().clone();
-        Ok(Arc::new(LakeTable::from_metadata(self.table.io(), &self.version.location, metadata).await?))
+        Ok(Arc::new(
+            LakeTable::from_metadata(self.table.io(), &self.version.location, metadata).await?,
+        ))
     }
 
     /// Applies a change of columns, also to the rows in memory.
-    pub(super) async fn alter(&mut self, changes: &[SchemaChange], columns: Arc<Vec<BoundColumn>>) -> Result<()> {
+    pub(super) async fn alter(
+        &mut self,
+        changes: &[SchemaChange],
+        columns: Arc<Vec<BoundColumn>>,
+    ) -> Result<()> {
         self.version = self.version.with_schema(changes)?;
         let metadata = self.version.metadata.as_ref().clone();
         let io = self.table.io().clone();
-        self.table = Arc::new(LakeTable::from_metadata(&io, &self.version.location, metadata).await?);
+        self.table =
+            Arc::new(LakeTable::from_metadata(&io, &self.version.location, metadata).await?);
         self.columns = columns;
         let schema = self.table.arrow_schema().clone();
-        let defaults = crate::tables::initial_defaults(self.version.metadata.current_schema(), &schema);
+        let defaults =
+            crate::tables::initial_defaults(self.version.metadata.current_schema(), &schema);
         self.batches = self
             .batches
             .iter()
@@ -233,7 +271,10 @@ impl Changes {
                         (None, None) => Ok(new_null_array(field.data_type(), batch.num_rows())),
                     }
                 });
-                Ok::<_, Error>(RecordBatch::try_new(schema.clone(), arrays.collect::<Result<_>>()?)?)
+                Ok::<_, Error>(RecordBatch::try_new(
+                    schema.clone(),
+                    arrays.collect::<Result<_>>()?,
+                )?)
             })
             .collect::<Result<_>>()?;
         Ok(())
@@ -243,7 +284,10 @@ impl Changes {
 /// The column of a batch with a field id.
 fn column_of(batch: &RecordBatch, id: Option<i32>) -> Option<ArrayRef> {
     let schema = batch.schema();
-    let index = schema.fields().iter().position(|field| id.is_some() && crate::tables::field_id(field) == id)?;
+    let index = schema
+        .fields()
+        .iter()
+        .position(|field| id.is_some() && crate::tables::field_id(field) == id)?;
     Some(batch.column(index).clone())
 }
 
@@ -260,10 +304,23 @@ impl RowBuffer {
     /// A buffer for rows whose values come in the order of these columns; the others are NULL.
     pub(super) fn new(changes: &Changes, order: Vec<usize>) -> Self {
         let schema = changes.arrow_schema();
-        let builder = |index: usize| TextBuilder::new(&changes.columns[index].kind, schema.field(index).data_type());
+        let builder = |index: usize| {
+            TextBuilder::new(
+                &changes.columns[index].kind,
+                schema.field(index).data_type(),
+            )
+        };
         let builders = order.iter().map(|index| builder(*index)).collect();
-        let required = order.iter().map(|index| !schema.field(*index).is_nullable()).collect();
-        Self { schema: schema.clone(), builders, required, order }
+        let required = order
+            .iter()
+            .map(|index| !schema.field(*index).is_nullable())
+            .collect();
+        Self {
+            schema: schema.clone(),
+            builders,
+            required,
+            order,
+        }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -272,7 +329,10 @@ impl RowBuffer {
 
     /// Adds rows of values. After an error the buffer holds part of them: the statement, and so its (sub)transaction,
     /// has failed, and the buffer is dropped.
-    pub(super) fn append<'a>(&mut self, values: impl Iterator<Item = Option<&'a [u8]>>) -> Result<()> {
+    pub(super) fn append<'a>(
+        &mut self,
+        values: impl Iterator<Item = Option<&'a [u8]>>,
+    ) -> Result<()> {
         let width = self.builders.len();
         for (index, value) in values.enumerate() {
             let column = index % width;
@@ -298,7 +358,11 @@ impl RowBuffer {
             .map(|(array, field)| array.unwrap_or_else(|| new_null_array(field.data_type(), rows)))
             .collect();
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            arrays,
+            &options,
+        )?)
     }
 
     /// The arrays of the values alone, in the order in which they came.

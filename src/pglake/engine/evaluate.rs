@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
-use sqlparser::ast::{self, Ident, ObjectName, Query, Value, visit_expressions, visit_expressions_mut, visit_relations};
+use sqlparser::ast::{
+    self, Ident, ObjectName, Query, Value, visit_expressions, visit_expressions_mut,
+    visit_relations,
+};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -43,13 +46,19 @@ pub(super) struct Scans(Mutex<HashMap<String, Scan>>);
 impl Scans {
     fn offer(&self, scan: Scan) -> String {
         let token = Uuid::new_v4().simple().to_string();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), scan);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(token.clone(), scan);
         token
     }
 
     pub(super) fn get(&self, token: &str) -> Result<Scan> {
         let scans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        scans.get(token).cloned().ok_or_else(|| Error::internal("no such scan"))
+        scans
+            .get(token)
+            .cloned()
+            .ok_or_else(|| Error::internal("no such scan"))
     }
 
     fn withdraw(&self, tokens: &[String]) {
@@ -86,11 +95,20 @@ pub(super) fn tables(query: &Query) -> HashSet<u32> {
 }
 
 /// Puts the values in for parameters; postgres_fdw always casts a parameter, so a text is enough.
-pub(super) fn substitute<N: ast::VisitMut>(node: &mut N, parameters: &[Option<bytes::Bytes>]) -> Result<()> {
+pub(super) fn substitute<N: ast::VisitMut>(
+    node: &mut N,
+    parameters: &[Option<bytes::Bytes>],
+) -> Result<()> {
     let result = visit_expressions_mut(node, |expr| {
-        let ast::Expr::Value(value) = expr else { return ControlFlow::Continue(()) };
-        let Value::Placeholder(name) = &value.value else { return ControlFlow::Continue(()) };
-        let index = name.strip_prefix('$').and_then(|index| index.parse::<usize>().ok());
+        let ast::Expr::Value(value) = expr else {
+            return ControlFlow::Continue(());
+        };
+        let Value::Placeholder(name) = &value.value else {
+            return ControlFlow::Continue(());
+        };
+        let index = name
+            .strip_prefix('$')
+            .and_then(|index| index.parse::<usize>().ok());
         match index.and_then(|index| parameters.get(index.checked_sub(1)?)) {
             Some(Some(text)) => {
                 value.value = Value::SingleQuotedString(String::from_utf8_lossy(text).into_owned());
@@ -119,7 +137,13 @@ impl Prepared {
     ) -> Self {
         // FOR UPDATE: the statement trigger has made this transaction the table's only writer.
         query.locks.clear();
-        Self { query, views, files, catalog, evaluator }
+        Self {
+            query,
+            views,
+            files,
+            catalog,
+            evaluator,
+        }
     }
 
     pub(super) fn query(&self) -> &Query {
@@ -141,9 +165,15 @@ impl Prepared {
     }
 
     async fn run_translated(&self) -> datafusion::error::Result<Option<Rows>> {
-        let Some(native) = translate(&self.query, &self.views, &self.evaluator.context)? else { return Ok(None) };
+        let Some(native) = translate(&self.query, &self.views, &self.evaluator.context)? else {
+            return Ok(None);
+        };
         let batches = native.plan.execute_stream().await?;
-        Ok(Some(Rows::native(batches, native.outputs, self.files.clone())))
+        Ok(Some(Rows::native(
+            batches,
+            native.outputs,
+            self.files.clone(),
+        )))
     }
 
     async fn run_in_postgres(&self) -> Result<Rows> {
@@ -168,7 +198,11 @@ impl Prepared {
                 definition.push_str("ctid tid");
                 columns.push("ctid".to_owned());
             }
-            for column in view.columns.iter().filter(|column| names.contains(&column.name)) {
+            for column in view
+                .columns
+                .iter()
+                .filter(|column| names.contains(&column.name))
+            {
                 let separator = if columns.is_empty() { "" } else { ", " };
                 let name = Ident::with_quote('"', column.name.replace('"', "\"\""));
                 _ = write!(definition, "{separator}{name} {}", column.type_name);
@@ -177,7 +211,12 @@ impl Prepared {
             if columns.is_empty() {
                 definition.push_str("none text");
             }
-            let scan = Scan { view: view.clone(), columns, filter: filter.clone(), files: self.files.clone() };
+            let scan = Scan {
+                view: view.clone(),
+                columns,
+                filter: filter.clone(),
+                files: self.files.clone(),
+            };
             let token = self.evaluator.scans.offer(scan);
             let connection = format!(
                 "host='{}' port={} user=lake dbname=lake",
@@ -229,7 +268,11 @@ impl Scan {
     pub(super) async fn run(&self, context: &SessionContext) -> Result<Rows> {
         let needs_row_ids = self.columns.iter().any(|name| name == "ctid");
         let provider = self.view.provider.clone();
-        let provider = if needs_row_ids { provider.with_positions() } else { provider };
+        let provider = if needs_row_ids {
+            provider.with_positions()
+        } else {
+            provider
+        };
         let mut plan = context.read_table(Arc::new(provider))?;
         if let Some((alias, filter)) = &self.filter {
             plan = plan.alias(alias)?.filter(filter.clone())?;
@@ -239,11 +282,22 @@ impl Scan {
         let mut outputs = Vec::new();
         for name in &self.columns {
             if name == "ctid" {
-                outputs.push(Output::Ctid { file: projection.len(), position: projection.len() + 1 });
+                outputs.push(Output::Ctid {
+                    file: projection.len(),
+                    position: projection.len() + 1,
+                });
                 projection.extend([column(FILE_COLUMN), column(POSITION_COLUMN)]);
             } else {
-                let kind = self.view.columns.iter().find(|column| column.name == *name).map(|column| column.kind.clone());
-                outputs.push(Output::Column { index: projection.len(), kind });
+                let kind = self
+                    .view
+                    .columns
+                    .iter()
+                    .find(|column| column.name == *name)
+                    .map(|column| column.kind.clone());
+                outputs.push(Output::Column {
+                    index: projection.len(),
+                    kind,
+                });
                 projection.push(column(name));
             }
         }
@@ -267,7 +321,9 @@ fn identifiers(query: &Query) -> HashSet<String> {
     let _ = visit_expressions(query, |expr: &ast::Expr| {
         match expr {
             ast::Expr::Identifier(ident) => _ = names.insert(ident.value.clone()),
-            ast::Expr::CompoundIdentifier(idents) => names.extend(idents.last().map(|ident| ident.value.clone())),
+            ast::Expr::CompoundIdentifier(idents) => {
+                names.extend(idents.last().map(|ident| ident.value.clone()))
+            }
             _ => {}
         }
         ControlFlow::<()>::Continue(())

@@ -96,7 +96,10 @@ struct Engine {
 }
 
 /// Serves until `shutdown` completes.
-pub async fn serve(config: EngineConfig, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
+pub async fn serve(
+    config: EngineConfig,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
     let socket = config.socket_dir.join(SOCKET);
     match std::fs::remove_file(&socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -116,11 +119,13 @@ pub async fn serve(config: EngineConfig, shutdown: impl Future<Output = ()> + Se
         let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
         let engine = engine.clone();
-        std::thread::Builder::new().name("lake session".to_owned()).spawn(move || {
-            if let Err(error) = connection::serve(engine, stream) {
-                tracing::debug!(%error, "a connection broke off");
-            }
-        })?;
+        std::thread::Builder::new()
+            .name("lake session".to_owned())
+            .spawn(move || {
+                if let Err(error) = connection::serve(engine, stream) {
+                    tracing::debug!(%error, "a connection broke off");
+                }
+            })?;
     }
     std::fs::remove_file(&socket)
 }
@@ -158,10 +163,17 @@ impl Engine {
 
     /// The database of a new client, which has to [`leave`](Self::leave) it again.
     fn database(&self, name: &str) -> Arc<Database> {
-        let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let new = || {
             let catalog = Arc::new(Catalog::new(self.postgres.clone(), name));
-            Arc::new(Database { catalog, versions: view::Versions::default(), clients: AtomicUsize::new(0) })
+            Arc::new(Database {
+                catalog,
+                versions: view::Versions::default(),
+                clients: AtomicUsize::new(0),
+            })
         };
         let database = databases.entry(name.to_owned()).or_insert_with(new).clone();
         database.clients.fetch_add(1, Ordering::SeqCst);
@@ -184,12 +196,18 @@ impl Engine {
     fn register(&self, cancel: Arc<Notify>) -> (i32, i32) {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let secret = rand::random();
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (secret, cancel));
+        self.clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, (secret, cancel));
         (id, secret)
     }
 
     fn unregister(&self, id: i32) {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
     }
 
     fn cancel(&self, id: i32, secret: &SecretKey) {

@@ -23,17 +23,25 @@ impl Session {
         parameters: &[Parameter],
         sink: &mut impl RowSink,
     ) -> Result<String> {
-        let tag = if modify.assignments.is_empty() { "DELETE" } else { "UPDATE" };
+        let tag = if modify.assignments.is_empty() {
+            "DELETE"
+        } else {
+            "UPDATE"
+        };
         let transaction = &mut self.open()?.transaction;
         let columns = transaction.changes(modify.table).await?.columns.clone();
         let target = |name: &str| match &modify.alias {
-            Some(alias) => ast::Expr::CompoundIdentifier(vec![alias.clone(), Ident::with_quote('"', name)]),
+            Some(alias) => {
+                ast::Expr::CompoundIdentifier(vec![alias.clone(), Ident::with_quote('"', name)])
+            }
             None => ast::Expr::Identifier(Ident::with_quote('"', name)),
         };
         let mut items = vec![target("ctid")];
         for (name, value) in &modify.assignments {
             let column = columns.iter().find(|column| column.name == *name);
-            let type_name = &column.ok_or_else(|| Error::internal(format!("no column {name}")))?.type_name;
+            let type_name = &column
+                .ok_or_else(|| Error::internal(format!("no column {name}")))?
+                .type_name;
             items.push(assigned(value, type_name)?);
         }
         // RETURNING shows a column as the change has left it, and anything else as the query has found it.
@@ -53,14 +61,20 @@ impl Session {
         substitute(&mut query, parameters)?;
         let prepared = self.prepare(query).await?;
         let mut rows = prepared.run().await?;
-        let names: Vec<String> = modify.assignments.iter().map(|(name, _)| name.clone()).collect();
+        let names: Vec<String> = modify
+            .assignments
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect();
         let mut affected = 0;
         loop {
             let mut found = Collected::default();
             let fetched = rows.fetch(MODIFY_ROWS, &mut found).await?;
             let transaction = &mut self.open()?.transaction;
             for row in &found.rows {
-                let id = row[0].as_ref().and_then(|text| RowId::parse(text.as_bytes()));
+                let id = row[0]
+                    .as_ref()
+                    .and_then(|text| RowId::parse(text.as_bytes()));
                 let id = id.ok_or_else(|| Error::internal("a row without ctid"))?;
                 if tag == "DELETE" {
                     if transaction.delete(modify.table, id).await? {
@@ -69,12 +83,23 @@ impl Session {
                     }
                     continue;
                 }
-                let values = row[1..=names.len()].iter().map(|value| value.as_deref().map(str::as_bytes));
+                let values = row[1..=names.len()]
+                    .iter()
+                    .map(|value| value.as_deref().map(str::as_bytes));
                 transaction.update(modify.table, &names, id, values).await?;
             }
-            if let Some(updated) = transaction.flush(modify.table).await?.filter(|_| tag == "UPDATE") {
+            if let Some(updated) = transaction
+                .flush(modify.table)
+                .await?
+                .filter(|_| tag == "UPDATE")
+            {
                 affected += updated.updates.len();
-                for (index, source) in updated.updates.iter().enumerate().take_while(|_| !returned.is_empty()) {
+                for (index, source) in updated
+                    .updates
+                    .iter()
+                    .enumerate()
+                    .take_while(|_| !returned.is_empty())
+                {
                     let new = Some((&updated.batch, index, columns.as_slice()));
                     write_returned(&returned, &found.rows[*source], new, sink)?;
                 }
@@ -105,7 +130,9 @@ fn own_column<'a>(expr: &'a ast::Expr, alias: Option<&Ident>) -> Option<&'a str>
     match expr {
         ast::Expr::Identifier(ident) => Some(&ident.value),
         ast::Expr::CompoundIdentifier(idents) => match idents.as_slice() {
-            [table, name] if Some(&table.value) == alias.map(|alias| &alias.value) => Some(&name.value),
+            [table, name] if Some(&table.value) == alias.map(|alias| &alias.value) => {
+                Some(&name.value)
+            }
             _ => None,
         },
         _ => None,
@@ -116,8 +143,16 @@ fn own_column<'a>(expr: &'a ast::Expr, alias: Option<&Ident>) -> Option<&'a str>
 fn select(items: Vec<ast::Expr>, modify: &Modify) -> Query {
     let tables: Vec<String> = modify.from.iter().map(ToString::to_string).collect();
     let items: Vec<String> = items.iter().map(ToString::to_string).collect();
-    let condition = modify.selection.as_ref().map(|selection| format!(" WHERE {selection}")).unwrap_or_default();
-    let sql = format!("SELECT {} FROM {}{condition}", items.join(", "), tables.join(", "));
+    let condition = modify
+        .selection
+        .as_ref()
+        .map(|selection| format!(" WHERE {selection}"))
+        .unwrap_or_default();
+    let sql = format!(
+        "SELECT {} FROM {}{condition}",
+        items.join(", "),
+        tables.join(", ")
+    );
     match parse(&sql).ok().and_then(|mut statements| statements.pop()) {
         Some(Statement::Select(query)) => *query,
         _ => unreachable!("parts of a parsed statement parse again: {sql}"),
@@ -146,7 +181,12 @@ fn write_returned(
             (Returned::Item(index), _) => sink.value(found[*index].as_deref()),
             (Returned::Column(index), Some((batch, row, columns))) => {
                 text.clear();
-                let is_value = write_text(&mut text, batch.column(*index), row, Some(&columns[*index].kind));
+                let is_value = write_text(
+                    &mut text,
+                    batch.column(*index),
+                    row,
+                    Some(&columns[*index].kind),
+                );
                 sink.value(is_value.then_some(text.as_str()));
             }
             (Returned::Column(_), None) => return Err(Error::internal("no changed row to return")),

@@ -20,9 +20,20 @@ use crate::tables::commit::{SchemaChange, TableVersion};
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 enum Request {
-    CreateTable { table: u32, location: String, owner: String, columns: Vec<Column> },
-    AlterTable { table: u32, changes: Vec<ColumnChange>, columns: Vec<Column> },
-    DropStatements { sql: String },
+    CreateTable {
+        table: u32,
+        location: String,
+        owner: String,
+        columns: Vec<Column>,
+    },
+    AlterTable {
+        table: u32,
+        changes: Vec<ColumnChange>,
+        columns: Vec<Column>,
+    },
+    DropStatements {
+        sql: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -37,16 +48,25 @@ enum ColumnChange {
 impl Session {
     /// Answers a request.
     pub(super) async fn call(&mut self, request: &str) -> Result<String> {
-        let request: Request = serde_json::from_str(request)
-            .map_err(|error| Error::internal(format!("a request of the extension is malformed: {error}")))?;
+        let request: Request = serde_json::from_str(request).map_err(|error| {
+            Error::internal(format!("a request of the extension is malformed: {error}"))
+        })?;
         match request {
             Request::DropStatements { sql } => serde_json::to_string(&drop_statements(&sql)?)
                 .map_err(|error| Error::internal(format!("encoding an answer: {error}"))),
-            Request::CreateTable { table, location, owner, columns } => {
+            Request::CreateTable {
+                table,
+                location,
+                owner,
+                columns,
+            } => {
                 let io = self.engine.io.clone();
                 if !io.is_empty(&location).await? {
-                    return Err(Error::new("58P02", format!("location \"{location}\" is not empty"))
-                        .hint("Please use an empty location."));
+                    return Err(Error::new(
+                        "58P02",
+                        format!("location \"{location}\" is not empty"),
+                    )
+                    .hint("Please use an empty location."));
                 }
                 let mut last_id = 0;
                 let mut next_id = || {
@@ -64,10 +84,22 @@ impl Session {
                 self.open()?.transaction.create(table, changes);
                 Ok("{}".to_owned())
             }
-            Request::AlterTable { table, changes, columns } => {
-                let changes = changes.into_iter().map(schema_change).collect::<Result<Vec<_>>>()?;
+            Request::AlterTable {
+                table,
+                changes,
+                columns,
+            } => {
+                let changes = changes
+                    .into_iter()
+                    .map(schema_change)
+                    .collect::<Result<Vec<_>>>()?;
                 let columns = BoundColumn::bind(&columns)?;
-                self.open()?.transaction.changes(table).await?.alter(&changes, columns).await?;
+                self.open()?
+                    .transaction
+                    .changes(table)
+                    .await?
+                    .alter(&changes, columns)
+                    .await?;
                 Ok("{}".to_owned())
             }
         }
@@ -85,15 +117,20 @@ fn schema_change(change: ColumnChange) -> Result<SchemaChange> {
 
 /// The text of a request: the constant that a scan of `rpc` compares its column with.
 pub(super) fn request(query: &Query) -> Option<String> {
-    let SetExpr::Select(select) = query.body.as_ref() else { return None };
-    let [from] = select.from.as_slice() else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return None;
+    };
+    let [from] = select.from.as_slice() else {
+        return None;
+    };
     if !from.relation.to_string().ends_with(".rpc") {
         return None;
     }
     let mut request = None;
     let _ = visit_expressions(&select.selection, |expr| {
         if let ast::Expr::Value(value) = expr
-            && let Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) = &value.value
+            && let Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) =
+                &value.value
         {
             request = Some(text.clone());
         }
@@ -101,4 +138,3 @@ pub(super) fn request(query: &Query) -> Option<String> {
     });
     request
 }
-

@@ -47,9 +47,20 @@ enum CursorSource {
 
 impl Session {
     /// `application_name` is `fdw <pid>` on connections of postgres_fdw.
-    pub(super) fn new(engine: Arc<Engine>, database: Arc<Database>, application_name: &str) -> Self {
-        let backend = application_name.strip_prefix("fdw ").and_then(|pid| pid.parse().ok());
-        Self { engine, database, backend, transaction: None }
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        database: Arc<Database>,
+        application_name: &str,
+    ) -> Self {
+        let backend = application_name
+            .strip_prefix("fdw ")
+            .and_then(|pid| pid.parse().ok());
+        Self {
+            engine,
+            database,
+            backend,
+            transaction: None,
+        }
     }
 
     /// The state that the protocol shows: idle, in a transaction, or in a failed one.
@@ -72,7 +83,10 @@ impl Session {
     pub(super) fn width(&self, statement: &Statement) -> Result<Option<usize>> {
         Ok(match statement {
             Statement::Fetch { cursor, .. } => {
-                let open = self.transaction.as_ref().and_then(|open| open.cursors.get(cursor));
+                let open = self
+                    .transaction
+                    .as_ref()
+                    .and_then(|open| open.cursors.get(cursor));
                 Some(match &open.ok_or_else(|| no_cursor(cursor))?.source {
                     CursorSource::Query(prepared) => prepared.width(),
                     CursorSource::Answer(_) => 1,
@@ -87,7 +101,9 @@ impl Session {
             {
                 Some(returning.len())
             }
-            Statement::Modify(modify) if !modify.returning.is_empty() => Some(modify.returning.len()),
+            Statement::Modify(modify) if !modify.returning.is_empty() => {
+                Some(modify.returning.len())
+            }
             Statement::Scan { token } => Some(self.engine.evaluator.scans.get(token)?.width()),
             _ => None,
         })
@@ -116,19 +132,31 @@ impl Session {
             Statement::Commit => {
                 return match self.transaction.take() {
                     Some(open) if open.has_failed => Ok("ROLLBACK".to_owned()),
-                    Some(open) => open.transaction.commit().await.map(|()| "COMMIT".to_owned()),
+                    Some(open) => open
+                        .transaction
+                        .commit()
+                        .await
+                        .map(|()| "COMMIT".to_owned()),
                     None => Ok("COMMIT".to_owned()),
                 };
             }
             Statement::Scan { token } => {
                 let scan = self.engine.evaluator.scans.get(token)?;
-                let rows = scan.run(&self.engine.evaluator.context).await?.drain(sink).await?;
+                let rows = scan
+                    .run(&self.engine.evaluator.context)
+                    .await?
+                    .drain(sink)
+                    .await?;
                 return Ok(format!("SELECT {rows}"));
             }
             Statement::Deallocate { .. } => return Ok("DEALLOCATE".to_owned()),
             _ => {}
         }
-        if self.transaction.as_ref().is_some_and(|open| open.has_failed) {
+        if self
+            .transaction
+            .as_ref()
+            .is_some_and(|open| open.has_failed)
+        {
             return Err(Error::new(
                 "25P02",
                 "current transaction is aborted, commands ignored until end of transaction block",
@@ -138,7 +166,11 @@ impl Session {
             let io = self.engine.io.clone();
             let context = self.engine.evaluator.context.clone();
             let transaction = Transaction::begin(self.database.clone(), io, context, self.backend);
-            self.transaction = Some(Open { transaction, cursors: HashMap::new(), has_failed: false });
+            self.transaction = Some(Open {
+                transaction,
+                cursors: HashMap::new(),
+                has_failed: false,
+            });
         }
         match statement {
             Statement::Begin => Ok("BEGIN".to_owned()),
@@ -157,7 +189,9 @@ impl Session {
                     Some(request) => CursorSource::Answer(self.call(&request).await?),
                     None => CursorSource::Query(Box::new(self.prepare(query).await?)),
                 };
-                self.open()?.cursors.insert(cursor.clone(), Cursor { source, rows: None });
+                self.open()?
+                    .cursors
+                    .insert(cursor.clone(), Cursor { source, rows: None });
                 Ok("DECLARE CURSOR".to_owned())
             }
             Statement::Fetch { cursor, rows } => {
@@ -178,28 +212,49 @@ impl Session {
                 let rows = self.prepare(query).await?.run().await?.drain(sink).await?;
                 Ok(format!("SELECT {rows}"))
             }
-            Statement::Insert { table, columns, rows, returning } => {
+            Statement::Insert {
+                table,
+                columns,
+                rows,
+                returning,
+            } => {
                 let values = parameters.iter().map(Option::as_deref);
-                if let Err(error) = self.open()?.transaction.insert(*table, columns, *rows, values).await {
-                    return Err(self.failing_row(error, *table, columns.len(), parameters).await);
+                if let Err(error) = self
+                    .open()?
+                    .transaction
+                    .insert(*table, columns, *rows, values)
+                    .await
+                {
+                    return Err(self
+                        .failing_row(error, *table, columns.len(), parameters)
+                        .await);
                 }
                 for row in (0..*rows).take_while(|_| !returning.is_empty()) {
                     for name in returning {
                         let column = columns.iter().position(|column| column == name);
-                        let value = column.and_then(|column| parameters[row * columns.len() + column].as_deref());
+                        let value = column
+                            .and_then(|column| parameters[row * columns.len() + column].as_deref());
                         sink.value(text(value)?);
                     }
                     sink.end_row();
                 }
                 Ok(format!("INSERT 0 {rows}"))
             }
-            Statement::UpdateRow { table, columns, returning } => {
+            Statement::UpdateRow {
+                table,
+                columns,
+                returning,
+            } => {
                 let row = row_parameter(parameters)?;
                 let values = parameters.iter().skip(1).map(Option::as_deref);
                 let transaction = &mut self.open()?.transaction;
                 transaction.update(*table, columns, row, values).await?;
                 if !returning.is_empty() {
-                    let Some(updated) = transaction.flush(*table).await?.filter(|updated| !updated.updates.is_empty()) else {
+                    let Some(updated) = transaction
+                        .flush(*table)
+                        .await?
+                        .filter(|updated| !updated.updates.is_empty())
+                    else {
                         return Ok("UPDATE 0".to_owned());
                     };
                     let changes = transaction.changes(*table).await?;
@@ -231,7 +286,14 @@ impl Session {
                 let views = self.open()?.transaction.views([*table]).await?;
                 let mut bytes = 0;
                 for view in views.values() {
-                    bytes += view.provider.table().scan(None, &[]).await?.iter().map(|file| file.size).sum::<u64>();
+                    bytes += view
+                        .provider
+                        .table()
+                        .scan(None, &[])
+                        .await?
+                        .iter()
+                        .map(|file| file.size)
+                        .sum::<u64>();
                 }
                 // ANALYZE counts in PostgreSQL's blocks.
                 sink.value(Some(&bytes.div_ceil(8192).to_string()));
@@ -248,21 +310,42 @@ impl Session {
     }
 
     pub(super) fn open(&mut self) -> Result<&mut Open> {
-        self.transaction.as_mut().ok_or_else(|| Error::new("25P01", "there is no transaction in progress"))
+        self.transaction
+            .as_mut()
+            .ok_or_else(|| Error::new("25P01", "there is no transaction in progress"))
     }
 
     fn cursor(&mut self, name: &str) -> Result<&mut Cursor> {
-        self.open()?.cursors.get_mut(name).ok_or_else(|| no_cursor(name))
+        self.open()?
+            .cursors
+            .get_mut(name)
+            .ok_or_else(|| no_cursor(name))
     }
 
     /// Completes the error of a NULL that is not allowed to PostgreSQL's words.
-    async fn failing_row(&self, mut error: Error, table: u32, width: usize, parameters: &[Parameter]) -> Error {
-        let Some((row, column)) = &error.null_in else { return error };
-        let Ok(name) = self.database.catalog.relation_name(table).await else { return error };
-        error.message = format!("null value in column \"{column}\" of relation \"{name}\" violates not-null constraint");
+    async fn failing_row(
+        &self,
+        mut error: Error,
+        table: u32,
+        width: usize,
+        parameters: &[Parameter],
+    ) -> Error {
+        let Some((row, column)) = &error.null_in else {
+            return error;
+        };
+        let Ok(name) = self.database.catalog.relation_name(table).await else {
+            return error;
+        };
+        error.message = format!(
+            "null value in column \"{column}\" of relation \"{name}\" violates not-null constraint"
+        );
         let values: Vec<_> = parameters[row * width..(row + 1) * width]
             .iter()
-            .map(|value| value.as_ref().map_or("null".into(), |value| String::from_utf8_lossy(value)))
+            .map(|value| {
+                value
+                    .as_ref()
+                    .map_or("null".into(), |value| String::from_utf8_lossy(value))
+            })
             .collect();
         error.detail = Some(format!("Failing row contains ({}).", values.join(", ")));
         error
@@ -273,9 +356,14 @@ impl Session {
         let evaluator = self.engine.evaluator.clone();
         let transaction = &mut self.open()?.transaction;
         let views = transaction.views(tables(&query)).await?;
-        Ok(Prepared::new(query, views, transaction.files.clone(), database.catalog.clone(), evaluator))
+        Ok(Prepared::new(
+            query,
+            views,
+            transaction.files.clone(),
+            database.catalog.clone(),
+            evaluator,
+        ))
     }
-
 }
 
 impl Cursor {
@@ -283,7 +371,9 @@ impl Cursor {
         if self.rows.is_none() {
             self.rows = Some(match &self.source {
                 CursorSource::Query(prepared) => prepared.run().await?,
-                CursorSource::Answer(answer) => Rows::Fixed(vec![vec![Some(answer.clone())]].into_iter()),
+                CursorSource::Answer(answer) => {
+                    Rows::Fixed(vec![vec![Some(answer.clone())]].into_iter())
+                }
             });
         }
         match &mut self.rows {
@@ -319,7 +409,8 @@ fn text(value: Option<&[u8]>) -> Result<Option<&str>> {
 
 fn row_parameter(parameters: &[Parameter]) -> Result<RowId> {
     let text = parameters.first().and_then(Option::as_deref);
-    text.and_then(RowId::parse).ok_or_else(|| Error::internal("the first parameter is not a ctid"))
+    text.and_then(RowId::parse)
+        .ok_or_else(|| Error::internal("the first parameter is not a ctid"))
 }
 
 fn write_columns(
@@ -338,7 +429,12 @@ fn write_columns(
         }
         let index = changes.column(name)?;
         text.clear();
-        let is_value = write_text(&mut text, batch.column(index), row, Some(&changes.columns[index].kind));
+        let is_value = write_text(
+            &mut text,
+            batch.column(index),
+            row,
+            Some(&changes.columns[index].kind),
+        );
         sink.value(is_value.then_some(text.as_str()));
     }
     sink.end_row();

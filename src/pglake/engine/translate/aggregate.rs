@@ -6,7 +6,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::functions_aggregate::expr_fn::{count, count_distinct, max, min, sum};
 use datafusion::logical_expr::{Expr, ExprFunctionExt, SortExpr, cast, lit};
 use datafusion::prelude::DataFrame;
-use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, SelectItem, Value};
+use sqlparser::ast::{
+    self, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, SelectItem, Value,
+};
 
 use super::expression::is_groupable;
 use super::{Output, Translator, Typed, is_null, ok, unnested};
@@ -33,7 +35,9 @@ impl Translator<'_> {
             // GROUP BY 1: an item of the select list.
             let item = match group {
                 ast::Expr::Value(value) => match &value.value {
-                    Value::Number(position, _) => items.get(position.parse::<usize>().ok()?.checked_sub(1)?)?,
+                    Value::Number(position, _) => {
+                        items.get(position.parse::<usize>().ok()?.checked_sub(1)?)?
+                    }
                     _ => return None,
                 },
                 other => other,
@@ -56,10 +60,16 @@ impl Translator<'_> {
                 outputs.push(Output::Null);
             } else if let Some((sum, count)) = self.average(item) {
                 let sum = index_of(&mut projection, sum);
-                outputs.push(Output::Average { sum, count: index_of(&mut projection, count) });
+                outputs.push(Output::Average {
+                    sum,
+                    count: index_of(&mut projection, count),
+                });
             } else {
                 let typed = self.grouped(item, &groups)?;
-                outputs.push(Output::Column { index: index_of(&mut projection, typed.expr), kind: Some(typed.kind) });
+                outputs.push(Output::Column {
+                    index: index_of(&mut projection, typed.expr),
+                    kind: Some(typed.kind),
+                });
             }
         }
         let having = match &select.having {
@@ -67,12 +77,20 @@ impl Translator<'_> {
             None => None,
         };
         let order = self.order(query)?.into_iter().map(|sort| {
-            let SortExpr { expr, asc, nulls_first } = sort;
+            let SortExpr {
+                expr,
+                asc,
+                nulls_first,
+            } = sort;
             Some(groups.refer(expr)?.sort(asc, nulls_first))
         });
         let order = order.collect::<Option<Vec<_>>>()?;
-        let aggregates: Vec<Expr> =
-            self.aggregates.iter().enumerate().map(|(index, (_, expr, _))| expr.clone().alias(format!("a{index}"))).collect();
+        let aggregates: Vec<Expr> = self
+            .aggregates
+            .iter()
+            .enumerate()
+            .map(|(index, (_, expr, _))| expr.clone().alias(format!("a{index}")))
+            .collect();
         let mut plan = ok!(plan.aggregate(groups.named(), aggregates));
         if let Some(having) = having {
             plan = ok!(plan.filter(having));
@@ -83,7 +101,10 @@ impl Translator<'_> {
         if projection.is_empty() {
             projection.push(lit(true));
         }
-        let named = projection.into_iter().enumerate().map(|(index, expr)| expr.alias(format!("c{index}")));
+        let named = projection
+            .into_iter()
+            .enumerate()
+            .map(|(index, expr)| expr.alias(format!("c{index}")));
         let plan = ok!(plan.select(named.collect::<Vec<_>>()));
         Some(Ok((plan, outputs)))
     }
@@ -95,7 +116,10 @@ impl Translator<'_> {
         let is_constant = matches!(typed.expr, Expr::Literal(..));
         let is_group = groups.0.contains(&typed.expr);
         let expr = groups.refer(typed.expr)?;
-        (is_aggregate || is_constant || is_group).then_some(Typed { expr, kind: typed.kind })
+        (is_aggregate || is_constant || is_group).then_some(Typed {
+            expr,
+            kind: typed.kind,
+        })
     }
 
     pub(super) fn aggregate_call(&mut self, function: &ast::Function) -> Option<Typed> {
@@ -115,11 +139,13 @@ impl Translator<'_> {
             }
             (_, _) if distinct => return None,
             ("count", Some(argument)) => (count(argument.expr), Kind::Long),
-            ("sum", Some(argument)) => {
-                exact_sum(argument)?
+            ("sum", Some(argument)) => exact_sum(argument)?,
+            ("min", Some(argument)) if is_groupable(&argument.kind) => {
+                (min(argument.expr), argument.kind)
             }
-            ("min", Some(argument)) if is_groupable(&argument.kind) => (min(argument.expr), argument.kind),
-            ("max", Some(argument)) if is_groupable(&argument.kind) => (max(argument.expr), argument.kind),
+            ("max", Some(argument)) if is_groupable(&argument.kind) => {
+                (max(argument.expr), argument.kind)
+            }
             _ => return None,
         };
         let expr = match &function.filter {
@@ -131,20 +157,31 @@ impl Translator<'_> {
 
     /// The column that an aggregate becomes; the same text twice is one column.
     fn aggregate_column(&mut self, text: String, expr: Expr, kind: Kind) -> Typed {
-        let index = self.aggregates.iter().position(|(other, ..)| *other == text).unwrap_or_else(|| {
-            self.aggregates.push((text, expr, kind.clone()));
-            self.aggregates.len() - 1
-        });
-        Typed { expr: Expr::Column(ColumnRef::new_unqualified(format!("a{index}"))), kind }
+        let index = self
+            .aggregates
+            .iter()
+            .position(|(other, ..)| *other == text)
+            .unwrap_or_else(|| {
+                self.aggregates.push((text, expr, kind.clone()));
+                self.aggregates.len() - 1
+            });
+        Typed {
+            expr: Expr::Column(ColumnRef::new_unqualified(format!("a{index}"))),
+            kind,
+        }
     }
 
     /// The sum and the count of `avg(x)` for integers and numerics.
     fn average(&mut self, item: &ast::Expr) -> Option<(Expr, Expr)> {
-        let ast::Expr::Function(function) = unnested(item) else { return None };
+        let ast::Expr::Function(function) = unnested(item) else {
+            return None;
+        };
         if !function.name.to_string().eq_ignore_ascii_case("avg") || function.filter.is_some() {
             return None;
         }
-        let (Some(argument), false) = aggregate_argument(function)? else { return None };
+        let (Some(argument), false) = aggregate_argument(function)? else {
+            return None;
+        };
         let text = argument.to_string();
         let argument = self.expr(argument)?;
         let number = count(argument.expr.clone());
@@ -160,7 +197,11 @@ struct Groups(Vec<Expr>);
 
 impl Groups {
     fn named(&self) -> Vec<Expr> {
-        self.0.iter().enumerate().map(|(index, expr)| expr.clone().alias(format!("g{index}"))).collect()
+        self.0
+            .iter()
+            .enumerate()
+            .map(|(index, expr)| expr.clone().alias(format!("g{index}")))
+            .collect()
     }
 
     /// The expression in terms of the columns that are left.
@@ -189,7 +230,10 @@ fn exact_sum(argument: Typed) -> Option<(Expr, Kind)> {
     match argument.kind {
         // 2^31 times the most rows there can be stays below 2^63.
         Kind::Int => Some((sum(argument.expr), Kind::Long)),
-        Kind::Long => Some((sum(cast(argument.expr, DataType::Decimal128(19, 0))), Kind::Decimal(38, 0))),
+        Kind::Long => Some((
+            sum(cast(argument.expr, DataType::Decimal128(19, 0))),
+            Kind::Decimal(38, 0),
+        )),
         // DataFusion's sum has ten digits more than its argument.
         Kind::Decimal(precision, scale) if precision <= 28 => {
             Some((sum(argument.expr), Kind::Decimal(precision + 10, scale)))
@@ -200,11 +244,16 @@ fn exact_sum(argument: Typed) -> Option<(Expr, Kind)> {
 
 /// The argument of an aggregate (`None` for `*`), and whether it is DISTINCT; nothing else may be said.
 fn aggregate_argument(function: &ast::Function) -> Option<(Option<&ast::Expr>, bool)> {
-    let FunctionArguments::List(list) = &function.args else { return None };
+    let FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
     if function.over.is_some() || !list.clauses.is_empty() || !function.within_group.is_empty() {
         return None;
     }
-    let distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
+    let distinct = matches!(
+        list.duplicate_treatment,
+        Some(ast::DuplicateTreatment::Distinct)
+    );
     match list.args.as_slice() {
         [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] => Some((None, distinct)),
         [FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))] => Some((Some(expr), distinct)),

@@ -10,7 +10,10 @@ use crate::pglake::{datetime, values};
 
 pub(super) fn number_or_boolean(value: &Value) -> Option<Typed> {
     match value {
-        Value::Boolean(value) => Some(Typed { expr: lit(*value), kind: Kind::Boolean }),
+        Value::Boolean(value) => Some(Typed {
+            expr: lit(*value),
+            kind: Kind::Boolean,
+        }),
         Value::Number(text, _) => number(text),
         _ => None,
     }
@@ -18,18 +21,26 @@ pub(super) fn number_or_boolean(value: &Value) -> Option<Typed> {
 
 fn number(text: &str) -> Option<Typed> {
     if let Ok(value) = text.parse::<i32>() {
-        return Some(Typed { expr: lit(value), kind: Kind::Int });
+        return Some(Typed {
+            expr: lit(value),
+            kind: Kind::Int,
+        });
     }
     numeric(text)
 }
 
 fn numeric(text: &str) -> Option<Typed> {
     let digits = text.trim_start_matches('-');
-    let scale = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len()) as u32;
+    let scale = digits
+        .split_once('.')
+        .map_or(0, |(_, fraction)| fraction.len()) as u32;
     let precision = (digits.len() as u32).clamp(scale + 1, 38);
     let value = values::decimal(text.as_bytes(), precision, scale).ok()?;
     let value = ScalarValue::Decimal128(Some(value), precision as u8, scale as i8);
-    Some(Typed { expr: lit(value), kind: Kind::Decimal(precision, scale) })
+    Some(Typed {
+        expr: lit(value),
+        kind: Kind::Decimal(precision, scale),
+    })
 }
 
 pub(super) fn negative(typed: &Typed) -> Option<Typed> {
@@ -41,7 +52,10 @@ pub(super) fn negative(typed: &Typed) -> Option<Typed> {
         }
         _ => return None,
     };
-    Some(Typed { expr: lit(value), kind: typed.kind.clone() })
+    Some(Typed {
+        expr: lit(value),
+        kind: typed.kind.clone(),
+    })
 }
 
 /// The text of a constant: `'…'` or a number with a sign.
@@ -53,7 +67,10 @@ fn constant_text(expr: &ast::Expr) -> Option<String> {
             Value::Number(text, _) => Some(text.clone()),
             _ => None,
         },
-        ast::Expr::UnaryOp { op: UnaryOperator::Minus, expr } => Some(format!("-{}", constant_text(expr)?)),
+        ast::Expr::UnaryOp {
+            op: UnaryOperator::Minus,
+            expr,
+        } => Some(format!("-{}", constant_text(expr)?)),
         _ => None,
     }
 }
@@ -98,20 +115,33 @@ pub(super) fn constant(kind: &Kind, text: &str) -> Option<Typed> {
         Kind::Text => ScalarValue::Utf8(Some(text.to_owned())),
         Kind::Boolean => ScalarValue::Boolean(Some(matches!(text, "t" | "true"))),
         Kind::Date => ScalarValue::Date32(Some(datetime::date(bytes).ok()?)),
-        Kind::Timestamp => ScalarValue::TimestampMicrosecond(Some(datetime::timestamp(bytes, false).ok()?), None),
-        Kind::TimestampTz => {
-            ScalarValue::TimestampMicrosecond(Some(datetime::timestamp(bytes, true).ok()?), Some("+00:00".into()))
+        Kind::Timestamp => {
+            ScalarValue::TimestampMicrosecond(Some(datetime::timestamp(bytes, false).ok()?), None)
         }
+        Kind::TimestampTz => ScalarValue::TimestampMicrosecond(
+            Some(datetime::timestamp(bytes, true).ok()?),
+            Some("+00:00".into()),
+        ),
         Kind::Time => ScalarValue::Time64Microsecond(Some(datetime::time(bytes).ok()?)),
-        Kind::Uuid => ScalarValue::FixedSizeBinary(16, Some(values::uuid(bytes).ok()?.as_bytes().to_vec())),
+        Kind::Uuid => {
+            ScalarValue::FixedSizeBinary(16, Some(values::uuid(bytes).ok()?.as_bytes().to_vec()))
+        }
         _ => return None,
     };
-    Some(Typed { expr: lit(value), kind: kind.clone() })
+    Some(Typed {
+        expr: lit(value),
+        kind: kind.clone(),
+    })
 }
 
 /// The elements of `'{…}'::type[]`, without NULLs.
 pub(super) fn array_literal(expr: &ast::Expr) -> Option<(Vec<Expr>, Kind)> {
-    let ast::Expr::Cast { expr, data_type, .. } = unnested(expr) else { return None };
+    let ast::Expr::Cast {
+        expr, data_type, ..
+    } = unnested(expr)
+    else {
+        return None;
+    };
     let element_type = data_type.to_string();
     let element_type = element_type.strip_suffix("[]")?;
     let mut kind = None;

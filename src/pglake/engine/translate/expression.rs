@@ -16,27 +16,52 @@ impl Translator<'_> {
     }
 
     pub(super) fn expr(&mut self, expr: &ast::Expr) -> Option<Typed> {
-        let boolean = |expr| Some(Typed { expr, kind: Kind::Boolean });
+        let boolean = |expr| {
+            Some(Typed {
+                expr,
+                kind: Kind::Boolean,
+            })
+        };
         match expr {
             ast::Expr::Nested(inner) => self.expr(inner),
             ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_) => {
                 let (alias, name) = self.name(expr)?;
                 let (alias, view) = self.scope(alias.as_deref())?;
-                let kind = view.columns.iter().find(|column| column.name == name)?.kind.clone();
-                Some(Typed { expr: Expr::Column(qualified(&alias, &name)), kind })
+                let kind = view
+                    .columns
+                    .iter()
+                    .find(|column| column.name == name)?
+                    .kind
+                    .clone();
+                Some(Typed {
+                    expr: Expr::Column(qualified(&alias, &name)),
+                    kind,
+                })
             }
             ast::Expr::Value(value) => number_or_boolean(&value.value),
-            ast::Expr::Cast { expr, data_type, .. } => literal(expr, &data_type.to_string()),
-            ast::Expr::UnaryOp { op: UnaryOperator::Not, expr } => boolean(!self.condition(expr)?),
-            ast::Expr::UnaryOp { op: UnaryOperator::Minus, expr } => negative(&self.expr(expr)?),
+            ast::Expr::Cast {
+                expr, data_type, ..
+            } => literal(expr, &data_type.to_string()),
+            ast::Expr::UnaryOp {
+                op: UnaryOperator::Not,
+                expr,
+            } => boolean(!self.condition(expr)?),
+            ast::Expr::UnaryOp {
+                op: UnaryOperator::Minus,
+                expr,
+            } => negative(&self.expr(expr)?),
             ast::Expr::IsNull(inner) => boolean(self.expr(inner)?.expr.is_null()),
             ast::Expr::IsNotNull(inner) => boolean(self.expr(inner)?.expr.is_not_null()),
-            ast::Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
-                boolean(self.condition(left)?.and(self.condition(right)?))
-            }
-            ast::Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
-                boolean(self.condition(left)?.or(self.condition(right)?))
-            }
+            ast::Expr::BinaryOp {
+                left,
+                op: BinaryOperator::And,
+                right,
+            } => boolean(self.condition(left)?.and(self.condition(right)?)),
+            ast::Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Or,
+                right,
+            } => boolean(self.condition(left)?.or(self.condition(right)?)),
             ast::Expr::BinaryOp { left, op, right } => {
                 let operator = match op {
                     BinaryOperator::Eq => Operator::Eq,
@@ -56,10 +81,18 @@ impl Translator<'_> {
                 let (left, right) = self.pair(left, right)?;
                 boolean(compare(left, Operator::IsDistinctFrom, right)?)
             }
-            ast::Expr::Case { operand: None, conditions, else_result, .. } => {
-                self.case(conditions, else_result.as_deref())
-            }
-            ast::Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+            ast::Expr::Case {
+                operand: None,
+                conditions,
+                else_result,
+                ..
+            } => self.case(conditions, else_result.as_deref()),
+            ast::Expr::AnyOp {
+                left,
+                compare_op: BinaryOperator::Eq,
+                right,
+                ..
+            } => {
                 let left = self.expr(left)?;
                 let (elements, kind) = array_literal(right)?;
                 if kind != left.kind || !is_groupable(&kind) {
@@ -91,7 +124,11 @@ impl Translator<'_> {
     }
 
     /// CASE WHEN, with results of one kind.
-    fn case(&mut self, conditions: &[ast::CaseWhen], otherwise: Option<&ast::Expr>) -> Option<Typed> {
+    fn case(
+        &mut self,
+        conditions: &[ast::CaseWhen],
+        otherwise: Option<&ast::Expr>,
+    ) -> Option<Typed> {
         let mut branches = Vec::new();
         let mut kind = None;
         for ast::CaseWhen { condition, result } in conditions {
@@ -114,7 +151,10 @@ impl Translator<'_> {
                 Some(Box::new(result.expr))
             }
         };
-        Some(Typed { expr: Expr::Case(Case::new(None, branches, otherwise)), kind })
+        Some(Typed {
+            expr: Expr::Case(Case::new(None, branches, otherwise)),
+            kind,
+        })
     }
 
     /// LIKE with a constant pattern and no escape.
@@ -131,7 +171,10 @@ impl Translator<'_> {
             true => left.expr.not_like(pattern.expr),
             false => left.expr.like(pattern.expr),
         };
-        Some(Typed { expr, kind: Kind::Boolean })
+        Some(Typed {
+            expr,
+            kind: Kind::Boolean,
+        })
     }
 }
 

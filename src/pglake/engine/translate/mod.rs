@@ -17,8 +17,8 @@ use datafusion::common::{Column as ColumnRef, ScalarValue, TableReference};
 use datafusion::logical_expr::{Expr, JoinType, SortExpr, lit};
 use datafusion::prelude::{DataFrame, SessionContext};
 use sqlparser::ast::{
-    self, BinaryOperator, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, OrderByKind, Query, Select,
-    SelectItem, SetExpr, TableFactor, TableWithJoins, Value,
+    self, BinaryOperator, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, OrderByKind,
+    Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value,
 };
 
 use super::statement::table_oid;
@@ -31,10 +31,19 @@ use expression::is_groupable;
 /// What one item of the select list is made from: columns of the plan by index.
 #[derive(Clone, Debug)]
 pub(super) enum Output {
-    Column { index: usize, kind: Option<Kind> },
-    Ctid { file: usize, position: usize },
+    Column {
+        index: usize,
+        kind: Option<Kind>,
+    },
+    Ctid {
+        file: usize,
+        position: usize,
+    },
     /// PostgreSQL's `avg` of integers or numerics: a sum divided by a count, with its rule for the scale.
-    Average { sum: usize, count: usize },
+    Average {
+        sum: usize,
+        count: usize,
+    },
     Null,
 }
 
@@ -68,7 +77,13 @@ pub(super) fn translate(
     context: &SessionContext,
 ) -> datafusion::error::Result<Option<Native>> {
     let needs_row_ids = query.to_string().contains("ctid");
-    let mut translator = Translator { views, context, needs_row_ids, scopes: Vec::new(), aggregates: Vec::new() };
+    let mut translator = Translator {
+        views,
+        context,
+        needs_row_ids,
+        scopes: Vec::new(),
+        aggregates: Vec::new(),
+    };
     translator.query(query).transpose()
 }
 
@@ -79,18 +94,39 @@ pub(super) fn prefilter(
     views: &HashMap<u32, TableView>,
     context: &SessionContext,
 ) -> Option<(String, Expr)> {
-    let SetExpr::Select(select) = query.body.as_ref() else { return None };
-    let [TableWithJoins { relation: TableFactor::Table { .. }, joins }] = select.from.as_slice() else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return None;
+    };
+    let [
+        TableWithJoins {
+            relation: TableFactor::Table { .. },
+            joins,
+        },
+    ] = select.from.as_slice()
+    else {
+        return None;
+    };
     if !joins.is_empty() || query.with.is_some() {
         return None;
     }
-    let mut translator = Translator { views, context, needs_row_ids: false, scopes: Vec::new(), aggregates: Vec::new() };
+    let mut translator = Translator {
+        views,
+        context,
+        needs_row_ids: false,
+        scopes: Vec::new(),
+        aggregates: Vec::new(),
+    };
     translator.factor(&select.from[0].relation)?.ok()?;
     let alias = translator.scopes.first()?.0.clone();
     let mut conjuncts = vec![select.selection.as_ref()?];
     let mut filter: Option<Expr> = None;
     while let Some(expr) = conjuncts.pop() {
-        if let ast::Expr::BinaryOp { left, op: BinaryOperator::And, right } = unnested(expr) {
+        if let ast::Expr::BinaryOp {
+            left,
+            op: BinaryOperator::And,
+            right,
+        } = unnested(expr)
+        {
             conjuncts.extend([left.as_ref(), right.as_ref()]);
         } else if let Some(condition) = translator.condition(expr) {
             filter = Some(match filter {
@@ -100,7 +136,9 @@ pub(super) fn prefilter(
         }
     }
     // A condition on an aggregate has no meaning before the aggregation.
-    filter.filter(|_| translator.aggregates.is_empty()).map(|filter| (alias, filter))
+    filter
+        .filter(|_| translator.aggregates.is_empty())
+        .map(|filter| (alias, filter))
 }
 
 /// Turns an absence into one of the caller's, and an error likewise.
@@ -116,8 +154,14 @@ use ok;
 
 impl<'a> Translator<'a> {
     fn query(&mut self, query: &Query) -> Option<datafusion::error::Result<Native>> {
-        let SetExpr::Select(select) = query.body.as_ref() else { return None };
-        if query.with.is_some() || query.fetch.is_some() || select.distinct.is_some() || select.from.len() != 1 {
+        let SetExpr::Select(select) = query.body.as_ref() else {
+            return None;
+        };
+        if query.with.is_some()
+            || query.fetch.is_some()
+            || select.distinct.is_some()
+            || select.from.len() != 1
+        {
             return None;
         }
         let mut plan = ok!(self.from(&select.from[0])?);
@@ -125,7 +169,9 @@ impl<'a> Translator<'a> {
             let condition = self.condition(condition)?;
             plan = ok!(plan.filter(condition));
         }
-        let GroupByExpr::Expressions(groups, modifiers) = &select.group_by else { return None };
+        let GroupByExpr::Expressions(groups, modifiers) = &select.group_by else {
+            return None;
+        };
         if !modifiers.is_empty() {
             return None;
         }
@@ -136,10 +182,18 @@ impl<'a> Translator<'a> {
         };
         let plan = match &query.limit_clause {
             None => plan,
-            Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+            Some(LimitClause::LimitOffset {
+                limit,
+                offset,
+                limit_by,
+            }) if limit_by.is_empty() => {
                 let mut count = |expr: &ast::Expr| match self.expr(expr)?.expr {
-                    Expr::Literal(ScalarValue::Int64(Some(count)), _) => usize::try_from(count).ok(),
-                    Expr::Literal(ScalarValue::Int32(Some(count)), _) => usize::try_from(count).ok(),
+                    Expr::Literal(ScalarValue::Int64(Some(count)), _) => {
+                        usize::try_from(count).ok()
+                    }
+                    Expr::Literal(ScalarValue::Int32(Some(count)), _) => {
+                        usize::try_from(count).ok()
+                    }
                     _ => None,
                 };
                 let limit = match limit {
@@ -162,9 +216,15 @@ impl<'a> Translator<'a> {
         for join in &table.joins {
             let right = ok!(self.factor(&join.relation)?);
             let (kind, constraint) = match &join.join_operator {
-                JoinOperator::Inner(constraint) | JoinOperator::Join(constraint) => (JoinType::Inner, constraint),
-                JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinType::Left, constraint),
-                JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinType::Right, constraint),
+                JoinOperator::Inner(constraint) | JoinOperator::Join(constraint) => {
+                    (JoinType::Inner, constraint)
+                }
+                JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => {
+                    (JoinType::Left, constraint)
+                }
+                JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => {
+                    (JoinType::Right, constraint)
+                }
                 JoinOperator::FullOuter(constraint) => (JoinType::Full, constraint),
                 _ => return None,
             };
@@ -179,8 +239,16 @@ impl<'a> Translator<'a> {
 
     fn factor(&mut self, factor: &TableFactor) -> Option<datafusion::error::Result<DataFrame>> {
         match factor {
-            TableFactor::NestedJoin { table_with_joins, alias: None } => self.from(table_with_joins),
-            TableFactor::Table { name, alias, args: None, .. } => {
+            TableFactor::NestedJoin {
+                table_with_joins,
+                alias: None,
+            } => self.from(table_with_joins),
+            TableFactor::Table {
+                name,
+                alias,
+                args: None,
+                ..
+            } => {
                 let oid = table_oid(name)?;
                 let view = self.views.get(&oid)?;
                 let alias = match alias {
@@ -189,7 +257,11 @@ impl<'a> Translator<'a> {
                     None => format!("t{oid}"),
                 };
                 let provider = view.provider.clone();
-                let provider = if self.needs_row_ids { provider.with_positions() } else { provider };
+                let provider = if self.needs_row_ids {
+                    provider.with_positions()
+                } else {
+                    provider
+                };
                 let plan = ok!(self.context.read_table(Arc::new(provider)));
                 self.scopes.push((alias.clone(), view));
                 Some(plan.alias(&alias))
@@ -208,16 +280,24 @@ impl<'a> Translator<'a> {
         let mut projection = Vec::new();
         let mut outputs = Vec::new();
         for item in &select.projection {
-            let SelectItem::UnnamedExpr(expr) = item else { return None };
+            let SelectItem::UnnamedExpr(expr) = item else {
+                return None;
+            };
             if is_null(expr) {
                 outputs.push(Output::Null);
             } else if let Some((alias, _)) = self.ctid(expr) {
                 let column = |name: &str| Expr::Column(qualified(&alias, name));
-                outputs.push(Output::Ctid { file: projection.len(), position: projection.len() + 1 });
+                outputs.push(Output::Ctid {
+                    file: projection.len(),
+                    position: projection.len() + 1,
+                });
                 projection.extend([column(FILE_COLUMN), column(POSITION_COLUMN)]);
             } else {
                 let typed = self.expr(expr)?;
-                outputs.push(Output::Column { index: projection.len(), kind: Some(typed.kind) });
+                outputs.push(Output::Column {
+                    index: projection.len(),
+                    kind: Some(typed.kind),
+                });
                 projection.push(typed.expr);
             }
         }
@@ -229,14 +309,21 @@ impl<'a> Translator<'a> {
         if projection.is_empty() {
             projection.push(lit(true));
         }
-        let named = projection.into_iter().enumerate().map(|(index, expr)| expr.alias(format!("c{index}")));
+        let named = projection
+            .into_iter()
+            .enumerate()
+            .map(|(index, expr)| expr.alias(format!("c{index}")));
         let plan = ok!(plan.select(named.collect::<Vec<_>>()));
         Some(Ok((plan, outputs)))
     }
 
     fn order(&mut self, query: &Query) -> Option<Vec<SortExpr>> {
-        let Some(order) = &query.order_by else { return Some(Vec::new()) };
-        let OrderByKind::Expressions(items) = &order.kind else { return None };
+        let Some(order) = &query.order_by else {
+            return Some(Vec::new());
+        };
+        let OrderByKind::Expressions(items) = &order.kind else {
+            return None;
+        };
         items
             .iter()
             .map(|item| {
@@ -253,7 +340,9 @@ impl<'a> Translator<'a> {
 
     fn ctid(&self, expr: &ast::Expr) -> Option<(String, &'a TableView)> {
         let (alias, name) = self.name(expr)?;
-        (name == "ctid").then(|| self.scope(alias.as_deref())).flatten()
+        (name == "ctid")
+            .then(|| self.scope(alias.as_deref()))
+            .flatten()
     }
 
     fn name(&self, expr: &ast::Expr) -> Option<(Option<String>, String)> {
