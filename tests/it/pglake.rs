@@ -7,3 +7,5 @@
 mod sandbox;
 #[path = "pglake/transcripts.rs"]
 mod transcripts;
+#[path = "pglake/types.rs"]
+mod types;
