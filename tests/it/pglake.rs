@@ -9,3 +9,5 @@ mod sandbox;
 mod transcripts;
 #[path = "pglake/types.rs"]
 mod types;
+#[path = "pglake/differential.rs"]
+mod differential;
