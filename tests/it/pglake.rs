@@ -11,3 +11,5 @@ mod transcripts;
 mod types;
 #[path = "pglake/differential.rs"]
 mod differential;
+#[path = "pglake/transactions.rs"]
+mod transactions;
