@@ -167,7 +167,10 @@ impl Session {
             self.transaction = Some(Open { transaction, cursors: HashMap::new(), has_failed: false });
         }
         match statement {
-            Statement::Begin => Ok("BEGIN".to_owned()),
+            Statement::Begin { is_serializable } => {
+                self.open()?.transaction.is_serializable = *is_serializable;
+                Ok("BEGIN".to_owned())
+            }
             Statement::Savepoint(name) => {
                 self.open()?.transaction.savepoint(name).await?;
                 Ok("SAVEPOINT".to_owned())

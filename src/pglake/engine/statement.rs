@@ -17,7 +17,7 @@ use super::error::{Error, Result};
 pub enum Statement {
     /// A setting; the engine always speaks ISO dates and UTC.
     Set,
-    Begin,
+    Begin { is_serializable: bool },
     Commit,
     Abort,
     Savepoint(String),
@@ -112,7 +112,7 @@ fn parse_fixed(sql: &str) -> Option<Statement> {
     let name = |word: &str| word.trim_end_matches(';').to_owned();
     Some(match words.as_slice() {
         ["SET", ..] => Statement::Set,
-        ["START", "TRANSACTION", ..] | ["BEGIN", ..] => Statement::Begin,
+        ["START", "TRANSACTION", rest @ ..] => Statement::Begin { is_serializable: rest.contains(&"SERIALIZABLE") },
         ["COMMIT", ..] => Statement::Commit,
         ["ABORT", ..] | ["ROLLBACK"] | ["ROLLBACK", "TRANSACTION"] => Statement::Abort,
         ["SAVEPOINT", savepoint] => Statement::Savepoint(name(savepoint)),
