@@ -5,7 +5,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use iceberg::io::FileIO;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileFormat, NestedField, PrimitiveType, Schema, SchemaRef,
@@ -15,7 +16,8 @@ use iceberg::writer::file_writer::{
     FileWriter, FileWriterBuilder, ParquetWriter, ParquetWriterBuilder,
 };
 use parquet::basic::Compression;
-use parquet::file::properties::{WriterProperties, WriterVersion};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
 use roaring::RoaringTreemap;
 use uuid::Uuid;
 
@@ -59,27 +61,49 @@ pub fn rewrite_location(table_location: &str) -> String {
 /// One data file in the making.
 pub struct DataFileWriter {
     inner: ParquetWriter,
+    /// What the writer takes: iceberg-rust's own mapping of the table's types.
+    arrow_schema: ArrowSchemaRef,
     rows: u64,
 }
 
 impl DataFileWriter {
     /// Starts a file at `location` for rows of `schema`.
     pub async fn create(io: &FileIO, location: &str, schema: SchemaRef) -> iceberg::Result<Self> {
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_writer_version(WriterVersion::PARQUET_1_0)
             .set_compression(Compression::SNAPPY)
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .build();
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+        for path in time_columns(&schema) {
+            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+        }
+        let properties = properties.build();
+        let arrow_schema = Arc::new(iceberg::arrow::schema_to_arrow_schema(&schema)?);
         let inner = ParquetWriterBuilder::new(properties, schema)
             .build(io.new_output(location)?)
             .await?;
-        Ok(Self { inner, rows: 0 })
+        Ok(Self {
+            inner,
+            arrow_schema,
+            rows: 0,
+        })
     }
 
-    /// Adds rows; the batch has the table's columns in order.
+    /// Adds rows; the batch has the table's columns in order. The types may be others for the same values, as the
+    /// reader's are: text as views, `timestamptz` in the zone `UTC`.
     pub async fn write(&mut self, batch: &RecordBatch) -> iceberg::Result<()> {
         self.rows += batch.num_rows() as u64;
-        self.inner.write(batch).await
+        let cast = |error| unexpected("writing rows", error);
+        let arrays = batch
+            .columns()
+            .iter()
+            .zip(self.arrow_schema.fields())
+            .map(|(array, field)| arrow::compute::cast(array, field.data_type()))
+            .collect::<Result<_, _>>()
+            .map_err(cast)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let batch = RecordBatch::try_new_with_options(self.arrow_schema.clone(), arrays, &options)
+            .map_err(cast)?;
+        self.inner.write(&batch).await
     }
 
     /// Rows written so far.
@@ -99,6 +123,25 @@ impl DataFileWriter {
             .partition_spec_id(0);
         Ok(Some(build(builder)?))
     }
+}
+
+/// The Parquet columns with times of day. PostgreSQL has the time 24:00, which iceberg-rust refuses as a bound, so they
+/// have no statistics.
+fn time_columns(schema: &Schema) -> Vec<ColumnPath> {
+    let is_time = |field_type: &Type| matches!(field_type, Type::Primitive(PrimitiveType::Time));
+    let fields = schema.as_struct().fields().iter();
+    fields
+        .filter_map(|field| match field.field_type.as_ref() {
+            scalar if is_time(scalar) => Some(vec![field.name.clone()]),
+            Type::List(list) if is_time(&list.element_field.field_type) => Some(vec![
+                field.name.clone(),
+                "list".to_owned(),
+                "element".to_owned(),
+            ]),
+            _ => None,
+        })
+        .map(ColumnPath::new)
+        .collect()
 }
 
 /// Writes the file that deletes `positions` (row numbers from 0) of the data file at `data_file`.

@@ -7,3 +7,9 @@
 mod sandbox;
 #[path = "pglake/transcripts.rs"]
 mod transcripts;
+#[path = "pglake/types.rs"]
+mod types;
+#[path = "pglake/differential.rs"]
+mod differential;
+#[path = "pglake/transactions.rs"]
+mod transactions;

@@ -46,8 +46,10 @@ impl LocalPostgres {
 pub struct Snapshot {
     /// Metadata location by table.
     pub locations: HashMap<u32, String>,
-    /// What tells one snapshot of the backend from the next one: `backend_xmin`, and when its query started.
-    pub backend: (Option<String>, Option<String>),
+    /// `backend_xmin` of the backend: the oldest transaction that its snapshot takes as running.
+    pub oldest_running: Option<String>,
+    /// Whether that transaction has ended by now.
+    pub has_oldest_ended: bool,
 }
 
 /// A metadata location to be recorded for a table.
@@ -129,16 +131,17 @@ impl Catalog {
         let client = self.client().await?;
         let rows = client
             .query_typed(
-                "SELECT l.table_oid, l.metadata_location, a.backend_xmin::text, a.query_start::text
+                "SELECT l.table_oid, l.metadata_location, a.backend_xmin::text,
+                        coalesce(pg_visible_in_snapshot(lake_engine.full_xid(a.backend_xmin), pg_current_snapshot()), false)
                  FROM (SELECT 1) one
                  LEFT JOIN lake_engine.current_locations() l ON l.metadata_location IS NOT NULL
                  LEFT JOIN pg_stat_get_activity($1) a ON true",
                 &[(&backend.unwrap_or(0), tokio_postgres::types::Type::INT4)],
             )
             .await?;
-        let backend = rows
+        let (oldest_running, has_oldest_ended) = rows
             .first()
-            .map_or((None, None), |row| (row.get(2), row.get(3)));
+            .map_or((None, false), |row| (row.get(2), row.get(3)));
         let locations = rows
             .iter()
             .filter_map(|row| {
@@ -148,7 +151,11 @@ impl Catalog {
                 ))
             })
             .collect();
-        Ok(Snapshot { locations, backend })
+        Ok(Snapshot {
+            locations,
+            oldest_running,
+            has_oldest_ended,
+        })
     }
 
     /// The columns of a table, as committed.
@@ -196,9 +203,7 @@ impl Catalog {
         let recorded = client
             .execute(
                 "WITH xid AS (
-                   SELECT (backend_xid::text::bigint
-                           + ((pg_snapshot_xmax(pg_current_snapshot())::text::bigint - backend_xid::text::bigint)
-                              >> 32 << 32))::text::xid8 AS xid
+                   SELECT lake_engine.full_xid(backend_xid) AS xid
                    FROM pg_stat_get_activity($1) WHERE backend_xid IS NOT NULL)
                  INSERT INTO lake_engine.locations AS l
                    (table_oid, base_location, pending_metadata_location, pending_xid)

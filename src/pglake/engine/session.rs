@@ -173,7 +173,10 @@ impl Session {
             });
         }
         match statement {
-            Statement::Begin => Ok("BEGIN".to_owned()),
+            Statement::Begin { is_serializable } => {
+                self.open()?.transaction.is_serializable = *is_serializable;
+                Ok("BEGIN".to_owned())
+            }
             Statement::Savepoint(name) => {
                 self.open()?.transaction.savepoint(name).await?;
                 Ok("SAVEPOINT".to_owned())

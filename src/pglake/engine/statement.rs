@@ -1,9 +1,11 @@
 //! What postgres_fdw says to the engine: a small, fixed part of SQL (its `deparse.c` and `connection.c`).
 
+use std::ops::ControlFlow;
+
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, Insert, ObjectName,
+    Assignment, AssignmentTarget, DataType, Delete, Expr, FromTable, Ident, Insert, ObjectName,
     ObjectNamePart, Query, SelectItem, SetExpr, Statement as Ast, TableFactor, TableObject,
-    TableWithJoins, UpdateTableFromKind, Value,
+    TableWithJoins, UpdateTableFromKind, Value, visit_expressions_mut,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -16,7 +18,9 @@ use super::error::{Error, Result};
 pub enum Statement {
     /// A setting; the engine always speaks ISO dates and UTC.
     Set,
-    Begin,
+    Begin {
+        is_serializable: bool,
+    },
     Commit,
     Abort,
     Savepoint(String),
@@ -116,11 +120,28 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
 }
 
 fn parse_ast(sql: &str) -> Result<Ast> {
-    Parser::new(&PostgreSqlDialect {})
+    let mut statement = Parser::new(&PostgreSqlDialect {})
         .with_recursion_limit(500)
         .try_with_sql(sql)
         .and_then(|mut parser| parser.parse_statement())
-        .map_err(|error| Error::internal(format!("cannot read {sql:?}: {error}")))
+        .map_err(|error| Error::internal(format!("cannot read {sql:?}: {error}")))?;
+    keep_negative_zeros(&mut statement);
+    Ok(statement)
+}
+
+/// postgres_fdw writes the floating-point constant -0 as `(-0)::real`, whose value is 0; `'-0'::real` keeps the sign.
+fn keep_negative_zeros(statement: &mut Ast) {
+    let _ = visit_expressions_mut(statement, |expr: &mut Expr| {
+        if let Expr::Cast {
+            expr, data_type, ..
+        } = expr
+            && matches!(data_type, DataType::Real | DataType::DoublePrecision)
+            && expr.to_string() == "(-0)"
+        {
+            **expr = Expr::Value(Value::SingleQuotedString("-0".to_owned()).into());
+        }
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 /// Statements without names to resolve, told by their words.
@@ -129,7 +150,9 @@ fn parse_fixed(sql: &str) -> Option<Statement> {
     let name = |word: &str| word.trim_end_matches(';').to_owned();
     Some(match words.as_slice() {
         ["SET", ..] => Statement::Set,
-        ["START", "TRANSACTION", ..] | ["BEGIN", ..] => Statement::Begin,
+        ["START", "TRANSACTION", rest @ ..] => Statement::Begin {
+            is_serializable: rest.contains(&"SERIALIZABLE"),
+        },
         ["COMMIT", ..] => Statement::Commit,
         ["ABORT", ..] | ["ROLLBACK"] | ["ROLLBACK", "TRANSACTION"] => Statement::Abort,
         ["SAVEPOINT", savepoint] => Statement::Savepoint(name(savepoint)),

@@ -42,6 +42,7 @@ pub(super) struct Transaction {
     backend: Option<i32>,
     /// What the local statement sees of the catalog.
     snapshot: Option<Snapshot>,
+    pub(super) is_serializable: bool,
     tables: BTreeMap<u32, Writing>,
     savepoints: Vec<(String, BTreeMap<u32, Changes>)>,
     pub(super) files: Arc<Mutex<FileNumbers>>,
@@ -67,6 +68,7 @@ impl Transaction {
             context,
             backend,
             snapshot: None,
+            is_serializable: false,
             tables: BTreeMap::new(),
             savepoints: Vec::new(),
             files: Arc::default(),
@@ -75,14 +77,18 @@ impl Transaction {
 
     /// The catalog as the local statement sees it.
     ///
-    /// A REPEATABLE READ transaction keeps its first snapshot, a READ COMMITTED one takes a new one for every
-    /// statement. The wire does not tell which it is, but the backend's oldest visible transaction does: it stays the
-    /// same for as long as a snapshot does.
+    /// A transaction of a higher isolation level keeps its first snapshot, a READ COMMITTED one takes a new one for every
+    /// statement. The wire tells only SERIALIZABLE. A snapshot is an old one for certain when the oldest transaction that
+    /// it takes as running has ended. When that one still runs it may be either, and counts as new: READ COMMITTED is
+    /// the rule, and a REPEATABLE READ transaction sees newer Iceberg rows only beside a still running writer.
     async fn refresh_snapshot(&mut self) -> Result<&Snapshot> {
         let fresh = self.database.catalog.snapshot(self.backend).await?;
-        let keep = match (&self.snapshot, &fresh.backend) {
-            (Some(held), (Some(oldest), _)) => held.backend.0.as_ref() == Some(oldest),
-            _ => false,
+        let keep = match &self.snapshot {
+            Some(held) => {
+                self.is_serializable
+                    || (fresh.has_oldest_ended && held.oldest_running == fresh.oldest_running)
+            }
+            None => false,
         };
         match &mut self.snapshot {
             Some(held) if keep => {

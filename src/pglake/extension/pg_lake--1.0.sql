@@ -47,6 +47,14 @@ CREATE TABLE lake_engine.locations (
   pending_xid xid8
 );
 
+-- A transaction id with its epoch: of all that end in these 32 bits the one nearest to the newest ended transaction,
+-- which may be younger or older.
+CREATE FUNCTION lake_engine.full_xid(short xid) RETURNS xid8
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT (low + ((newest - low + 2147483648) >> 32 << 32))::text::xid8
+  FROM (SELECT short::text::bigint AS low, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS newest) x
+$$;
+
 CREATE FUNCTION lake_engine.current_locations()
 RETURNS TABLE (table_oid oid, base_location text, metadata_location text, previous_metadata_location text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,0 +1,280 @@
+//! A sandbox with the embedded engine for one test, and PostgreSQL clients that show statements and answers as text.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use icebox::postgres::{Endpoint, connect_with_notices};
+use icebox::sandbox::{Engine, Sandbox, SandboxInfo};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+/// How NULL shows in an answer.
+pub const NULL: &str = "∅";
+
+/// The bucket of every test's sandbox.
+pub const BUCKET: &str = "lake";
+
+/// A sandbox inside the test's process, with the extension made in the database `postgres`; stopped when dropped.
+pub struct TestSandbox {
+    pub sandbox: Sandbox,
+}
+
+impl TestSandbox {
+    pub async fn start() -> Self {
+        Self::with_bucket(BUCKET).await
+    }
+
+    pub async fn with_bucket(bucket: &str) -> Self {
+        let sandbox = Sandbox::builder()
+            .engine(Engine::Embedded)
+            .bucket(bucket)
+            .start()
+            .await
+            .expect("the sandbox starts");
+        let test = Self { sandbox };
+        let db = test.db().await;
+        db.run("CREATE EXTENSION pg_lake CASCADE").await;
+        let set = format!(
+            "ALTER DATABASE postgres SET pg_lake_iceberg.default_location_prefix = 's3://{bucket}'"
+        );
+        db.run(&set).await;
+        test
+    }
+
+    pub fn info(&self) -> &SandboxInfo {
+        self.sandbox.info()
+    }
+
+    /// A new connection of the administrator.
+    pub async fn db(&self) -> Db {
+        Db::connect(&self.info().postgres).await
+    }
+
+    /// A new connection of the ordinary role.
+    pub async fn application(&self) -> Db {
+        Db::connect(&self.info().application()).await
+    }
+
+    /// A new connection to another database, which has the extension too.
+    pub async fn database(&self, name: &str) -> Db {
+        self.db().await.run(&format!("CREATE DATABASE {name}")).await;
+        let endpoint = Endpoint {
+            dbname: name.to_owned(),
+            ..self.info().postgres.clone()
+        };
+        let db = Db::connect(&endpoint).await;
+        db.run("CREATE EXTENSION pg_lake CASCADE").await;
+        db
+    }
+
+    /// An Iceberg metadata file.
+    pub async fn metadata(&self, location: &str) -> serde_json::Value {
+        serde_json::from_slice(&self.object(location).await).unwrap()
+    }
+
+    /// An object by its location, `s3://bucket/key`.
+    pub async fn object(&self, location: &str) -> Vec<u8> {
+        let io = icebox::tables::LakeIo::s3(self.info().s3.clone());
+        let file = io.file_io().new_input(location).unwrap();
+        file.read().await.unwrap().to_vec()
+    }
+
+    /// The keys of the objects under a prefix, in order.
+    pub async fn keys(&self, prefix: &str) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        let dir = self.info().state_dir.join("s3");
+        let mut folders = vec![dir];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    keys.push(entry.path().display().to_string());
+                }
+            }
+        }
+        keys.retain(|key| key.contains(prefix));
+        keys.sort();
+        keys
+    }
+}
+
+/// One connection, spoken to in text.
+pub struct Db {
+    pub client: Client,
+    notices: Arc<Mutex<Vec<String>>>,
+}
+
+/// What a message of SQL was answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// All rows of all statements: values with `|` between them.
+    pub rows: Vec<String>,
+    /// The number of rows that the last statement tells.
+    pub count: u64,
+}
+
+/// An error as the server says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// `SQLSTATE: message`, as the transcripts have it.
+    pub text: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl Db {
+    pub async fn connect(endpoint: &Endpoint) -> Self {
+        Self::try_connect(endpoint).await.expect("PostgreSQL answers")
+    }
+
+    pub async fn try_connect(endpoint: &Endpoint) -> Result<Self, icebox::postgres::ConnectError> {
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let sink = notices.clone();
+        let client = connect_with_notices(endpoint, move |notice| {
+            let text = format!("{}: {}", notice.severity(), notice.message());
+            sink.lock().unwrap().push(text);
+        })
+        .await?;
+        Ok(Self { client, notices })
+    }
+
+    /// What the server has said besides answers since the last call.
+    pub fn notices(&self) -> Vec<String> {
+        std::mem::take(&mut self.notices.lock().unwrap())
+    }
+
+    pub async fn try_run(&self, sql: &str) -> Result<Answer, Failure> {
+        let messages = self.client.simple_query(sql).await.map_err(failure)?;
+        let mut answer = Answer {
+            rows: Vec::new(),
+            count: 0,
+        };
+        for message in messages {
+            match message {
+                SimpleQueryMessage::Row(row) => {
+                    let values: Vec<&str> =
+                        (0..row.len()).map(|i| row.get(i).unwrap_or(NULL)).collect();
+                    answer.rows.push(values.join("|"));
+                }
+                SimpleQueryMessage::CommandComplete(count) => answer.count = count,
+                _ => {}
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Runs SQL that must succeed.
+    pub async fn run(&self, sql: &str) -> Answer {
+        match self.try_run(sql).await {
+            Ok(answer) => answer,
+            Err(failure) => panic!("{sql}\n{failure:?}"),
+        }
+    }
+
+    /// The rows of a query.
+    pub async fn rows(&self, sql: &str) -> Vec<String> {
+        self.run(sql).await.rows
+    }
+
+    /// The only row of a query.
+    pub async fn one(&self, sql: &str) -> String {
+        let rows = self.rows(sql).await;
+        assert_eq!(rows.len(), 1, "{sql}: {rows:?}");
+        rows.into_iter().next().unwrap()
+    }
+
+    /// `sql` gives these rows, in this order.
+    #[track_caller]
+    pub fn gives(&self, sql: &str, rows: &[&str]) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move { assert_eq!(self.rows(sql).await, rows, "{sql} ({caller})") }
+    }
+
+    /// `sql` is refused with `SQLSTATE: message`.
+    #[track_caller]
+    pub fn refuses(&self, sql: &str, error: &str) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            match self.try_run(sql).await {
+                Ok(answer) => panic!("{sql} ({caller}) should fail with {error}, gave {answer:?}"),
+                Err(failure) => assert_eq!(failure.text, error, "{sql} ({caller})"),
+            }
+        }
+    }
+
+    /// Where a table's current metadata file is.
+    pub async fn metadata_location(&self, table: &str) -> String {
+        self.one(&format!(
+            "SELECT metadata_location FROM iceberg_tables WHERE table_name = '{table}'"
+        ))
+        .await
+    }
+}
+
+fn failure(error: tokio_postgres::Error) -> Failure {
+    match error.as_db_error() {
+        Some(error) => Failure {
+            text: format!("{}: {}", error.code().code(), error.message()),
+            detail: error.detail().map(str::to_owned),
+            hint: error.hint().map(str::to_owned),
+        },
+        None => Failure {
+            text: format!("connection: {error}"),
+            detail: None,
+            hint: None,
+        },
+    }
+}
+
+/// psql, as a person uses it: TLS, a password, stop at the first error.
+pub fn psql(info: &SandboxInfo, arguments: &[&str]) -> Output {
+    let (host, port) = (&info.postgres.host, info.postgres.port);
+    let target =
+        format!("host={host} port={port} dbname=postgres user=snowflake_admin sslmode=require");
+    Command::new("psql")
+        .args([&target, "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
+        .args(arguments)
+        .env("PGPASSWORD", &info.postgres.password)
+        .output()
+        .expect("psql is installed with PostgreSQL")
+}
+
+/// The Python of the clients' environment, where it has this module; otherwise the reason is printed.
+pub fn python_with(module: &str) -> Option<PathBuf> {
+    let dir = match std::env::var_os("ICEBOX_CLIENTS") {
+        Some(dir) => PathBuf::from(dir),
+        None => PathBuf::from(std::env::var_os("HOME")?).join(".cache/icebox/clients"),
+    };
+    let python = dir.join("bin/python");
+    let import = format!("import {module}");
+    match Command::new(&python).args(["-c", &import]).output() {
+        Ok(output) if output.status.success() => Some(python),
+        _ => {
+            println!(
+                "SKIPPED: {} has no module {module}. Run `just clients` to install the clients that tests use.",
+                python.display()
+            );
+            None
+        }
+    }
+}
+
+/// Both streams of a finished program.
+pub fn text(output: &Output) -> String {
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    format!("{out}{err}")
+}
+
+/// Waits until `condition` holds.
+pub async fn until(what: &str, patience: Duration, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
