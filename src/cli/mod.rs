@@ -72,6 +72,9 @@ pub fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let is_service = matches!(&cli.command, Command::Component(_)) || cli.command.is_supervisor();
     start_logging(if is_service { "info" } else { "warn" });
+    if !is_service {
+        end_with_the_pipe();
+    }
     let state = StateDir::new(&cli.state_dir)?;
     let info = || SandboxInfo::load(state.root());
     match cli.command {
@@ -94,6 +97,13 @@ impl Command {
     fn is_supervisor(&self) -> bool {
         matches!(self, Command::Up(args) if args.is_foreground())
     }
+}
+
+/// `icebox … | head` ends in silence when `head` does, as other commands do, instead of with a panic.
+fn end_with_the_pipe() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: the default action is no handler of ours. It cannot fail for this signal.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
 }
 
 /// Logs to standard error; `ICEBOX_LOG` chooses what, in the syntax of `tracing_subscriber::EnvFilter`.

@@ -131,12 +131,14 @@ impl Catalog {
         let bases: Vec<&str> = locations.iter().map(|location| location.base_location.as_str()).collect();
         let files: Vec<&str> = locations.iter().map(|location| location.metadata_location.as_str()).collect();
         let created: Vec<bool> = locations.iter().map(|location| location.is_created).collect();
+        // The low half of a transaction's id is known; whole, it is the one nearest to the last id that has ended, on either
+        // side of it: while older transactions run, this one's is larger.
         let recorded = client
             .execute(
                 "WITH xid AS (
                    SELECT (backend_xid::text::bigint
-                           + ((pg_snapshot_xmax(pg_current_snapshot())::text::bigint - backend_xid::text::bigint)
-                              >> 32 << 32))::text::xid8 AS xid
+                           + ((pg_snapshot_xmax(pg_current_snapshot())::text::bigint - backend_xid::text::bigint
+                               + (1::bigint << 31)) >> 32 << 32))::text::xid8 AS xid
                    FROM pg_stat_get_activity($1) WHERE backend_xid IS NOT NULL)
                  INSERT INTO lake_engine.locations AS l
                    (table_oid, base_location, pending_metadata_location, pending_xid)
