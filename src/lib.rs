@@ -14,7 +14,7 @@ pub mod scenario;
 pub mod snowflake;
 pub mod tables;
 
-/// Compiles the README's example.
+/// Runs the README's example.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
