@@ -45,21 +45,21 @@ enum Command {
     Up(up::Args),
     /// Stop the sandbox; its data stays, unless it is purged.
     Down(down::Args),
-    /// Show what is running, where, and how much memory it takes.
+    /// Show what is running, where, and how much memory it takes; exits with 1 unless all of it is up.
     Status(status::Args),
     /// Print shell exports for psql and S3 clients: eval "$(icebox env)".
     Env,
     /// Show the logs.
     Logs(logs::Args),
-    /// Look for everything that the sandbox needs, and say how to get what is missing.
+    /// Look for everything that the sandbox needs, and say how to get what is missing; exits with 1 if none can start.
     Doctor(doctor::Args),
-    /// Run SQL: a statement, a file, or at a prompt.
+    /// Run SQL on PostgreSQL or on the Snowflake side: statements, a file, or at a prompt.
     Sql(sql::Args),
     /// Run a scenario: SQL steps, and what must come out.
     Run(run::Args),
-    /// Generate retail transactions and sync them to the lake.
+    /// Generate transactions into the tables of the retail scenario, and sync them to the lake.
     Simulate(simulate::Args),
-    /// Compare the answers of heap tables, Iceberg tables and the reader.
+    /// Compare the answers of heap tables, Iceberg tables and the Snowflake side; exits with 1 where they differ.
     Verify(verify::Args),
     /// Measure this machine's sandbox.
     Bench(bench::Args),
