@@ -13,3 +13,8 @@ pub mod sandbox;
 pub mod scenario;
 pub mod snowflake;
 pub mod tables;
+
+/// Runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
