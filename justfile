@@ -50,9 +50,8 @@ clients:
         cp "$requirements" '{{clients_dir}}/requirements.txt'
     fi
 
-# Measure: start, sync, bulk write, the guide's queries
+# Measure start, sync, bulk write and the guide's queries in throw-away sandboxes, beside peers
 bench *arguments: build clients
-    {{icebox}} up
     ICEBOX_CLIENTS='{{clients_dir}}' {{icebox}} bench {{arguments}}
 
 lint:
