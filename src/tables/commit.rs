@@ -124,7 +124,18 @@ impl TableVersion {
         })
     }
 
-    /// Whether there is something to write.
+    /// The live files of the current snapshot, data and deletes, each with its manifest.
+    pub async fn files(&self, io: &FileIO) -> Result<Vec<(ManifestFile, DataFile)>> {
+        let mut files = Vec::new();
+        for manifest in self.manifests.iter() {
+            let loaded = manifest.load_manifest(io).await?;
+            let alive = loaded.entries().iter().filter(|entry| entry.is_alive());
+            files.extend(alive.map(|entry| (manifest.clone(), entry.data_file().clone())));
+        }
+        Ok(files)
+    }
+
+    /// Whether the metadata file is written.
     pub fn is_written(&self) -> bool {
         self.is_written
     }

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use iceberg::spec::Schema;
+use futures::TryStreamExt;
+use iceberg::spec::{DataContentType, Schema, TableMetadata};
+use object_store::path::Path;
 use serde::Deserialize;
+use serde_json::json;
 use sqlparser::ast::{self, Query, SetExpr, Value, visit_expressions};
 
 use super::changes::Changes;
@@ -15,6 +18,7 @@ use super::statement::drop_statements;
 use super::view::BoundColumn;
 use crate::pglake::columns::{Column, FieldError};
 use crate::tables::commit::{SchemaChange, TableVersion};
+use crate::tables::{LakeIo, Location};
 
 /// A request of the extension, as JSON in the text of an `rpc` scan.
 #[derive(Deserialize)]
@@ -34,6 +38,18 @@ enum Request {
     DropStatements {
         sql: String,
     },
+    /// The contents of a metadata file.
+    Metadata {
+        location: String,
+    },
+    /// The data and delete files of the current snapshot of a metadata file.
+    Files {
+        location: String,
+    },
+    /// The objects whose URL matches a glob pattern.
+    List {
+        pattern: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -51,16 +67,24 @@ impl Session {
         let request: Request = serde_json::from_str(request).map_err(|error| {
             Error::internal(format!("a request of the extension is malformed: {error}"))
         })?;
-        match request {
-            Request::DropStatements { sql } => serde_json::to_string(&drop_statements(&sql)?)
-                .map_err(|error| Error::internal(format!("encoding an answer: {error}"))),
+        let io = self.engine.io.clone();
+        let answer = match request {
+            Request::DropStatements { sql } => json!(drop_statements(&sql)?),
+            Request::Metadata { location } => serde_json::from_slice(&io.read(&location).await?)
+                .map_err(|error| {
+                    Error::new(
+                        "22023",
+                        format!("{location} is no table metadata: {error}"),
+                    )
+                })?,
+            Request::Files { location } => json!(files(&io, &location).await?),
+            Request::List { pattern } => json!(list(&io, &pattern).await?),
             Request::CreateTable {
                 table,
                 location,
                 owner,
                 columns,
             } => {
-                let io = self.engine.io.clone();
                 if !io.is_empty(&location).await? {
                     return Err(Error::new(
                         "58P02",
@@ -82,7 +106,7 @@ impl Session {
                 let version = TableVersion::create(&location, schema, properties)?;
                 let changes = Changes::created(&io, version, BoundColumn::bind(&columns)?).await?;
                 self.open()?.transaction.create(table, changes);
-                Ok("{}".to_owned())
+                json!({})
             }
             Request::AlterTable {
                 table,
@@ -100,10 +124,70 @@ impl Session {
                     .await?
                     .alter(&changes, columns)
                     .await?;
-                Ok("{}".to_owned())
+                json!({})
             }
-        }
+        };
+        Ok(answer.to_string())
     }
+}
+
+/// The columns of `lake_iceberg.files`, for any writer's table.
+async fn files(io: &LakeIo, location: &str) -> Result<Vec<serde_json::Value>> {
+    let metadata = TableMetadata::read_from(&io.file_io(), location).await?;
+    let file_io = io.file_io_of_table(Arc::new(metadata));
+    let version = TableVersion::load(&file_io, location).await?;
+    let files = version.files(&file_io).await?.into_iter();
+    let described = files.map(|(manifest, file)| {
+        let content = match file.content_type() {
+            DataContentType::Data => "DATA",
+            DataContentType::PositionDeletes => "POSITION_DELETES",
+            DataContentType::EqualityDeletes => "EQUALITY_DELETES",
+        };
+        json!({
+            "manifest_path": manifest.manifest_path,
+            "content": content,
+            "file_path": file.file_path(),
+            "file_format": file.file_format().to_string().to_uppercase(),
+            "spec_id": manifest.partition_spec_id,
+            "record_count": file.record_count(),
+            "file_size_in_bytes": file.file_size_in_bytes(),
+        })
+    });
+    Ok(described.collect())
+}
+
+/// The columns of `lake_file.list`.
+async fn list(io: &LakeIo, pattern: &str) -> Result<Vec<serde_json::Value>> {
+    let invalid = |reason: String| Error::new("22023", format!("invalid pattern \"{pattern}\": {reason}"));
+    let glob = glob::Pattern::new(pattern).map_err(|error| invalid(error.to_string()))?;
+    // Only what comes before the first wildcard narrows the listing, and only whole path segments.
+    let fixed = &pattern[..pattern.find(['*', '?', '[']).unwrap_or(pattern.len())];
+    let root: Location = pattern.parse()?;
+    let folder = fixed.rfind('/').map_or("", |end| &fixed[..end]);
+    let prefix = folder.strip_prefix(root.root()).unwrap_or_default();
+    let prefix = Path::parse(prefix).map_err(|error| invalid(error.to_string()))?;
+    let options = glob::MatchOptions {
+        require_literal_separator: true,
+        ..Default::default()
+    };
+    let listed: Vec<_> = io.store(&root)?.list(Some(&prefix)).try_collect().await.map_err(|error| {
+        Error::new("08006", format!("cannot list {folder}: {error}"))
+    })?;
+    let mut objects: Vec<_> = listed
+        .into_iter()
+        .map(|object| (format!("{}{}", root.root(), object.location), object))
+        .filter(|(url, _)| glob.matches_with(url, options))
+        .collect();
+    objects.sort_by(|left, right| left.0.cmp(&right.0));
+    let described = objects.into_iter().map(|(url, object)| {
+        json!({
+            "path": url,
+            "file_size": object.size,
+            "last_modified_time": object.last_modified,
+            "etag": object.e_tag.map(|tag| tag.trim_matches('"').to_owned()),
+        })
+    });
+    Ok(described.collect())
 }
 
 fn schema_change(change: ColumnChange) -> Result<SchemaChange> {

@@ -9,7 +9,8 @@ SET LOCAL allow_system_table_mods = on;
 
 CREATE SCHEMA lake_engine;
 CREATE SCHEMA lake_iceberg;
-GRANT USAGE ON SCHEMA lake_engine, lake_iceberg TO PUBLIC;
+CREATE SCHEMA lake_file;
+GRANT USAGE ON SCHEMA lake_engine, lake_iceberg, lake_file TO PUBLIC;
 
 CREATE ACCESS METHOD iceberg TYPE TABLE HANDLER heap_tableam_handler;
 CREATE ACCESS METHOD pg_lake_iceberg TYPE TABLE HANDLER heap_tableam_handler;
@@ -97,6 +98,27 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION lake_engine.call(jsonb) FROM PUBLIC;
+
+CREATE FUNCTION lake_iceberg.metadata(location text) RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT lake_engine.call(jsonb_build_object('op', 'metadata', 'location', location))
+$$;
+
+CREATE FUNCTION lake_iceberg.files(location text)
+RETURNS TABLE (manifest_path text, content text, file_path text, file_format text, spec_id int, record_count bigint,
+               file_size_in_bytes bigint)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT f.* FROM jsonb_to_recordset(lake_engine.call(jsonb_build_object('op', 'files', 'location', location)))
+    f(manifest_path text, content text, file_path text, file_format text, spec_id int, record_count bigint,
+      file_size_in_bytes bigint)
+$$;
+
+CREATE FUNCTION lake_file.list(pattern text)
+RETURNS TABLE (path text, file_size bigint, last_modified_time timestamptz, etag text)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT f.* FROM jsonb_to_recordset(lake_engine.call(jsonb_build_object('op', 'list', 'pattern', pattern)))
+    f(path text, file_size bigint, last_modified_time timestamptz, etag text)
+$$;
 
 -- The columns of a table as the engine needs them, in order.
 CREATE FUNCTION lake_engine.columns_of(relation oid) RETURNS jsonb
