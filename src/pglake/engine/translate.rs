@@ -7,6 +7,7 @@
 //! regular expressions, anything with a collation other than C's order of bytes.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::common::{Column as ColumnRef, ScalarValue, TableReference};
@@ -17,6 +18,7 @@ use arrow::datatypes::DataType;
 use sqlparser::ast::{
     self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, JoinConstraint, JoinOperator,
     LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, UnaryOperator, Value,
+    visit_expressions,
 };
 
 use super::statement::table_oid;
@@ -490,10 +492,13 @@ fn is_null(expr: &ast::Expr) -> bool {
     matches!(unnested(expr), ast::Expr::Value(value) if value.value == Value::Null)
 }
 
+/// Whether there is a function anywhere in the list; aggregates are the only ones that are translated.
 fn has_aggregate(select: &Select) -> bool {
-    select.projection.iter().any(|item| {
-        matches!(item, SelectItem::UnnamedExpr(expr) if matches!(unnested(expr), ast::Expr::Function(_)))
-    })
+    let found = visit_expressions(&select.projection, |expr| match expr {
+        ast::Expr::Function(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// Values of these kinds are equal, and ordered, for DataFusion as for PostgreSQL with the C collation.
