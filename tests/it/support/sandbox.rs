@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use icebox::postgres::{Endpoint, connect_with_notices};
 use icebox::sandbox::{Engine, Sandbox, SandboxInfo};
+use icebox::snowflake::{Reader, follow};
+use icebox::tables::LakeIo;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// How NULL shows in an answer.
@@ -25,14 +27,23 @@ impl TestSandbox {
         Self::with_bucket(BUCKET).await
     }
 
-    pub async fn with_bucket(bucket: &str) -> Self {
+    /// As `icebox up` leaves it: without the extension.
+    pub async fn bare() -> Self {
+        Self::named(BUCKET).await
+    }
+
+    async fn named(bucket: &str) -> Self {
         let sandbox = Sandbox::builder()
             .engine(Engine::Embedded)
             .bucket(bucket)
             .start()
             .await
             .expect("the sandbox starts");
-        let test = Self { sandbox };
+        Self { sandbox }
+    }
+
+    pub async fn with_bucket(bucket: &str) -> Self {
+        let test = Self::named(bucket).await;
         let db = test.db().await;
         db.run("CREATE EXTENSION pg_lake CASCADE").await;
         let set = format!(
@@ -68,6 +79,13 @@ impl TestSandbox {
         db
     }
 
+    /// icebox's reader on all Iceberg tables as they are now.
+    pub async fn reader(&self, db: &Db) -> Reader {
+        let reader = Reader::new(LakeIo::s3(self.info().s3.clone())).unwrap();
+        follow(&reader, &db.client).await.unwrap();
+        reader
+    }
+
     /// An Iceberg metadata file.
     pub async fn metadata(&self, location: &str) -> serde_json::Value {
         serde_json::from_slice(&self.object(location).await).unwrap()
@@ -75,7 +93,7 @@ impl TestSandbox {
 
     /// An object by its location, `s3://bucket/key`.
     pub async fn object(&self, location: &str) -> Vec<u8> {
-        let io = icebox::tables::LakeIo::s3(self.info().s3.clone());
+        let io = LakeIo::s3(self.info().s3.clone());
         let file = io.file_io().new_input(location).unwrap();
         file.read().await.unwrap().to_vec()
     }
