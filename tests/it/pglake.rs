@@ -17,3 +17,5 @@ mod transactions;
 mod guide;
 #[path = "pglake/readers.rs"]
 mod readers;
+#[path = "pglake/faults.rs"]
+mod faults;

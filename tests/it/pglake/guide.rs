@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use super::readers;
-use super::sandbox::{TestSandbox, psql, python_with, text, until};
+use super::sandbox::{TestSandbox, psql, python_with, reader, text, until};
 
 /// The guide's statements, which are not part of the product: a folder beside the checkout.
 fn guide() -> Option<PathBuf> {
@@ -101,7 +101,7 @@ async fn every_postgres_statement_and_the_simulator() {
     )
     .await;
     assert_eq!(db.metadata_location("iceberg_transactions").await, before);
-    readers::agree(&test, &db).await;
+    readers::agree(test.info(), &db).await;
 
     // Only the files are left: PostgreSQL, the reader and the other readers still answer.
     if test.info().has_pg_cron {
@@ -109,11 +109,11 @@ async fn every_postgres_statement_and_the_simulator() {
     }
     let total = db.one("SELECT sum(total_amount) FROM transactions").await;
     db.run("DROP TABLE transaction_items, transactions, customers, products, stores").await;
-    let reader = test.reader(&db).await;
+    let reader = reader(test.info(), &db).await;
     let sum = "SELECT sum(total_amount) FROM iceberg_transactions";
     assert_eq!(db.one(sum).await, total);
     assert_eq!(readers::single(&reader, sum).await, total);
-    readers::agree(&test, &db).await;
+    readers::agree(test.info(), &db).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use icebox::sandbox::SandboxInfo;
 use icebox::snowflake::Reader;
 
-use super::sandbox::{Db, NULL, TestSandbox, python_with, text};
+use super::sandbox::{Db, NULL, TestSandbox, python_with, reader, text};
 
 /// The only value of a query, as text.
 pub async fn single(reader: &Reader, sql: &str) -> String {
@@ -17,12 +18,12 @@ pub async fn single(reader: &Reader, sql: &str) -> String {
 
 /// Every Iceberg table of the database has the same rows for PostgreSQL, for icebox's reader, for DuckDB's
 /// `iceberg_scan` and for pyiceberg, as far as counts and sums tell.
-pub async fn agree(test: &TestSandbox, db: &Db) {
+pub async fn agree(info: &SandboxInfo, db: &Db) {
     let tables = db
         .rows("SELECT format('%I.%I', table_namespace, table_name), metadata_location FROM iceberg_tables ORDER BY 1")
         .await;
     assert!(!tables.is_empty());
-    let reader = test.reader(db).await;
+    let reader = reader(info, db).await;
     let mut expected = Vec::new();
     for table in &tables {
         let (name, location) = table.rsplit_once('|').unwrap();
@@ -52,7 +53,6 @@ pub async fn agree(test: &TestSandbox, db: &Db) {
     }
     let Some(python) = python_with("pyiceberg.table, duckdb_extension_iceberg") else { return };
     let home = tempfile::tempdir().unwrap();
-    let info = test.info();
     let mut reading = Command::new(python)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients/iceberg_readers.py"))
         .env("HOME", home.path())
@@ -113,5 +113,5 @@ async fn every_reader_agrees_on_every_table() {
     for round in 0..30 {
         db.run(&format!("CREATE TABLE IF NOT EXISTS many (i int) USING iceberg; INSERT INTO many VALUES ({round})")).await;
     }
-    agree(&test, &db).await;
+    agree(test.info(), &db).await;
 }

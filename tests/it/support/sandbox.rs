@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use icebox::postgres::{Endpoint, connect_with_notices};
+use icebox::sandbox::process::ProcessId;
 use icebox::sandbox::{Engine, Sandbox, SandboxInfo};
 use icebox::snowflake::{Reader, follow};
 use icebox::tables::LakeIo;
@@ -79,13 +80,6 @@ impl TestSandbox {
         db
     }
 
-    /// icebox's reader on all Iceberg tables as they are now.
-    pub async fn reader(&self, db: &Db) -> Reader {
-        let reader = Reader::new(LakeIo::s3(self.info().s3.clone())).unwrap();
-        follow(&reader, &db.client).await.unwrap();
-        reader
-    }
-
     /// An Iceberg metadata file.
     pub async fn metadata(&self, location: &str) -> serde_json::Value {
         serde_json::from_slice(&self.object(location).await).unwrap()
@@ -116,6 +110,81 @@ impl TestSandbox {
         keys.sort();
         keys
     }
+}
+
+/// A sandbox of the command, with a process for every component; stopped and removed when dropped.
+pub struct CommandSandbox {
+    _parent: tempfile::TempDir,
+    state_dir: PathBuf,
+}
+
+impl CommandSandbox {
+    pub fn up() -> Self {
+        let parent = tempfile::tempdir().unwrap();
+        // PostgreSQL's account must get through when the tests run as root.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(parent.path(), mode).unwrap();
+        let state_dir = parent.path().join("state");
+        let sandbox = Self {
+            _parent: parent,
+            state_dir,
+        };
+        sandbox.ok(&["up", "--engine", "embedded"]);
+        sandbox
+    }
+
+    pub fn icebox(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_icebox"))
+            .env("ICEBOX_STATE_DIR", &self.state_dir)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(arguments)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// What a command that must succeed prints.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.icebox(arguments);
+        assert!(
+            output.status.success(),
+            "icebox {arguments:?}: {}",
+            text(&output)
+        );
+        text(&output)
+    }
+
+    pub fn info(&self) -> SandboxInfo {
+        SandboxInfo::load(&self.state_dir).unwrap()
+    }
+
+    /// The process of a component (`postgres`, `s3`, `lake-engine`), or of the `supervisor`, if it runs.
+    pub fn process(&self, name: &str) -> Option<ProcessId> {
+        let status = self.icebox(&["status", "--json"]).stdout;
+        let status: serde_json::Value = serde_json::from_slice(&status).ok()?;
+        let pid = match name {
+            "supervisor" => &status["supervisor_pid"],
+            _ => {
+                let components = status["components"].as_array()?;
+                let component = components.iter().find(|found| found["name"] == name)?;
+                &component["pid"]
+            }
+        };
+        ProcessId::of(pid.as_i64()? as i32)
+    }
+}
+
+impl Drop for CommandSandbox {
+    fn drop(&mut self) {
+        self.icebox(&["down", "--purge"]);
+    }
+}
+
+/// icebox's reader on all Iceberg tables of a database as they are now.
+pub async fn reader(info: &SandboxInfo, db: &Db) -> Reader {
+    let reader = Reader::new(LakeIo::s3(info.s3.clone())).unwrap();
+    follow(&reader, &db.client).await.unwrap();
+    reader
 }
 
 /// One connection, spoken to in text.
