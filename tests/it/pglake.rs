@@ -13,3 +13,9 @@ mod types;
 mod differential;
 #[path = "pglake/transactions.rs"]
 mod transactions;
+#[path = "pglake/guide.rs"]
+mod guide;
+#[path = "pglake/readers.rs"]
+mod readers;
+#[path = "pglake/faults.rs"]
+mod faults;

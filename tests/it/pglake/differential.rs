@@ -85,6 +85,10 @@ const QUERIES: &[&str] = &[
     "SELECT sum(n) FILTER (WHERE flag), count(*) FILTER (WHERE t LIKE 'row%') FROM {t}",
     "SELECT sum(i), count(i), min(t), bool_and(flag) FROM {t} WHERE false",
     "SELECT i / 0 FROM {t} WHERE id = 5",
+    "SELECT count(*) > 5, NOT (count(i) = 0), sum(i) IS NULL FROM {t}",
+    "SELECT i, count(*) > 30 FROM {t} GROUP BY i HAVING NOT count(*) < 2 ORDER BY count(*) DESC, i",
+    "SELECT count(*) FROM {t} WHERE i = 1 HAVING count(*) > 100",
+    "SELECT 1 FROM {t} HAVING max(i) > 5",
     // Text
     "SELECT id FROM {t} WHERE t = 'trailing '",
     "SELECT id FROM {t} WHERE c = 'a'",

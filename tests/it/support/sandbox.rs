@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use icebox::postgres::{Endpoint, connect_with_notices};
+use icebox::sandbox::process::ProcessId;
 use icebox::sandbox::{Engine, Sandbox, SandboxInfo};
+use icebox::snowflake::{Reader, follow};
+use icebox::tables::LakeIo;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// How NULL shows in an answer.
@@ -25,14 +28,23 @@ impl TestSandbox {
         Self::with_bucket(BUCKET).await
     }
 
-    pub async fn with_bucket(bucket: &str) -> Self {
+    /// As `icebox up` leaves it: without the extension.
+    pub async fn bare() -> Self {
+        Self::named(BUCKET).await
+    }
+
+    async fn named(bucket: &str) -> Self {
         let sandbox = Sandbox::builder()
             .engine(Engine::Embedded)
             .bucket(bucket)
             .start()
             .await
             .expect("the sandbox starts");
-        let test = Self { sandbox };
+        Self { sandbox }
+    }
+
+    pub async fn with_bucket(bucket: &str) -> Self {
+        let test = Self::named(bucket).await;
         let db = test.db().await;
         db.run("CREATE EXTENSION pg_lake CASCADE").await;
         let set = format!(
@@ -75,7 +87,7 @@ impl TestSandbox {
 
     /// An object by its location, `s3://bucket/key`.
     pub async fn object(&self, location: &str) -> Vec<u8> {
-        let io = icebox::tables::LakeIo::s3(self.info().s3.clone());
+        let io = LakeIo::s3(self.info().s3.clone());
         let file = io.file_io().new_input(location).unwrap();
         file.read().await.unwrap().to_vec()
     }
@@ -98,6 +110,81 @@ impl TestSandbox {
         keys.sort();
         keys
     }
+}
+
+/// A sandbox of the command, with a process for every component; stopped and removed when dropped.
+pub struct CommandSandbox {
+    _parent: tempfile::TempDir,
+    state_dir: PathBuf,
+}
+
+impl CommandSandbox {
+    pub fn up() -> Self {
+        let parent = tempfile::tempdir().unwrap();
+        // PostgreSQL's account must get through when the tests run as root.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(parent.path(), mode).unwrap();
+        let state_dir = parent.path().join("state");
+        let sandbox = Self {
+            _parent: parent,
+            state_dir,
+        };
+        sandbox.ok(&["up", "--engine", "embedded"]);
+        sandbox
+    }
+
+    pub fn icebox(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_icebox"))
+            .env("ICEBOX_STATE_DIR", &self.state_dir)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(arguments)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// What a command that must succeed prints.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.icebox(arguments);
+        assert!(
+            output.status.success(),
+            "icebox {arguments:?}: {}",
+            text(&output)
+        );
+        text(&output)
+    }
+
+    pub fn info(&self) -> SandboxInfo {
+        SandboxInfo::load(&self.state_dir).unwrap()
+    }
+
+    /// The process of a component (`postgres`, `s3`, `lake-engine`), or of the `supervisor`, if it runs.
+    pub fn process(&self, name: &str) -> Option<ProcessId> {
+        let status = self.icebox(&["status", "--json"]).stdout;
+        let status: serde_json::Value = serde_json::from_slice(&status).ok()?;
+        let pid = match name {
+            "supervisor" => &status["supervisor_pid"],
+            _ => {
+                let components = status["components"].as_array()?;
+                let component = components.iter().find(|found| found["name"] == name)?;
+                &component["pid"]
+            }
+        };
+        ProcessId::of(pid.as_i64()? as i32)
+    }
+}
+
+impl Drop for CommandSandbox {
+    fn drop(&mut self) {
+        self.icebox(&["down", "--purge"]);
+    }
+}
+
+/// icebox's reader on all Iceberg tables of a database as they are now.
+pub async fn reader(info: &SandboxInfo, db: &Db) -> Reader {
+    let reader = Reader::new(LakeIo::s3(info.s3.clone())).unwrap();
+    follow(&reader, &db.client).await.unwrap();
+    reader
 }
 
 /// One connection, spoken to in text.

@@ -1,5 +1,7 @@
 //! Aggregate queries.
 
+use std::ops::ControlFlow;
+
 use arrow::datatypes::DataType;
 use datafusion::common::Column as ColumnRef;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -7,7 +9,7 @@ use datafusion::functions_aggregate::expr_fn::{count, count_distinct, max, min, 
 use datafusion::logical_expr::{Expr, ExprFunctionExt, SortExpr, cast, lit};
 use datafusion::prelude::DataFrame;
 use sqlparser::ast::{
-    self, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, SelectItem, Value,
+    self, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, SelectItem, Value, visit_expressions,
 };
 
 use super::expression::is_groupable;
@@ -219,10 +221,13 @@ impl Groups {
     }
 }
 
+/// Whether there is a function anywhere in the list; aggregates are the only ones that are translated.
 pub(super) fn has_aggregate(select: &Select) -> bool {
-    select.projection.iter().any(|item| {
-        matches!(item, SelectItem::UnnamedExpr(expr) if matches!(unnested(expr), ast::Expr::Function(_)))
-    })
+    let found = visit_expressions(&select.projection, |expr| match expr {
+        ast::Expr::Function(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// A sum without overflow, and the kind of its value.
