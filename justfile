@@ -12,6 +12,13 @@ help:
 sandbox: build
     {{icebox}} up
     {{icebox}} run scenarios/retail-lakehouse
+    @echo 'The sandbox goes on running: `./x icebox up` tells how to connect, `./x down` stops it.'
+
+# Run the program: ./x icebox status, ./x icebox sql "SELECT 1"
+[positional-arguments]
+icebox *arguments:
+    @cargo build --locked --quiet
+    @{{icebox}} "$@"
 
 # Stop the sandbox; its data stays (just down --purge removes it)
 down *arguments: build
@@ -43,9 +50,8 @@ clients:
         cp "$requirements" '{{clients_dir}}/requirements.txt'
     fi
 
-# Measure: start, sync, bulk write, the guide's queries
+# Measure start, sync, bulk write and the guide's queries in throw-away sandboxes, beside peers
 bench *arguments: build clients
-    {{icebox}} up
     ICEBOX_CLIENTS='{{clients_dir}}' {{icebox}} bench {{arguments}}
 
 lint:

@@ -1,9 +1,10 @@
 //! icebox runs the "Snowflake Postgres + pg_lake + Iceberg" lakehouse on one machine, offline.
 //!
 //! Each module is a part of the architecture picture in the README; arrows point down:
-//! `cli` → `scenario` → `sandbox` → `snowflake`, `parity`, `retail` → `pglake`, `postgres` → `tables` → `objectstore`.
+//! `cli` → `bench`, `scenario` → `sandbox` → `snowflake`, `parity`, `retail` → `pglake`, `postgres` → `tables` → `objectstore`.
 //! Nothing knows what is above it.
 
+pub mod bench;
 pub mod objectstore;
 pub mod parity;
 pub mod pglake;
@@ -13,3 +14,8 @@ pub mod sandbox;
 pub mod scenario;
 pub mod snowflake;
 pub mod tables;
+
+/// Runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -45,23 +45,23 @@ enum Command {
     Up(up::Args),
     /// Stop the sandbox; its data stays, unless it is purged.
     Down(down::Args),
-    /// Show what is running, where, and how much memory it takes.
+    /// Show what is running, where, and how much memory it takes; exits with 1 unless all of it is up.
     Status(status::Args),
     /// Print shell exports for psql and S3 clients: eval "$(icebox env)".
     Env,
     /// Show the logs.
     Logs(logs::Args),
-    /// Look for everything that the sandbox needs, and say how to get what is missing.
+    /// Look for everything that the sandbox needs, and say how to get what is missing; exits with 1 if none can start.
     Doctor(doctor::Args),
-    /// Run SQL: a statement, a file, or at a prompt.
+    /// Run SQL on PostgreSQL or on the Snowflake side: statements, a file, or at a prompt.
     Sql(sql::Args),
     /// Run a scenario: SQL steps, and what must come out.
     Run(run::Args),
-    /// Generate retail transactions and sync them to the lake.
+    /// Generate transactions into the tables of the retail scenario, and sync them to the lake.
     Simulate(simulate::Args),
-    /// Compare the answers of heap tables, Iceberg tables and the reader.
+    /// Compare the answers of heap tables, Iceberg tables and the Snowflake side; exits with 1 where they differ.
     Verify(verify::Args),
-    /// Measure this machine's sandbox.
+    /// Measure throw-away sandboxes on this machine, beside peers.
     Bench(bench::Args),
     /// Run one component in the foreground, for the sandbox itself.
     #[command(hide = true)]
@@ -72,6 +72,9 @@ pub fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let is_service = matches!(&cli.command, Command::Component(_)) || cli.command.is_supervisor();
     start_logging(if is_service { "info" } else { "warn" });
+    if !is_service {
+        end_with_the_pipe();
+    }
     let state = StateDir::new(&cli.state_dir)?;
     let info = || SandboxInfo::load(state.root());
     match cli.command {
@@ -85,7 +88,8 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Run(args) => multi_threaded()?.block_on(run::run(args, &info()?)),
         Command::Simulate(args) => multi_threaded()?.block_on(simulate::run(args, &info()?)),
         Command::Verify(args) => multi_threaded()?.block_on(verify::run(args, &info()?)),
-        Command::Bench(args) => multi_threaded()?.block_on(bench::run(args, &info()?)),
+        // The reader is measured against peers that use all cores.
+        Command::Bench(args) => tokio::runtime::Runtime::new()?.block_on(bench::run(args)),
         Command::Component(args) => multi_threaded()?.block_on(component::run(&args)),
     }
 }
@@ -94,6 +98,13 @@ impl Command {
     fn is_supervisor(&self) -> bool {
         matches!(self, Command::Up(args) if args.is_foreground())
     }
+}
+
+/// `icebox … | head` ends in silence when `head` does, as other commands do, instead of with a panic.
+fn end_with_the_pipe() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: the default action is no handler of ours. It cannot fail for this signal.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
 }
 
 /// Logs to standard error; `ICEBOX_LOG` chooses what, in the syntax of `tracing_subscriber::EnvFilter`.

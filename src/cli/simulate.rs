@@ -20,7 +20,7 @@ pub struct Args {
     #[arg(long, default_value_t = 500)]
     sync_every: u64,
     /// Transactions per second; as many as possible where absent.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     rate: Option<f64>,
     /// Makes the transactions repeatable, their timestamps included.
     #[arg(long)]

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// What plays PostgreSQL, pg_lake and S3.
+    /// What plays PostgreSQL, pg_lake and S3; auto takes the first that works here.
     #[arg(long, value_enum, default_value_t)]
     engine: Engine,
     /// The directory of PostgreSQL's server programs; otherwise the newest that is found.
@@ -138,14 +138,15 @@ fn supervise(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
 fn describe(info: &SandboxInfo) {
     let postgres = &info.postgres;
     let state_dir = info.state_dir.display();
+    let program = program();
     let icebox = match std::env::var_os("ICEBOX_STATE_DIR").is_none()
         && !info.state_dir.ends_with(".icebox")
     {
         true => format!(
-            "icebox --state-dir {}",
+            "{program} --state-dir {}",
             super::env::shell_quote(&state_dir.to_string())
         ),
-        false => "icebox".to_owned(),
+        false => program,
     };
     println!(
         "
@@ -171,6 +172,21 @@ fn describe(info: &SandboxInfo) {
         bucket = info.bucket,
         region = info.s3.region,
     );
+}
+
+/// What to type to run this program again: its name where the shell finds it by that, else its path.
+fn program() -> String {
+    let Ok(this) = std::env::current_exe() else {
+        return "icebox".to_owned();
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .find_map(|dir| std::fs::canonicalize(dir.join("icebox")).ok())
+        .is_some_and(|found| found == this);
+    match found {
+        true => "icebox".to_owned(),
+        false => this.display().to_string(),
+    }
 }
 
 /// The start as it happens: a spinner on a terminal, lines elsewhere.

@@ -138,6 +138,7 @@ pub async fn ensure_bucket(config: &S3Config, bucket: &str) -> Result<()> {
             endpoint: config.endpoint.clone(),
             reason: match (e.code(), e.message()) {
                 (Some(code), Some(message)) => format!("{code}: {message}"),
+                (Some(code), None) => code.to_owned(),
                 _ => DisplayErrorContext(&e).to_string(),
             },
         }),

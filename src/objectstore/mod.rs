@@ -15,3 +15,8 @@ pub struct S3Config {
     pub access_key_id: String,
     pub secret_access_key: String,
 }
+
+/// Whether a bucket may be called that ([rules](https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)).
+pub fn is_bucket_name(name: &str) -> bool {
+    s3s::path::check_bucket_name(name)
+}

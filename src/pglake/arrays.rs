@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
-    FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int32Builder, Int64Builder, LargeBinaryBuilder, ListArray,
-    NullBufferBuilder, StringBuilder, StructArray, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    Array, ArrayBuilder, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder,
+    Decimal128Builder, FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int32Builder,
+    Int64Builder, LargeBinaryBuilder, ListArray, NullBufferBuilder, StringBuilder, StructArray,
+    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, FieldRef, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt64Type,
+    DataType, Date32Type, Decimal128Type, FieldRef, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt64Type,
 };
 
 use super::columns::Kind;
+use super::datetime;
 use super::values::{self, ValueError};
 
 /// Builds the array of one column from the texts of its values.
@@ -36,8 +38,17 @@ enum Building {
     Time(Time64MicrosecondBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     Uuid(FixedSizeBinaryBuilder),
-    Interval { fields: arrow::datatypes::Fields, parts: [Int64Builder; 3], valid: NullBufferBuilder },
-    List { field: FieldRef, element: Box<TextBuilder>, offsets: Vec<i32>, valid: NullBufferBuilder },
+    Interval {
+        fields: arrow::datatypes::Fields,
+        parts: [Int64Builder; 3],
+        valid: NullBufferBuilder,
+    },
+    List {
+        field: FieldRef,
+        element: Box<TextBuilder>,
+        offsets: Vec<i32>,
+        valid: NullBufferBuilder,
+    },
 }
 
 impl TextBuilder {
@@ -53,13 +64,15 @@ impl TextBuilder {
                 Building::Decimal(Decimal128Builder::new().with_data_type(data_type.clone()))
             }
             (Kind::Text | Kind::Opaque, _) => Building::Text(StringBuilder::new()),
-            (Kind::Binary, DataType::LargeBinary) => Building::LargeBinary(LargeBinaryBuilder::new()),
+            (Kind::Binary, DataType::LargeBinary) => {
+                Building::LargeBinary(LargeBinaryBuilder::new())
+            }
             (Kind::Binary, _) => Building::Binary(BinaryBuilder::new()),
             (Kind::Date, _) => Building::Date(Date32Builder::new()),
             (Kind::Time | Kind::TimeTz, _) => Building::Time(Time64MicrosecondBuilder::new()),
-            (Kind::Timestamp | Kind::TimestampTz, data_type) => {
-                Building::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(data_type.clone()))
-            }
+            (Kind::Timestamp | Kind::TimestampTz, data_type) => Building::Timestamp(
+                TimestampMicrosecondBuilder::new().with_data_type(data_type.clone()),
+            ),
             (Kind::Uuid, _) => Building::Uuid(FixedSizeBinaryBuilder::new(16)),
             (Kind::Interval, DataType::Struct(fields)) => Building::Interval {
                 fields: fields.clone(),
@@ -74,7 +87,10 @@ impl TextBuilder {
             },
             (kind, data_type) => unreachable!("{kind:?} is never stored as {data_type}"),
         };
-        Self { kind: kind.clone(), array }
+        Self {
+            kind: kind.clone(),
+            array,
+        }
     }
 
     /// Adds a value, `None` for NULL. After an error nothing was added.
@@ -93,40 +109,54 @@ impl TextBuilder {
             };
         }
         match &mut self.array {
-            Building::Boolean(builder) => push!(builder, |text: &[u8]| Ok::<_, ValueError>(text == b"t")),
-            Building::Int(builder) => push!(builder, |text| values::integer(text).map(|value| value as i32)),
+            Building::Boolean(builder) => {
+                push!(builder, |text: &[u8]| Ok::<_, ValueError>(text == b"t"))
+            }
+            Building::Int(builder) => push!(builder, |text| values::integer(text)
+                .map(|value| value as i32)),
             Building::Long(builder) => push!(builder, values::integer),
             Building::Float(builder) => push!(builder, values::float4),
             Building::Double(builder) => push!(builder, values::float),
             Building::Decimal(builder) => {
-                let Kind::Decimal(precision, scale) = self.kind else { unreachable!("built for a decimal") };
+                let Kind::Decimal(precision, scale) = self.kind else {
+                    unreachable!("built for a decimal")
+                };
                 push!(builder, |text| values::decimal(text, precision, scale));
             }
             Building::Text(builder) => push!(builder, utf8),
             Building::Binary(builder) => push!(builder, values::bytes),
             Building::LargeBinary(builder) => push!(builder, values::bytes),
-            Building::Date(builder) => push!(builder, values::date),
-            Building::Time(builder) if self.kind == Kind::TimeTz => push!(builder, values::time_tz),
-            Building::Time(builder) => push!(builder, values::time),
+            Building::Date(builder) => push!(builder, datetime::date),
+            Building::Time(builder) if self.kind == Kind::TimeTz => {
+                push!(builder, datetime::time_tz)
+            }
+            Building::Time(builder) => push!(builder, datetime::time),
             Building::Timestamp(builder) => {
                 let zoned = self.kind == Kind::TimestampTz;
-                push!(builder, |text| values::timestamp(text, zoned));
+                push!(builder, |text| datetime::timestamp(text, zoned));
             }
             Building::Uuid(builder) => match text {
                 Some(text) => {
                     let value = values::uuid(text)?;
-                    builder.append_value(value.as_bytes()).expect("a UUID has 16 bytes");
+                    builder
+                        .append_value(value.as_bytes())
+                        .expect("a UUID has 16 bytes");
                 }
                 None => builder.append_null(),
             },
             Building::Interval { parts, valid, .. } => {
-                let value = text.map(values::interval).transpose()?;
+                let value = text.map(datetime::interval).transpose()?;
                 for (index, part) in parts.iter_mut().enumerate() {
                     part.append_option(value.map(|value| value[index]));
                 }
                 valid.append(value.is_some());
             }
-            Building::List { element, offsets, valid, .. } => {
+            Building::List {
+                element,
+                offsets,
+                valid,
+                ..
+            } => {
                 let mut count = *offsets.last().expect("starts with 0");
                 if let Some(text) = text {
                     // Elements that do not parse must not leave others behind: rare enough to parse twice.
@@ -152,7 +182,9 @@ impl TextBuilder {
             Building::List { field, .. } => DataType::List(field.clone()),
             Building::Interval { fields, .. } => DataType::Struct(fields.clone()),
             Building::Decimal(_) => match self.kind {
-                Kind::Decimal(precision, scale) => DataType::Decimal128(precision as u8, scale as i8),
+                Kind::Decimal(precision, scale) => {
+                    DataType::Decimal128(precision as u8, scale as i8)
+                }
                 _ => unreachable!("built for a decimal"),
             },
             Building::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -197,35 +229,63 @@ impl TextBuilder {
             Building::Time(builder) => Arc::new(builder.finish()),
             Building::Timestamp(builder) => Arc::new(builder.finish()),
             Building::Uuid(builder) => Arc::new(builder.finish()),
-            Building::Interval { fields, parts, valid } => {
-                let parts = parts.iter_mut().map(|part| Arc::new(part.finish()) as ArrayRef).collect();
+            Building::Interval {
+                fields,
+                parts,
+                valid,
+            } => {
+                let parts = parts
+                    .iter_mut()
+                    .map(|part| Arc::new(part.finish()) as ArrayRef)
+                    .collect();
                 Arc::new(StructArray::new(fields.clone(), parts, valid.finish()))
             }
-            Building::List { field, element, offsets, valid } => {
+            Building::List {
+                field,
+                element,
+                offsets,
+                valid,
+            } => {
                 let offsets = std::mem::replace(offsets, vec![0]);
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-                Arc::new(ListArray::new(field.clone(), offsets, element.finish(), valid.finish()))
+                Arc::new(ListArray::new(
+                    field.clone(),
+                    offsets,
+                    element.finish(),
+                    valid.finish(),
+                ))
             }
         }
     }
 }
 
 fn utf8(text: &[u8]) -> Result<&str, ValueError> {
-    std::str::from_utf8(text)
-        .map_err(|_| ValueError::Malformed { kind: "text", text: String::from_utf8_lossy(text).into_owned() })
+    std::str::from_utf8(text).map_err(|_| ValueError::Malformed {
+        kind: "text",
+        text: String::from_utf8_lossy(text).into_owned(),
+    })
 }
 
 /// Appends the text of a value; false, and nothing, when it is NULL.
 ///
 /// Most types have one text form; `kind` decides where one Arrow type stands for several PostgreSQL types.
-pub(super) fn write_text(out: &mut String, array: &dyn Array, row: usize, kind: Option<&Kind>) -> bool {
+pub(super) fn write_text(
+    out: &mut String,
+    array: &dyn Array,
+    row: usize,
+    kind: Option<&Kind>,
+) -> bool {
     use std::fmt::Write as _;
     if array.is_null(row) {
         return false;
     }
     match array.data_type() {
         DataType::Null => return false,
-        DataType::Boolean => out.push(if array.as_boolean().value(row) { 't' } else { 'f' }),
+        DataType::Boolean => out.push(if array.as_boolean().value(row) {
+            't'
+        } else {
+            'f'
+        }),
         DataType::Int8 => _ = write!(out, "{}", array.as_primitive::<Int8Type>().value(row)),
         DataType::Int16 => _ = write!(out, "{}", array.as_primitive::<Int16Type>().value(row)),
         DataType::Int32 => _ = write!(out, "{}", array.as_primitive::<Int32Type>().value(row)),
@@ -240,7 +300,11 @@ pub(super) fn write_text(out: &mut String, array: &dyn Array, row: usize, kind: 
             values::write_float(out, value, value);
         }
         DataType::Decimal128(_, scale) => {
-            values::write_decimal(out, array.as_primitive::<Decimal128Type>().value(row), *scale as u32);
+            values::write_decimal(
+                out,
+                array.as_primitive::<Decimal128Type>().value(row),
+                *scale as u32,
+            );
         }
         DataType::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
         DataType::LargeUtf8 => out.push_str(array.as_string::<i64>().value(row)),
@@ -252,16 +316,22 @@ pub(super) fn write_text(out: &mut String, array: &dyn Array, row: usize, kind: 
             let bytes = array.as_fixed_size_binary().value(row);
             _ = write!(out, "{}", uuid::Uuid::from_slice(bytes).expect("16 bytes"));
         }
-        DataType::Date32 => values::write_day(out, i64::from(array.as_primitive::<Date32Type>().value(row))),
+        DataType::Date32 => datetime::write_day(
+            out,
+            i64::from(array.as_primitive::<Date32Type>().value(row)),
+        ),
         DataType::Time64(TimeUnit::Microsecond) => {
-            values::write_time(out, array.as_primitive::<Time64MicrosecondType>().value(row));
+            datetime::write_time(
+                out,
+                array.as_primitive::<Time64MicrosecondType>().value(row),
+            );
             if kind == Some(&Kind::TimeTz) {
                 out.push_str("+00");
             }
         }
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
-            values::write_timestamp(out, micros, zone.is_some());
+            datetime::write_timestamp(out, micros, zone.is_some());
         }
         DataType::Struct(_) => {
             // An interval; every part named, so that PostgreSQL reads it whatever its style.
@@ -276,7 +346,11 @@ pub(super) fn write_text(out: &mut String, array: &dyn Array, row: usize, kind: 
                 Some(Kind::List(element)) => Some(element.as_ref()),
                 _ => None,
             };
-            write_array(out, array.as_list::<i32>().value(row).as_ref(), element_kind);
+            write_array(
+                out,
+                array.as_list::<i32>().value(row).as_ref(),
+                element_kind,
+            );
         }
         other => unreachable!("no Iceberg column is read as {other}"),
     }

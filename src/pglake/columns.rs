@@ -59,7 +59,9 @@ pub enum Kind {
 
 /// A type that an Iceberg table cannot have.
 #[derive(Debug, thiserror::Error)]
-#[error("column \"{column}\" has type {type_name}, which Iceberg tables of the embedded stand-in do not support")]
+#[error(
+    "column \"{column}\" has type {type_name}, which Iceberg tables of the embedded stand-in do not support"
+)]
 pub struct UnsupportedType {
     column: String,
     type_name: String,
@@ -68,7 +70,10 @@ pub struct UnsupportedType {
 impl Column {
     /// The kind of this column's values.
     pub fn kind(&self) -> Result<Kind, UnsupportedType> {
-        let unsupported = || UnsupportedType { column: self.name.clone(), type_name: self.type_name.clone() };
+        let unsupported = || UnsupportedType {
+            column: self.name.clone(),
+            type_name: self.type_name.clone(),
+        };
         if let Some(element) = &self.element {
             // numeric[] has the modifier of its elements, which pg_type does not show here: kept as double.
             return match scalar_kind(element, None) {
@@ -78,7 +83,9 @@ impl Column {
         }
         match self.category.as_str() {
             "c" => Err(unsupported()),
-            "b" => Ok(scalar_kind(&self.base, self.precision.zip(self.scale)).unwrap_or(Kind::Opaque)),
+            "b" => {
+                Ok(scalar_kind(&self.base, self.precision.zip(self.scale)).unwrap_or(Kind::Opaque))
+            }
             _ => Ok(Kind::Opaque),
         }
     }
@@ -117,7 +124,9 @@ fn scalar_kind(base: &str, numeric: Option<(u32, i32)>) -> Option<Kind> {
         "numeric" => match numeric {
             // A negative scale widens, and so does a scale beyond the precision.
             Some((precision, scale)) if scale < 0 => decimal(precision + scale.unsigned_abs(), 0),
-            Some((precision, scale)) => decimal(precision.max(scale.unsigned_abs()), scale.unsigned_abs()),
+            Some((precision, scale)) => {
+                decimal(precision.max(scale.unsigned_abs()), scale.unsigned_abs())
+            }
             None => Kind::Double,
         },
         "text" | "varchar" => Kind::Text,
@@ -134,7 +143,11 @@ fn scalar_kind(base: &str, numeric: Option<(u32, i32)>) -> Option<Kind> {
 }
 
 fn decimal(precision: u32, scale: u32) -> Kind {
-    if precision <= 38 { Kind::Decimal(precision, scale) } else { Kind::Double }
+    if precision <= 38 {
+        Kind::Decimal(precision, scale)
+    } else {
+        Kind::Double
+    }
 }
 
 impl Kind {
@@ -146,7 +159,10 @@ impl Kind {
             Kind::Long => PrimitiveType::Long,
             Kind::Float => PrimitiveType::Float,
             Kind::Double => PrimitiveType::Double,
-            Kind::Decimal(precision, scale) => PrimitiveType::Decimal { precision: *precision, scale: *scale },
+            Kind::Decimal(precision, scale) => PrimitiveType::Decimal {
+                precision: *precision,
+                scale: *scale,
+            },
             Kind::Text | Kind::Opaque => PrimitiveType::String,
             Kind::Binary => PrimitiveType::Binary,
             Kind::Date => PrimitiveType::Date,
@@ -156,7 +172,11 @@ impl Kind {
             Kind::Uuid => PrimitiveType::Uuid,
             Kind::Interval => {
                 let fields = ["months", "days", "microseconds"].map(|name| {
-                    Arc::new(NestedField::optional(next_id(), name, Type::Primitive(PrimitiveType::Long)))
+                    Arc::new(NestedField::optional(
+                        next_id(),
+                        name,
+                        Type::Primitive(PrimitiveType::Long),
+                    ))
                 });
                 return Type::Struct(StructType::new(fields.to_vec()));
             }

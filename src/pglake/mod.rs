@@ -2,6 +2,7 @@
 
 mod arrays;
 pub mod columns;
+mod datetime;
 pub mod engine;
 pub mod prefix;
 pub mod values;

@@ -46,7 +46,10 @@ pub fn prepare(
         fs::create_dir_all(directory).map_err(failed("creating", directory))?;
     }
     link_entries(&installation.bin_dir, &bin, "postgres")?;
-    copy_if_changed(&installation.bin_dir.join("postgres"), &bin.join("postgres"))?;
+    copy_if_changed(
+        &installation.bin_dir.join("postgres"),
+        &bin.join("postgres"),
+    )?;
     link_entries(&installation.share_dir, &share, "extension")?;
     link_entries(&installation.share_dir.join("extension"), &extension, "")?;
     let library = below(prefix, &installation.pkglib_dir);
@@ -56,7 +59,10 @@ pub fn prepare(
     link(&installation.pkglib_dir, &library)?;
 
     let script = SCRIPT
-        .replace("@ENGINE_SOCKET_DIR@", &engine_socket_dir.to_string_lossy().replace('\'', "''"))
+        .replace(
+            "@ENGINE_SOCKET_DIR@",
+            &engine_socket_dir.to_string_lossy().replace('\'', "''"),
+        )
         .replace("@ENGINE_PORT@", &ENGINE_PORT.to_string());
     for (name, contents) in [("pg_lake.control", CONTROL), ("pg_lake--1.0.sql", &script)] {
         let path = extension.join(name);
@@ -74,8 +80,15 @@ fn below(prefix: &Path, path: &Path) -> PathBuf {
     prefix.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn failed<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PrefixError + use<'a> {
-    move |source| PrefixError { doing, path: path.to_owned(), source }
+fn failed<'a>(
+    doing: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> PrefixError + use<'a> {
+    move |source| PrefixError {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Links every entry of a directory but one.
@@ -101,13 +114,15 @@ fn link(target: &Path, path: &Path) -> Result<(), PrefixError> {
 /// A copy is current when it is as large and not older; an upgrade of the package changes either.
 fn copy_if_changed(from: &Path, to: &Path) -> Result<(), PrefixError> {
     let source = fs::metadata(from).map_err(failed("reading", from))?;
-    let is_current = fs::metadata(to)
-        .is_ok_and(|copy| copy.len() == source.len() && copy.mtime() >= source.mtime().max(source.ctime()));
+    let is_current = fs::metadata(to).is_ok_and(|copy| {
+        copy.len() == source.len() && copy.mtime() >= source.mtime().max(source.ctime())
+    });
     if is_current {
         return Ok(());
     }
     let partial = to.with_extension("partial");
     fs::copy(from, &partial).map_err(failed("copying", from))?;
-    fs::set_permissions(&partial, fs::Permissions::from_mode(0o755)).map_err(failed("copying", from))?;
+    fs::set_permissions(&partial, fs::Permissions::from_mode(0o755))
+        .map_err(failed("copying", from))?;
     fs::rename(&partial, to).map_err(failed("copying", from))
 }

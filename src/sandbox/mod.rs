@@ -190,6 +190,10 @@ pub enum Error {
         "port {port} on 127.0.0.1 is in use; choose another with {option}, or none for a free one"
     )]
     PortInUse { port: u16, option: &'static str },
+    #[error(
+        "no bucket can be called `{name}`: a name has 3 to 63 characters of a-z, 0-9, `.` and `-`, and begins and ends with a letter or a digit"
+    )]
+    BucketName { name: String },
     #[error("cannot get a free port on {address}")]
     NoPort {
         address: SocketAddr,

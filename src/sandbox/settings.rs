@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::network::Port;
 use super::{Error, Options, StateDir};
+use crate::objectstore;
 
 /// The bucket, unless asked for by name.
 const BUCKET: &str = "icebox-lake";
@@ -40,6 +41,11 @@ impl Settings {
             .read_json(&state.settings())?
             .unwrap_or_else(Settings::generate);
         if let Some(bucket) = &options.bucket {
+            if !objectstore::is_bucket_name(bucket) {
+                return Err(Error::BucketName {
+                    name: bucket.clone(),
+                });
+            }
             settings.bucket.clone_from(bucket);
         }
         let choose = |asked: Option<u16>, option, kept: Option<u16>, usual: &[u16]| match asked {

@@ -19,12 +19,19 @@ pub enum FollowError {
 /// Makes the tables of `reader` those of the catalog: new ones are registered as `schema.table`, changed ones refreshed,
 /// dropped ones deregistered.
 pub async fn follow(reader: &Reader, client: &Client) -> Result<(), FollowError> {
-    let rows = client.query(CATALOG, &[]).await.map_err(FollowError::Catalog)?;
+    let rows = client
+        .query(CATALOG, &[])
+        .await
+        .map_err(FollowError::Catalog)?;
     let mut gone = reader.tables();
     for row in rows {
-        let (namespace, name, location): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+        let (namespace, name, location): (String, String, String) =
+            (row.get(0), row.get(1), row.get(2));
         let name = TableReference::partial(namespace, name);
-        let known = gone.iter().position(|table| table.name == name).map(|index| gone.swap_remove(index));
+        let known = gone
+            .iter()
+            .position(|table| table.name == name)
+            .map(|index| gone.swap_remove(index));
         match known {
             Some(table) if table.metadata_location == location => {}
             Some(_) => reader.refresh(name, &location).await?,

@@ -8,10 +8,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::config::Dialect;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, visit_expressions_mut};
@@ -70,6 +72,8 @@ pub struct Reader {
     io: LakeIo,
     tables: Tables,
     context: SessionContext,
+    /// For recursive queries; see [`without_recursion_bugs`].
+    recursive: SessionContext,
 }
 
 impl Reader {
@@ -99,6 +103,7 @@ impl Reader {
         Ok(Self {
             io,
             tables,
+            recursive: without_recursion_bugs(state.clone()),
             context: SessionContext::new_with_state(state),
         })
     }
@@ -207,7 +212,11 @@ impl Reader {
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(&plan)?;
-        let frame = self.context.execute_logical_plan(plan).await?;
+        let context = match is_recursive(&plan)? {
+            true => &self.recursive,
+            false => &self.context,
+        };
+        let frame = context.execute_logical_plan(plan).await?;
         frame.execute_stream().await
     }
 
@@ -255,6 +264,34 @@ impl Reader {
             ControlFlow::Continue(())
         });
     }
+}
+
+fn is_recursive(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::RecursiveQuery(_));
+        Ok(match found {
+            true => TreeNodeRecursion::Stop,
+            false => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(found)
+}
+
+/// Without two optimisations of DataFusion 53 that give wrong answers where a plan has a recursive query:
+///
+/// - A dynamic filter is not reset when the recursive term runs again: an aggregate in it finds every row to be no
+///   better than what it saw the time before, and sees none.
+/// - Columns that only the recursion reads are pruned from one side of it, so that it reads others in their place.
+fn without_recursion_bugs(mut state: SessionState) -> SessionContext {
+    let optimizer = &mut state.config_mut().options_mut().optimizer;
+    optimizer.enable_dynamic_filter_pushdown = false;
+    optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    optimizer.enable_join_dynamic_filter_pushdown = false;
+    optimizer.enable_topk_dynamic_filter_pushdown = false;
+    let context = SessionContext::new_with_state(state);
+    context.remove_optimizer_rule("optimize_projections");
+    context
 }
 
 fn unknown(name: &TableReference) -> Error {

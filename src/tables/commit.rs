@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataContentType, DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestListWriter,
-    ManifestStatus, ManifestWriterBuilder, NestedField, NestedFieldRef, Operation, Schema, Snapshot, SortOrder,
-    Summary, TableMetadata, TableMetadataBuilder, TableMetadataRef, Type, UnboundPartitionSpec,
+    DataContentType, DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile,
+    ManifestListWriter, ManifestStatus, ManifestWriterBuilder, NestedField, NestedFieldRef,
+    Operation, Schema, Snapshot, SortOrder, Summary, TableMetadata, TableMetadataBuilder,
+    TableMetadataRef, Type, UnboundPartitionSpec,
 };
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result, TableIdent};
@@ -48,7 +49,10 @@ impl RowChange {
 
     /// The operation as the specification defines it for a snapshot's summary.
     fn operation(&self) -> Operation {
-        match (self.added.is_empty(), self.removed.is_empty() && self.deletes.is_empty()) {
+        match (
+            self.added.is_empty(),
+            self.removed.is_empty() && self.deletes.is_empty(),
+        ) {
             (_, true) => Operation::Append,
             (true, false) => Operation::Delete,
             (false, false) => Operation::Overwrite,
@@ -103,23 +107,44 @@ impl TableVersion {
             .runtime(iceberg::Runtime::try_current()?)
             .build()?;
         let manifests = match metadata.current_snapshot() {
-            Some(snapshot) => {
-                table.manifest_list_reader(snapshot).load().await?.consume_entries().into_iter().collect()
-            }
+            Some(snapshot) => table
+                .manifest_list_reader(snapshot)
+                .load()
+                .await?
+                .consume_entries()
+                .into_iter()
+                .collect(),
             None => Vec::new(),
         };
-        Ok(Self { location: location.to_owned(), metadata, manifests: Arc::new(manifests), is_written: true })
+        Ok(Self {
+            location: location.to_owned(),
+            metadata,
+            manifests: Arc::new(manifests),
+            is_written: true,
+        })
     }
 
-    /// Whether there is something to write.
+    /// The live files of the current snapshot, data and deletes, each with its manifest.
+    pub async fn files(&self, io: &FileIO) -> Result<Vec<(ManifestFile, DataFile)>> {
+        let mut files = Vec::new();
+        for manifest in self.manifests.iter() {
+            let loaded = manifest.load_manifest(io).await?;
+            let alive = loaded.entries().iter().filter(|entry| entry.is_alive());
+            files.extend(alive.map(|entry| (manifest.clone(), entry.data_file().clone())));
+        }
+        Ok(files)
+    }
+
+    /// Whether the metadata file is written.
     pub fn is_written(&self) -> bool {
         self.is_written
     }
 
     /// Writes the metadata file of this version.
     pub async fn write_metadata(&mut self, io: &FileIO) -> Result<()> {
-        let json = serde_json::to_vec(self.metadata.as_ref())
-            .map_err(|error| Error::new(ErrorKind::Unexpected, "encoding table metadata").with_source(error))?;
+        let json = serde_json::to_vec(self.metadata.as_ref()).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "encoding table metadata").with_source(error)
+        })?;
         io.new_output(&self.location)?.write(json.into()).await?;
         self.is_written = true;
         Ok(())
@@ -137,13 +162,25 @@ impl TableVersion {
             None => self.location.clone(),
             Some(location) => {
                 let name = location.rsplit('/').next().unwrap_or_default();
-                let number = name.split('-').next().and_then(|number| number.parse::<u32>().ok());
-                metadata_location(self.metadata.location(), number.map_or(0, |number| number + 1))
+                let number = name
+                    .split('-')
+                    .next()
+                    .and_then(|number| number.parse::<u32>().ok());
+                metadata_location(
+                    self.metadata.location(),
+                    number.map_or(0, |number| number + 1),
+                )
             }
         };
-        let builder = TableMetadataBuilder::new_from_metadata(self.metadata.as_ref().clone(), previous);
+        let builder =
+            TableMetadataBuilder::new_from_metadata(self.metadata.as_ref().clone(), previous);
         let metadata = Arc::new(change(builder)?.build()?.metadata);
-        Ok(Self { location, metadata, manifests, is_written: false })
+        Ok(Self {
+            location,
+            metadata,
+            manifests,
+            is_written: false,
+        })
     }
 
     /// The version after this one with a changed schema; its metadata file is not yet written.
@@ -153,12 +190,20 @@ impl TableVersion {
         let mut last_id = self.metadata.last_column_id();
         for change in changes {
             let position = |name: &str| {
-                fields.iter().position(|field| field.name == name).ok_or_else(|| {
-                    Error::new(ErrorKind::DataInvalid, format!("the Iceberg table has no column {name:?}"))
-                })
+                fields
+                    .iter()
+                    .position(|field| field.name == name)
+                    .ok_or_else(|| {
+                        Error::new(
+                            ErrorKind::DataInvalid,
+                            format!("the Iceberg table has no column {name:?}"),
+                        )
+                    })
             };
             match change {
-                SchemaChange::Add(field) => fields.push(Arc::new(assign_ids(field.clone(), &mut last_id))),
+                SchemaChange::Add(field) => {
+                    fields.push(Arc::new(assign_ids(field.clone(), &mut last_id)))
+                }
                 SchemaChange::Drop(name) => {
                     fields.remove(position(name)?);
                 }
@@ -176,8 +221,13 @@ impl TableVersion {
                 }
             }
         }
-        let schema = Schema::builder().with_schema_id(current.schema_id() + 1).with_fields(fields).build()?;
-        self.following(self.manifests.clone(), |builder| builder.add_current_schema(schema))
+        let schema = Schema::builder()
+            .with_schema_id(current.schema_id() + 1)
+            .with_fields(fields)
+            .build()?;
+        self.following(self.manifests.clone(), |builder| {
+            builder.add_current_schema(schema)
+        })
     }
 
     /// Writes the manifests and the manifest list of a snapshot with `change`, and gives the version that has it;
@@ -187,26 +237,51 @@ impl TableVersion {
         let sequence_number = self.metadata.last_sequence_number() + 1;
         let operation = change.operation();
         let directory = format!("{}/metadata", self.metadata.location());
-        let mut writer = Manifests { io, version: self, snapshot_id, directory, id: Uuid::new_v4(), written: 0 };
+        let mut writer = Manifests {
+            io,
+            version: self,
+            snapshot_id,
+            directory,
+            id: Uuid::new_v4(),
+            written: 0,
+        };
 
         let mut manifests = Vec::with_capacity(self.manifests.len() + 2);
         for manifest in self.manifests.iter() {
             manifests.extend(writer.without_removed(manifest, &change.removed).await?);
         }
         if !change.added.is_empty() {
-            manifests.push(writer.added(ManifestContentType::Data, change.added).await?);
+            manifests.push(
+                writer
+                    .added(ManifestContentType::Data, change.added)
+                    .await?,
+            );
         }
         if !change.deletes.is_empty() {
-            manifests.push(writer.added(ManifestContentType::Deletes, change.deletes).await?);
+            manifests.push(
+                writer
+                    .added(ManifestContentType::Deletes, change.deletes)
+                    .await?,
+            );
         }
         let manifests = writer.merge(manifests).await?;
 
-        let list = format!("{}/snap-{snapshot_id}-1-{}.avro", writer.directory, writer.id);
+        let list = format!(
+            "{}/snap-{snapshot_id}-1-{}.avro",
+            writer.directory, writer.id
+        );
         let parent = self.metadata.current_snapshot_id();
-        let mut list_writer =
-            ManifestListWriter::v2(io.new_output(&list)?.writer().await?, snapshot_id, parent, sequence_number);
+        let mut list_writer = ManifestListWriter::v2(
+            io.new_output(&list)?.writer().await?,
+            snapshot_id,
+            parent,
+            sequence_number,
+        );
         // The list writer fills in the sequence numbers of new manifests; the next commit needs them too.
-        let manifests: Vec<_> = manifests.into_iter().map(|manifest| numbered(manifest, sequence_number)).collect();
+        let manifests: Vec<_> = manifests
+            .into_iter()
+            .map(|manifest| numbered(manifest, sequence_number))
+            .collect();
         list_writer.add_manifests(manifests.iter().cloned())?;
         list_writer.close().await?;
 
@@ -216,21 +291,31 @@ impl TableVersion {
             .with_sequence_number(sequence_number)
             .with_timestamp_ms(self.next_timestamp())
             .with_manifest_list(list)
-            .with_summary(Summary { operation, additional_properties: HashMap::new() })
+            .with_summary(Summary {
+                operation,
+                additional_properties: HashMap::new(),
+            })
             .with_schema_id(self.metadata.current_schema_id())
             .build();
-        self.following(Arc::new(manifests), |builder| builder.set_branch_snapshot(snapshot, MAIN_BRANCH))
+        self.following(Arc::new(manifests), |builder| {
+            builder.set_branch_snapshot(snapshot, MAIN_BRANCH)
+        })
     }
 
     /// Now, but never before the last change: readers refuse a log that goes back in time.
     fn next_timestamp(&self) -> i64 {
-        chrono::Utc::now().timestamp_millis().max(self.metadata.last_updated_ms() + 1)
+        chrono::Utc::now()
+            .timestamp_millis()
+            .max(self.metadata.last_updated_ms() + 1)
     }
 }
 
 /// A new location for metadata file `number` of the table at `table_location`.
 fn metadata_location(table_location: &str, number: u32) -> String {
-    format!("{table_location}/metadata/{number:05}-{}.metadata.json", Uuid::new_v4())
+    format!(
+        "{table_location}/metadata/{number:05}-{}.metadata.json",
+        Uuid::new_v4()
+    )
 }
 
 /// The one data file that a position-delete file is about, as far as it says so.
@@ -239,7 +324,10 @@ fn referenced(delete: &DataFile) -> Option<String> {
         return Some(location);
     }
     const FILE_PATH_ID: i32 = 2_147_483_546;
-    let (lower, upper) = (delete.lower_bounds().get(&FILE_PATH_ID)?, delete.upper_bounds().get(&FILE_PATH_ID)?);
+    let (lower, upper) = (
+        delete.lower_bounds().get(&FILE_PATH_ID)?,
+        delete.upper_bounds().get(&FILE_PATH_ID)?,
+    );
     match (lower == upper).then_some(lower)?.literal() {
         iceberg::spec::PrimitiveLiteral::String(location) => Some(location.clone()),
         _ => None,
@@ -270,7 +358,9 @@ fn numbered(mut manifest: ManifestFile, sequence_number: i64) -> ManifestFile {
 fn assign_ids(mut field: NestedField, last_id: &mut i32) -> NestedField {
     *last_id += 1;
     field.id = *last_id;
-    let inner = |field: &NestedFieldRef, last_id: &mut i32| Arc::new(assign_ids(field.as_ref().clone(), last_id));
+    let inner = |field: &NestedFieldRef, last_id: &mut i32| {
+        Arc::new(assign_ids(field.as_ref().clone(), last_id))
+    };
     match field.field_type.as_mut() {
         Type::Primitive(_) => {}
         Type::List(list) => list.element_field = inner(&list.element_field, last_id),
@@ -279,7 +369,11 @@ fn assign_ids(mut field: NestedField, last_id: &mut i32) -> NestedField {
             map.value_field = inner(&map.value_field, last_id);
         }
         Type::Struct(fields) => {
-            let fields: Vec<_> = fields.fields().iter().map(|field| inner(field, last_id)).collect();
+            let fields: Vec<_> = fields
+                .fields()
+                .iter()
+                .map(|field| inner(field, last_id))
+                .collect();
             field.field_type = Box::new(Type::Struct(iceberg::spec::StructType::new(fields)));
         }
     }
@@ -304,7 +398,11 @@ impl Manifests<'_> {
             self.io.new_output(location)?,
             Some(self.snapshot_id),
             self.version.metadata.current_schema().clone(),
-            self.version.metadata.default_partition_spec().as_ref().clone(),
+            self.version
+                .metadata
+                .default_partition_spec()
+                .as_ref()
+                .clone(),
         ))
     }
 
@@ -316,7 +414,11 @@ impl Manifests<'_> {
         })
     }
 
-    async fn added(&mut self, content: ManifestContentType, files: Vec<DataFile>) -> Result<ManifestFile> {
+    async fn added(
+        &mut self,
+        content: ManifestContentType,
+        files: Vec<DataFile>,
+    ) -> Result<ManifestFile> {
         let mut writer = self.writer(content)?;
         for file in files {
             // -1: the sequence number is inherited from the snapshot.
@@ -346,12 +448,19 @@ impl Manifests<'_> {
         let mut writer = self.writer(manifest.content)?;
         for entry in alive() {
             let sequence = entry.sequence_number().unwrap_or(manifest.sequence_number);
-            let file_sequence = entry.file_sequence_number.or(Some(manifest.sequence_number));
+            let file_sequence = entry
+                .file_sequence_number
+                .or(Some(manifest.sequence_number));
             if is_removed(entry.data_file()) {
                 writer.add_delete_file(entry.data_file().clone(), sequence, file_sequence)?;
             } else {
                 let added_by = entry.snapshot_id().unwrap_or(manifest.added_snapshot_id);
-                writer.add_existing_file(entry.data_file().clone(), added_by, sequence, file_sequence)?;
+                writer.add_existing_file(
+                    entry.data_file().clone(),
+                    added_by,
+                    sequence,
+                    file_sequence,
+                )?;
             }
         }
         writer.write_manifest_file().await.map(Some)
@@ -361,18 +470,26 @@ impl Manifests<'_> {
     async fn merge(&mut self, manifests: Vec<ManifestFile>) -> Result<Vec<ManifestFile>> {
         let mut by_content: BTreeMap<bool, Vec<ManifestFile>> = BTreeMap::new();
         for manifest in manifests {
-            by_content.entry(manifest.content == ManifestContentType::Deletes).or_default().push(manifest);
+            by_content
+                .entry(manifest.content == ManifestContentType::Deletes)
+                .or_default()
+                .push(manifest);
         }
         let mut merged = Vec::new();
         for (is_deletes, group) in by_content {
-            let (own, older): (Vec<_>, Vec<_>) =
-                group.into_iter().partition(|manifest| manifest.added_snapshot_id == self.snapshot_id);
+            let (own, older): (Vec<_>, Vec<_>) = group
+                .into_iter()
+                .partition(|manifest| manifest.added_snapshot_id == self.snapshot_id);
             if older.len() < MERGE_AT_MANIFESTS {
                 merged.extend(older);
                 merged.extend(own);
                 continue;
             }
-            let content = if is_deletes { ManifestContentType::Deletes } else { ManifestContentType::Data };
+            let content = if is_deletes {
+                ManifestContentType::Deletes
+            } else {
+                ManifestContentType::Data
+            };
             let mut writer = self.writer(content)?;
             let mut files = 0;
             for manifest in &older {
@@ -381,9 +498,16 @@ impl Manifests<'_> {
                         continue;
                     }
                     let sequence = entry.sequence_number().unwrap_or(manifest.sequence_number);
-                    let file_sequence = entry.file_sequence_number.or(Some(manifest.sequence_number));
+                    let file_sequence = entry
+                        .file_sequence_number
+                        .or(Some(manifest.sequence_number));
                     let added_by = entry.snapshot_id().unwrap_or(manifest.added_snapshot_id);
-                    writer.add_existing_file(entry.data_file().clone(), added_by, sequence, file_sequence)?;
+                    writer.add_existing_file(
+                        entry.data_file().clone(),
+                        added_by,
+                        sequence,
+                        file_sequence,
+                    )?;
                     files += 1;
                 }
             }

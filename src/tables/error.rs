@@ -73,3 +73,10 @@ impl From<Error> for datafusion::error::DataFusionError {
         Self::External(Box::new(error))
     }
 }
+
+impl Error {
+    /// Whether the error of a query comes from reading the lake.
+    pub fn is_cause_of(error: &(dyn std::error::Error + 'static)) -> bool {
+        std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<Self>())
+    }
+}

@@ -22,6 +22,7 @@ pub mod write;
 
 pub use error::{Error, Result};
 pub use io::{LakeIo, Location};
+pub(crate) use overlay::with_schema;
 pub use overlay::{BATCHES_LOCATION, ExtraFile, Overlay};
 pub use provider::{FILE_COLUMN, LakeTableProvider, POSITION_COLUMN};
 pub(crate) use schema::{field_id, initial_defaults};

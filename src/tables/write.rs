@@ -9,9 +9,12 @@ use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, NestedField, PrimitiveType, Schema, SchemaRef, Struct, Type,
+    DataContentType, DataFile, DataFileFormat, NestedField, PrimitiveType, Schema, SchemaRef,
+    Struct, Type,
 };
-use iceberg::writer::file_writer::{FileWriter, FileWriterBuilder, ParquetWriter, ParquetWriterBuilder};
+use iceberg::writer::file_writer::{
+    FileWriter, FileWriterBuilder, ParquetWriter, ParquetWriterBuilder,
+};
 use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
@@ -75,8 +78,14 @@ impl DataFileWriter {
         }
         let properties = properties.build();
         let arrow_schema = Arc::new(iceberg::arrow::schema_to_arrow_schema(&schema)?);
-        let inner = ParquetWriterBuilder::new(properties, schema).build(io.new_output(location)?).await?;
-        Ok(Self { inner, arrow_schema, rows: 0 })
+        let inner = ParquetWriterBuilder::new(properties, schema)
+            .build(io.new_output(location)?)
+            .await?;
+        Ok(Self {
+            inner,
+            arrow_schema,
+            rows: 0,
+        })
     }
 
     /// Adds rows; the batch has the table's columns in order. The types may be others for the same values, as the
@@ -92,7 +101,8 @@ impl DataFileWriter {
             .collect::<Result<_, _>>()
             .map_err(cast)?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let batch = RecordBatch::try_new_with_options(self.arrow_schema.clone(), arrays, &options).map_err(cast)?;
+        let batch = RecordBatch::try_new_with_options(self.arrow_schema.clone(), arrays, &options)
+            .map_err(cast)?;
         self.inner.write(&batch).await
     }
 
@@ -123,9 +133,11 @@ fn time_columns(schema: &Schema) -> Vec<ColumnPath> {
     fields
         .filter_map(|field| match field.field_type.as_ref() {
             scalar if is_time(scalar) => Some(vec![field.name.clone()]),
-            Type::List(list) if is_time(&list.element_field.field_type) => {
-                Some(vec![field.name.clone(), "list".to_owned(), "element".to_owned()])
-            }
+            Type::List(list) if is_time(&list.element_field.field_type) => Some(vec![
+                field.name.clone(),
+                "list".to_owned(),
+                "element".to_owned(),
+            ]),
             _ => None,
         })
         .map(ColumnPath::new)
@@ -147,13 +159,19 @@ pub async fn write_position_deletes(
         .build();
     let schema = DELETE_SCHEMA.clone();
     let arrow_schema = Arc::new(iceberg::arrow::schema_to_arrow_schema(&schema)?);
-    let mut writer = ParquetWriterBuilder::new(properties, schema).build(io.new_output(location)?).await?;
+    let mut writer = ParquetWriterBuilder::new(properties, schema)
+        .build(io.new_output(location)?)
+        .await?;
     let positions: Int64Array = positions.iter().map(|position| position as i64).collect();
     let paths = StringArray::from_iter_values(std::iter::repeat_n(data_file, positions.len()));
     let batch = RecordBatch::try_new(arrow_schema, vec![Arc::new(paths), Arc::new(positions)])
         .map_err(|error| unexpected("building position deletes", error))?;
     writer.write(&batch).await?;
-    let mut builder = writer.close().await?.pop().ok_or_else(|| unexpected("no positions to delete", data_file))?;
+    let mut builder = writer
+        .close()
+        .await?
+        .pop()
+        .ok_or_else(|| unexpected("no positions to delete", data_file))?;
     builder
         .content(DataContentType::PositionDeletes)
         .file_format(DataFileFormat::Parquet)
@@ -164,7 +182,9 @@ pub async fn write_position_deletes(
 }
 
 fn build(builder: iceberg::spec::DataFileBuilder) -> iceberg::Result<DataFile> {
-    builder.build().map_err(|error| unexpected("describing a written file", error))
+    builder
+        .build()
+        .map_err(|error| unexpected("describing a written file", error))
 }
 
 fn unexpected(doing: &str, detail: impl std::fmt::Display) -> iceberg::Error {

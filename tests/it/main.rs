@@ -1,5 +1,6 @@
 //! The one integration-test binary: a module per capability.
 
+mod bench;
 mod parity;
 mod pglake;
 mod reader;

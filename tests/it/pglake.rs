@@ -19,3 +19,7 @@ mod guide;
 mod readers;
 #[path = "pglake/faults.rs"]
 mod faults;
+#[path = "pglake/ddl.rs"]
+mod ddl;
+#[path = "pglake/layout.rs"]
+mod layout;

@@ -365,3 +365,20 @@ async fn partitions_and_bounds_are_used() {
         assert_eq!(files.len(), kept, "{name}");
     }
 }
+
+/// DataFusion's optimizer alone gets the first wrong and the second refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn recursive_queries_start_afresh_in_every_round() {
+    let lake = Lake::capture().await;
+    let reader = capture_reader(&lake).await;
+    let sql = "WITH RECURSIVE bounds AS (SELECT min(id) AS lowest, max(id) AS highest FROM deleted_rows), \
+               ids AS (SELECT lowest AS id FROM bounds UNION ALL \
+                       SELECT i.id + 1 FROM ids i CROSS JOIN bounds b WHERE i.id < b.highest) \
+               SELECT count(*) FROM ids";
+    let all = count(&reader, "SELECT CAST(max(id) - min(id) + 1 AS bigint) AS n FROM deleted_rows").await;
+    assert!(all > 900);
+    assert_eq!(count(&reader, sql).await, all);
+    let sql = "WITH RECURSIVE t AS (SELECT 1 AS i, 0 AS s UNION ALL SELECT i + 1, s + i FROM t WHERE i < 10) \
+               SELECT max(s) AS s FROM t";
+    assert_eq!(count(&reader, sql).await, 45);
+}

@@ -20,13 +20,13 @@ pub struct Args {
     /// Statements to run; without them, what comes on standard input, or a prompt on a terminal.
     #[arg(conflicts_with_all = ["command", "file"])]
     sql: Option<String>,
-    /// Statements to run.
+    /// Statements to run, as with psql.
     #[arg(short, long, value_name = "SQL", conflicts_with = "file")]
     command: Option<String>,
     /// A file of statements to run; `-` is standard input.
     #[arg(short, long)]
     file: Option<PathBuf>,
-    /// Where the statements run.
+    /// Where the statements run; the Snowflake side only reads.
     #[arg(long, value_enum, default_value_t)]
     on: Side,
     /// How answers are printed.

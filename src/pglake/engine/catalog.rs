@@ -67,16 +67,47 @@ pub struct Catalog {
     postgres: LocalPostgres,
     database: String,
     client: Mutex<Option<Arc<Client>>>,
+    /// Connections on which PostgreSQL evaluates queries, while they have none.
+    idle: Mutex<Vec<Client>>,
 }
+
+/// Connections that are kept for the next query that PostgreSQL evaluates.
+const IDLE_CONNECTIONS: usize = 4;
 
 impl Catalog {
     pub fn new(postgres: LocalPostgres, database: &str) -> Self {
-        Self { postgres, database: database.to_owned(), client: Mutex::default() }
+        Self {
+            postgres,
+            database: database.to_owned(),
+            client: Mutex::default(),
+            idle: Mutex::default(),
+        }
     }
 
-    /// A fresh connection to the same database.
-    pub async fn connect(&self) -> Result<Client> {
+    async fn connect(&self) -> Result<Client> {
         self.postgres.connect(&self.database).await
+    }
+
+    /// A connection of one's own to the same database, without temporary objects.
+    pub async fn take_connection(&self) -> Result<Client> {
+        loop {
+            let Some(client) = self.idle.lock().await.pop() else {
+                return self.connect().await;
+            };
+            if !client.is_closed() {
+                return Ok(client);
+            }
+        }
+    }
+
+    /// Gives a connection back; a query that still runs on it is given up.
+    pub async fn give_back(&self, client: Client) {
+        if client.batch_execute("DISCARD TEMP").await.is_ok() {
+            let mut idle = self.idle.lock().await;
+            if idle.len() < IDLE_CONNECTIONS {
+                idle.push(client);
+            }
+        }
     }
 
     async fn client(&self) -> Result<Arc<Client>> {
@@ -87,6 +118,12 @@ impl Catalog {
         let client = Arc::new(self.connect().await?);
         *slot = Some(client.clone());
         Ok(client)
+    }
+
+    /// Closes the connections that are not in use.
+    pub async fn disconnect(&self) {
+        *self.client.lock().await = None;
+        self.idle.lock().await.clear();
     }
 
     /// The committed locations now, and the state of the backend that asks.
@@ -102,28 +139,48 @@ impl Catalog {
                 &[(&backend.unwrap_or(0), tokio_postgres::types::Type::INT4)],
             )
             .await?;
-        let (oldest_running, has_oldest_ended) = rows.first().map_or((None, false), |row| (row.get(2), row.get(3)));
+        let (oldest_running, has_oldest_ended) = rows
+            .first()
+            .map_or((None, false), |row| (row.get(2), row.get(3)));
         let locations = rows
             .iter()
-            .filter_map(|row| Some((row.get::<_, Option<u32>>(0)?, row.get::<_, Option<String>>(1)?)))
+            .filter_map(|row| {
+                Some((
+                    row.get::<_, Option<u32>>(0)?,
+                    row.get::<_, Option<String>>(1)?,
+                ))
+            })
             .collect();
-        Ok(Snapshot { locations, oldest_running, has_oldest_ended })
+        Ok(Snapshot {
+            locations,
+            oldest_running,
+            has_oldest_ended,
+        })
     }
 
     /// The columns of a table, as committed.
     pub async fn columns(&self, table: u32) -> Result<Vec<Column>> {
         let client = self.client().await?;
         let rows = client
-            .query_typed("SELECT lake_engine.columns_of($1)", &[(&table, tokio_postgres::types::Type::OID)])
+            .query_typed(
+                "SELECT lake_engine.columns_of($1)",
+                &[(&table, tokio_postgres::types::Type::OID)],
+            )
             .await?;
         let json: serde_json::Value = rows.first().map(|row| row.get(0)).unwrap_or_default();
-        serde_json::from_value(json).map_err(|error| Error::internal(format!("columns of table {table}: {error}")))
+        serde_json::from_value(json)
+            .map_err(|error| Error::internal(format!("columns of table {table}: {error}")))
     }
 
     /// The name of a table, as committed.
     pub async fn relation_name(&self, table: u32) -> Result<String> {
         let client = self.client().await?;
-        let row = client.query_one("SELECT relname::text FROM pg_class WHERE oid = $1", &[&table]).await?;
+        let row = client
+            .query_one(
+                "SELECT relname::text FROM pg_class WHERE oid = $1",
+                &[&table],
+            )
+            .await?;
         Ok(row.get(0))
     }
 
@@ -131,9 +188,18 @@ impl Catalog {
     pub async fn record(&self, backend: i32, locations: &[NewLocation]) -> Result<()> {
         let client = self.client().await?;
         let tables: Vec<u32> = locations.iter().map(|location| location.table).collect();
-        let bases: Vec<&str> = locations.iter().map(|location| location.base_location.as_str()).collect();
-        let files: Vec<&str> = locations.iter().map(|location| location.metadata_location.as_str()).collect();
-        let created: Vec<bool> = locations.iter().map(|location| location.is_created).collect();
+        let bases: Vec<&str> = locations
+            .iter()
+            .map(|location| location.base_location.as_str())
+            .collect();
+        let files: Vec<&str> = locations
+            .iter()
+            .map(|location| location.metadata_location.as_str())
+            .collect();
+        let created: Vec<bool> = locations
+            .iter()
+            .map(|location| location.is_created)
+            .collect();
         let recorded = client
             .execute(
                 "WITH xid AS (

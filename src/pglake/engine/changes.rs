@@ -5,13 +5,20 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::SchemaRef;
+use iceberg::spec::DataFile;
 use roaring::RoaringTreemap;
 
 use super::error::{Error, Result};
 use super::view::{BoundColumn, Loaded, TableView};
 use crate::pglake::arrays::TextBuilder;
 use crate::tables::commit::{SchemaChange, TableVersion};
-use crate::tables::{BATCHES_LOCATION, LakeIo, LakeTable, LakeTableProvider, Overlay};
+use crate::tables::write::{DataFileWriter, data_file_location};
+use crate::tables::{
+    BATCHES_LOCATION, ExtraFile, LakeIo, LakeTable, LakeTableProvider, Overlay, PlannedFile,
+};
+
+/// Rows of a table that a transaction keeps in memory at most.
+const SPILL_ROWS: u64 = 2_000_000;
 
 /// The changes of one table. Cloning is cheap: that is how savepoints keep an earlier state.
 #[derive(Clone)]
@@ -25,6 +32,8 @@ pub(super) struct Changes {
     pub is_truncated: bool,
     batches: Vec<RecordBatch>,
     rows: u64,
+    /// Rows that were too many for the memory: data files that no snapshot has yet.
+    spilled: Vec<DataFile>,
     /// Deleted rows by file location, those of `batches` under [`BATCHES_LOCATION`].
     deleted: HashMap<String, RoaringTreemap>,
 }
@@ -40,6 +49,7 @@ impl Changes {
             is_truncated: false,
             batches: Vec::new(),
             rows: 0,
+            spilled: Vec::new(),
             deleted: HashMap::new(),
         }
     }
@@ -51,7 +61,10 @@ impl Changes {
         columns: Arc<Vec<BoundColumn>>,
     ) -> Result<Self> {
         let loaded = Loaded::new(io, version, columns).await?;
-        Ok(Self { is_created: true, ..Self::of(&loaded) })
+        Ok(Self {
+            is_created: true,
+            ..Self::of(&loaded)
+        })
     }
 
     pub(super) fn arrow_schema(&self) -> &SchemaRef {
@@ -62,7 +75,12 @@ impl Changes {
         self.columns
             .iter()
             .position(|column| column.name == name)
-            .ok_or_else(|| Error::new("42703", format!("the Iceberg table has no column \"{name}\"")))
+            .ok_or_else(|| {
+                Error::new(
+                    "42703",
+                    format!("the Iceberg table has no column \"{name}\""),
+                )
+            })
     }
 
     /// Whether a commit has anything to write.
@@ -71,23 +89,33 @@ impl Changes {
     }
 
     fn has_row_changes(&self) -> bool {
-        self.is_truncated || self.live_rows() > 0 || self.deleted_in_files().next().is_some()
+        self.is_truncated
+            || self.live_rows() > 0
+            || !self.spilled.is_empty()
+            || self.deleted_in_files().next().is_some()
     }
 
     /// Rows of the transaction that are not deleted again.
     pub(super) fn live_rows(&self) -> u64 {
-        self.rows - self.deleted.get(BATCHES_LOCATION).map_or(0, RoaringTreemap::len)
+        self.rows
+            - self
+                .deleted
+                .get(BATCHES_LOCATION)
+                .map_or(0, RoaringTreemap::len)
     }
 
     /// The batches without what was deleted of them.
     pub(super) fn live_batches(&self) -> Result<Vec<RecordBatch>> {
-        let Some(deleted) = self.deleted.get(BATCHES_LOCATION) else { return Ok(self.batches.clone()) };
+        let Some(deleted) = self.deleted.get(BATCHES_LOCATION) else {
+            return Ok(self.batches.clone());
+        };
         let mut first = 0;
         let mut live = Vec::new();
         for batch in &self.batches {
             let end = first + batch.num_rows() as u64;
-            let mask: arrow::array::BooleanArray =
-                (first..end).map(|position| Some(!deleted.contains(position))).collect();
+            let mask: arrow::array::BooleanArray = (first..end)
+                .map(|position| Some(!deleted.contains(position)))
+                .collect();
             live.push(arrow::compute::filter_record_batch(batch, &mask)?);
             first = end;
         }
@@ -96,7 +124,9 @@ impl Changes {
 
     /// Deleted rows of data files, by location.
     pub(super) fn deleted_in_files(&self) -> impl Iterator<Item = (&String, &RoaringTreemap)> {
-        self.deleted.iter().filter(|(location, rows)| *location != BATCHES_LOCATION && !rows.is_empty())
+        self.deleted
+            .iter()
+            .filter(|(location, rows)| *location != BATCHES_LOCATION && !rows.is_empty())
     }
 
     /// The rows in memory, also those that are deleted again.
@@ -114,11 +144,54 @@ impl Changes {
         self.batches.push(batch);
     }
 
+    /// Whether the rows in memory have become too many; rows that were deleted, or that a cursor may name, stay.
+    pub(super) fn should_spill(&self) -> bool {
+        self.rows >= SPILL_ROWS && !self.deleted.contains_key(BATCHES_LOCATION)
+    }
+
+    /// Writes the rows in memory to a data file.
+    pub(super) async fn spill(&mut self) -> Result<()> {
+        let location = data_file_location(self.version.metadata.location());
+        let schema = self.version.metadata.current_schema().clone();
+        let mut writer =
+            DataFileWriter::create(&self.table.io().file_io(), &location, schema).await?;
+        for batch in std::mem::take(&mut self.batches) {
+            writer.write(&batch).await?;
+        }
+        self.rows = 0;
+        self.spilled.extend(writer.finish().await?);
+        Ok(())
+    }
+
+    /// The files that rows were spilled to.
+    pub(super) fn spilled(&self) -> &[DataFile] {
+        &self.spilled
+    }
+
+    /// The data files that a row may be in: those of the base version, and those of this transaction.
+    pub(super) async fn files(&self) -> Result<Vec<PlannedFile>> {
+        let mut files: Vec<PlannedFile> = match self.is_truncated {
+            true => Vec::new(),
+            false => self.table.scan(None, &[]).await?.iter().cloned().collect(),
+        };
+        files.extend(self.spilled.iter().map(|file| PlannedFile {
+            location: file.file_path().to_owned(),
+            size: file.file_size_in_bytes(),
+            record_count: file.record_count(),
+            position_deletes: Vec::new(),
+        }));
+        Ok(files)
+    }
+
     /// Deletes a row; false when it is deleted already.
     pub(super) fn delete(&mut self, location: &str, position: u64) -> bool {
         match self.deleted.get_mut(location) {
             Some(rows) => rows.insert(position),
-            None => self.deleted.entry(location.to_owned()).or_default().insert(position),
+            None => self
+                .deleted
+                .entry(location.to_owned())
+                .or_default()
+                .insert(position),
         }
     }
 
@@ -126,6 +199,7 @@ impl Changes {
     pub(super) fn truncate(&mut self) {
         self.is_truncated = true;
         self.deleted.clear();
+        self.spilled.clear();
         // Positions stay those of the log, as cursors may still name them.
         if self.rows > 0 {
             let mut all = RoaringTreemap::new();
@@ -142,11 +216,22 @@ impl Changes {
         };
         let overlay = Overlay {
             extra_batches: self.batches.clone(),
-            extra_files: Vec::new(),
+            extra_files: self
+                .spilled
+                .iter()
+                .map(|file| ExtraFile {
+                    location: file.file_path().to_owned(),
+                    record_count: file.record_count(),
+                    size: Some(file.file_size_in_bytes()),
+                })
+                .collect(),
             deleted: self.deleted.clone(),
         };
         let provider = LakeTableProvider::new(table).with_overlay(overlay)?;
-        Ok(TableView { provider, columns: self.columns.clone() })
+        Ok(TableView {
+            provider,
+            columns: self.columns.clone(),
+        })
     }
 
     /// The same table as if it had just been created.
@@ -154,18 +239,26 @@ impl Changes {
         let schema = self.version.metadata.current_schema().as_ref().clone();
         let empty = TableVersion::create(self.version.metadata.location(), schema, HashMap::new())?;
         let metadata = empty.metadata.as_ref().clone();
-        Ok(Arc::new(LakeTable::from_metadata(self.table.io(), &self.version.location, metadata).await?))
+        Ok(Arc::new(
+            LakeTable::from_metadata(self.table.io(), &self.version.location, metadata).await?,
+        ))
     }
 
     /// Applies a change of columns, also to the rows in memory.
-    pub(super) async fn alter(&mut self, changes: &[SchemaChange], columns: Arc<Vec<BoundColumn>>) -> Result<()> {
+    pub(super) async fn alter(
+        &mut self,
+        changes: &[SchemaChange],
+        columns: Arc<Vec<BoundColumn>>,
+    ) -> Result<()> {
         self.version = self.version.with_schema(changes)?;
         let metadata = self.version.metadata.as_ref().clone();
         let io = self.table.io().clone();
-        self.table = Arc::new(LakeTable::from_metadata(&io, &self.version.location, metadata).await?);
+        self.table =
+            Arc::new(LakeTable::from_metadata(&io, &self.version.location, metadata).await?);
         self.columns = columns;
         let schema = self.table.arrow_schema().clone();
-        let defaults = crate::tables::initial_defaults(self.version.metadata.current_schema(), &schema);
+        let defaults =
+            crate::tables::initial_defaults(self.version.metadata.current_schema(), &schema);
         self.batches = self
             .batches
             .iter()
@@ -178,7 +271,10 @@ impl Changes {
                         (None, None) => Ok(new_null_array(field.data_type(), batch.num_rows())),
                     }
                 });
-                Ok::<_, Error>(RecordBatch::try_new(schema.clone(), arrays.collect::<Result<_>>()?)?)
+                Ok::<_, Error>(RecordBatch::try_new(
+                    schema.clone(),
+                    arrays.collect::<Result<_>>()?,
+                )?)
             })
             .collect::<Result<_>>()?;
         Ok(())
@@ -188,7 +284,10 @@ impl Changes {
 /// The column of a batch with a field id.
 fn column_of(batch: &RecordBatch, id: Option<i32>) -> Option<ArrayRef> {
     let schema = batch.schema();
-    let index = schema.fields().iter().position(|field| id.is_some() && crate::tables::field_id(field) == id)?;
+    let index = schema
+        .fields()
+        .iter()
+        .position(|field| id.is_some() && crate::tables::field_id(field) == id)?;
     Some(batch.column(index).clone())
 }
 
@@ -205,10 +304,23 @@ impl RowBuffer {
     /// A buffer for rows whose values come in the order of these columns; the others are NULL.
     pub(super) fn new(changes: &Changes, order: Vec<usize>) -> Self {
         let schema = changes.arrow_schema();
-        let builder = |index: usize| TextBuilder::new(&changes.columns[index].kind, schema.field(index).data_type());
+        let builder = |index: usize| {
+            TextBuilder::new(
+                &changes.columns[index].kind,
+                schema.field(index).data_type(),
+            )
+        };
         let builders = order.iter().map(|index| builder(*index)).collect();
-        let required = order.iter().map(|index| !schema.field(*index).is_nullable()).collect();
-        Self { schema: schema.clone(), builders, required, order }
+        let required = order
+            .iter()
+            .map(|index| !schema.field(*index).is_nullable())
+            .collect();
+        Self {
+            schema: schema.clone(),
+            builders,
+            required,
+            order,
+        }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -217,7 +329,10 @@ impl RowBuffer {
 
     /// Adds rows of values. After an error the buffer holds part of them: the statement, and so its (sub)transaction,
     /// has failed, and the buffer is dropped.
-    pub(super) fn append<'a>(&mut self, values: impl Iterator<Item = Option<&'a [u8]>>) -> Result<()> {
+    pub(super) fn append<'a>(
+        &mut self,
+        values: impl Iterator<Item = Option<&'a [u8]>>,
+    ) -> Result<()> {
         let width = self.builders.len();
         for (index, value) in values.enumerate() {
             let column = index % width;
@@ -243,7 +358,11 @@ impl RowBuffer {
             .map(|(array, field)| array.unwrap_or_else(|| new_null_array(field.data_type(), rows)))
             .collect();
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            arrays,
+            &options,
+        )?)
     }
 
     /// The arrays of the values alone, in the order in which they came.

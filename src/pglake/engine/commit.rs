@@ -11,8 +11,10 @@ use super::changes::Changes;
 use super::error::Result;
 use super::view::Loaded;
 use crate::tables::commit::RowChange;
-use crate::tables::write::{DataFileWriter, data_file_location, rewrite_location, write_position_deletes};
-use crate::tables::{ExtraFile, LakeIo, LakeTableProvider, Overlay, PlannedFile};
+use crate::tables::write::{
+    DataFileWriter, data_file_location, rewrite_location, write_position_deletes,
+};
+use crate::tables::{ExtraFile, LakeIo, LakeTableProvider, Overlay, PlannedFile, with_schema};
 
 /// From this share of deleted rows on, in percent, a file is rewritten without them (pg_lake's
 /// `pg_lake_table.copy_on_write_threshold`).
@@ -25,7 +27,11 @@ pub(super) struct Written {
 }
 
 /// Writes the files of the next version of a table.
-pub(super) async fn write(io: &LakeIo, context: &SessionContext, changes: Changes) -> Result<Written> {
+pub(super) async fn write(
+    io: &LakeIo,
+    context: &SessionContext,
+    changes: Changes,
+) -> Result<Written> {
     let file_io = io.file_io();
     let mut version = changes.version.clone();
     if changes.is_created {
@@ -40,42 +46,67 @@ pub(super) async fn write(io: &LakeIo, context: &SessionContext, changes: Change
         version.write_metadata(&file_io).await?;
     }
     let loaded = Loaded::new(io, version, changes.columns.clone()).await?;
-    Ok(Written { loaded, is_created: changes.is_created })
+    Ok(Written {
+        loaded,
+        is_created: changes.is_created,
+    })
 }
 
 async fn row_change(io: &LakeIo, context: &SessionContext, changes: &Changes) -> Result<RowChange> {
     let file_io = io.file_io();
     let location = changes.version.metadata.location();
     let mut change = RowChange::default();
-    let planned = match changes.is_truncated || changes.deleted_in_files().next().is_some() {
-        true => changes.table.scan(None, &[]).await?,
-        false => Arc::default(),
-    };
     if changes.is_truncated {
-        change.removed = planned.iter().map(|file| file.location.clone()).collect::<BTreeSet<_>>();
-    } else {
-        for (data_file, new) in changes.deleted_in_files() {
-            let Some(file) = planned.iter().find(|file| file.location == *data_file) else { continue };
-            let mut deleted = existing_deletes(io, file).await?;
-            let before = deleted.len();
-            deleted |= new;
-            if deleted.len() == before {
-                continue;
-            }
-            if deleted.len() >= file.record_count {
-                change.removed.insert(data_file.clone());
-            } else if deleted.len() * 100 >= file.record_count * COPY_ON_WRITE_PERCENT {
-                change.removed.insert(data_file.clone());
-                change.added.extend(rewrite(context, changes, file, deleted).await?);
-            } else {
-                let delete_file = rewrite_location(location);
-                change.deletes.push(write_position_deletes(&file_io, &delete_file, data_file, new).await?);
-            }
+        let base = changes.table.scan(None, &[]).await?;
+        change.removed = base
+            .iter()
+            .map(|file| file.location.clone())
+            .collect::<BTreeSet<_>>();
+    }
+    let files = match changes.deleted_in_files().next() {
+        Some(_) => changes.files().await?,
+        None => Vec::new(),
+    };
+    for (data_file, new) in changes.deleted_in_files() {
+        let Some(file) = files.iter().find(|file| file.location == *data_file) else {
+            continue;
+        };
+        let mut deleted = existing_deletes(io, file).await?;
+        let before = deleted.len();
+        deleted |= new;
+        if deleted.len() == before {
+            continue;
+        }
+        if deleted.len() >= file.record_count {
+            change.removed.insert(data_file.clone());
+        } else if deleted.len() * 100 >= file.record_count * COPY_ON_WRITE_PERCENT {
+            change.removed.insert(data_file.clone());
+            change
+                .added
+                .extend(rewrite(context, changes, file, deleted).await?);
+        } else {
+            let delete_file = rewrite_location(location);
+            change
+                .deletes
+                .push(write_position_deletes(&file_io, &delete_file, data_file, new).await?);
         }
     }
+    // A spilled file whose rows are gone was never in a snapshot.
+    let spilled = changes
+        .spilled()
+        .iter()
+        .filter(|file| !change.removed.contains(file.file_path()));
+    change.added.extend(spilled.cloned().collect::<Vec<_>>());
+    change.removed.retain(|location| {
+        !changes
+            .spilled()
+            .iter()
+            .any(|file| file.file_path() == location)
+    });
     if changes.live_rows() > 0 {
         let schema = changes.version.metadata.current_schema().clone();
-        let mut writer = DataFileWriter::create(&file_io, &data_file_location(location), schema).await?;
+        let mut writer =
+            DataFileWriter::create(&file_io, &data_file_location(location), schema).await?;
         for batch in changes.live_batches()? {
             writer.write(&batch).await?;
         }
@@ -112,13 +143,19 @@ async fn rewrite(
         ..Overlay::default()
     };
     let provider = LakeTableProvider::new(changes.without_rows().await?).with_overlay(overlay)?;
-    let mut rows = context.read_table(Arc::new(provider))?.execute_stream().await?;
+    let mut rows = context
+        .read_table(Arc::new(provider))?
+        .execute_stream()
+        .await?;
     let metadata = &changes.version.metadata;
     let location = rewrite_location(metadata.location());
     let file_io = changes.table.io().file_io();
-    let mut writer = DataFileWriter::create(&file_io, &location, metadata.current_schema().clone()).await?;
+    let mut writer =
+        DataFileWriter::create(&file_io, &location, metadata.current_schema().clone()).await?;
     while let Some(batch) = rows.next().await {
-        writer.write(&batch?).await?;
+        writer
+            .write(&with_schema(&batch?, changes.arrow_schema())?)
+            .await?;
     }
     Ok(writer.finish().await?)
 }

@@ -13,9 +13,13 @@ use pgwire::messages::data::{FieldDescription, NoData, ParameterDescription, Row
 use pgwire::messages::extendedquery::{
     BindComplete, CloseComplete, ParseComplete, TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
 };
-use pgwire::messages::response::{CommandComplete, ErrorResponse, ReadyForQuery, SslResponse, TransactionStatus};
+use pgwire::messages::response::{
+    CommandComplete, ErrorResponse, ReadyForQuery, SslResponse, TransactionStatus,
+};
 use pgwire::messages::startup::{Authentication, BackendKeyData, ParameterStatus, SecretKey};
-use pgwire::messages::{DecodeContext, Message, PgWireFrontendMessage, ProtocolVersion, SslNegotiationMetaMessage};
+use pgwire::messages::{
+    DecodeContext, Message, PgWireFrontendMessage, ProtocolVersion, SslNegotiationMetaMessage,
+};
 use tokio::sync::Notify;
 
 use super::Engine;
@@ -30,17 +34,36 @@ const FLUSH_BYTES: usize = 1 << 20;
 
 /// Serves a client until it leaves.
 pub(super) fn serve(engine: Arc<Engine>, stream: UnixStream) -> io::Result<()> {
-    let mut wire = Wire { stream, input: BytesMut::with_capacity(1 << 16), context: DecodeContext::default() };
-    let Some(startup) = wire.startup(&engine)? else { return Ok(()) };
-    let database = startup.get("database").or_else(|| startup.get("user")).cloned().unwrap_or_default();
+    let mut wire = Wire {
+        stream,
+        input: BytesMut::with_capacity(1 << 16),
+        context: DecodeContext::default(),
+    };
+    let Some(startup) = wire.startup(&engine)? else {
+        return Ok(());
+    };
+    let database = startup
+        .get("database")
+        .or_else(|| startup.get("user"))
+        .cloned()
+        .unwrap_or_default();
     let application = startup.get("application_name").cloned().unwrap_or_default();
     let cancel = Arc::new(Notify::new());
     let (id, secret) = engine.register(cancel.clone());
-    let session = Session::new(engine.clone(), engine.database(&database), &application);
-    let mut client =
-        Client { engine: engine.clone(), wire, session, cancel, statements: HashMap::new(), portal: None, answer: Answer::default() };
+    let database = engine.database(&database);
+    let session = Session::new(engine.clone(), database.clone(), &application);
+    let mut client = Client {
+        engine: engine.clone(),
+        wire,
+        session,
+        cancel,
+        statements: HashMap::new(),
+        portal: None,
+        answer: Answer::default(),
+    };
     let served = client.greet(id, secret).and_then(|()| client.run());
     engine.unregister(id);
+    engine.leave(database);
     served
 }
 
@@ -58,7 +81,12 @@ impl Wire {
             match PgWireFrontendMessage::decode(&mut self.input, &self.context) {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) => {}
-                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
+                Err(error) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        error.to_string(),
+                    ));
+                }
             }
             // Room for the whole of a large message at once, whose length is in its first bytes.
             let needed = match self.input.get(1..5) {
@@ -68,7 +96,8 @@ impl Wire {
             let start = self.input.len();
             self.input.resize(start + needed.clamp(1 << 14, 1 << 22), 0);
             let read = self.stream.read(&mut self.input[start..]);
-            self.input.truncate(start + read.as_ref().copied().unwrap_or(0));
+            self.input
+                .truncate(start + read.as_ref().copied().unwrap_or(0));
             if read? == 0 {
                 return Ok(None);
             }
@@ -82,7 +111,9 @@ impl Wire {
                 PgWireFrontendMessage::SslNegotiation(SslNegotiationMetaMessage::None) => {
                     self.context.awaiting_frontend_ssl = false;
                 }
-                PgWireFrontendMessage::SslNegotiation(_) => self.stream.write_all(&[SslResponse::BYTE_REFUSE])?,
+                PgWireFrontendMessage::SslNegotiation(_) => {
+                    self.stream.write_all(&[SslResponse::BYTE_REFUSE])?
+                }
                 PgWireFrontendMessage::CancelRequest(request) => {
                     engine.cancel(request.pid, &request.secret_key);
                     return Ok(None);
@@ -128,18 +159,21 @@ impl Client {
             ("integer_datetimes", "on"),
             ("standard_conforming_strings", "on"),
         ] {
-            self.answer.message(ParameterStatus::new(name.to_owned(), value.to_owned()));
+            self.answer
+                .message(ParameterStatus::new(name.to_owned(), value.to_owned()));
         }
-        self.answer.message(BackendKeyData::new(id, SecretKey::I32(secret)));
+        self.answer
+            .message(BackendKeyData::new(id, SecretKey::I32(secret)));
         self.ready()
     }
 
     fn ready(&mut self) -> io::Result<()> {
-        self.answer.message(ReadyForQuery::new(match self.session.status() {
-            b'I' => TransactionStatus::Idle,
-            b'T' => TransactionStatus::Transaction,
-            _ => TransactionStatus::Error,
-        }));
+        self.answer
+            .message(ReadyForQuery::new(match self.session.status() {
+                b'I' => TransactionStatus::Idle,
+                b'T' => TransactionStatus::Transaction,
+                _ => TransactionStatus::Error,
+            }));
         self.answer.send(&mut self.wire.stream)
     }
 
@@ -202,22 +236,40 @@ impl Client {
             PgWireFrontendMessage::Parse(parsed) => {
                 let mut statements = parse(&parsed.query)?;
                 let (Some(statement), None) = (statements.pop(), statements.pop()) else {
-                    return Err(Error::new("42601", "cannot insert multiple commands into a prepared statement"));
+                    return Err(Error::new(
+                        "42601",
+                        "cannot insert multiple commands into a prepared statement",
+                    ));
                 };
-                self.statements.insert(parsed.name.unwrap_or_default(), Arc::new(statement));
+                self.statements
+                    .insert(parsed.name.unwrap_or_default(), Arc::new(statement));
                 self.answer.message(ParseComplete::new());
             }
             PgWireFrontendMessage::Bind(bind) => {
                 let statement = self.statement(bind.statement_name.as_deref())?;
-                if bind.parameter_format_codes.iter().any(|format| *format != 0) {
-                    return Err(Error::new("0A000", "only parameters in text format are supported"));
+                if bind
+                    .parameter_format_codes
+                    .iter()
+                    .any(|format| *format != 0)
+                {
+                    return Err(Error::new(
+                        "0A000",
+                        "only parameters in text format are supported",
+                    ));
                 }
-                self.portal = Some(Portal { statement, parameters: bind.parameters });
+                self.portal = Some(Portal {
+                    statement,
+                    parameters: bind.parameters,
+                });
                 self.answer.message(BindComplete::new());
             }
             PgWireFrontendMessage::Describe(describe) => {
                 let statement = if describe.target_type == TARGET_TYPE_BYTE_PORTAL {
-                    self.portal.as_ref().ok_or_else(no_portal)?.statement.clone()
+                    self.portal
+                        .as_ref()
+                        .ok_or_else(no_portal)?
+                        .statement
+                        .clone()
                 } else {
                     let statement = self.statement(describe.name.as_deref())?;
                     self.answer.message(ParameterDescription::new(Vec::new()));
@@ -234,7 +286,8 @@ impl Client {
             }
             PgWireFrontendMessage::Close(close) => {
                 if close.target_type == TARGET_TYPE_BYTE_STATEMENT {
-                    self.statements.remove(close.name.as_deref().unwrap_or_default());
+                    self.statements
+                        .remove(close.name.as_deref().unwrap_or_default());
                 }
                 self.answer.message(CloseComplete::new());
             }
@@ -246,11 +299,22 @@ impl Client {
     fn statement(&self, name: Option<&str>) -> Result<Arc<Statement>> {
         let name = name.unwrap_or_default();
         let statement = self.statements.get(name).cloned();
-        statement.ok_or_else(|| Error::new("26000", format!("prepared statement \"{name}\" does not exist")))
+        statement.ok_or_else(|| {
+            Error::new(
+                "26000",
+                format!("prepared statement \"{name}\" does not exist"),
+            )
+        })
     }
 
     fn execute(&mut self, statement: &Statement, parameters: &[Parameter]) -> Result<()> {
-        let Self { engine, session, cancel, answer, .. } = self;
+        let Self {
+            engine,
+            session,
+            cancel,
+            answer,
+            ..
+        } = self;
         let tag = engine.runtime.block_on(async {
             tokio::select! {
                 biased;
@@ -263,7 +327,11 @@ impl Client {
     }
 
     fn error(&mut self, error: &Error) {
-        tracing::debug!(sqlstate = error.sqlstate, message = error.message, "statement failed");
+        tracing::debug!(
+            sqlstate = error.sqlstate,
+            message = error.message,
+            "statement failed"
+        );
         self.session.fail();
         self.answer.discard_row();
         let mut fields = vec![
@@ -299,7 +367,8 @@ impl Answer {
     }
 
     fn describe(&mut self, width: usize) {
-        let field = |index: usize| FieldDescription::new(format!("c{index}"), 0, 0, TEXT_OID, -1, -1, 0);
+        let field =
+            |index: usize| FieldDescription::new(format!("c{index}"), 0, 0, TEXT_OID, -1, -1, 0);
         self.message(RowDescription::new((0..width).map(field).collect()));
     }
 
@@ -348,4 +417,3 @@ impl RowSink for Answer {
         }
     }
 }
-

@@ -32,7 +32,10 @@ pub(super) enum Rows {
     /// Rows that are at hand.
     Fixed(std::vec::IntoIter<Vec<Option<String>>>),
     /// PostgreSQL evaluates the query; `_session` keeps its connection, and the tables it scans, until the end.
-    Postgres { rows: Pin<Box<dyn Stream<Item = Result<SimpleQueryRow>> + Send>>, _session: Box<dyn Send> },
+    Postgres {
+        rows: Pin<Box<dyn Stream<Item = Result<SimpleQueryRow>> + Send>>,
+        _session: Box<dyn Send>,
+    },
 }
 
 impl Rows {
@@ -41,7 +44,12 @@ impl Rows {
         outputs: Vec<Output>,
         files: Arc<Mutex<FileNumbers>>,
     ) -> Self {
-        Rows::Native { batches, outputs, files, current: None }
+        Rows::Native {
+            batches,
+            outputs,
+            files,
+            current: None,
+        }
     }
 
     pub(super) fn postgres(
@@ -53,14 +61,22 @@ impl Rows {
             Ok(_) => None,
             Err(error) => Some(Err(Error::from(error))),
         });
-        Rows::Postgres { rows: Box::pin(rows), _session: Box::new(session) }
+        Rows::Postgres {
+            rows: Box::pin(rows),
+            _session: Box::new(session),
+        }
     }
 
     /// Writes up to `limit` rows, and tells how many there were: fewer means the end.
     pub(super) async fn fetch(&mut self, limit: usize, sink: &mut impl RowSink) -> Result<usize> {
         let mut fetched = 0;
         match self {
-            Rows::Native { batches, outputs, files, current } => {
+            Rows::Native {
+                batches,
+                outputs,
+                files,
+                current,
+            } => {
                 let mut text = String::new();
                 while fetched < limit {
                     let Some((batch, row)) = current else {
@@ -79,7 +95,8 @@ impl Rows {
                     for index in *row..end {
                         for output in outputs.iter() {
                             text.clear();
-                            let is_value = write_output(&mut text, batch, index, output, &mut files)?;
+                            let is_value =
+                                write_output(&mut text, batch, index, output, &mut files)?;
                             sink.value(is_value.then_some(text.as_str()));
                         }
                         sink.end_row();
@@ -124,10 +141,17 @@ fn write_output(
     files: &mut FileNumbers,
 ) -> Result<bool> {
     Ok(match output {
-        Output::Column { index, kind } => write_text(text, batch.column(*index).as_ref(), row, kind.as_ref()),
+        Output::Column { index, kind } => {
+            write_text(text, batch.column(*index).as_ref(), row, kind.as_ref())
+        }
         Output::Null => false,
         Output::Ctid { file, position } => {
-            let id = row_id(batch.column(*file).as_ref(), batch.column(*position).as_ref(), row, files)?;
+            let id = row_id(
+                batch.column(*file).as_ref(),
+                batch.column(*position).as_ref(),
+                row,
+                files,
+            )?;
             id.write(text);
             true
         }
@@ -146,13 +170,27 @@ fn write_output(
 }
 
 /// The identity of a row from the two columns that a scan with positions adds.
-pub(super) fn row_id(file: &dyn Array, position: &dyn Array, row: usize, files: &mut FileNumbers) -> Result<RowId> {
+pub(super) fn row_id(
+    file: &dyn Array,
+    position: &dyn Array,
+    row: usize,
+    files: &mut FileNumbers,
+) -> Result<RowId> {
     let file = file.as_dictionary::<Int32Type>();
-    let location = file.values().as_string::<i32>().value(file.keys().value(row) as usize);
+    let location = file
+        .values()
+        .as_string::<i32>()
+        .value(file.keys().value(row) as usize);
     let position = position.as_primitive::<Int64Type>().value(row) as u64;
-    let id = RowId { file: files.number(location), position };
+    let id = RowId {
+        file: files.number(location),
+        position,
+    };
     match id.fits() {
         true => Ok(id),
-        false => Err(Error::new("54000", "too many data files, or too many rows in one, to change rows one by one")),
+        false => Err(Error::new(
+            "54000",
+            "too many data files, or too many rows in one, to change rows one by one",
+        )),
     }
 }

@@ -19,13 +19,22 @@ pub struct Error {
 
 impl Error {
     pub fn new(sqlstate: &str, message: impl Into<String>) -> Self {
-        Self { sqlstate: sqlstate.to_owned(), message: message.into(), detail: None, hint: None, null_in: None }
+        Self {
+            sqlstate: sqlstate.to_owned(),
+            message: message.into(),
+            detail: None,
+            hint: None,
+            null_in: None,
+        }
     }
 
     /// A NULL where the column has none.
     pub fn null(row: usize, column: String) -> Self {
         let message = format!("null value in column \"{column}\" violates not-null constraint");
-        Self { null_in: Some((row, column)), ..Self::new("23502", message) }
+        Self {
+            null_in: Some((row, column)),
+            ..Self::new("23502", message)
+        }
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -39,7 +48,10 @@ impl Error {
     }
 
     pub fn unsupported(sql: &str) -> Self {
-        Self::new("0A000", format!("the lake engine does not understand: {sql}"))
+        Self::new(
+            "0A000",
+            format!("the lake engine does not understand: {sql}"),
+        )
     }
 }
 
@@ -49,7 +61,10 @@ impl From<ValueError> for Error {
             ValueError::DecimalNaN => Some("Use float type instead.".to_owned()),
             _ => None,
         };
-        Self { hint, ..Self::new(error.sqlstate(), error.to_string()) }
+        Self {
+            hint,
+            ..Self::new(error.sqlstate(), error.to_string())
+        }
     }
 }
 
@@ -90,12 +105,32 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     message
 }
 
+/// What was being done to which file, and the innermost cause; the layers in between say nothing that a user can use.
+fn file_and_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut file = None;
+    let mut innermost = error;
+    loop {
+        if let Some(error) = innermost.downcast_ref::<crate::tables::Error>() {
+            file = Some(error.to_string());
+        }
+        match innermost.source() {
+            Some(source) => innermost = source,
+            None => break,
+        }
+    }
+    file.map(|file| format!("{file}: {innermost}"))
+}
+
 /// Reading or writing the lake failed.
 fn storage(error: &(dyn std::error::Error + 'static)) -> Error {
+    let message = file_and_cause(error).unwrap_or_else(|| chain(error));
     match is_connection(error) || chain(error).contains("error sending request") {
-        true => Error::new("08006", format!("IO Error: Could not establish connection to the object store: {}", chain(error)))
-            .hint("Is the sandbox's S3 server up? (icebox status)"),
-        false => Error::new("XX000", chain(error)),
+        true => Error::new(
+            "08006",
+            format!("IO Error: Could not establish connection to the object store: {message}"),
+        )
+        .hint("Is the sandbox's S3 server up? (icebox status)"),
+        false => Error::new("XX000", message),
     }
 }
 
@@ -133,7 +168,13 @@ impl From<tokio_postgres::Error> for Error {
                 hint: error.hint().map(str::to_owned),
                 null_in: None,
             },
-            None => Self::new("08006", format!("the lake engine lost its connection to PostgreSQL: {}", chain(&error))),
+            None => Self::new(
+                "08006",
+                format!(
+                    "the lake engine lost its connection to PostgreSQL: {}",
+                    chain(&error)
+                ),
+            ),
         }
     }
 }

@@ -13,7 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
-use sqlparser::ast::{self, Ident, ObjectName, Query, Value, visit_expressions, visit_expressions_mut, visit_relations};
+use sqlparser::ast::{
+    self, Ident, ObjectName, Query, Value, visit_expressions, visit_expressions_mut,
+    visit_relations,
+};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::catalog::Catalog;
@@ -42,13 +46,19 @@ pub(super) struct Scans(Mutex<HashMap<String, Scan>>);
 impl Scans {
     fn offer(&self, scan: Scan) -> String {
         let token = Uuid::new_v4().simple().to_string();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), scan);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(token.clone(), scan);
         token
     }
 
     pub(super) fn get(&self, token: &str) -> Result<Scan> {
         let scans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        scans.get(token).cloned().ok_or_else(|| Error::internal("no such scan"))
+        scans
+            .get(token)
+            .cloned()
+            .ok_or_else(|| Error::internal("no such scan"))
     }
 
     fn withdraw(&self, tokens: &[String]) {
@@ -85,11 +95,20 @@ pub(super) fn tables(query: &Query) -> HashSet<u32> {
 }
 
 /// Puts the values in for parameters; postgres_fdw always casts a parameter, so a text is enough.
-pub(super) fn substitute<N: ast::VisitMut>(node: &mut N, parameters: &[Option<bytes::Bytes>]) -> Result<()> {
+pub(super) fn substitute<N: ast::VisitMut>(
+    node: &mut N,
+    parameters: &[Option<bytes::Bytes>],
+) -> Result<()> {
     let result = visit_expressions_mut(node, |expr| {
-        let ast::Expr::Value(value) = expr else { return ControlFlow::Continue(()) };
-        let Value::Placeholder(name) = &value.value else { return ControlFlow::Continue(()) };
-        let index = name.strip_prefix('$').and_then(|index| index.parse::<usize>().ok());
+        let ast::Expr::Value(value) = expr else {
+            return ControlFlow::Continue(());
+        };
+        let Value::Placeholder(name) = &value.value else {
+            return ControlFlow::Continue(());
+        };
+        let index = name
+            .strip_prefix('$')
+            .and_then(|index| index.parse::<usize>().ok());
         match index.and_then(|index| parameters.get(index.checked_sub(1)?)) {
             Some(Some(text)) => {
                 value.value = Value::SingleQuotedString(String::from_utf8_lossy(text).into_owned());
@@ -118,7 +137,13 @@ impl Prepared {
     ) -> Self {
         // FOR UPDATE: the statement trigger has made this transaction the table's only writer.
         query.locks.clear();
-        Self { query, views, files, catalog, evaluator }
+        Self {
+            query,
+            views,
+            files,
+            catalog,
+            evaluator,
+        }
     }
 
     pub(super) fn query(&self) -> &Query {
@@ -127,17 +152,33 @@ impl Prepared {
 
     /// Runs the query.
     pub(super) async fn run(&self) -> Result<Rows> {
-        match translate(&self.query, &self.views, &self.evaluator.context)? {
-            Some(native) => {
-                let batches = native.plan.execute_stream().await?;
-                Ok(Rows::native(batches, native.outputs, self.files.clone()))
+        match self.run_translated().await {
+            Ok(Some(rows)) => Ok(rows),
+            Ok(None) => self.run_in_postgres().await,
+            // Not read, or not planned: PostgreSQL can do without the plan, but not without the lake.
+            Err(error) if crate::tables::Error::is_cause_of(&error) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, query = %self.query, "DataFusion refuses a translated query");
+                self.run_in_postgres().await
             }
-            None => self.run_in_postgres().await,
         }
     }
 
+    async fn run_translated(&self) -> datafusion::error::Result<Option<Rows>> {
+        let Some(native) = translate(&self.query, &self.views, &self.evaluator.context)? else {
+            return Ok(None);
+        };
+        let batches = native.plan.execute_stream().await?;
+        Ok(Some(Rows::native(
+            batches,
+            native.outputs,
+            self.files.clone(),
+        )))
+    }
+
     async fn run_in_postgres(&self) -> Result<Rows> {
-        let client = self.catalog.connect().await?;
+        tracing::debug!(query = %self.query, "PostgreSQL evaluates a query");
+        let client = self.catalog.take_connection().await?;
         let names = identifiers(&self.query);
         let dblink: String = client
             .query_one(
@@ -157,7 +198,11 @@ impl Prepared {
                 definition.push_str("ctid tid");
                 columns.push("ctid".to_owned());
             }
-            for column in view.columns.iter().filter(|column| names.contains(&column.name)) {
+            for column in view
+                .columns
+                .iter()
+                .filter(|column| names.contains(&column.name))
+            {
                 let separator = if columns.is_empty() { "" } else { ", " };
                 let name = Ident::with_quote('"', column.name.replace('"', "\"\""));
                 _ = write!(definition, "{separator}{name} {}", column.type_name);
@@ -166,7 +211,12 @@ impl Prepared {
             if columns.is_empty() {
                 definition.push_str("none text");
             }
-            let scan = Scan { view: view.clone(), columns, filter: filter.clone(), files: self.files.clone() };
+            let scan = Scan {
+                view: view.clone(),
+                columns,
+                filter: filter.clone(),
+                files: self.files.clone(),
+            };
             let token = self.evaluator.scans.offer(scan);
             let connection = format!(
                 "host='{}' port={} user=lake dbname=lake",
@@ -180,22 +230,36 @@ impl Prepared {
             );
             tokens.push(token);
         }
-        let session = HelperSession { evaluator: self.evaluator.clone(), tokens };
+        let client = Arc::new(client);
+        let session = HelperSession {
+            evaluator: self.evaluator.clone(),
+            catalog: self.catalog.clone(),
+            client: Some(client.clone()),
+            tokens,
+        };
         client.batch_execute(&setup).await?;
         let rows = client.simple_query_raw(&self.query.to_string()).await?;
-        Ok(Rows::postgres(rows, (client, session)))
+        drop(client);
+        Ok(Rows::postgres(rows, session))
     }
 }
 
-/// Withdraws the scans of a helper session when its query is done.
+/// Withdraws the scans of a helper session when its query is done, and gives its connection back.
 struct HelperSession {
     evaluator: Arc<Evaluator>,
+    catalog: Arc<Catalog>,
+    client: Option<Arc<Client>>,
     tokens: Vec<String>,
 }
 
 impl Drop for HelperSession {
     fn drop(&mut self) {
         self.evaluator.scans.withdraw(&self.tokens);
+        let client = self.client.take().and_then(Arc::into_inner);
+        if let (Some(client), Ok(runtime)) = (client, tokio::runtime::Handle::try_current()) {
+            let catalog = self.catalog.clone();
+            runtime.spawn(async move { catalog.give_back(client).await });
+        }
     }
 }
 
@@ -204,7 +268,11 @@ impl Scan {
     pub(super) async fn run(&self, context: &SessionContext) -> Result<Rows> {
         let needs_row_ids = self.columns.iter().any(|name| name == "ctid");
         let provider = self.view.provider.clone();
-        let provider = if needs_row_ids { provider.with_positions() } else { provider };
+        let provider = if needs_row_ids {
+            provider.with_positions()
+        } else {
+            provider
+        };
         let mut plan = context.read_table(Arc::new(provider))?;
         if let Some((alias, filter)) = &self.filter {
             plan = plan.alias(alias)?.filter(filter.clone())?;
@@ -214,11 +282,22 @@ impl Scan {
         let mut outputs = Vec::new();
         for name in &self.columns {
             if name == "ctid" {
-                outputs.push(Output::Ctid { file: projection.len(), position: projection.len() + 1 });
+                outputs.push(Output::Ctid {
+                    file: projection.len(),
+                    position: projection.len() + 1,
+                });
                 projection.extend([column(FILE_COLUMN), column(POSITION_COLUMN)]);
             } else {
-                let kind = self.view.columns.iter().find(|column| column.name == *name).map(|column| column.kind.clone());
-                outputs.push(Output::Column { index: projection.len(), kind });
+                let kind = self
+                    .view
+                    .columns
+                    .iter()
+                    .find(|column| column.name == *name)
+                    .map(|column| column.kind.clone());
+                outputs.push(Output::Column {
+                    index: projection.len(),
+                    kind,
+                });
                 projection.push(column(name));
             }
         }
@@ -242,7 +321,9 @@ fn identifiers(query: &Query) -> HashSet<String> {
     let _ = visit_expressions(query, |expr: &ast::Expr| {
         match expr {
             ast::Expr::Identifier(ident) => _ = names.insert(ident.value.clone()),
-            ast::Expr::CompoundIdentifier(idents) => names.extend(idents.last().map(|ident| ident.value.clone())),
+            ast::Expr::CompoundIdentifier(idents) => {
+                names.extend(idents.last().map(|ident| ident.value.clone()))
+            }
             _ => {}
         }
         ControlFlow::<()>::Continue(())

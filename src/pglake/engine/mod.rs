@@ -12,6 +12,7 @@
 //! translate   queries as DataFusion plans         changes     the changes of one table
 //! evaluate    queries that PostgreSQL evaluates   commit      changes as files
 //! catalog     the engine's view of the database   view        versions of tables
+//! rpc         requests of the extension           modify      UPDATE and DELETE by condition
 //! ```
 
 mod catalog;
@@ -21,8 +22,10 @@ mod connection;
 mod cursor;
 mod error;
 mod evaluate;
+mod modify;
 mod numeric;
 mod rowid;
+mod rpc;
 mod session;
 mod statement;
 mod transaction;
@@ -34,8 +37,9 @@ use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -72,7 +76,13 @@ pub struct EngineConfig {
 struct Database {
     catalog: Arc<Catalog>,
     versions: view::Versions,
+    /// Clients that are connected for it.
+    clients: AtomicUsize,
 }
+
+/// How long the engine's own connections to a database outlive its last client there. PostgreSQL's DROP DATABASE waits
+/// for 5 seconds for connections to go.
+const LINGER: Duration = Duration::from_secs(2);
 
 struct Engine {
     runtime: Handle,
@@ -86,7 +96,10 @@ struct Engine {
 }
 
 /// Serves until `shutdown` completes.
-pub async fn serve(config: EngineConfig, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
+pub async fn serve(
+    config: EngineConfig,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
     let socket = config.socket_dir.join(SOCKET);
     match std::fs::remove_file(&socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -106,11 +119,13 @@ pub async fn serve(config: EngineConfig, shutdown: impl Future<Output = ()> + Se
         let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
         let engine = engine.clone();
-        std::thread::Builder::new().name("lake session".to_owned()).spawn(move || {
-            if let Err(error) = connection::serve(engine, stream) {
-                tracing::debug!(%error, "a connection broke off");
-            }
-        })?;
+        std::thread::Builder::new()
+            .name("lake session".to_owned())
+            .spawn(move || {
+                if let Err(error) = connection::serve(engine, stream) {
+                    tracing::debug!(%error, "a connection broke off");
+                }
+            })?;
     }
     std::fs::remove_file(&socket)
 }
@@ -146,25 +161,53 @@ impl Engine {
         })
     }
 
+    /// The database of a new client, which has to [`leave`](Self::leave) it again.
     fn database(&self, name: &str) -> Arc<Database> {
-        let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut databases = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let new = || {
             let catalog = Arc::new(Catalog::new(self.postgres.clone(), name));
-            Arc::new(Database { catalog, versions: view::Versions::default() })
+            Arc::new(Database {
+                catalog,
+                versions: view::Versions::default(),
+                clients: AtomicUsize::new(0),
+            })
         };
-        databases.entry(name.to_owned()).or_insert_with(new).clone()
+        let database = databases.entry(name.to_owned()).or_insert_with(new).clone();
+        database.clients.fetch_add(1, Ordering::SeqCst);
+        database
+    }
+
+    /// Takes note that a client of a database has left.
+    fn leave(&self, database: Arc<Database>) {
+        if database.clients.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.runtime.spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                if database.clients.load(Ordering::SeqCst) == 0 {
+                    database.catalog.disconnect().await;
+                }
+            });
+        }
     }
 
     /// Gives a client an id and a secret to be cancelled with.
     fn register(&self, cancel: Arc<Notify>) -> (i32, i32) {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let secret = rand::random();
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (secret, cancel));
+        self.clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, (secret, cancel));
         (id, secret)
     }
 
     fn unregister(&self, id: i32) {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
     }
 
     fn cancel(&self, id: i32, secret: &SecretKey) {

@@ -11,8 +11,14 @@ const DIGITS_PER_GROUP: i32 = 4;
 pub(super) fn divide(total: &str, count: i64) -> Result<String> {
     let wrong = || Error::internal(format!("cannot divide {total} by {count}"));
     let digits = total.trim_start_matches('-');
-    let scale = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len()) as i32;
-    let unscaled: Vec<u8> = digits.bytes().filter(|byte| *byte != b'.').map(|byte| byte - b'0').collect();
+    let scale = digits
+        .split_once('.')
+        .map_or(0, |(_, fraction)| fraction.len()) as i32;
+    let unscaled: Vec<u8> = digits
+        .bytes()
+        .filter(|byte| *byte != b'.')
+        .map(|byte| byte - b'0')
+        .collect();
     let divisor = u128::try_from(count).map_err(|_| wrong())?;
 
     let (weight1, first1) = leading_group(digits);
@@ -21,7 +27,9 @@ pub(super) fn divide(total: &str, count: i64) -> Result<String> {
     if first1 <= first2 {
         weight -= 1;
     }
-    let result_scale = (MIN_SIGNIFICANT_DIGITS - weight * DIGITS_PER_GROUP).max(scale).clamp(0, 1000);
+    let result_scale = (MIN_SIGNIFICANT_DIGITS - weight * DIGITS_PER_GROUP)
+        .max(scale)
+        .clamp(0, 1000);
 
     // Long division, one digit more than shown for the rounding.
     let mut quotient = Vec::with_capacity(unscaled.len() + result_scale as usize + 1);
@@ -48,7 +56,10 @@ pub(super) fn divide(total: &str, count: i64) -> Result<String> {
             quotient[index] = 0;
         }
     }
-    let mut text: String = quotient.into_iter().map(|digit| char::from(b'0' + digit)).collect();
+    let mut text: String = quotient
+        .into_iter()
+        .map(|digit| char::from(b'0' + digit))
+        .collect();
     while text.len() <= result_scale as usize {
         text.insert(0, '0');
     }
@@ -59,7 +70,11 @@ pub(super) fn divide(total: &str, count: i64) -> Result<String> {
         whole => whole,
     };
     let is_zero = whole == "0" && fraction.bytes().all(|digit| digit == b'0');
-    let sign = if total.starts_with('-') && !is_zero { "-" } else { "" };
+    let sign = if total.starts_with('-') && !is_zero {
+        "-"
+    } else {
+        ""
+    };
     Ok(match fraction {
         "" => format!("{sign}{whole}"),
         fraction => format!("{sign}{whole}.{fraction}"),

@@ -24,7 +24,10 @@ impl RowId {
         let text = std::str::from_utf8(text).ok()?;
         let (block, offset) = text.strip_prefix('(')?.strip_suffix(')')?.split_once(',')?;
         let bits = block.parse::<u64>().ok()? << 16 | offset.parse::<u64>().ok()?;
-        Some(Self { file: (bits >> POSITION_BITS) as u32, position: bits & ((1 << POSITION_BITS) - 1) })
+        Some(Self {
+            file: (bits >> POSITION_BITS) as u32,
+            position: bits & ((1 << POSITION_BITS) - 1),
+        })
     }
 
     /// Whether a `ctid` can carry it.
@@ -51,6 +54,11 @@ impl FileNumbers {
         number
     }
 
+    /// Whether a row of this file has been given an identity.
+    pub(super) fn has(&self, location: &str) -> bool {
+        self.numbers.contains_key(location)
+    }
+
     pub(super) fn location(&self, number: u32) -> Option<&str> {
         self.locations.get(number as usize).map(String::as_str)
     }
@@ -63,9 +71,18 @@ mod tests {
     #[test]
     fn row_ids_survive_the_wire() {
         for id in [
-            RowId { file: 0, position: 0 },
-            RowId { file: 3, position: 122_880 },
-            RowId { file: (1 << 20) - 1, position: (1 << 28) - 1 },
+            RowId {
+                file: 0,
+                position: 0,
+            },
+            RowId {
+                file: 3,
+                position: 122_880,
+            },
+            RowId {
+                file: (1 << 20) - 1,
+                position: (1 << 28) - 1,
+            },
         ] {
             let mut text = String::new();
             id.write(&mut text);

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, DataType, Delete, Expr, FromTable, Ident, Insert, ObjectName, ObjectNamePart, Query,
-    SelectItem, SetExpr, Statement as Ast, TableFactor, TableObject, TableWithJoins, UpdateTableFromKind, Value, visit_expressions_mut,
+    Assignment, AssignmentTarget, DataType, Delete, Expr, FromTable, Ident, Insert, ObjectName,
+    ObjectNamePart, Query, SelectItem, SetExpr, Statement as Ast, TableFactor, TableObject,
+    TableWithJoins, UpdateTableFromKind, Value, visit_expressions_mut,
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
@@ -17,31 +18,63 @@ use super::error::{Error, Result};
 pub enum Statement {
     /// A setting; the engine always speaks ISO dates and UTC.
     Set,
-    Begin { is_serializable: bool },
+    Begin {
+        is_serializable: bool,
+    },
     Commit,
     Abort,
     Savepoint(String),
     Release(String),
     RollbackTo(String),
-    Declare { cursor: String, query: Box<Query> },
-    Fetch { cursor: String, rows: usize },
-    Close { cursor: String },
+    Declare {
+        cursor: String,
+        query: Box<Query>,
+    },
+    Fetch {
+        cursor: String,
+        rows: usize,
+    },
+    Close {
+        cursor: String,
+    },
     /// Back to the first row.
-    Rewind { cursor: String },
-    Deallocate { name: Option<String> },
+    Rewind {
+        cursor: String,
+    },
+    Deallocate {
+        name: Option<String>,
+    },
     Select(Box<Query>),
     /// Rows of values, every one a parameter, in the order of `columns`.
-    Insert { table: u32, columns: Vec<String>, rows: usize, returning: Vec<String> },
+    Insert {
+        table: u32,
+        columns: Vec<String>,
+        rows: usize,
+        returning: Vec<String>,
+    },
     /// `SET` columns take parameters 2, 3, … in the row that parameter 1 names.
-    UpdateRow { table: u32, columns: Vec<String>, returning: Vec<String> },
-    DeleteRow { table: u32, returning: Vec<String> },
+    UpdateRow {
+        table: u32,
+        columns: Vec<String>,
+        returning: Vec<String>,
+    },
+    DeleteRow {
+        table: u32,
+        returning: Vec<String>,
+    },
     /// An UPDATE or DELETE that the engine evaluates itself.
     Modify(Box<Modify>),
-    Truncate { tables: Vec<u32> },
+    Truncate {
+        tables: Vec<u32>,
+    },
     /// Size of a table in bytes, which ANALYZE asks for.
-    RelationSize { table: u32 },
+    RelationSize {
+        table: u32,
+    },
     /// The rows of a table as the session with this token sees them.
-    Scan { token: String },
+    Scan {
+        token: String,
+    },
 }
 
 /// A set-based UPDATE or DELETE.
@@ -62,7 +95,10 @@ pub struct Modify {
 pub fn parse(sql: &str) -> Result<Vec<Statement>> {
     let trimmed = sql.trim();
     if let Some((head, query)) = trimmed.split_once(" CURSOR FOR") {
-        let cursor = head.strip_prefix("DECLARE ").ok_or_else(|| Error::unsupported(sql))?.to_owned();
+        let cursor = head
+            .strip_prefix("DECLARE ")
+            .ok_or_else(|| Error::unsupported(sql))?
+            .to_owned();
         return match parse_ast(query)? {
             Ast::Query(query) => Ok(vec![Statement::Declare { cursor, query }]),
             _ => Err(Error::unsupported(sql)),
@@ -96,7 +132,9 @@ fn parse_ast(sql: &str) -> Result<Ast> {
 /// postgres_fdw writes the floating-point constant -0 as `(-0)::real`, whose value is 0; `'-0'::real` keeps the sign.
 fn keep_negative_zeros(statement: &mut Ast) {
     let _ = visit_expressions_mut(statement, |expr: &mut Expr| {
-        if let Expr::Cast { expr, data_type, .. } = expr
+        if let Expr::Cast {
+            expr, data_type, ..
+        } = expr
             && matches!(data_type, DataType::Real | DataType::DoublePrecision)
             && expr.to_string() == "(-0)"
         {
@@ -112,17 +150,28 @@ fn parse_fixed(sql: &str) -> Option<Statement> {
     let name = |word: &str| word.trim_end_matches(';').to_owned();
     Some(match words.as_slice() {
         ["SET", ..] => Statement::Set,
-        ["START", "TRANSACTION", rest @ ..] => Statement::Begin { is_serializable: rest.contains(&"SERIALIZABLE") },
+        ["START", "TRANSACTION", rest @ ..] => Statement::Begin {
+            is_serializable: rest.contains(&"SERIALIZABLE"),
+        },
         ["COMMIT", ..] => Statement::Commit,
         ["ABORT", ..] | ["ROLLBACK"] | ["ROLLBACK", "TRANSACTION"] => Statement::Abort,
         ["SAVEPOINT", savepoint] => Statement::Savepoint(name(savepoint)),
         ["RELEASE", "SAVEPOINT", savepoint] => Statement::Release(name(savepoint)),
         ["ROLLBACK", "TO", "SAVEPOINT", savepoint] => Statement::RollbackTo(name(savepoint)),
-        ["FETCH", rows, "FROM", cursor] => Statement::Fetch { cursor: name(cursor), rows: rows.parse().ok()? },
-        ["CLOSE", cursor] => Statement::Close { cursor: name(cursor) },
-        ["MOVE", "BACKWARD", "ALL", "IN", cursor] => Statement::Rewind { cursor: name(cursor) },
+        ["FETCH", rows, "FROM", cursor] => Statement::Fetch {
+            cursor: name(cursor),
+            rows: rows.parse().ok()?,
+        },
+        ["CLOSE", cursor] => Statement::Close {
+            cursor: name(cursor),
+        },
+        ["MOVE", "BACKWARD", "ALL", "IN", cursor] => Statement::Rewind {
+            cursor: name(cursor),
+        },
         ["DEALLOCATE", "ALL"] => Statement::Deallocate { name: None },
-        ["DEALLOCATE", prepared] => Statement::Deallocate { name: Some(name(prepared)) },
+        ["DEALLOCATE", prepared] => Statement::Deallocate {
+            name: Some(name(prepared)),
+        },
         ["SCAN", token] => Statement::Scan { token: name(token) },
         _ => return None,
     })
@@ -141,21 +190,31 @@ fn parse_one(sql: &str) -> Result<Statement> {
                 .assignments
                 .into_iter()
                 .map(|Assignment { target, value }| match target {
-                    AssignmentTarget::ColumnName(name) => Some((last_ident(&name)?.value.clone(), value)),
+                    AssignmentTarget::ColumnName(name) => {
+                        Some((last_ident(&name)?.value.clone(), value))
+                    }
                     AssignmentTarget::Tuple(_) => None,
                 })
                 .collect::<Option<Vec<_>>>()
                 .ok_or_else(unsupported)?;
             let mut from = vec![update.table];
             match update.from {
-                Some(UpdateTableFromKind::BeforeSet(tables) | UpdateTableFromKind::AfterSet(tables)) => {
+                Some(
+                    UpdateTableFromKind::BeforeSet(tables) | UpdateTableFromKind::AfterSet(tables),
+                ) => {
                     from.extend(tables);
                 }
                 None => {}
             }
             modify(from, assignments, update.selection, update.returning).ok_or_else(unsupported)
         }
-        Ast::Delete(Delete { from, using, selection, returning, .. }) => {
+        Ast::Delete(Delete {
+            from,
+            using,
+            selection,
+            returning,
+            ..
+        }) => {
             let (FromTable::WithFromKeyword(mut from) | FromTable::WithoutKeyword(mut from)) = from;
             from.extend(using.unwrap_or_default());
             modify(from, Vec::new(), selection, returning).ok_or_else(unsupported)
@@ -172,7 +231,9 @@ fn parse_one(sql: &str) -> Result<Statement> {
 }
 
 fn parse_insert(insert: Insert) -> Option<Statement> {
-    let TableObject::TableName(name) = &insert.table else { return None };
+    let TableObject::TableName(name) = &insert.table else {
+        return None;
+    };
     let table = table_oid(name)?;
     let rows = match &insert.source {
         // DEFAULT VALUES: a table without columns.
@@ -182,8 +243,17 @@ fn parse_insert(insert: Insert) -> Option<Statement> {
             _ => return None,
         },
     };
-    let columns = insert.columns.iter().map(|ident| ident.value.clone()).collect();
-    Some(Statement::Insert { table, columns, rows, returning: column_names(insert.returning)? })
+    let columns = insert
+        .columns
+        .iter()
+        .map(|ident| ident.value.clone())
+        .collect();
+    Some(Statement::Insert {
+        table,
+        columns,
+        rows,
+        returning: column_names(insert.returning)?,
+    })
 }
 
 /// By row when the condition is `ctid = $1` and nothing else.
@@ -193,16 +263,25 @@ fn modify(
     selection: Option<Expr>,
     returning: Option<Vec<SelectItem>>,
 ) -> Option<Statement> {
-    let TableFactor::Table { name, alias, .. } = &from.first()?.relation else { return None };
+    let TableFactor::Table { name, alias, .. } = &from.first()?.relation else {
+        return None;
+    };
     let table = table_oid(name)?;
     let alias = alias.as_ref().map(|alias| alias.name.clone());
-    let is_row = from.len() == 1 && selection.as_ref().is_some_and(|selection| selection.to_string() == "ctid = $1");
+    let is_row = from.len() == 1
+        && selection
+            .as_ref()
+            .is_some_and(|selection| selection.to_string() == "ctid = $1");
     if is_row {
         let returning = column_names(returning)?;
         let columns: Vec<String> = assignments.into_iter().map(|(column, _)| column).collect();
         return Some(match columns.is_empty() {
             true => Statement::DeleteRow { table, returning },
-            false => Statement::UpdateRow { table, columns, returning },
+            false => Statement::UpdateRow {
+                table,
+                columns,
+                returning,
+            },
         });
     }
     let returning = returning
@@ -213,7 +292,14 @@ fn modify(
             _ => None,
         })
         .collect::<Option<_>>()?;
-    Some(Statement::Modify(Box::new(Modify { table, alias, assignments, from, selection, returning })))
+    Some(Statement::Modify(Box::new(Modify {
+        table,
+        alias,
+        assignments,
+        from,
+        selection,
+        returning,
+    })))
 }
 
 fn column_names(returning: Option<Vec<SelectItem>>) -> Option<Vec<String>> {
@@ -223,7 +309,9 @@ fn column_names(returning: Option<Vec<SelectItem>>) -> Option<Vec<String>> {
         .map(|item| match item {
             SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.value),
             // RETURNING NULL: only the number of rows is wanted.
-            SelectItem::UnnamedExpr(Expr::Value(value)) if value.value == Value::Null => Some(String::new()),
+            SelectItem::UnnamedExpr(Expr::Value(value)) if value.value == Value::Null => {
+                Some(String::new())
+            }
             _ => None,
         })
         .collect()
@@ -260,23 +348,33 @@ pub fn drop_statements(sql: &str) -> Result<Vec<DropTable>> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize()
         .map_err(|error| Error::internal(format!("cannot read {sql:?}: {error}")))?;
-    let tokens: Vec<Token> = tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
-    let is_word = |token: Option<&Token>, word: &str| {
-        matches!(token, Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
-    };
+    let tokens: Vec<Token> = tokens
+        .into_iter()
+        .filter(|token| !matches!(token, Token::Whitespace(_)))
+        .collect();
+    let is_word = |token: Option<&Token>, word: &str| matches!(token, Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word));
     let mut statements = Vec::new();
     for statement in tokens.split(|token| *token == Token::SemiColon) {
         if !is_word(statement.first(), "drop") || !is_word(statement.get(1), "table") {
             continue;
         }
-        let start = if is_word(statement.get(2), "if") { 4 } else { 2 };
+        let start = if is_word(statement.get(2), "if") {
+            4
+        } else {
+            2
+        };
         let mut rest = statement.get(start..).unwrap_or_default();
         let cascade = is_word(rest.last(), "cascade");
         if cascade || is_word(rest.last(), "restrict") {
             rest = &rest[..rest.len() - 1];
         }
-        let names = rest.split(|token| *token == Token::Comma).map(|name| name.iter().map(Token::to_string).collect());
-        statements.push(DropTable { names: names.collect(), cascade });
+        let names = rest
+            .split(|token| *token == Token::Comma)
+            .map(|name| name.iter().map(Token::to_string).collect());
+        statements.push(DropTable {
+            names: names.collect(),
+            cascade,
+        });
     }
     Ok(statements)
 }
@@ -291,8 +389,17 @@ mod tests {
                    do $$ begin drop table inside; end $$; -- drop table comment\nDROP TABLE c";
         let found = drop_statements(sql).unwrap();
         let names: Vec<_> = found.iter().map(|drop| drop.names.clone()).collect();
-        assert_eq!(names, [vec!["a".to_owned(), "s.\"B b\"".to_owned()], vec!["c".to_owned()]]);
-        assert_eq!(found.iter().map(|drop| drop.cascade).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(
+            names,
+            [
+                vec!["a".to_owned(), "s.\"B b\"".to_owned()],
+                vec!["c".to_owned()]
+            ]
+        );
+        assert_eq!(
+            found.iter().map(|drop| drop.cascade).collect::<Vec<_>>(),
+            [true, false]
+        );
     }
 
     #[test]
@@ -302,18 +409,27 @@ mod tests {
             one("INSERT INTO pg_temp.\"7\"(a, b) VALUES ($1, $2), ($3, $4) RETURNING a"),
             Statement::Insert { table: 7, rows: 2, columns, returning } if columns.len() == 2 && returning == ["a"]
         ));
-        assert!(matches!(one("DELETE FROM pg_temp.\"7\" WHERE ctid = $1"), Statement::DeleteRow { table: 7, .. }));
+        assert!(matches!(
+            one("DELETE FROM pg_temp.\"7\" WHERE ctid = $1"),
+            Statement::DeleteRow { table: 7, .. }
+        ));
         assert!(matches!(
             one("UPDATE pg_temp.\"7\" SET b = $2 WHERE ctid = $1 RETURNING a"),
             Statement::UpdateRow { table: 7, .. }
         ));
-        assert!(matches!(one("DELETE FROM pg_temp.\"7\" WHERE ((a = 5))"), Statement::Modify(_)));
+        assert!(matches!(
+            one("DELETE FROM pg_temp.\"7\" WHERE ((a = 5))"),
+            Statement::Modify(_)
+        ));
         assert!(matches!(
             one("TRUNCATE pg_temp.\"7\" CONTINUE IDENTITY RESTRICT"),
             Statement::Truncate { tables } if tables == [7]
         ));
         let both = parse("ROLLBACK TO SAVEPOINT s2; RELEASE SAVEPOINT s2").unwrap();
-        assert!(matches!(both.as_slice(), [Statement::RollbackTo(_), Statement::Release(_)]));
+        assert!(matches!(
+            both.as_slice(),
+            [Statement::RollbackTo(_), Statement::Release(_)]
+        ));
         assert!(matches!(
             one("DECLARE c1 CURSOR FOR\nSELECT a, ctid FROM pg_temp.\"7\" WHERE ((a > 3)) FOR UPDATE"),
             Statement::Declare { cursor, .. } if cursor == "c1"

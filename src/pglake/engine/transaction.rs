@@ -16,7 +16,7 @@ use super::error::{Error, Result};
 use super::rowid::{FileNumbers, RowId};
 use super::view::{Loaded, TableView};
 use super::{Database, commit};
-use crate::tables::{BATCHES_LOCATION, ExtraFile, LakeIo, LakeTableProvider, Overlay};
+use crate::tables::{BATCHES_LOCATION, ExtraFile, LakeIo, LakeTableProvider, Overlay, with_schema};
 
 /// Rows that are collected before they become a batch.
 const BATCH_ROWS: usize = 32_768;
@@ -56,7 +56,12 @@ pub(super) struct UpdatedRows {
 }
 
 impl Transaction {
-    pub(super) fn begin(database: Arc<Database>, io: LakeIo, context: SessionContext, backend: Option<i32>) -> Self {
+    pub(super) fn begin(
+        database: Arc<Database>,
+        io: LakeIo,
+        context: SessionContext,
+        backend: Option<i32>,
+    ) -> Self {
         Self {
             database,
             io,
@@ -93,11 +98,16 @@ impl Transaction {
             }
             slot => *slot = Some(fresh),
         }
-        self.snapshot.as_ref().ok_or_else(|| Error::internal("no snapshot"))
+        self.snapshot
+            .as_ref()
+            .ok_or_else(|| Error::internal("no snapshot"))
     }
 
     /// The tables as a scan sees them.
-    pub(super) async fn views(&mut self, tables: impl IntoIterator<Item = u32>) -> Result<HashMap<u32, TableView>> {
+    pub(super) async fn views(
+        &mut self,
+        tables: impl IntoIterator<Item = u32>,
+    ) -> Result<HashMap<u32, TableView>> {
         let mut views = HashMap::new();
         let mut is_fresh = false;
         for table in tables {
@@ -112,16 +122,32 @@ impl Transaction {
             }
             let loaded = self.committed(table).await?;
             let provider = LakeTableProvider::new(loaded.table.clone());
-            views.insert(table, TableView { provider, columns: loaded.columns.clone() });
+            views.insert(
+                table,
+                TableView {
+                    provider,
+                    columns: loaded.columns.clone(),
+                },
+            );
         }
         Ok(views)
     }
 
     async fn committed(&self, table: u32) -> Result<Arc<Loaded>> {
-        let location = self.snapshot.as_ref().and_then(|snapshot| snapshot.locations.get(&table)).ok_or_else(|| {
-            Error::new("42P01", format!("the lake engine knows no Iceberg table with OID {table}"))
-        })?;
-        self.database.versions.load(&self.io, &self.database.catalog, table, location).await
+        let location = self
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.locations.get(&table))
+            .ok_or_else(|| {
+                Error::new(
+                    "42P01",
+                    format!("the lake engine knows no Iceberg table with OID {table}"),
+                )
+            })?;
+        self.database
+            .versions
+            .load(&self.io, &self.database.catalog, table, location)
+            .await
     }
 
     /// The changes of a table; the first ones are based on what is committed now, as this transaction is its only writer.
@@ -129,9 +155,18 @@ impl Transaction {
         if !self.tables.contains_key(&table) {
             self.snapshot = Some(self.database.catalog.snapshot(self.backend).await?);
             let loaded = self.committed(table).await?;
-            self.tables.insert(table, Writing { changes: Changes::of(&loaded), buffer: None, updates: None });
+            self.tables.insert(
+                table,
+                Writing {
+                    changes: Changes::of(&loaded),
+                    buffer: None,
+                    updates: None,
+                },
+            );
         }
-        self.tables.get_mut(&table).ok_or_else(|| Error::internal("no such table"))
+        self.tables
+            .get_mut(&table)
+            .ok_or_else(|| Error::internal("no such table"))
     }
 
     pub(super) async fn changes(&mut self, table: u32) -> Result<&mut Changes> {
@@ -141,7 +176,14 @@ impl Transaction {
     }
 
     pub(super) fn create(&mut self, table: u32, changes: Changes) {
-        self.tables.insert(table, Writing { changes, buffer: None, updates: None });
+        self.tables.insert(
+            table,
+            Writing {
+                changes,
+                buffer: None,
+                updates: None,
+            },
+        );
     }
 
     /// Adds rows, given as values in the order of `columns`.
@@ -152,13 +194,23 @@ impl Transaction {
         rows: usize,
         values: impl Iterator<Item = Option<&'a [u8]>>,
     ) -> Result<()> {
+        let files = self.files.clone();
         let writing = self.writing(table).await?;
-        let order: Vec<usize> = columns.iter().map(|name| writing.changes.column(name)).collect::<Result<_>>()?;
-        if writing.buffer.as_ref().is_some_and(|buffer| buffer.order != order) {
+        let order: Vec<usize> = columns
+            .iter()
+            .map(|name| writing.changes.column(name))
+            .collect::<Result<_>>()?;
+        if writing
+            .buffer
+            .as_ref()
+            .is_some_and(|buffer| buffer.order != order)
+        {
             writing.flush_buffer()?;
         }
         let changes = &mut writing.changes;
-        let buffer = writing.buffer.get_or_insert_with(|| RowBuffer::new(changes, order));
+        let buffer = writing
+            .buffer
+            .get_or_insert_with(|| RowBuffer::new(changes, order));
         if columns.is_empty() {
             let batch = buffer.finish(rows)?;
             changes.push(batch);
@@ -167,6 +219,14 @@ impl Transaction {
         buffer.append(values)?;
         if buffer.rows() >= BATCH_ROWS {
             writing.flush_buffer()?;
+            // A cursor that has shown a row in memory names it by its place there.
+            let is_named = files
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .has(BATCHES_LOCATION);
+            if writing.changes.should_spill() && !is_named {
+                writing.changes.spill().await?;
+            }
         }
         Ok(())
     }
@@ -180,15 +240,23 @@ impl Transaction {
         values: impl Iterator<Item = Option<&[u8]>>,
     ) -> Result<()> {
         let writing = self.writing(table).await?;
-        let order: Vec<usize> = columns.iter().map(|name| writing.changes.column(name)).collect::<Result<_>>()?;
-        if writing.updates.as_ref().is_some_and(|updates| updates.values.order != order) {
+        let order: Vec<usize> = columns
+            .iter()
+            .map(|name| writing.changes.column(name))
+            .collect::<Result<_>>()?;
+        if writing
+            .updates
+            .as_ref()
+            .is_some_and(|updates| updates.values.order != order)
+        {
             self.flush(table).await?;
         }
         let writing = self.writing(table).await?;
         let changes = &writing.changes;
-        let updates = writing
-            .updates
-            .get_or_insert_with(|| RowUpdates { rows: Vec::new(), values: RowBuffer::new(changes, order) });
+        let updates = writing.updates.get_or_insert_with(|| RowUpdates {
+            rows: Vec::new(),
+            values: RowBuffer::new(changes, order),
+        });
         updates.values.append(values)?;
         updates.rows.push(row);
         Ok(())
@@ -209,15 +277,27 @@ impl Transaction {
 
     /// Makes batches of collected rows, and rewrites updated ones.
     pub(super) async fn flush(&mut self, table: u32) -> Result<Option<UpdatedRows>> {
-        let Some(writing) = self.tables.get_mut(&table) else { return Ok(None) };
+        let Some(writing) = self.tables.get_mut(&table) else {
+            return Ok(None);
+        };
         writing.flush_buffer()?;
-        let Some(mut updates) = writing.updates.take() else { return Ok(None) };
+        let Some(mut updates) = writing.updates.take() else {
+            return Ok(None);
+        };
         let values = updates.values.finish_values();
         let current = self.rows(table, &updates.rows).await?;
-        let Some(writing) = self.tables.get_mut(&table) else { return Ok(None) };
+        let Some(writing) = self.tables.get_mut(&table) else {
+            return Ok(None);
+        };
         let mut changed = Vec::new();
         let mut sources = Vec::new();
-        for RowsOfFile { location, batch, positions, wanted } in current {
+        for RowsOfFile {
+            location,
+            batch,
+            positions,
+            wanted,
+        } in current
+        {
             let mut keep = Vec::new();
             let mut from = Vec::new();
             for (row, (position, update)) in positions.iter().zip(&wanted).enumerate() {
@@ -233,51 +313,83 @@ impl Transaction {
                 .columns()
                 .iter()
                 .enumerate()
-                .map(|(index, old)| match updates.values.order.iter().position(|column| *column == index) {
-                    Some(new) => take(&values[new], &update, None),
-                    None => take(old, &keep, None),
+                .map(|(index, old)| {
+                    match updates
+                        .values
+                        .order
+                        .iter()
+                        .position(|column| *column == index)
+                    {
+                        Some(new) => take(&values[new], &update, None),
+                        None => take(old, &keep, None),
+                    }
                 })
                 .collect::<Result<Vec<ArrayRef>, _>>()?;
-            changed.push(RecordBatch::try_new(writing.changes.arrow_schema().clone(), arrays)?);
+            changed.push(RecordBatch::try_new(
+                writing.changes.arrow_schema().clone(),
+                arrays,
+            )?);
             sources.extend(from.into_iter().map(|index| index as usize));
         }
         let batch = arrow::compute::concat_batches(writing.changes.arrow_schema(), &changed)?;
         writing.changes.push(batch.clone());
-        Ok(Some(UpdatedRows { batch, updates: sources }))
+        Ok(Some(UpdatedRows {
+            batch,
+            updates: sources,
+        }))
     }
 
     /// The current values of rows of a table that the transaction writes, file by file.
     async fn rows(&mut self, table: u32, rows: &[RowId]) -> Result<Vec<RowsOfFile>> {
         let mut by_file: BTreeMap<u32, BTreeMap<u64, usize>> = BTreeMap::new();
         for (index, row) in rows.iter().enumerate() {
-            by_file.entry(row.file).or_default().entry(row.position).or_insert(index);
+            by_file
+                .entry(row.file)
+                .or_default()
+                .entry(row.position)
+                .or_insert(index);
         }
         let mut found = Vec::new();
         for (file, wanted) in by_file {
             let location = self.location(RowId { file, position: 0 })?;
-            let changes = &self.tables.get(&table).ok_or_else(|| Error::internal("no such table"))?.changes;
+            let changes = &self
+                .tables
+                .get(&table)
+                .ok_or_else(|| Error::internal("no such table"))?
+                .changes;
             let schema = changes.arrow_schema().clone();
-            let provider = self.only_rows(changes, &location, wanted.keys().copied()).await?.with_positions();
-            let mut batches = self.context.read_table(Arc::new(provider))?.execute_stream().await?;
+            let provider = self
+                .only_rows(changes, &location, wanted.keys().copied())
+                .await?
+                .with_positions();
+            let mut batches = self
+                .context
+                .read_table(Arc::new(provider))?
+                .execute_stream()
+                .await?;
             while let Some(batch) = batches.next().await {
                 let batch = batch?;
                 let width = batch.num_columns() - 2;
                 let mut numbers = FileNumbers::default();
                 let mut positions = Vec::with_capacity(batch.num_rows());
                 for row in 0..batch.num_rows() {
-                    let id = row_id(batch.column(width), batch.column(width + 1), row, &mut numbers)?;
+                    let id = row_id(
+                        batch.column(width),
+                        batch.column(width + 1),
+                        row,
+                        &mut numbers,
+                    )?;
                     positions.push(id.position);
                 }
                 let wanted = positions.iter().map(|position| wanted[position]).collect();
-                // A scan gives text as views; rows in memory are of the table's own types.
-                let arrays = batch.columns()[..width]
-                    .iter()
-                    .zip(schema.fields())
-                    .map(|(array, field)| arrow::compute::cast(array, field.data_type()))
-                    .collect::<Result<_, _>>()?;
-                let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-                let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
-                found.push(RowsOfFile { location: location.clone(), batch, positions, wanted });
+                // Without the two columns of the positions.
+                let batch = with_schema(&batch, &schema)?;
+                found.push(RowsOfFile {
+                    location: location.clone(),
+                    batch,
+                    positions,
+                    wanted,
+                });
             }
         }
         Ok(found)
@@ -295,8 +407,8 @@ impl Transaction {
             overlay.extra_batches = changes.batches().to_vec();
             changes.rows()
         } else {
-            let planned = changes.table.scan(None, &[]).await?;
-            let file = planned
+            let files = changes.files().await?;
+            let file = files
                 .iter()
                 .find(|file| file.location == location)
                 .ok_or_else(|| Error::internal(format!("{location} is not a file of the table")))?;
@@ -318,12 +430,20 @@ impl Transaction {
     pub(super) async fn row(&mut self, table: u32, row: RowId) -> Result<RecordBatch> {
         self.changes(table).await?;
         let found = self.rows(table, &[row]).await?;
-        found.into_iter().next().map(|rows| rows.batch).ok_or_else(|| Error::internal("the row is not there"))
+        found
+            .into_iter()
+            .next()
+            .map(|rows| rows.batch)
+            .ok_or_else(|| Error::internal("the row is not there"))
     }
 
     pub(super) async fn savepoint(&mut self, name: &str) -> Result<()> {
         self.flush_all().await?;
-        let tables = self.tables.iter().map(|(table, writing)| (*table, writing.changes.clone())).collect();
+        let tables = self
+            .tables
+            .iter()
+            .map(|(table, writing)| (*table, writing.changes.clone()))
+            .collect();
         self.savepoints.push((name.to_owned(), tables));
         Ok(())
     }
@@ -341,7 +461,16 @@ impl Transaction {
         let state = self.savepoints[index].1.clone();
         self.tables = state
             .into_iter()
-            .map(|(table, changes)| (table, Writing { changes, buffer: None, updates: None }))
+            .map(|(table, changes)| {
+                (
+                    table,
+                    Writing {
+                        changes,
+                        buffer: None,
+                        updates: None,
+                    },
+                )
+            })
             .collect();
         Ok(())
     }
@@ -367,13 +496,18 @@ impl Transaction {
         let mut written = Vec::new();
         for (table, writing) in self.tables {
             if !writing.changes.is_empty() {
-                written.push((table, commit::write(&self.io, &self.context, writing.changes).await?));
+                written.push((
+                    table,
+                    commit::write(&self.io, &self.context, writing.changes).await?,
+                ));
             }
         }
         if written.is_empty() {
             return Ok(());
         }
-        let backend = self.backend.ok_or_else(|| Error::internal("only postgres_fdw may write"))?;
+        let backend = self
+            .backend
+            .ok_or_else(|| Error::internal("only postgres_fdw may write"))?;
         let locations: Vec<NewLocation> = written
             .iter()
             .map(|(table, written)| NewLocation {
@@ -385,7 +519,10 @@ impl Transaction {
             .collect();
         self.database.catalog.record(backend, &locations).await?;
         for (table, written) in written {
-            self.database.versions.put(table, Arc::new(written.loaded)).await;
+            self.database
+                .versions
+                .put(table, Arc::new(written.loaded))
+                .await;
         }
         Ok(())
     }

@@ -23,10 +23,20 @@ pub(super) struct BoundColumn {
 impl BoundColumn {
     pub(super) fn bind(columns: &[Column]) -> Result<Arc<Vec<BoundColumn>>> {
         let bind = |column: &Column| {
-            let kind = column.kind().map_err(|error| Error::from(crate::pglake::columns::FieldError::from(error)))?;
-            Ok(BoundColumn { name: column.name.clone(), type_name: column.type_name.clone(), kind })
+            let kind = column
+                .kind()
+                .map_err(|error| Error::from(crate::pglake::columns::FieldError::from(error)))?;
+            Ok(BoundColumn {
+                name: column.name.clone(),
+                type_name: column.type_name.clone(),
+                kind,
+            })
         };
-        columns.iter().map(bind).collect::<Result<_>>().map(Arc::new)
+        columns
+            .iter()
+            .map(bind)
+            .collect::<Result<_>>()
+            .map(Arc::new)
     }
 }
 
@@ -45,10 +55,18 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    pub(super) async fn new(io: &LakeIo, version: TableVersion, columns: Arc<Vec<BoundColumn>>) -> Result<Self> {
+    pub(super) async fn new(
+        io: &LakeIo,
+        version: TableVersion,
+        columns: Arc<Vec<BoundColumn>>,
+    ) -> Result<Self> {
         let metadata = version.metadata.as_ref().clone();
         let table = Arc::new(LakeTable::from_metadata(io, &version.location, metadata).await?);
-        Ok(Self { version, table, columns })
+        Ok(Self {
+            version,
+            table,
+            columns,
+        })
     }
 }
 
@@ -67,7 +85,13 @@ impl Versions {
         table: u32,
         location: &str,
     ) -> Result<Arc<Loaded>> {
-        if let Some(loaded) = self.by_table.lock().await.get(&table).filter(|loaded| loaded.version.location == location) {
+        if let Some(loaded) = self
+            .by_table
+            .lock()
+            .await
+            .get(&table)
+            .filter(|loaded| loaded.version.location == location)
+        {
             return Ok(loaded.clone());
         }
         let version = TableVersion::load(&io.file_io(), location).await?;

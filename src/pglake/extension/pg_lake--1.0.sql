@@ -9,7 +9,8 @@ SET LOCAL allow_system_table_mods = on;
 
 CREATE SCHEMA lake_engine;
 CREATE SCHEMA lake_iceberg;
-GRANT USAGE ON SCHEMA lake_engine, lake_iceberg TO PUBLIC;
+CREATE SCHEMA lake_file;
+GRANT USAGE ON SCHEMA lake_engine, lake_iceberg, lake_file TO PUBLIC;
 
 CREATE ACCESS METHOD iceberg TYPE TABLE HANDLER heap_tableam_handler;
 CREATE ACCESS METHOD pg_lake_iceberg TYPE TABLE HANDLER heap_tableam_handler;
@@ -72,6 +73,8 @@ CREATE TABLE lake_iceberg.tables_internal (
   writes bigint NOT NULL DEFAULT 0,
   columns jsonb NOT NULL DEFAULT '[]'
 );
+-- Every DROP TABLE looks here, whoever runs it.
+GRANT SELECT ON lake_iceberg.tables_internal TO PUBLIC;
 
 CREATE VIEW pg_catalog.iceberg_tables AS
   SELECT current_database()::text AS catalog_name,
@@ -95,6 +98,27 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION lake_engine.call(jsonb) FROM PUBLIC;
+
+CREATE FUNCTION lake_iceberg.metadata(location text) RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT lake_engine.call(jsonb_build_object('op', 'metadata', 'location', location))
+$$;
+
+CREATE FUNCTION lake_iceberg.files(location text)
+RETURNS TABLE (manifest_path text, content text, file_path text, file_format text, spec_id int, record_count bigint,
+               file_size_in_bytes bigint)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT f.* FROM jsonb_to_recordset(lake_engine.call(jsonb_build_object('op', 'files', 'location', location)))
+    f(manifest_path text, content text, file_path text, file_format text, spec_id int, record_count bigint,
+      file_size_in_bytes bigint)
+$$;
+
+CREATE FUNCTION lake_file.list(pattern text)
+RETURNS TABLE (path text, file_size bigint, last_modified_time timestamptz, etag text)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT f.* FROM jsonb_to_recordset(lake_engine.call(jsonb_build_object('op', 'list', 'pattern', pattern)))
+    f(path text, file_size bigint, last_modified_time timestamptz, etag text)
+$$;
 
 -- The columns of a table as the engine needs them, in order.
 CREATE FUNCTION lake_engine.columns_of(relation oid) RETURNS jsonb
@@ -501,8 +525,9 @@ BEGIN
   IF current_setting('lake_engine.nested', true) = 'on' THEN
     RETURN;
   END IF;
+  -- A CREATE TABLE with a foreign key is also an ALTER TABLE here; what counts is the statement's own tag.
   FOR command IN
-    SELECT DISTINCT c.oid, c.relkind, d.command_tag, am.amname IN ('iceberg', 'pg_lake_iceberg') AS uses_iceberg
+    SELECT DISTINCT c.oid, c.relkind, am.amname IN ('iceberg', 'pg_lake_iceberg') AS uses_iceberg
     FROM pg_event_trigger_ddl_commands() d
     JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
     LEFT JOIN pg_am am ON am.oid = c.relam
@@ -511,18 +536,18 @@ BEGIN
     PERFORM set_config('lake_engine.nested', 'on', true);
     IF command.relkind = 'f' THEN
       IF lake_engine.is_lake_table(command.oid) THEN
-        IF command.command_tag = 'CREATE FOREIGN TABLE' THEN
-          PERFORM lake_engine.register(command.oid);
-        ELSE
+        IF tg_tag LIKE 'ALTER%' THEN
           PERFORM lake_engine.altered(command.oid);
+        ELSE
+          PERFORM lake_engine.register(command.oid);
         END IF;
       END IF;
     ELSIF command.uses_iceberg THEN
-      IF command.command_tag LIKE 'ALTER%' THEN
+      IF tg_tag LIKE 'ALTER%' THEN
         RAISE EXCEPTION 'ALTER TABLE ... SET ACCESS METHOD iceberg is not supported' USING
           ERRCODE = '0A000', HINT = 'Use CREATE TABLE ... USING iceberg AS SELECT ....';
       END IF;
-      PERFORM lake_engine.convert(command.oid, command.command_tag IN ('CREATE TABLE AS', 'SELECT INTO'));
+      PERFORM lake_engine.convert(command.oid, tg_tag IN ('CREATE TABLE AS', 'SELECT INTO'));
     END IF;
     PERFORM set_config('lake_engine.nested', 'off', true);
   END LOOP;
@@ -542,6 +567,6 @@ CREATE EVENT TRIGGER pg_lake_ddl_start ON ddl_command_start
   EXECUTE FUNCTION lake_engine.on_ddl_start();
 CREATE EVENT TRIGGER pg_lake_ddl_end ON ddl_command_end
   WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW', 'CREATE FOREIGN TABLE',
-               'ALTER TABLE', 'ALTER FOREIGN TABLE')
+               'CREATE SCHEMA', 'ALTER TABLE', 'ALTER FOREIGN TABLE')
   EXECUTE FUNCTION lake_engine.on_ddl_end();
 CREATE EVENT TRIGGER pg_lake_drop ON sql_drop EXECUTE FUNCTION lake_engine.on_drop();

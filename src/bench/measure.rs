@@ -1,0 +1,178 @@
+//! A measurement and what it is compared with.
+
+use serde::Serialize;
+
+/// What a number is in. Times and sizes are better when small, rates when large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Unit {
+    #[serde(rename = "s")]
+    Seconds,
+    #[serde(rename = "rows/s")]
+    RowsPerSecond,
+    #[serde(rename = "B")]
+    Bytes,
+}
+
+impl Unit {
+    /// For people.
+    pub fn show(self, value: f64) -> String {
+        match self {
+            Unit::Seconds if value >= 1.0 => format!("{value:.2} s"),
+            Unit::Seconds if value >= 0.1 => format!("{:.0} ms", value * 1e3),
+            Unit::Seconds => format!("{:.1} ms", value * 1e3),
+            Unit::RowsPerSecond if value >= 1e4 => format!("{:.0},000 rows/s", value / 1e3),
+            Unit::RowsPerSecond => format!("{value:.0} rows/s"),
+            Unit::Bytes => format!("{:.0} MB", value / 1e6),
+        }
+    }
+
+    /// How many times as good `value` is as `other`; above 1 is better.
+    fn times_as_good(self, value: f64, other: f64) -> f64 {
+        match self {
+            Unit::RowsPerSecond => value / other,
+            Unit::Seconds | Unit::Bytes => other / value,
+        }
+    }
+}
+
+/// The same thing measured several times; never empty.
+#[derive(Clone, Debug)]
+pub struct Samples(Vec<f64>);
+
+impl Samples {
+    /// # Panics
+    /// Without a value.
+    pub fn new(mut values: Vec<f64>) -> Samples {
+        assert!(!values.is_empty(), "nothing was measured");
+        values.sort_by(f64::total_cmp);
+        Samples(values)
+    }
+
+    /// The middle value; of an even number, the mean of the two.
+    pub fn median(&self) -> f64 {
+        let middle = self.0.len() / 2;
+        match self.0.len() % 2 {
+            0 => f64::midpoint(self.0[middle - 1], self.0[middle]),
+            _ => self.0[middle],
+        }
+    }
+
+    /// Each value as a rate of `rows`.
+    pub fn rate(&self, rows: u64) -> Samples {
+        Samples::new(self.0.iter().map(|seconds| rows as f64 / seconds).collect())
+    }
+
+    fn range(&self) -> (f64, f64) {
+        (self.0[0], self.0[self.0.len() - 1])
+    }
+}
+
+/// The same work done by something else in the same run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Peer {
+    pub name: String,
+    pub median: f64,
+    /// How many times as good icebox's value is; above 1 is better than the peer.
+    pub ratio: f64,
+}
+
+/// What the real `pg_lake` took, on another machine.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Yardstick {
+    pub from: f64,
+    pub to: f64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Goal {
+    pub value: f64,
+    pub is_met: bool,
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measurement {
+    /// `<experiment>.<what>`
+    pub name: String,
+    pub description: String,
+    pub unit: Unit,
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+    pub runs: usize,
+    /// In this run, on this machine.
+    pub peers: Vec<Peer>,
+    /// Of the real `pg_lake`, on another machine.
+    pub yardstick: Option<Yardstick>,
+    pub goal: Option<Goal>,
+}
+
+impl Measurement {
+    pub fn new(
+        name: impl Into<String>,
+        description: impl Into<String>,
+        unit: Unit,
+        samples: &Samples,
+    ) -> Measurement {
+        let (min, max) = samples.range();
+        Measurement {
+            name: name.into(),
+            description: description.into(),
+            unit,
+            median: samples.median(),
+            min,
+            max,
+            runs: samples.0.len(),
+            peers: Vec::new(),
+            yardstick: None,
+            goal: None,
+        }
+    }
+
+    /// Beside a peer's value in the same unit.
+    pub fn against(mut self, name: impl Into<String>, median: f64) -> Self {
+        self.peers.push(Peer {
+            name: name.into(),
+            median,
+            ratio: self.unit.times_as_good(self.median, median),
+        });
+        self
+    }
+
+    /// Beside the real `pg_lake`, which took `from` to `to` in the same unit.
+    pub fn yardstick(mut self, from: f64, to: f64) -> Self {
+        self.yardstick = Some(Yardstick { from, to });
+        self
+    }
+
+    pub fn goal(mut self, value: f64) -> Self {
+        self.goal = Some(Goal {
+            value,
+            is_met: self.unit.times_as_good(self.median, value) >= 1.0,
+        });
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(Samples::new(vec![3.0, 1.0, 2.0]).median(), 2.0);
+        assert_eq!(Samples::new(vec![4.0, 1.0, 2.0, 3.0]).median(), 2.5);
+        assert_eq!(Samples::new(vec![0.5, 0.25]).rate(10).range(), (20.0, 40.0));
+    }
+
+    #[test]
+    fn better_is_smaller_for_times_and_larger_for_rates() {
+        let of = |unit, value| Measurement::new("a.b", "", unit, &Samples::new(vec![value]));
+        let time = of(Unit::Seconds, 2.0).against("peer", 1.0).goal(3.0);
+        assert_eq!(time.peers[0].ratio, 0.5);
+        assert!(time.goal.unwrap().is_met);
+        let rate = of(Unit::RowsPerSecond, 2.0).against("peer", 1.0).goal(3.0);
+        assert_eq!(rate.peers[0].ratio, 2.0);
+        assert!(!rate.goal.unwrap().is_met);
+    }
+}

@@ -1,0 +1,185 @@
+//! Writing: the guide's sync, single rows, many rows, and deleting.
+
+use std::time::{Duration, Instant};
+
+use super::lab::{Lab, Method};
+use super::{Error, Measurement, Report, Samples, Unit};
+use crate::retail::{Simulator, Tables, sync as sync_tables};
+
+/// Transactions in a sync.
+const BATCH: u64 = 500;
+const SYNC_WARMUPS: usize = 3;
+const SYNC_RUNS: usize = 12;
+
+const INSERT_WARMUPS: usize = 5;
+const INSERTS: usize = 200;
+/// Inserts at the start and at the end that are compared.
+const INSERT_SPAN: usize = 20;
+/// The last inserts may take this many times what the first took; the rest is noise.
+const INSERT_GROWTH: f64 = 1.25;
+
+const BULK_RUNS: usize = 3;
+
+/// A sync of 500 transactions and their items by the guide's statements; the peer syncs to heap tables.
+pub(super) async fn sync(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), Error> {
+    lab.say("syncing batches of 500 transactions");
+    lab.make_transactions("copy_transactions", Method::Heap)
+        .await?;
+    lab.make_items("copy_transaction_items", Method::Heap)
+        .await?;
+    let lake = Tables::default();
+    let heap = Tables {
+        iceberg_transactions: "copy_transactions".into(),
+        iceberg_items: "copy_transaction_items".into(),
+        ..Tables::default()
+    };
+    let (mut lake_times, mut heap_times) = (Vec::new(), Vec::new());
+    for run in 0..SYNC_WARMUPS + SYNC_RUNS {
+        for (tables, times) in [(&heap, &mut heap_times), (&lake, &mut lake_times)] {
+            let simulator = Simulator {
+                transactions: BATCH,
+                sync: false,
+                ..Simulator::default()
+            };
+            simulator.run(&mut lab.client, |_| {}).await?;
+            let begun = Instant::now();
+            let result = sync_tables(&mut lab.client, tables).await;
+            result.map_err(Error::statement("syncing"))?;
+            if run >= SYNC_WARMUPS {
+                times.push(begun.elapsed().as_secs_f64());
+            }
+        }
+    }
+    let (lake, heap) = (Samples::new(lake_times), Samples::new(heap_times));
+    report.add(
+        Measurement::new("sync", "sync of 500 transactions", Unit::Seconds, &lake)
+            .goal(0.150)
+            .against("heap to heap", heap.median())
+            .yardstick(0.28, 0.28),
+    );
+    Ok(())
+}
+
+/// Single rows, each a transaction and a snapshot.
+pub(super) async fn insert(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), Error> {
+    lab.say(&format!("inserting {INSERTS} single rows"));
+    let (mut heap, mut lake) = (Vec::new(), Vec::new());
+    for (table, method, times) in [
+        ("single_heap", Method::Heap, &mut heap),
+        ("single_iceberg", Method::Iceberg, &mut lake),
+    ] {
+        let warm = format!("{table}_warm");
+        for (table, count) in [(warm.as_str(), INSERT_WARMUPS), (table, INSERTS)] {
+            times.clear();
+            lab.make_items(table, method).await?;
+            for id in 0..count {
+                let sql = format!(
+                    "INSERT INTO {table} VALUES ({id}, {id}, 1, 2, 14.99, 29.98, timestamp '2026-01-01')"
+                );
+                times.push(lab.time(&sql).await?.as_secs_f64());
+            }
+        }
+    }
+    let first = Samples::new(lake[..INSERT_SPAN].to_vec());
+    let last = Samples::new(lake[INSERTS - INSERT_SPAN..].to_vec());
+    let heap = Samples::new(heap).median();
+    report.add(
+        Measurement::new(
+            "insert.first",
+            "one row, first 20 of 200",
+            Unit::Seconds,
+            &first,
+        )
+        .against("heap", heap)
+        .yardstick(0.110, 0.200),
+    );
+    report.add(
+        Measurement::new(
+            "insert.last",
+            "one row, last 20 of 200",
+            Unit::Seconds,
+            &last,
+        )
+        .goal(first.median() * INSERT_GROWTH)
+        .against("the first 20", first.median())
+        .against("heap", heap)
+        .yardstick(0.681, 0.681),
+    );
+    Ok(())
+}
+
+/// All items from a heap table in one INSERT; the peer writes to a heap table.
+pub(super) async fn bulk(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), Error> {
+    lab.heap().await?;
+    lab.say(&format!("writing {} rows", lab.rows));
+    lab.bulk("bulk_warm", Method::Iceberg).await?;
+    lab.prepare("DROP TABLE bulk_warm").await?;
+    let (mut heap, mut lake) = (Vec::new(), Vec::new());
+    for run in 0..BULK_RUNS {
+        heap.push(
+            lab.bulk(&table(Method::Heap, run), Method::Heap)
+                .await?
+                .as_secs_f64(),
+        );
+        lake.push(
+            lab.bulk(&table(Method::Iceberg, run), Method::Iceberg)
+                .await?
+                .as_secs_f64(),
+        );
+    }
+    let heap = Samples::new(heap).rate(lab.rows);
+    let lake = Samples::new(lake).rate(lab.rows);
+    report.add(
+        Measurement::new(
+            "bulk",
+            "INSERT ... SELECT from heap",
+            Unit::RowsPerSecond,
+            &lake,
+        )
+        .goal(350_000.0)
+        .against("heap to heap", heap.median())
+        .yardstick(1e6 / 3.1, 1e6 / 3.1),
+    );
+    Ok(())
+}
+
+/// Every other row of the tables that [`bulk`] has written, or would have; in rows that go.
+pub(super) async fn delete(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), Error> {
+    lab.heap().await?;
+    let (mut heap, mut lake) = (Vec::new(), Vec::new());
+    for run in 0..BULK_RUNS {
+        for (method, times) in [(Method::Heap, &mut heap), (Method::Iceberg, &mut lake)] {
+            let table = table(method, run);
+            if !lab.has_table(&table).await? {
+                lab.bulk(&table, method).await?;
+            }
+            lab.say(&format!("deleting every other row of {table}"));
+            lab.prepare("CHECKPOINT").await?;
+            let took: Duration = lab
+                .time(&format!("DELETE FROM {table} WHERE item_id % 2 = 0"))
+                .await?;
+            times.push(took.as_secs_f64());
+        }
+    }
+    let deleted = (lab.rows / 2).max(1);
+    let heap = Samples::new(heap).rate(deleted);
+    let lake = Samples::new(lake).rate(deleted);
+    report.add(
+        Measurement::new(
+            "delete",
+            "DELETE of every other row",
+            Unit::RowsPerSecond,
+            &lake,
+        )
+        .against("heap", heap.median())
+        .yardstick(1_050_000.0 / 4.5, 1_050_000.0 / 4.5),
+    );
+    Ok(())
+}
+
+fn table(method: Method, run: usize) -> String {
+    match method {
+        Method::Heap => format!("bulk_heap_{run}"),
+        Method::Iceberg => format!("bulk_iceberg_{run}"),
+    }
+}
