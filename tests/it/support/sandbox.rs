@@ -1,5 +1,6 @@
 //! A sandbox with the embedded engine for one test, and PostgreSQL clients that show statements and answers as text.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
@@ -70,7 +71,10 @@ impl TestSandbox {
 
     /// A new connection to another database, which has the extension too.
     pub async fn database(&self, name: &str) -> Db {
-        self.db().await.run(&format!("CREATE DATABASE {name}")).await;
+        self.db()
+            .await
+            .run(&format!("CREATE DATABASE {name}"))
+            .await;
         let endpoint = Endpoint {
             dbname: name.to_owned(),
             ..self.info().postgres.clone()
@@ -83,6 +87,44 @@ impl TestSandbox {
     /// An Iceberg metadata file.
     pub async fn metadata(&self, location: &str) -> serde_json::Value {
         serde_json::from_slice(&self.object(location).await).unwrap()
+    }
+
+    /// The files of a table's current snapshot, and its metadata.
+    pub async fn files(&self, metadata_location: &str) -> (Vec<LakeFile>, serde_json::Value) {
+        use iceberg::spec::{DataContentType, ManifestStatus, TableMetadata};
+        let json = self.metadata(metadata_location).await;
+        let metadata: TableMetadata = serde_json::from_value(json.clone()).unwrap();
+        let io = LakeIo::s3(self.info().s3.clone()).file_io();
+        let schema = metadata.current_schema();
+        let name = |id: &i32| schema.name_by_field_id(*id).unwrap_or_default().to_owned();
+        let mut files = Vec::new();
+        let snapshot = metadata.current_snapshot().expect("a snapshot");
+        let list = snapshot.load_manifest_list(&io, &metadata).await.unwrap();
+        for manifest in list.entries() {
+            let manifest = manifest.load_manifest(&io).await.unwrap();
+            for entry in manifest.entries() {
+                if entry.status() == ManifestStatus::Deleted {
+                    continue;
+                }
+                let file = entry.data_file();
+                let bounds = file.lower_bounds().iter().filter_map(|(id, lower)| {
+                    let upper = file.upper_bounds().get(id)?;
+                    Some((name(id), (plain(lower), plain(upper))))
+                });
+                files.push(LakeFile {
+                    location: file.file_path().to_owned(),
+                    is_delete: file.content_type() == DataContentType::PositionDeletes,
+                    rows: file.record_count(),
+                    bounds: bounds.collect(),
+                    nulls: file
+                        .null_value_counts()
+                        .iter()
+                        .map(|(id, count)| (name(id), *count))
+                        .collect(),
+                });
+            }
+        }
+        (files, json)
     }
 
     /// An object by its location, `s3://bucket/key`.
@@ -110,6 +152,20 @@ impl TestSandbox {
         keys.sort();
         keys
     }
+}
+
+/// A file of a snapshot, with its statistics by column.
+#[derive(Debug)]
+pub struct LakeFile {
+    pub location: String,
+    pub is_delete: bool,
+    pub rows: u64,
+    pub bounds: HashMap<String, (String, String)>,
+    pub nulls: HashMap<String, u64>,
+}
+
+fn plain(datum: &iceberg::spec::Datum) -> String {
+    datum.to_string().trim_matches('"').to_owned()
 }
 
 /// A sandbox of the command, with a process for every component; stopped and removed when dropped.
@@ -213,7 +269,9 @@ pub struct Failure {
 
 impl Db {
     pub async fn connect(endpoint: &Endpoint) -> Self {
-        Self::try_connect(endpoint).await.expect("PostgreSQL answers")
+        Self::try_connect(endpoint)
+            .await
+            .expect("PostgreSQL answers")
     }
 
     pub async fn try_connect(endpoint: &Endpoint) -> Result<Self, icebox::postgres::ConnectError> {

@@ -9,7 +9,8 @@ use datafusion::functions_aggregate::expr_fn::{count, count_distinct, max, min, 
 use datafusion::logical_expr::{Expr, ExprFunctionExt, SortExpr, cast, lit};
 use datafusion::prelude::DataFrame;
 use sqlparser::ast::{
-    self, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, SelectItem, Value, visit_expressions,
+    self, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, SelectItem, Value,
+    visit_expressions,
 };
 
 use super::expression::is_groupable;
