@@ -333,9 +333,10 @@ impl Session {
         width: usize,
         parameters: &[Parameter],
     ) -> Error {
-        let Some((row, column)) = &error.null_in else {
+        let Some(place) = error.null_in.take() else {
             return error;
         };
+        let (row, column) = *place;
         let Ok(name) = self.database.catalog.relation_name(table).await else {
             return error;
         };
