@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::io::FileIO;
 use iceberg::spec::{
     DataContentType, DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile,
@@ -19,6 +20,8 @@ use uuid::Uuid;
 
 /// Manifests of one kind are merged into one when there are this many, as pg_lake does.
 const MERGE_AT_MANIFESTS: usize = 100;
+/// Manifests that are read at once when they are merged.
+const CONCURRENT_READS: usize = 16;
 
 /// One committed version of a table: its metadata file, and the manifests of its current snapshot.
 #[derive(Clone, Debug)]
@@ -492,8 +495,13 @@ impl Manifests<'_> {
             };
             let mut writer = self.writer(content)?;
             let mut files = 0;
-            for manifest in &older {
-                for entry in manifest.load_manifest(self.io).await?.entries() {
+            let loaded: Vec<_> = stream::iter(&older)
+                .map(|manifest| manifest.load_manifest(self.io))
+                .buffered(CONCURRENT_READS)
+                .try_collect()
+                .await?;
+            for (manifest, loaded) in older.iter().zip(loaded) {
+                for entry in loaded.entries() {
                     if entry.status() == ManifestStatus::Deleted {
                         continue;
                     }

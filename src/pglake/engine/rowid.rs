@@ -41,14 +41,21 @@ impl RowId {
 pub(super) struct FileNumbers {
     locations: Vec<String>,
     numbers: HashMap<String, u32>,
+    /// The number given last: rows come file by file.
+    last: u32,
 }
 
 impl FileNumbers {
     pub(super) fn number(&mut self, location: &str) -> u32 {
+        if self.location(self.last) == Some(location) {
+            return self.last;
+        }
         if let Some(number) = self.numbers.get(location) {
+            self.last = *number;
             return *number;
         }
         let number = self.locations.len() as u32;
+        self.last = number;
         self.locations.push(location.to_owned());
         self.numbers.insert(location.to_owned(), number);
         number
