@@ -3,23 +3,23 @@
 //! What the answers must be comes from transcripts of the real `pg_lake` (`fixtures/pg_lake/transcripts`) and from
 //! PostgreSQL itself, which runs the same statements on heap tables.
 
+#[path = "pglake/ddl.rs"]
+mod ddl;
+#[path = "pglake/differential.rs"]
+mod differential;
+#[path = "pglake/faults.rs"]
+mod faults;
+#[path = "pglake/guide.rs"]
+mod guide;
+#[path = "pglake/layout.rs"]
+mod layout;
+#[path = "pglake/readers.rs"]
+mod readers;
 #[path = "support/sandbox.rs"]
 mod sandbox;
+#[path = "pglake/transactions.rs"]
+mod transactions;
 #[path = "pglake/transcripts.rs"]
 mod transcripts;
 #[path = "pglake/types.rs"]
 mod types;
-#[path = "pglake/differential.rs"]
-mod differential;
-#[path = "pglake/transactions.rs"]
-mod transactions;
-#[path = "pglake/guide.rs"]
-mod guide;
-#[path = "pglake/readers.rs"]
-mod readers;
-#[path = "pglake/faults.rs"]
-mod faults;
-#[path = "pglake/ddl.rs"]
-mod ddl;
-#[path = "pglake/layout.rs"]
-mod layout;

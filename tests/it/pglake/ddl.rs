@@ -15,17 +15,48 @@ async fn constraints_and_defaults() {
            CONSTRAINT both_or_none CHECK ((p IS NULL) = (n IS NULL))) USING iceberg",
     )
     .await;
-    db.run("INSERT INTO t DEFAULT VALUES; INSERT INTO t (code, label, p, n) VALUES (3, 'y', 1, 1.005)").await;
-    db.gives("SELECT id, code, label, at = now(), m, p, n FROM t ORDER BY id", &["1|10|x|f|ok|∅|∅", "2|3|y|f|ok|1|1.01"]).await;
-    let null = "23502: null value in column \"label\" of relation \"t\" violates not-null constraint";
-    db.refuses("INSERT INTO t (label) VALUES (NULL)", null).await;
-    db.refuses("UPDATE t SET label = NULL WHERE id = 1", null).await;
-    db.refuses("UPDATE t SET label = NULLIF(label, 'x')", null).await;
-    db.refuses("INSERT INTO t (p, n) VALUES (1, -1)", "23514: new row for relation \"t\" violates check constraint \"t_n_check\"").await;
-    db.refuses("UPDATE t SET n = 200", "23514: new row for relation \"t\" violates check constraint \"both_or_none\"").await;
-    db.refuses("INSERT INTO t (p) VALUES (1)", "23514: new row for relation \"t\" violates check constraint \"both_or_none\"").await;
-    db.refuses("INSERT INTO t (p, n) VALUES (0, 1)", "23514: value for domain positive violates check constraint \"positive_check\"").await;
-    db.refuses("INSERT INTO t (m) VALUES ('angry')", "22P02: invalid input value for enum mood: \"angry\"").await;
+    db.run(
+        "INSERT INTO t DEFAULT VALUES; INSERT INTO t (code, label, p, n) VALUES (3, 'y', 1, 1.005)",
+    )
+    .await;
+    db.gives(
+        "SELECT id, code, label, at = now(), m, p, n FROM t ORDER BY id",
+        &["1|10|x|f|ok|∅|∅", "2|3|y|f|ok|1|1.01"],
+    )
+    .await;
+    let null =
+        "23502: null value in column \"label\" of relation \"t\" violates not-null constraint";
+    db.refuses("INSERT INTO t (label) VALUES (NULL)", null)
+        .await;
+    db.refuses("UPDATE t SET label = NULL WHERE id = 1", null)
+        .await;
+    db.refuses("UPDATE t SET label = NULLIF(label, 'x')", null)
+        .await;
+    db.refuses(
+        "INSERT INTO t (p, n) VALUES (1, -1)",
+        "23514: new row for relation \"t\" violates check constraint \"t_n_check\"",
+    )
+    .await;
+    db.refuses(
+        "UPDATE t SET n = 200",
+        "23514: new row for relation \"t\" violates check constraint \"both_or_none\"",
+    )
+    .await;
+    db.refuses(
+        "INSERT INTO t (p) VALUES (1)",
+        "23514: new row for relation \"t\" violates check constraint \"both_or_none\"",
+    )
+    .await;
+    db.refuses(
+        "INSERT INTO t (p, n) VALUES (0, 1)",
+        "23514: value for domain positive violates check constraint \"positive_check\"",
+    )
+    .await;
+    db.refuses(
+        "INSERT INTO t (m) VALUES ('angry')",
+        "22P02: invalid input value for enum mood: \"angry\"",
+    )
+    .await;
     db.gives("SELECT count(*) FROM t", &["2"]).await;
     // One wrong row of many refuses them all.
     db.refuses(
@@ -34,12 +65,20 @@ async fn constraints_and_defaults() {
     )
     .await;
     db.gives("SELECT count(*) FROM t", &["2"]).await;
-    db.run("ALTER TABLE t ALTER label DROP NOT NULL; INSERT INTO t (label) VALUES (NULL)").await;
-    db.gives("SELECT label FROM t WHERE label IS NULL", &["∅"]).await;
-    db.run("CREATE TABLE always (id int GENERATED ALWAYS AS IDENTITY, v int) USING iceberg").await;
-    db.refuses("INSERT INTO always VALUES (1, 1)", "428C9: cannot insert a non-DEFAULT value into column \"id\"").await;
+    db.run("ALTER TABLE t ALTER label DROP NOT NULL; INSERT INTO t (label) VALUES (NULL)")
+        .await;
+    db.gives("SELECT label FROM t WHERE label IS NULL", &["∅"])
+        .await;
+    db.run("CREATE TABLE always (id int GENERATED ALWAYS AS IDENTITY, v int) USING iceberg")
+        .await;
+    db.refuses(
+        "INSERT INTO always VALUES (1, 1)",
+        "428C9: cannot insert a non-DEFAULT value into column \"id\"",
+    )
+    .await;
     db.run("INSERT INTO always OVERRIDING SYSTEM VALUE VALUES (7, 1); INSERT INTO always (v) VALUES (2)").await;
-    db.gives("SELECT * FROM always ORDER BY id", &["1|2", "7|1"]).await;
+    db.gives("SELECT * FROM always ORDER BY id", &["1|2", "7|1"])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,41 +88,81 @@ async fn columns_come_and_go() {
     db.run("CREATE TABLE t (a int, b text, c numeric(8,2)) USING iceberg; INSERT INTO t VALUES (1, 'one', 1.5), (2, 'two', 2.5)").await;
     db.run("ALTER TABLE t ADD d int DEFAULT 7, ADD e text DEFAULT 'e' || 'f', ADD f date DEFAULT '2024-01-01', ADD g boolean").await;
     db.run("INSERT INTO t (a) VALUES (3)").await;
-    db.gives("SELECT * FROM t ORDER BY a", &[
-        "1|one|1.50|7|ef|2024-01-01|∅",
-        "2|two|2.50|7|ef|2024-01-01|∅",
-        "3|∅|∅|7|ef|2024-01-01|∅",
-    ])
+    db.gives(
+        "SELECT * FROM t ORDER BY a",
+        &[
+            "1|one|1.50|7|ef|2024-01-01|∅",
+            "2|two|2.50|7|ef|2024-01-01|∅",
+            "3|∅|∅|7|ef|2024-01-01|∅",
+        ],
+    )
     .await;
     // The default of old rows stays what it was when the column came.
     db.run("ALTER TABLE t ALTER d SET DEFAULT 8; INSERT INTO t (a) VALUES (4); ALTER TABLE t ALTER d DROP DEFAULT; INSERT INTO t (a) VALUES (5)").await;
-    db.gives("SELECT a, d FROM t ORDER BY a", &["1|7", "2|7", "3|7", "4|8", "5|∅"]).await;
+    db.gives(
+        "SELECT a, d FROM t ORDER BY a",
+        &["1|7", "2|7", "3|7", "4|8", "5|∅"],
+    )
+    .await;
     // A dropped name is free for another column, with no memory of the old one.
-    db.run("ALTER TABLE t DROP b; ALTER TABLE t ADD b int").await;
-    db.gives("SELECT a, b FROM t ORDER BY a LIMIT 2", &["1|∅", "2|∅"]).await;
+    db.run("ALTER TABLE t DROP b; ALTER TABLE t ADD b int")
+        .await;
+    db.gives("SELECT a, b FROM t ORDER BY a LIMIT 2", &["1|∅", "2|∅"])
+        .await;
     // Files from before are rewritten, and rows carried over, with the ids that the columns have.
     db.run("CREATE TABLE r (a int, b int, c int) USING iceberg; INSERT INTO r SELECT i, i * 10, i * 100 FROM generate_series(1, 10) i").await;
     db.run("ALTER TABLE r DROP a; ALTER TABLE r ADD a int; ALTER TABLE r ADD d int DEFAULT 4; UPDATE r SET a = 1 WHERE b <= 50").await;
     db.run("DELETE FROM r WHERE b = 100").await;
-    db.gives("SELECT count(*), sum(a), sum(b), sum(c), sum(d) FROM r", &["9|5|450|4500|36"]).await;
-    db.run("BEGIN; DELETE FROM r WHERE b = 10; UPDATE r SET a = 2 WHERE b = 20").await;
-    db.gives("SELECT b, c, a, d FROM r WHERE b < 40 ORDER BY b", &["20|200|2|4", "30|300|1|4"]).await;
+    db.gives(
+        "SELECT count(*), sum(a), sum(b), sum(c), sum(d) FROM r",
+        &["9|5|450|4500|36"],
+    )
+    .await;
+    db.run("BEGIN; DELETE FROM r WHERE b = 10; UPDATE r SET a = 2 WHERE b = 20")
+        .await;
+    db.gives(
+        "SELECT b, c, a, d FROM r WHERE b < 40 ORDER BY b",
+        &["20|200|2|4", "30|300|1|4"],
+    )
+    .await;
     db.run("COMMIT").await;
     // Two columns change names with each other.
     db.run("UPDATE t SET b = a * 10; ALTER TABLE t RENAME a TO x; ALTER TABLE t RENAME b TO a; ALTER TABLE t RENAME x TO b").await;
-    db.gives("SELECT a, b FROM t ORDER BY a", &["10|1", "20|2", "30|3", "40|4", "50|5"]).await;
-    db.run("DELETE FROM t WHERE b = 1; UPDATE t SET c = 9 WHERE b = 2").await;
-    db.gives("SELECT b, c, d, e, f, g, a FROM t WHERE b < 4 ORDER BY b", &["2|9.00|7|ef|2024-01-01|∅|20", "3|∅|7|ef|2024-01-01|∅|30"]).await;
-    db.refuses("ALTER TABLE t DROP nothing", "42703: column \"nothing\" of relation \"t\" does not exist").await;
-    db.refuses("ALTER TABLE t ADD a int", "42701: column \"a\" of relation \"t\" already exists").await;
-    db.run("ALTER TABLE t ADD COLUMN IF NOT EXISTS a int; ALTER TABLE t DROP COLUMN IF EXISTS nothing").await;
+    db.gives(
+        "SELECT a, b FROM t ORDER BY a",
+        &["10|1", "20|2", "30|3", "40|4", "50|5"],
+    )
+    .await;
+    db.run("DELETE FROM t WHERE b = 1; UPDATE t SET c = 9 WHERE b = 2")
+        .await;
+    db.gives(
+        "SELECT b, c, d, e, f, g, a FROM t WHERE b < 4 ORDER BY b",
+        &["2|9.00|7|ef|2024-01-01|∅|20", "3|∅|7|ef|2024-01-01|∅|30"],
+    )
+    .await;
+    db.refuses(
+        "ALTER TABLE t DROP nothing",
+        "42703: column \"nothing\" of relation \"t\" does not exist",
+    )
+    .await;
+    db.refuses(
+        "ALTER TABLE t ADD a int",
+        "42701: column \"a\" of relation \"t\" already exists",
+    )
+    .await;
+    db.run(
+        "ALTER TABLE t ADD COLUMN IF NOT EXISTS a int; ALTER TABLE t DROP COLUMN IF EXISTS nothing",
+    )
+    .await;
     db.refuses(
         "ALTER TABLE t ALTER c TYPE numeric(10,2)",
         "0A000: ALTER TABLE ALTER COLUMN ... SET DATA TYPE command not supported for pg_lake_iceberg tables",
     )
     .await;
-    db.run("ALTER TABLE t DROP c, DROP d, DROP e, DROP f, DROP g, DROP a").await;
-    db.gives("SELECT * FROM t ORDER BY b", &["2", "3", "4", "5"]).await;
+    db.run("ALTER TABLE t DROP c, DROP d, DROP e, DROP f, DROP g, DROP a")
+        .await;
+    db.gives("SELECT * FROM t ORDER BY b", &["2", "3", "4", "5"])
+        .await;
     // Every schema is kept, and a field id is never used twice.
     let metadata = test.metadata(&db.metadata_location("t").await).await;
     assert_eq!(metadata["last-column-id"], 8);
@@ -103,28 +182,62 @@ async fn drop_in_all_its_forms() {
         ("t", "DROP TABLE t CASCADE"),
         ("t", "DROP TABLE t RESTRICT"),
         ("t", "DROP FOREIGN TABLE t"),
-        ("t", "DROP TABLE /* a comment; DROP TABLE other */ \"t\" -- DROP TABLE other"),
+        (
+            "t",
+            "DROP TABLE /* a comment; DROP TABLE other */ \"t\" -- DROP TABLE other",
+        ),
         ("t", "DROP TABLE\n\tIF EXISTS\n missing, t, heap_too"),
         ("t", "BEGIN; DROP TABLE t; COMMIT"),
         ("t", "SELECT 'DROP TABLE other'; DROP TABLE t; SELECT 1"),
-        ("t", "CREATE TABLE between (a int); DROP TABLE between; DROP TABLE t"),
+        (
+            "t",
+            "CREATE TABLE between (a int); DROP TABLE between; DROP TABLE t",
+        ),
         ("t", "DO $$ BEGIN DROP TABLE t; END $$"),
-        ("t", "DO $$ BEGIN EXECUTE format('DROP TABLE %I.%I', 'public', 't'); END $$"),
-        ("t", "CREATE OR REPLACE FUNCTION d() RETURNS void LANGUAGE plpgsql AS 'BEGIN DROP TABLE IF EXISTS t; END'; SELECT d()"),
-        ("t", "CREATE OR REPLACE PROCEDURE dp() LANGUAGE plpgsql AS 'BEGIN DROP TABLE t; COMMIT; END'; CALL dp()"),
+        (
+            "t",
+            "DO $$ BEGIN EXECUTE format('DROP TABLE %I.%I', 'public', 't'); END $$",
+        ),
+        (
+            "t",
+            "CREATE OR REPLACE FUNCTION d() RETURNS void LANGUAGE plpgsql AS 'BEGIN DROP TABLE IF EXISTS t; END'; SELECT d()",
+        ),
+        (
+            "t",
+            "CREATE OR REPLACE PROCEDURE dp() LANGUAGE plpgsql AS 'BEGIN DROP TABLE t; COMMIT; END'; CALL dp()",
+        ),
         ("s.t", "DROP TABLE s.t"),
-        ("s.t", "SET search_path = s, public; DROP TABLE t; RESET search_path"),
+        (
+            "s.t",
+            "SET search_path = s, public; DROP TABLE t; RESET search_path",
+        ),
         ("\"S s\".\"T. \"\"t\"", "DROP TABLE \"S s\".\"T. \"\"t\""),
         ("\"Größe\"", "DROP TABLE \"Größe\""),
-        ("t", "CREATE SCHEMA gone; ALTER TABLE t SET SCHEMA gone; DROP SCHEMA gone CASCADE"),
+        (
+            "t",
+            "CREATE SCHEMA gone; ALTER TABLE t SET SCHEMA gone; DROP SCHEMA gone CASCADE",
+        ),
         ("t", "ALTER TABLE t RENAME TO renamed; DROP TABLE renamed"),
-        ("t", "CREATE VIEW v AS SELECT * FROM t; DROP TABLE t CASCADE"),
-        ("t", "CREATE TABLE heap_three (a int); DROP TABLE heap_three, t"),
-        ("t", "CREATE ROLE passing; GRANT ALL ON SCHEMA public TO passing; ALTER TABLE t OWNER TO passing; DROP OWNED BY passing; DROP ROLE passing"),
+        (
+            "t",
+            "CREATE VIEW v AS SELECT * FROM t; DROP TABLE t CASCADE",
+        ),
+        (
+            "t",
+            "CREATE TABLE heap_three (a int); DROP TABLE heap_three, t",
+        ),
+        (
+            "t",
+            "CREATE ROLE passing; GRANT ALL ON SCHEMA public TO passing; ALTER TABLE t OWNER TO passing; DROP OWNED BY passing; DROP ROLE passing",
+        ),
     ] {
         // psql sends statements one by one, other clients all at once; a procedure that commits is never alone in a message.
-        db.run(&format!("CREATE TABLE {create} (a serial, b text DEFAULT 'x') USING iceberg")).await;
-        db.run(&format!("INSERT INTO {create} (b) VALUES ('x'), ('y')")).await;
+        db.run(&format!(
+            "CREATE TABLE {create} (a serial, b text DEFAULT 'x') USING iceberg"
+        ))
+        .await;
+        db.run(&format!("INSERT INTO {create} (b) VALUES ('x'), ('y')"))
+            .await;
         match drop.split_once("; CALL ") {
             Some((define, call)) => {
                 db.run(define).await;
@@ -134,31 +247,46 @@ async fn drop_in_all_its_forms() {
                 db.run(drop).await;
             }
         }
-        db.gives("SELECT table_name FROM iceberg_tables", &["other"]).await;
+        db.gives("SELECT table_name FROM iceberg_tables", &["other"])
+            .await;
         db.gives("SELECT count(*) FROM pg_class WHERE relname LIKE '%seq' AND relnamespace = 'public'::regnamespace", &["0"]).await;
-        db.gives("SELECT count(*) FROM lake_iceberg.tables_internal", &["1"]).await;
+        db.gives("SELECT count(*) FROM lake_iceberg.tables_internal", &["1"])
+            .await;
     }
     db.gives("SELECT count(*) FROM heap", &["0"]).await;
 
     // What must not drop it.
-    db.run("CREATE TABLE t (a int) USING iceberg; CREATE VIEW v AS SELECT * FROM t").await;
+    db.run("CREATE TABLE t (a int) USING iceberg; CREATE VIEW v AS SELECT * FROM t")
+        .await;
     let failure = db.try_run("DROP TABLE t").await.unwrap_err();
     assert!(failure.text.starts_with("2BP01: ") && failure.hint.unwrap().contains("CASCADE"));
-    db.refuses("DROP TABLE heap, missing", "42P01: table \"missing\" does not exist").await;
-    db.refuses("DROP TABLE t, missing CASCADE", "42P01: table \"missing\" does not exist").await;
+    db.refuses(
+        "DROP TABLE heap, missing",
+        "42P01: table \"missing\" does not exist",
+    )
+    .await;
+    db.refuses(
+        "DROP TABLE t, missing CASCADE",
+        "42P01: table \"missing\" does not exist",
+    )
+    .await;
     db.run("BEGIN; DROP VIEW v; DROP TABLE t; CREATE TABLE t (z text) USING iceberg; INSERT INTO t VALUES ('new'); ROLLBACK").await;
     db.run("INSERT INTO t VALUES (1)").await;
     db.gives("SELECT * FROM v", &["1"]).await;
     let application = test.application().await;
-    application.refuses("DROP TABLE t", "42501: must be owner of foreign table t").await;
+    application
+        .refuses("DROP TABLE t", "42501: must be owner of foreign table t")
+        .await;
     // The same name again is another table with other files.
     let before = db.metadata_location("t").await;
-    db.run("DROP TABLE t CASCADE; CREATE TABLE t (a int, b int) USING iceberg").await;
+    db.run("DROP TABLE t CASCADE; CREATE TABLE t (a int, b int) USING iceberg")
+        .await;
     assert_ne!(db.metadata_location("t").await, before);
     db.gives("SELECT * FROM t", &[]).await;
     // A prepared DROP, and one that a driver sends with parameters in the message's protocol.
     db.client.execute("DROP TABLE t", &[]).await.unwrap();
-    db.gives("SELECT table_name FROM iceberg_tables", &["other"]).await;
+    db.gives("SELECT table_name FROM iceberg_tables", &["other"])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,36 +296,85 @@ async fn other_owners_schemas_databases_and_buckets() {
     let application = test.application().await;
     application.run("CREATE TABLE mine (id serial, v text) USING iceberg; INSERT INTO mine (v) VALUES ('a'), ('b')").await;
     application.run("UPDATE mine SET v = 'c' WHERE id = 2; ALTER TABLE mine ADD w int; DELETE FROM mine WHERE id = 1; TRUNCATE mine").await;
-    application.run("INSERT INTO mine (v, w) VALUES ('d', 1)").await;
+    application
+        .run("INSERT INTO mine (v, w) VALUES ('d', 1)")
+        .await;
     application.gives("SELECT v, w FROM mine", &["d|1"]).await;
     application.gives("SELECT tableowner FROM (SELECT relowner::regrole::text AS tableowner FROM pg_class WHERE relname = 'mine') t", &["application"]).await;
     admin.gives("SELECT v FROM mine", &["d"]).await;
-    admin.run("CREATE TABLE theirs (a int) USING iceberg; INSERT INTO theirs VALUES (1)").await;
-    application.refuses("SELECT * FROM theirs", "42501: permission denied for foreign table theirs").await;
-    application.refuses("INSERT INTO theirs VALUES (1)", "42501: permission denied for foreign table theirs").await;
-    application.refuses("ALTER TABLE theirs ADD b int", "42501: must be owner of foreign table theirs").await;
+    admin
+        .run("CREATE TABLE theirs (a int) USING iceberg; INSERT INTO theirs VALUES (1)")
+        .await;
+    application
+        .refuses(
+            "SELECT * FROM theirs",
+            "42501: permission denied for foreign table theirs",
+        )
+        .await;
+    application
+        .refuses(
+            "INSERT INTO theirs VALUES (1)",
+            "42501: permission denied for foreign table theirs",
+        )
+        .await;
+    application
+        .refuses(
+            "ALTER TABLE theirs ADD b int",
+            "42501: must be owner of foreign table theirs",
+        )
+        .await;
     admin.run("GRANT SELECT ON theirs TO application").await;
     application.gives("SELECT * FROM theirs", &["1"]).await;
-    application.refuses("DELETE FROM theirs", "42501: permission denied for foreign table theirs").await;
+    application
+        .refuses(
+            "DELETE FROM theirs",
+            "42501: permission denied for foreign table theirs",
+        )
+        .await;
     // Nobody but the extension speaks to the engine.
-    let refused = application.try_run("SELECT lake_engine.call('{}')").await.unwrap_err();
+    let refused = application
+        .try_run("SELECT lake_engine.call('{}')")
+        .await
+        .unwrap_err();
     assert!(refused.text.starts_with("42501: "), "{refused:?}");
     application.run("DROP TABLE mine").await;
 
     // Names that need quoting, in a layout that is percent-encoded.
     admin.run("CREATE SCHEMA \"Sales & Co\"; CREATE TABLE \"Sales & Co\".\"Mixed Case\" (\"Ä b\" int) USING iceberg").await;
-    admin.run("INSERT INTO \"Sales & Co\".\"Mixed Case\" VALUES (1)").await;
+    admin
+        .run("INSERT INTO \"Sales & Co\".\"Mixed Case\" VALUES (1)")
+        .await;
     let location = admin.metadata_location("Mixed Case").await;
-    assert!(location.starts_with("s3://lake/frompg/tables/postgres/Sales%20%26%20Co/Mixed%20Case/"), "{location}");
+    assert!(
+        location.starts_with("s3://lake/frompg/tables/postgres/Sales%20%26%20Co/Mixed%20Case/"),
+        "{location}"
+    );
 
     // Another database, another bucket, a prefix in it.
-    icebox::objectstore::client::aws_client(&test.info().s3).create_bucket().bucket("other-bucket").send().await.unwrap();
+    icebox::objectstore::client::aws_client(&test.info().s3)
+        .create_bucket()
+        .bucket("other-bucket")
+        .send()
+        .await
+        .unwrap();
     let elsewhere = test.database("elsewhere").await;
-    elsewhere.run("SET pg_lake_iceberg.default_location_prefix = 's3://other-bucket/deep/er/'").await;
-    elsewhere.run("CREATE TABLE theirs (b text) USING iceberg; INSERT INTO theirs VALUES ('not a')").await;
-    elsewhere.gives("SELECT catalog_name, table_name FROM iceberg_tables", &["elsewhere|theirs"]).await;
+    elsewhere
+        .run("SET pg_lake_iceberg.default_location_prefix = 's3://other-bucket/deep/er/'")
+        .await;
+    elsewhere
+        .run("CREATE TABLE theirs (b text) USING iceberg; INSERT INTO theirs VALUES ('not a')")
+        .await;
+    elsewhere
+        .gives(
+            "SELECT catalog_name, table_name FROM iceberg_tables",
+            &["elsewhere|theirs"],
+        )
+        .await;
     let location = elsewhere.metadata_location("theirs").await;
-    assert!(location.starts_with("s3://other-bucket/deep/er/frompg/tables/elsewhere/public/theirs/"), "{location}");
+    assert!(
+        location.starts_with("s3://other-bucket/deep/er/frompg/tables/elsewhere/public/theirs/"),
+        "{location}"
+    );
     elsewhere.gives("SELECT * FROM theirs", &["not a"]).await;
     admin.gives("SELECT * FROM theirs", &["1"]).await;
     readers::agree(test.info(), &elsewhere).await;

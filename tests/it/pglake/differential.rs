@@ -199,7 +199,8 @@ const CHANGES: &[&str] = &[
 async fn twins(db: &Db) {
     db.run("SET timezone = 'UTC'").await;
     db.run(&format!("CREATE TABLE heap ({COLUMNS})")).await;
-    db.run(&format!("CREATE TABLE lake ({COLUMNS}) USING iceberg")).await;
+    db.run(&format!("CREATE TABLE lake ({COLUMNS}) USING iceberg"))
+        .await;
     for rows in ROWS {
         for table in ["heap", "lake"] {
             db.run(&rows.replace("{t}", table)).await;
@@ -207,8 +208,12 @@ async fn twins(db: &Db) {
     }
     // More than one file, and position deletes, under what is read.
     for table in ["heap", "lake"] {
-        db.run(&format!("INSERT INTO {table} (id, i, t) SELECT g, g, 'gone' FROM generate_series(500, 600) g")).await;
-        db.run(&format!("DELETE FROM {table} WHERE t = 'gone'")).await;
+        db.run(&format!(
+            "INSERT INTO {table} (id, i, t) SELECT g, g, 'gone' FROM generate_series(500, 600) g"
+        ))
+        .await;
+        db.run(&format!("DELETE FROM {table} WHERE t = 'gone'"))
+            .await;
         db.run(&format!("DELETE FROM {table} WHERE id = 200")).await;
     }
 }
@@ -225,7 +230,12 @@ async fn difference_in_transaction(db: &Db, statement: &str) -> Option<String> {
     for table in ["heap", "lake"] {
         db.run("SAVEPOINT s").await;
         let answer = answer(db, statement, table).await;
-        db.run(if answer.is_ok() { "RELEASE s" } else { "ROLLBACK TO s; RELEASE s" }).await;
+        db.run(if answer.is_ok() {
+            "RELEASE s"
+        } else {
+            "ROLLBACK TO s; RELEASE s"
+        })
+        .await;
         answers.push(answer);
     }
     let lake = answers.pop().unwrap();
@@ -243,14 +253,23 @@ async fn answer(db: &Db, statement: &str, table: &str) -> Result<Answer, String>
     answer.map_err(|failure| failure.text.replace(&format!("\"{table}\""), "\"{t}\""))
 }
 
-fn compared(statement: &str, heap: Result<Answer, String>, lake: Result<Answer, String>) -> Option<String> {
+fn compared(
+    statement: &str,
+    heap: Result<Answer, String>,
+    lake: Result<Answer, String>,
+) -> Option<String> {
     if heap == lake {
         return None;
     }
     let mut shown = format!("{statement}\n");
     match (&heap, &lake) {
         (Ok(heap), Ok(lake)) if heap.count == lake.count => {
-            for (heap, lake) in heap.rows.iter().zip(&lake.rows).filter(|(heap, lake)| heap != lake) {
+            for (heap, lake) in heap
+                .rows
+                .iter()
+                .zip(&lake.rows)
+                .filter(|(heap, lake)| heap != lake)
+            {
                 shown.push_str(&format!("  heap {heap}\n  lake {lake}\n"));
             }
         }
@@ -271,13 +290,24 @@ async fn queries_give_what_they_give_on_a_heap_table() {
     // The same on rows that are not committed yet, and so only in the engine's memory.
     db.run("CREATE TABLE fresh (LIKE heap) USING iceberg").await;
     db.run("BEGIN; ALTER TABLE heap RENAME TO whole; CREATE TABLE heap AS SELECT * FROM whole WHERE id < 140").await;
-    db.run("ALTER TABLE lake RENAME TO committed; ALTER TABLE fresh RENAME TO lake").await;
-    db.run("INSERT INTO lake SELECT * FROM whole WHERE id < 150; DELETE FROM lake WHERE id >= 140").await;
+    db.run("ALTER TABLE lake RENAME TO committed; ALTER TABLE fresh RENAME TO lake")
+        .await;
+    db.run("INSERT INTO lake SELECT * FROM whole WHERE id < 150; DELETE FROM lake WHERE id >= 140")
+        .await;
     for query in QUERIES {
-        wrong.extend(difference_in_transaction(&db, query).await.map(|found| format!("uncommitted: {found}")));
+        wrong.extend(
+            difference_in_transaction(&db, query)
+                .await
+                .map(|found| format!("uncommitted: {found}")),
+        );
     }
     db.run("ROLLBACK").await;
-    assert!(wrong.is_empty(), "{} queries differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} queries differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// In one transaction per change, or all in one transaction: what a change finds is in files or in memory.
@@ -297,7 +327,9 @@ async fn changes(in_one_transaction: bool) {
             different = difference(&db, change).await;
         }
         let content = difference(&db, "SELECT * FROM {t} ORDER BY id, i, t").await;
-        if let Some(difference) = different.or(content.map(|content| format!("after {change}\n{content}"))) {
+        if let Some(difference) =
+            different.or(content.map(|content| format!("after {change}\n{content}")))
+        {
             wrong.push(difference);
             // From here on as the heap table has it.
             db.run("DELETE FROM lake").await;
@@ -308,7 +340,12 @@ async fn changes(in_one_transaction: bool) {
         db.run("COMMIT").await;
         wrong.extend(difference(&db, "SELECT * FROM {t} ORDER BY id, i, t").await);
     }
-    assert!(wrong.is_empty(), "{} changes differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} changes differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -343,7 +380,10 @@ async fn prepared_statements_cursors_and_functions() {
             let mut rounds = Vec::new();
             for round in 0..8 {
                 let rows = client.query(&statement, &[&(round % 7)]).await.unwrap();
-                let mut ids: Vec<i32> = rows.iter().map(|row| row.get::<_, Option<i32>>(0).unwrap_or(-1)).collect();
+                let mut ids: Vec<i32> = rows
+                    .iter()
+                    .map(|row| row.get::<_, Option<i32>>(0).unwrap_or(-1))
+                    .collect();
                 if !sql.contains("ORDER BY") {
                     ids.sort();
                 }
@@ -395,12 +435,18 @@ async fn copy_in_and_out() {
             Some(error) => format!("{}: {}", error.code().code(), error.message()),
             None => error.to_string(),
         };
-        let sink = db.client.copy_in::<_, bytes::Bytes>(sql).await.map_err(error)?;
+        let sink = db
+            .client
+            .copy_in::<_, bytes::Bytes>(sql)
+            .await
+            .map_err(error)?;
         let mut sink = Box::pin(sink);
         sink.send(bytes::Bytes::from(data)).await.map_err(error)?;
         sink.as_mut().finish().await.map_err(error)
     };
-    let many: String = (10..20_010).map(|id| format!("{id}\trow {id}\t{}.25\t\\N\n", id % 1000)).collect();
+    let many: String = (10..20_010)
+        .map(|id| format!("{id}\trow {id}\t{}.25\t\\N\n", id % 1000))
+        .collect();
     for (sql, data) in [
         ("COPY {t} FROM STDIN", "1\ta\t1.5\t2024-01-01 00:00+00\n2\t\\N\t\\N\t\\N\n3\ttab\\tin\t-9999.99\t0001-01-01 00:00+00\n".to_owned()),
         ("COPY {t} (id, n) FROM STDIN (FORMAT csv, HEADER)", "id,n\n4,\"7.125\"\n5,\n".to_owned()),
@@ -421,5 +467,9 @@ async fn copy_in_and_out() {
         assert_eq!(difference(&db, "SELECT * FROM {t} ORDER BY id").await, None, "{sql}");
     }
     assert_eq!(db.one("SELECT count(*) FROM lake").await, "20006");
-    db.refuses("COPY lake TO STDOUT", "42809: cannot copy from foreign table \"lake\"").await;
+    db.refuses(
+        "COPY lake TO STDOUT",
+        "42809: cannot copy from foreign table \"lake\"",
+    )
+    .await;
 }

@@ -24,10 +24,15 @@ async fn tables(sandbox: &CommandSandbox) -> Db {
     let db = Db::connect(&info.postgres).await;
     let prefix = format!("s3://{}", info.bucket);
     db.run("CREATE EXTENSION pg_lake CASCADE").await;
-    db.run(&format!("ALTER DATABASE postgres SET pg_lake_iceberg.default_location_prefix = '{prefix}'")).await;
+    db.run(&format!(
+        "ALTER DATABASE postgres SET pg_lake_iceberg.default_location_prefix = '{prefix}'"
+    ))
+    .await;
     let db = Db::connect(&info.postgres).await;
-    db.run("CREATE TABLE heap (id serial PRIMARY KEY, payload text, synced_at timestamp)").await;
-    db.run("CREATE TABLE lake (id int, payload text) USING iceberg").await;
+    db.run("CREATE TABLE heap (id serial PRIMARY KEY, payload text, synced_at timestamp)")
+        .await;
+    db.run("CREATE TABLE lake (id int, payload text) USING iceberg")
+        .await;
     db.run("INSERT INTO heap (payload) VALUES ('first')").await;
     db.run(SYNC).await;
     db
@@ -60,8 +65,13 @@ async fn recovered(sandbox: &CommandSandbox, query: &str) -> (Db, String) {
 /// `ICEBOX_CRASH_ROUNDS` is the number of crashes; the moments come from `ICEBOX_CRASH_SEED`.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_process_may_be_killed_in_the_middle_of_a_sync() {
-    let setting = |name: &str, default: u64| std::env::var(name).map_or(default, |value| value.parse().unwrap());
-    let (rounds, seed) = (setting("ICEBOX_CRASH_ROUNDS", 50), setting("ICEBOX_CRASH_SEED", 1));
+    let setting = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |value| value.parse().unwrap())
+    };
+    let (rounds, seed) = (
+        setting("ICEBOX_CRASH_ROUNDS", 50),
+        setting("ICEBOX_CRASH_SEED", 1),
+    );
     println!("ICEBOX_CRASH_ROUNDS={rounds} ICEBOX_CRASH_SEED={seed}");
     let sandbox = CommandSandbox::up();
     let mut db = tables(&sandbox).await;
@@ -69,15 +79,18 @@ async fn any_process_may_be_killed_in_the_middle_of_a_sync() {
     // How long a sync takes here, so that the crashes come before, in and just after it.
     let mut longest = Duration::ZERO;
     for _ in 0..3 {
-        db.run("INSERT INTO heap (payload) SELECT repeat('x', 100) FROM generate_series(1, 200)").await;
+        db.run("INSERT INTO heap (payload) SELECT repeat('x', 100) FROM generate_series(1, 200)")
+            .await;
         let started = Instant::now();
         db.run(SYNC).await;
         longest = longest.max(started.elapsed());
     }
     let (mut landed, mut failed) = (0, 0);
     for round in 0..rounds {
-        let victim = ["backend", "postgres", "lake-engine", "s3", "supervisor"][random.random_range(0..5)];
-        db.run("INSERT INTO heap (payload) SELECT 'round ' || i FROM generate_series(1, 200) i").await;
+        let victim =
+            ["backend", "postgres", "lake-engine", "s3", "supervisor"][random.random_range(0..5)];
+        db.run("INSERT INTO heap (payload) SELECT 'round ' || i FROM generate_series(1, 200) i")
+            .await;
         let process = match victim {
             "backend" => ProcessId::of(db.one("SELECT pg_backend_pid()").await.parse().unwrap()),
             name => sandbox.process(name),
@@ -86,7 +99,9 @@ async fn any_process_may_be_killed_in_the_middle_of_a_sync() {
         let moment = longest.mul_f64(random.random_range(0.0..1.3));
         let (synced, ()) = tokio::join!(db.try_run(SYNC), async {
             tokio::time::sleep(moment).await;
-            tokio::task::spawn_blocking(move || kill(process)).await.unwrap();
+            tokio::task::spawn_blocking(move || kill(process))
+                .await
+                .unwrap();
         });
         match synced {
             Ok(_) => landed += 1,
@@ -97,15 +112,26 @@ async fn any_process_may_be_killed_in_the_middle_of_a_sync() {
         }
         let wrong;
         (db, wrong) = recovered(&sandbox, WRONG).await;
-        assert_eq!(wrong, "0|0", "round {round}: {victim} killed after {moment:?}");
+        assert_eq!(
+            wrong, "0|0",
+            "round {round}: {victim} killed after {moment:?}"
+        );
         // It goes on at once, whatever the crash has left unsynced.
         let (next, _) = recovered(&sandbox, SYNC).await;
         db = next;
-        assert_eq!(db.one(WRONG).await, "0|0", "round {round}: after {victim} was killed");
-        db.gives("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["0"]).await;
+        assert_eq!(
+            db.one(WRONG).await,
+            "0|0",
+            "round {round}: after {victim} was killed"
+        );
+        db.gives("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["0"])
+            .await;
     }
     println!("{landed} syncs had landed, {failed} had not");
-    assert!(rounds < 20 || (landed > 0 && failed > 0), "the moments are badly chosen");
+    assert!(
+        rounds < 20 || (landed > 0 && failed > 0),
+        "the moments are badly chosen"
+    );
     readers::agree(&sandbox.info(), &db).await;
 }
 
@@ -135,8 +161,11 @@ async fn while_s3_or_the_engine_is_down() {
     let sandbox = CommandSandbox::up();
     let db = tables(&sandbox).await;
     for (component, word) in [("s3", "object store"), ("lake-engine", "pg_lake_iceberg")] {
-        db.run("INSERT INTO heap (payload) VALUES ('waits'), ('waits')").await;
-        let before = db.one("SELECT metadata_location FROM iceberg_tables WHERE table_name = 'lake'").await;
+        db.run("INSERT INTO heap (payload) VALUES ('waits'), ('waits')")
+            .await;
+        let before = db
+            .one("SELECT metadata_location FROM iceberg_tables WHERE table_name = 'lake'")
+            .await;
         let outage = Outage::of(&sandbox, component);
         // A new connection, as one in use may have an answer on the way.
         let down = Db::connect(&sandbox.info().postgres).await;
@@ -152,7 +181,10 @@ async fn while_s3_or_the_engine_is_down() {
             let failure = down.try_run(statement).await.expect_err(statement);
             let took = started.elapsed();
             println!("{component}: {statement:.30}: {took:?} {}", failure.text);
-            assert!(took < Duration::from_secs(10), "{component}, {statement}: {took:?}");
+            assert!(
+                took < Duration::from_secs(10),
+                "{component}, {statement}: {took:?}"
+            );
             let told = format!("{failure:?}");
             assert!(told.contains(word), "{component}, {statement}: {told}");
         }
@@ -160,18 +192,31 @@ async fn while_s3_or_the_engine_is_down() {
         if component == "s3" {
             down.run("BEGIN; INSERT INTO heap (payload) VALUES ('with it'); INSERT INTO lake VALUES (-1, 'down')").await;
             assert!(down.try_run("COMMIT").await.is_err());
-            down.gives("SELECT count(*) FROM heap WHERE payload = 'with it'", &["0"]).await;
+            down.gives(
+                "SELECT count(*) FROM heap WHERE payload = 'with it'",
+                &["0"],
+            )
+            .await;
         }
-        down.gives("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["2"]).await;
+        down.gives("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["2"])
+            .await;
         assert_eq!(down.metadata_location("lake").await, before);
-        down.run("INSERT INTO heap (payload) VALUES ('heap works')").await;
+        down.run("INSERT INTO heap (payload) VALUES ('heap works')")
+            .await;
 
         drop(outage);
         // The same connection works again.
-        until("the sync works again", Duration::from_secs(30), async || down.try_run(SYNC).await.is_ok()).await;
+        until(
+            "the sync works again",
+            Duration::from_secs(30),
+            async || down.try_run(SYNC).await.is_ok(),
+        )
+        .await;
         down.gives(WRONG, &["0|0"]).await;
-        down.gives("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["0"]).await;
-        down.gives("SELECT count(*) FROM lake WHERE id <= 0", &["0"]).await;
+        down.gives("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["0"])
+            .await;
+        down.gives("SELECT count(*) FROM lake WHERE id <= 0", &["0"])
+            .await;
     }
 
     // A server that hangs for a while: the statement waits, then succeeds.
@@ -190,7 +235,8 @@ async fn while_s3_or_the_engine_is_down() {
     s3.signal(Signal::SIGCONT);
     assert!(refused.is_err(), "{refused:?}");
     db.run("RESET statement_timeout").await;
-    db.gives("SELECT count(*) FROM lake WHERE id = 0", &["0"]).await;
+    db.gives("SELECT count(*) FROM lake WHERE id = 0", &["0"])
+        .await;
 }
 
 /// `icebox verify` compares three answers to every query; one changed row on either side is found.
@@ -217,7 +263,11 @@ fn verify_finds_one_changed_row() {
         change(break_it);
         let found = sandbox.icebox(&["verify"]);
         assert_eq!(found.status.code(), Some(1), "{break_it}: {}", text(&found));
-        assert!(text(&found).contains("revenue-by-store"), "{break_it}: {}", text(&found));
+        assert!(
+            text(&found).contains("revenue-by-store"),
+            "{break_it}: {}",
+            text(&found)
+        );
         change(mend_it);
         sandbox.ok(&["verify"]);
     }

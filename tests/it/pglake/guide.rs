@@ -13,13 +13,18 @@ fn guide() -> Option<PathBuf> {
     if guide.join("04-postgres-enable-pg_lake.sql").exists() {
         return Some(guide);
     }
-    println!("SKIPPED: the guide's statements are not beside the checkout ({})", guide.display());
+    println!(
+        "SKIPPED: the guide's statements are not beside the checkout ({})",
+        guide.display()
+    );
     None
 }
 
 /// Runs one of the guide's files with psql; its bucket is all that changes.
 fn run(test: &TestSandbox, guide: &Path, file: &str) -> String {
-    let sql = std::fs::read_to_string(guide.join(file)).unwrap().replace("<YOUR-BUCKET>", &test.info().bucket);
+    let sql = std::fs::read_to_string(guide.join(file))
+        .unwrap()
+        .replace("<YOUR-BUCKET>", &test.info().bucket);
     let typed = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(typed.path(), sql).unwrap();
     let output = psql(test.info(), &["-f", typed.path().to_str().unwrap()]);
@@ -30,15 +35,26 @@ fn run(test: &TestSandbox, guide: &Path, file: &str) -> String {
 /// Two syncs at once double rows by the guide's own SQL, and its jobs run at every full minute. So whoever syncs beside
 /// them waits until the minute is young, but not so young that the jobs still run.
 async fn well_inside_a_minute() {
-    let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() % 60;
+    let second = || {
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+            % 60
+    };
     let is_good = || (5..30).contains(&second());
-    until("a minute passes", Duration::from_secs(60), async || is_good()).await;
+    until("a minute passes", Duration::from_secs(60), async || {
+        is_good()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_postgres_statement_and_the_simulator() {
     let Some(guide) = guide() else { return };
-    let Some(python) = python_with("psycopg2") else { return };
+    let Some(python) = python_with("psycopg2") else {
+        return;
+    };
     let test = TestSandbox::bare().await;
     let mut files: Vec<String> = std::fs::read_dir(&guide)
         .unwrap()
@@ -58,29 +74,65 @@ async fn every_postgres_statement_and_the_simulator() {
             let info = test.info();
             let mut command = Command::new(&python);
             command.arg(guide.join("simulate_transactions.py"));
-            command.args(["--host", &info.postgres.host, "--port", &info.postgres.port.to_string()]);
+            command.args([
+                "--host",
+                &info.postgres.host,
+                "--port",
+                &info.postgres.port.to_string(),
+            ]);
             command.args(["--password", &info.postgres.password]);
-            command.args(["--transactions", "5000", "--batch-size", "500", "--sync-every", "500"]);
+            command.args([
+                "--transactions",
+                "5000",
+                "--batch-size",
+                "500",
+                "--sync-every",
+                "500",
+            ]);
             let output = command.output().unwrap();
             assert!(output.status.success(), "{}", text(&output));
-            assert!(text(&output).contains("Done! 5000 transactions"), "{}", text(&output));
+            assert!(
+                text(&output).contains("Done! 5000 transactions"),
+                "{}",
+                text(&output)
+            );
         }
         let answer = run(&test, &guide, file);
         match &file[..2] {
             "09" => {
                 let bucket = &test.info().bucket;
-                assert_eq!(answer.matches(&format!("s3://{bucket}/frompg/tables/postgres/public/iceberg_")).count(), 5, "{answer}");
+                assert_eq!(
+                    answer
+                        .matches(&format!(
+                            "s3://{bucket}/frompg/tables/postgres/public/iceberg_"
+                        ))
+                        .count(),
+                    5,
+                    "{answer}"
+                );
             }
             "20" => {
                 let lines: Vec<&str> = answer.lines().collect();
-                assert_eq!(lines[..3], ["heap_transactions|5000", "iceberg_transactions|5000", "0"], "{answer}");
-                assert_eq!(lines[3].strip_prefix("heap|"), lines[4].strip_prefix("iceberg|"), "{answer}");
+                assert_eq!(
+                    lines[..3],
+                    ["heap_transactions|5000", "iceberg_transactions|5000", "0"],
+                    "{answer}"
+                );
+                assert_eq!(
+                    lines[3].strip_prefix("heap|"),
+                    lines[4].strip_prefix("iceberg|"),
+                    "{answer}"
+                );
             }
             _ => {}
         }
     }
     let db = test.db().await;
-    db.gives("SELECT count(*) - (SELECT count(*) FROM iceberg_transaction_items) FROM transaction_items", &["0"]).await;
+    db.gives(
+        "SELECT count(*) - (SELECT count(*) FROM iceberg_transaction_items) FROM transaction_items",
+        &["0"],
+    )
+    .await;
     for (heap, lake) in [
         ("stores", "iceberg_stores"),
         ("products", "iceberg_products"),
@@ -89,8 +141,20 @@ async fn every_postgres_statement_and_the_simulator() {
         ("transaction_items", "iceberg_transaction_items"),
     ] {
         // synced_at is stamped apart on each side, in one transaction: now() is the same.
-        db.gives(&format!("SELECT count(*) FROM (SELECT * FROM {heap} EXCEPT ALL SELECT * FROM {lake}) d"), &["0"]).await;
-        db.gives(&format!("SELECT count(*) FROM (SELECT * FROM {lake} EXCEPT ALL SELECT * FROM {heap}) d"), &["0"]).await;
+        db.gives(
+            &format!(
+                "SELECT count(*) FROM (SELECT * FROM {heap} EXCEPT ALL SELECT * FROM {lake}) d"
+            ),
+            &["0"],
+        )
+        .await;
+        db.gives(
+            &format!(
+                "SELECT count(*) FROM (SELECT * FROM {lake} EXCEPT ALL SELECT * FROM {heap}) d"
+            ),
+            &["0"],
+        )
+        .await;
     }
     // A sync with nothing to do writes nothing.
     let before = db.metadata_location("iceberg_transactions").await;
@@ -108,7 +172,8 @@ async fn every_postgres_statement_and_the_simulator() {
         db.run("SELECT cron.unschedule(jobid) FROM cron.job").await;
     }
     let total = db.one("SELECT sum(total_amount) FROM transactions").await;
-    db.run("DROP TABLE transaction_items, transactions, customers, products, stores").await;
+    db.run("DROP TABLE transaction_items, transactions, customers, products, stores")
+        .await;
     let reader = reader(test.info(), &db).await;
     let sum = "SELECT sum(total_amount) FROM iceberg_transactions";
     assert_eq!(db.one(sum).await, total);
@@ -141,8 +206,23 @@ async fn the_scheduled_jobs_sync_by_themselves() {
     .await;
     let unsynced = "SELECT (SELECT count(*) FROM transactions WHERE synced_at IS NULL)
                          + (SELECT count(*) FROM transaction_items WHERE synced_at IS NULL)";
-    until("the jobs sync", Duration::from_secs(90), async || db.one(unsynced).await == "0").await;
-    db.gives("SELECT count(*), sum(total_amount) FROM iceberg_transactions", &["50|1275.00"]).await;
-    db.gives("SELECT count(*), sum(line_total) FROM iceberg_transaction_items", &["50|1275.00"]).await;
-    db.gives("SELECT DISTINCT status FROM cron.job_run_details WHERE status <> 'running'", &["succeeded"]).await;
+    until("the jobs sync", Duration::from_secs(90), async || {
+        db.one(unsynced).await == "0"
+    })
+    .await;
+    db.gives(
+        "SELECT count(*), sum(total_amount) FROM iceberg_transactions",
+        &["50|1275.00"],
+    )
+    .await;
+    db.gives(
+        "SELECT count(*), sum(line_total) FROM iceberg_transaction_items",
+        &["50|1275.00"],
+    )
+    .await;
+    db.gives(
+        "SELECT DISTINCT status FROM cron.job_run_details WHERE status <> 'running'",
+        &["succeeded"],
+    )
+    .await;
 }

@@ -6,16 +6,24 @@ use super::sandbox::{BUCKET, TestSandbox};
 fn shape(location: &str) -> String {
     let mut shaped = String::new();
     for segment in location.split('/') {
-        let hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let (stem, extension) = segment.split_once('.').map_or((segment, String::new()), |(a, b)| (a, format!(".{b}")));
-        let uuid = |text: &str| text.len() == 36 && text.split('-').all(hex) && text.split('-').count() == 5;
+        let hex =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (stem, extension) = segment
+            .split_once('.')
+            .map_or((segment, String::new()), |(a, b)| (a, format!(".{b}")));
+        let uuid = |text: &str| {
+            text.len() == 36 && text.split('-').all(hex) && text.split('-').count() == 5
+        };
         let named = if uuid(stem) {
             "UUID".to_owned()
         } else if segment.len() == 2 && hex(segment) {
             "HH".to_owned()
         } else if segment.bytes().all(|byte| byte.is_ascii_digit()) && !segment.is_empty() {
             "OID".to_owned()
-        } else if let Some((number, rest)) = stem.split_once('-').filter(|(number, rest)| number.len() == 5 && uuid(rest)) {
+        } else if let Some((number, rest)) = stem
+            .split_once('-')
+            .filter(|(number, rest)| number.len() == 5 && uuid(rest))
+        {
             let _ = rest;
             format!("{number}-UUID")
         } else if stem.len() > 37 && uuid(&stem[..36]) {
@@ -37,14 +45,40 @@ fn shape(location: &str) -> String {
 async fn small_changes_are_deletes_by_position_and_large_ones_rewrite() {
     let test = TestSandbox::start().await;
     let db = test.db().await;
-    db.run("CREATE TABLE m (id int, k text, v numeric(12,2)) USING iceberg").await;
+    db.run("CREATE TABLE m (id int, k text, v numeric(12,2)) USING iceberg")
+        .await;
     for (statement, data, deletes, operation) in [
-        ("INSERT INTO m SELECT i, 'k' || i % 10, i * 1.5 FROM generate_series(1, 1000) i", &[1000][..], &[][..], "append"),
+        (
+            "INSERT INTO m SELECT i, 'k' || i % 10, i * 1.5 FROM generate_series(1, 1000) i",
+            &[1000][..],
+            &[][..],
+            "append",
+        ),
         ("DELETE FROM m WHERE id = 5", &[1000], &[1], "delete"),
-        ("UPDATE m SET v = 0 WHERE id = 6", &[1, 1000], &[1, 1], "overwrite"),
-        ("DELETE FROM m WHERE id % 10 < 3", &[1, 698], &[], "overwrite"),
-        ("DELETE FROM m WHERE id IN (14, 15) RETURNING id, k, v", &[1, 698], &[2], "delete"),
-        ("UPDATE m SET k = 'zz' WHERE id BETWEEN 100 AND 105 RETURNING *", &[1, 3, 698], &[2, 3], "overwrite"),
+        (
+            "UPDATE m SET v = 0 WHERE id = 6",
+            &[1, 1000],
+            &[1, 1],
+            "overwrite",
+        ),
+        (
+            "DELETE FROM m WHERE id % 10 < 3",
+            &[1, 698],
+            &[],
+            "overwrite",
+        ),
+        (
+            "DELETE FROM m WHERE id IN (14, 15) RETURNING id, k, v",
+            &[1, 698],
+            &[2],
+            "delete",
+        ),
+        (
+            "UPDATE m SET k = 'zz' WHERE id BETWEEN 100 AND 105 RETURNING *",
+            &[1, 3, 698],
+            &[2, 3],
+            "overwrite",
+        ),
         ("UPDATE m SET v = v + 1", &[697], &[], "overwrite"),
         ("DELETE FROM m", &[], &[], "delete"),
     ] {
@@ -58,8 +92,14 @@ async fn small_changes_are_deletes_by_position_and_large_ones_rewrite() {
         assert_eq!(rows[0], data, "{statement}");
         assert_eq!(rows[1], deletes, "{statement}");
         let snapshots = metadata["snapshots"].as_array().unwrap();
-        let current = snapshots.iter().find(|snapshot| snapshot["snapshot-id"] == metadata["current-snapshot-id"]);
-        assert_eq!(current.unwrap()["summary"]["operation"], operation, "{statement}");
+        let current = snapshots
+            .iter()
+            .find(|snapshot| snapshot["snapshot-id"] == metadata["current-snapshot-id"]);
+        assert_eq!(
+            current.unwrap()["summary"]["operation"],
+            operation,
+            "{statement}"
+        );
     }
 }
 
@@ -70,22 +110,39 @@ async fn keys_metadata_and_statistics() {
     db.run("CREATE TABLE t (id int NOT NULL, name text, n numeric(9,2), at timestamptz, tags text[], iv interval) USING iceberg").await;
     let created = db.metadata_location("t").await;
     let table = format!("{BUCKET}/frompg/tables/postgres/public/t/OID");
-    assert_eq!(shape(&created), format!("s3://{table}/metadata/00000-UUID.metadata.json"));
+    assert_eq!(
+        shape(&created),
+        format!("s3://{table}/metadata/00000-UUID.metadata.json")
+    );
     let empty = test.metadata(&created).await;
     assert_eq!(empty["format-version"], 2);
-    assert_eq!(empty["location"], created.split("/metadata/").next().unwrap());
+    assert_eq!(
+        empty["location"],
+        created.split("/metadata/").next().unwrap()
+    );
     assert_eq!(empty["last-sequence-number"], 0);
-    assert!(empty["current-snapshot-id"].is_null() || empty["current-snapshot-id"] == -1, "{empty:#}");
+    assert!(
+        empty["current-snapshot-id"].is_null() || empty["current-snapshot-id"] == -1,
+        "{empty:#}"
+    );
     // Field ids: the columns first, what is in them after.
     let fields = &empty["schemas"][0]["fields"];
-    let ids: Vec<i64> = fields.as_array().unwrap().iter().map(|field| field["id"].as_i64().unwrap()).collect();
+    let ids: Vec<i64> = fields
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|field| field["id"].as_i64().unwrap())
+        .collect();
     let mut sorted = ids.clone();
     sorted.dedup();
     assert_eq!(sorted.len(), 6, "{ids:?}");
     assert_eq!(fields[0]["required"], true);
     assert_eq!(fields[1]["required"], false);
     let last = empty["last-column-id"].as_i64().unwrap();
-    assert_eq!(last, 10, "six columns, one element, three parts of an interval");
+    assert_eq!(
+        last, 10,
+        "six columns, one element, three parts of an interval"
+    );
 
     db.run(
         "SET timezone = 'UTC'; INSERT INTO t SELECT i, 'name ' || i, i / 4.0, '2024-01-01'::timestamptz + i * interval '1 hour',
@@ -96,7 +153,10 @@ async fn keys_metadata_and_statistics() {
     let (files, metadata) = test.files(&location).await;
     // Both inserts were one message, and so one transaction: one file.
     assert_eq!(files.len(), 1);
-    assert_eq!(shape(&files[0].location), format!("s3://{table}/data/HH/UUID/data_0.parquet"));
+    assert_eq!(
+        shape(&files[0].location),
+        format!("s3://{table}/data/HH/UUID/data_0.parquet")
+    );
     assert_eq!(files[0].rows, 301);
     assert_eq!(files[0].bounds["id"], ("-5".to_owned(), "300".to_owned()));
     assert_eq!(files[0].bounds["n"].1, "75.00");
@@ -106,14 +166,20 @@ async fn keys_metadata_and_statistics() {
     let snapshot = &metadata["snapshots"][0];
     assert_eq!(snapshot["sequence-number"], 1);
     assert_eq!(snapshot["schema-id"], 0);
-    assert_eq!(shape(snapshot["manifest-list"].as_str().unwrap()), format!("s3://{table}/metadata/snap-ID-1-UUID.avro"));
+    assert_eq!(
+        shape(snapshot["manifest-list"].as_str().unwrap()),
+        format!("s3://{table}/metadata/snap-ID-1-UUID.avro")
+    );
     assert_eq!(metadata["snapshot-log"].as_array().unwrap().len(), 1);
     assert_eq!(metadata["metadata-log"][0]["metadata-file"], created);
 
     db.run("DELETE FROM t WHERE id = 7").await;
     let (files, _) = test.files(&db.metadata_location("t").await).await;
     let delete = files.iter().find(|file| file.is_delete).unwrap();
-    assert_eq!(shape(&delete.location), format!("s3://{table}/data/HH/UUID.parquet"));
+    assert_eq!(
+        shape(&delete.location),
+        format!("s3://{table}/data/HH/UUID.parquet")
+    );
     assert_eq!(delete.rows, 1);
     // Nothing lies about that the table does not know.
     let mut kinds: Vec<String> = test
@@ -123,20 +189,29 @@ async fn keys_metadata_and_statistics() {
         .map(|key| shape(&key[key.find("/data/").or(key.find("/metadata/")).unwrap() + 1..]))
         .collect();
     kinds.sort();
-    assert_eq!(kinds, [
-        "data/HH/UUID.parquet",
-        "data/HH/UUID/data_0.parquet",
-        "metadata/00000-UUID.metadata.json",
-        "metadata/00001-UUID.metadata.json",
-        "metadata/00002-UUID.metadata.json",
-        "metadata/UUID-m0.avro",
-        "metadata/UUID-m0.avro",
-        "metadata/snap-ID-1-UUID.avro",
-        "metadata/snap-ID-1-UUID.avro",
-    ]);
+    assert_eq!(
+        kinds,
+        [
+            "data/HH/UUID.parquet",
+            "data/HH/UUID/data_0.parquet",
+            "metadata/00000-UUID.metadata.json",
+            "metadata/00001-UUID.metadata.json",
+            "metadata/00002-UUID.metadata.json",
+            "metadata/UUID-m0.avro",
+            "metadata/UUID-m0.avro",
+            "metadata/snap-ID-1-UUID.avro",
+            "metadata/snap-ID-1-UUID.avro",
+        ]
+    );
     // DuckDB's and icebox's readers match columns by field id; so must PostgreSQL after a rename.
     db.run("ALTER TABLE t RENAME name TO label; ALTER TABLE t RENAME TO t2; CREATE SCHEMA s; ALTER TABLE t2 SET SCHEMA s").await;
-    let renamed = db.one("SELECT table_namespace, table_name, metadata_location FROM iceberg_tables").await;
-    assert!(renamed.starts_with("s|t2|s3://lake/frompg/tables/postgres/public/t/"), "{renamed}");
-    db.gives("SELECT label FROM s.t2 WHERE id = 8", &["name 8"]).await;
+    let renamed = db
+        .one("SELECT table_namespace, table_name, metadata_location FROM iceberg_tables")
+        .await;
+    assert!(
+        renamed.starts_with("s|t2|s3://lake/frompg/tables/postgres/public/t/"),
+        "{renamed}"
+    );
+    db.gives("SELECT label FROM s.t2 WHERE id = 8", &["name 8"])
+        .await;
 }

@@ -35,23 +35,34 @@ pub async fn agree(info: &SandboxInfo, db: &Db) {
             ))
             .await;
         let rows = db.one(&format!("SELECT count(*) FROM {name}")).await;
-        assert_eq!(single(&reader, &format!("SELECT count(*) FROM {name}")).await, rows, "{name}");
+        assert_eq!(
+            single(&reader, &format!("SELECT count(*) FROM {name}")).await,
+            rows,
+            "{name}"
+        );
         let mut described = Vec::new();
         for column in &columns {
             let (column, data_type) = column.rsplit_once('|').unwrap();
             let quoted = format!("\"{}\"", column.replace('"', "\"\""));
             let count = db.one(&format!("SELECT count({quoted}) FROM {name}")).await;
-            assert_eq!(single(&reader, &format!("SELECT count({quoted}) FROM {name}")).await, count, "{name}.{column}");
+            assert_eq!(
+                single(&reader, &format!("SELECT count({quoted}) FROM {name}")).await,
+                count,
+                "{name}.{column}"
+            );
             let is_exact = matches!(data_type, "smallint" | "integer" | "bigint" | "numeric");
             let sum = match is_exact {
-                true => Some(db.one(&format!("SELECT sum({quoted}) FROM {name}")).await).filter(|sum| sum != NULL),
+                true => Some(db.one(&format!("SELECT sum({quoted}) FROM {name}")).await)
+                    .filter(|sum| sum != NULL),
                 false => None,
             };
             described.push(serde_json::json!({"name": column, "count": count, "sum": sum}));
         }
         expected.push(serde_json::json!({"table": name, "location": location, "rows": rows, "columns": described}));
     }
-    let Some(python) = python_with("pyiceberg.table, duckdb_extension_iceberg") else { return };
+    let Some(python) = python_with("pyiceberg.table, duckdb_extension_iceberg") else {
+        return;
+    };
     let home = tempfile::tempdir().unwrap();
     let mut reading = Command::new(python)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients/iceberg_readers.py"))
@@ -69,11 +80,17 @@ pub async fn agree(info: &SandboxInfo, db: &Db) {
         .spawn()
         .unwrap();
     let mut stdin = reading.stdin.take().unwrap();
-    stdin.write_all(serde_json::to_string(&expected).unwrap().as_bytes()).unwrap();
+    stdin
+        .write_all(serde_json::to_string(&expected).unwrap().as_bytes())
+        .unwrap();
     drop(stdin);
     let output = reading.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).trim_end().ends_with("all passed"), "{}", text(&output));
+    assert!(
+        text(&output).trim_end().ends_with("all passed"),
+        "{}",
+        text(&output)
+    );
 }
 
 /// Tables of every shape that the engine writes: many types, evolved columns, position deletes, rewritten files, no rows.

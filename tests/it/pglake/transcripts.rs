@@ -23,7 +23,9 @@ enum Recorded {
 }
 
 pub fn transcript(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pg_lake/transcripts").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures/pg_lake/transcripts")
+        .join(name);
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -42,27 +44,40 @@ fn exchanges(text: &str) -> Vec<Exchange> {
     let mut found = Vec::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
-        let Some(statement) = line.strip_prefix(">>> ") else { continue };
+        let Some(statement) = line.strip_prefix(">>> ") else {
+            continue;
+        };
         let mut block = Vec::new();
-        while let Some(next) = lines.next_if(|next| !next.starts_with(">>> ") && !next.starts_with("## ")) {
+        while let Some(next) =
+            lines.next_if(|next| !next.starts_with(">>> ") && !next.starts_with("## "))
+        {
             block.push(next);
         }
         let Some(first) = block.first() else { continue };
         let answer = if let Some(error) = first.strip_prefix("ERROR: ") {
             Recorded::Error(without_time(error).to_owned())
         } else if let Some(tag) = first.strip_prefix("OK ") {
-            let count = without_time(tag).rsplit(' ').next().and_then(|word| word.parse().ok());
+            let count = without_time(tag)
+                .rsplit(' ')
+                .next()
+                .and_then(|word| word.parse().ok());
             // A header and rows, indented. Listings of files, which the capture adds in between, have headings.
             let is_row = |line: &&&str| {
                 line.starts_with("   ") && !line.contains("NOTICE: ") && !line.contains("WARNING: ")
             };
-            let rows = block[1..].iter().take_while(|line| !is_heading(line)).filter(is_row);
+            let rows = block[1..]
+                .iter()
+                .take_while(|line| !is_heading(line))
+                .filter(is_row);
             let rows = rows.skip(1).map(|row| value_text(row.trim())).collect();
             Recorded::Ok { count, rows }
         } else {
             continue;
         };
-        found.push(Exchange { statement: statement.trim().to_owned(), answer });
+        found.push(Exchange {
+            statement: statement.trim().to_owned(),
+            answer,
+        });
     }
     found
 }
@@ -73,11 +88,14 @@ fn value_text(row: &str) -> String {
         "None" => NULL.to_owned(),
         "True" => "t".to_owned(),
         "False" => "f".to_owned(),
-        value => value.strip_prefix("Decimal('").and_then(|value| value.strip_suffix("')")).unwrap_or(value).to_owned(),
+        value => value
+            .strip_prefix("Decimal('")
+            .and_then(|value| value.strip_suffix("')"))
+            .unwrap_or(value)
+            .to_owned(),
     });
     values.collect::<Vec<_>>().join("|")
 }
-
 
 /// What is told about a statement: its rows and the number in its tag, or its error.
 fn told(answer: &Result<Answer, Failure>) -> String {
@@ -94,7 +112,9 @@ fn normal(text: &str) -> String {
     let text = text.replace("/frompg/tables/scratch/", "/scratch/");
     let segments = text.split('/').map(|segment| {
         let is_number = !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
-        let name = segment.split_once('-').filter(|(number, _)| number.len() == 5);
+        let name = segment
+            .split_once('-')
+            .filter(|(number, _)| number.len() == 5);
         match name {
             _ if is_number => "OID".to_owned(),
             Some((number, rest)) if rest.contains(".metadata.json") => {
@@ -110,7 +130,12 @@ fn normal(text: &str) -> String {
 struct Deviation(&'static str, &'static str, &'static str);
 
 /// Runs the statements in order and compares every answer.
-async fn replay(db: &Db, transcript_name: &str, deviations: &[Deviation], rewrite: impl Fn(&str) -> String) {
+async fn replay(
+    db: &Db,
+    transcript_name: &str,
+    deviations: &[Deviation],
+    rewrite: impl Fn(&str) -> String,
+) {
     let mut wrong = Vec::new();
     let mut unused: Vec<&str> = deviations.iter().map(|deviation| deviation.0).collect();
     let mut compared = 0;
@@ -121,14 +146,18 @@ async fn replay(db: &Db, transcript_name: &str, deviations: &[Deviation], rewrit
         }
         let ours = db.try_run(&rewrite(&statement)).await;
         let told = told(&ours);
-        if let Some(Deviation(_, expected, _)) = deviations.iter().find(|deviation| deviation.0 == statement) {
+        if let Some(Deviation(_, expected, _)) =
+            deviations.iter().find(|deviation| deviation.0 == statement)
+        {
             unused.retain(|other| *other != statement);
             let is_expected = match expected.strip_suffix('*') {
                 Some(start) => told.starts_with(start),
                 None => told == *expected,
             };
             if !is_expected {
-                wrong.push(format!("{statement}\n  expected {expected}\n  but got  {told}"));
+                wrong.push(format!(
+                    "{statement}\n  expected {expected}\n  but got  {told}"
+                ));
             }
             continue;
         }
@@ -139,16 +168,35 @@ async fn replay(db: &Db, transcript_name: &str, deviations: &[Deviation], rewrit
             Recorded::Ok { rows, .. } => format!("OK {}", normal(&rows.join(" / "))),
         };
         let counts = match (&answer, &ours) {
-            (Recorded::Ok { count: Some(real), .. }, Ok(ours)) => (*real, ours.count),
+            (
+                Recorded::Ok {
+                    count: Some(real), ..
+                },
+                Ok(ours),
+            ) => (*real, ours.count),
             _ => (0, 0),
         };
         if told != real || counts.0 != counts.1 {
-            wrong.push(format!("{statement}\n  pg_lake: {real} {}\n  icebox:  {told} {}", counts.0, counts.1));
+            wrong.push(format!(
+                "{statement}\n  pg_lake: {real} {}\n  icebox:  {told} {}",
+                counts.0, counts.1
+            ));
         }
     }
-    println!("{transcript_name}: {compared} answers are the same, {} differ as listed", deviations.len());
-    assert!(wrong.is_empty(), "{} answers differ:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(unused.is_empty(), "listed, but not in {transcript_name}: {unused:#?}");
+    println!(
+        "{transcript_name}: {compared} answers are the same, {} differ as listed",
+        deviations.len()
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} answers differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(
+        unused.is_empty(),
+        "listed, but not in {transcript_name}: {unused:#?}"
+    );
     assert!(compared > 0);
 }
 
@@ -162,10 +210,26 @@ const MORE: &str = "the stand-in can do it";
 async fn ddl_is_answered_as_by_the_real_extension() {
     let options = "ERROR 0A000: WITH (…) options of Iceberg tables are not supported by the embedded stand-in for pg_lake";
     let deviations = [
-        Deviation("CREATE TABLE d1 (a int REFERENCES pg_class(oid)) USING iceberg", "ERROR 42501: *", OWN_WORDS),
-        Deviation("CREATE TABLE d1 (a int, EXCLUDE USING gist (a WITH =)) USING iceberg", "ERROR 42704: *", OWN_WORDS),
-        Deviation("SELECT * FROM d1", "OK 1|x|1|∅ / 2|x|2|∅", "the column g is not generated here"),
-        Deviation("CREATE TABLE d1v (a int, g int GENERATED ALWAYS AS (a*2) VIRTUAL) USING iceberg", "ERROR *", OWN_WORDS),
+        Deviation(
+            "CREATE TABLE d1 (a int REFERENCES pg_class(oid)) USING iceberg",
+            "ERROR 42501: *",
+            OWN_WORDS,
+        ),
+        Deviation(
+            "CREATE TABLE d1 (a int, EXCLUDE USING gist (a WITH =)) USING iceberg",
+            "ERROR 42704: *",
+            OWN_WORDS,
+        ),
+        Deviation(
+            "SELECT * FROM d1",
+            "OK 1|x|1|∅ / 2|x|2|∅",
+            "the column g is not generated here",
+        ),
+        Deviation(
+            "CREATE TABLE d1v (a int, g int GENERATED ALWAYS AS (a*2) VIRTUAL) USING iceberg",
+            "ERROR *",
+            OWN_WORDS,
+        ),
         Deviation(
             "SELECT * FROM d1 ORDER BY a",
             "OK 1|x|1|∅|∅|7|∅|∅ / 2|x|2|∅|∅|7|∅|∅",
@@ -183,14 +247,46 @@ async fn ddl_is_answered_as_by_the_real_extension() {
              other|d1|s3://probe-lake/x/scratch/public/d1/OID/metadata/00007-UUID.metadata.json",
             "SET DEFAULT is PostgreSQL's own: no new metadata file",
         ),
-        Deviation("CREATE TABLE tp (a int) PARTITION BY RANGE (a) USING iceberg", "ERROR 0A000: *", OWN_WORDS),
-        Deviation("CREATE TABLE IF NOT EXISTS td (a int) USING iceberg", "OK", MORE),
-        Deviation("CREATE TABLE tl2 (LIKE td INCLUDING ALL) USING iceberg", "OK", MORE),
-        Deviation("CREATE TABLE tloc (a int) USING iceberg WITH (location='s3://probe-lake/custom/loc')", options, NO_OPTIONS),
-        Deviation("SELECT table_name, metadata_location FROM iceberg_tables WHERE table_name='tloc'", "OK", NO_OPTIONS),
-        Deviation("CREATE TABLE tloc2 (a int) USING iceberg WITH (location='s3://probe-lake/custom/loc')", options, NO_OPTIONS),
-        Deviation("CREATE TABLE tbad (a int) USING iceberg WITH (location='/tmp/x')", options, NO_OPTIONS),
-        Deviation("CREATE TABLE tbad (a int) USING iceberg WITH (nosuch='1')", options, NO_OPTIONS),
+        Deviation(
+            "CREATE TABLE tp (a int) PARTITION BY RANGE (a) USING iceberg",
+            "ERROR 0A000: *",
+            OWN_WORDS,
+        ),
+        Deviation(
+            "CREATE TABLE IF NOT EXISTS td (a int) USING iceberg",
+            "OK",
+            MORE,
+        ),
+        Deviation(
+            "CREATE TABLE tl2 (LIKE td INCLUDING ALL) USING iceberg",
+            "OK",
+            MORE,
+        ),
+        Deviation(
+            "CREATE TABLE tloc (a int) USING iceberg WITH (location='s3://probe-lake/custom/loc')",
+            options,
+            NO_OPTIONS,
+        ),
+        Deviation(
+            "SELECT table_name, metadata_location FROM iceberg_tables WHERE table_name='tloc'",
+            "OK",
+            NO_OPTIONS,
+        ),
+        Deviation(
+            "CREATE TABLE tloc2 (a int) USING iceberg WITH (location='s3://probe-lake/custom/loc')",
+            options,
+            NO_OPTIONS,
+        ),
+        Deviation(
+            "CREATE TABLE tbad (a int) USING iceberg WITH (location='/tmp/x')",
+            options,
+            NO_OPTIONS,
+        ),
+        Deviation(
+            "CREATE TABLE tbad (a int) USING iceberg WITH (nosuch='1')",
+            options,
+            NO_OPTIONS,
+        ),
         Deviation(
             "CREATE TABLE tpart (d timestamp, k int) USING iceberg WITH (partition_by='day(d), bucket(4,k)')",
             options,
@@ -203,16 +299,29 @@ async fn ddl_is_answered_as_by_the_real_extension() {
         ),
         Deviation(
             "SELECT file_path, record_count FROM iceberg_tables, lake_iceberg.files(metadata_location) WHERE table_name='tpart'",
-            "OK", NO_OPTIONS,
+            "OK",
+            NO_OPTIONS,
         ),
         Deviation(
             "DROP TABLE cta",
             "ERROR 2BP01: cannot drop foreign table public.cta because other objects depend on it",
             "the table's name comes with its schema",
         ),
-        Deviation("SELECT count(*) FROM lake_engine.deletion_queue", "ERROR 42P01: *", NO_BOOKKEEPING),
-        Deviation("SELECT * FROM lake_engine.deletion_queue LIMIT 5", "ERROR 42P01: *", NO_BOOKKEEPING),
-        Deviation("VACUUM (ICEBERG)", "ERROR 42601: *", "there is no compaction"),
+        Deviation(
+            "SELECT count(*) FROM lake_engine.deletion_queue",
+            "ERROR 42P01: *",
+            NO_BOOKKEEPING,
+        ),
+        Deviation(
+            "SELECT * FROM lake_engine.deletion_queue LIMIT 5",
+            "ERROR 42P01: *",
+            NO_BOOKKEEPING,
+        ),
+        Deviation(
+            "VACUUM (ICEBERG)",
+            "ERROR 42601: *",
+            "there is no compaction",
+        ),
         Deviation(
             "SELECT amname, amtype FROM pg_am WHERE amname LIKE '%iceberg%'",
             "OK iceberg|t / pg_lake_iceberg|t",
@@ -223,15 +332,27 @@ async fn ddl_is_answered_as_by_the_real_extension() {
             "OK pg_lake_iceberg|pg_lake_iceberg",
             "the other servers are for what the stand-in cannot do",
         ),
-        Deviation("UPDATE iceberg_tables SET metadata_location='x' WHERE table_name='d1'", "ERROR 55000: *", OWN_WORDS),
+        Deviation(
+            "UPDATE iceberg_tables SET metadata_location='x' WHERE table_name='d1'",
+            "ERROR 55000: *",
+            OWN_WORDS,
+        ),
         Deviation(
             "INSERT INTO iceberg_tables (catalog_name,table_namespace,table_name,metadata_location) \
              VALUES ('scratch','p','q','s3://probe-lake/nope')",
             "ERROR 55000: *",
             OWN_WORDS,
         ),
-        Deviation("SET pg_lake_iceberg.default_location_prefix TO 'ftp://x'", "OK", "checked by CREATE TABLE"),
-        Deviation("SET pg_lake_iceberg.default_location_prefix TO 's3://probe-lake/a?b=c'", "OK", "checked by CREATE TABLE"),
+        Deviation(
+            "SET pg_lake_iceberg.default_location_prefix TO 'ftp://x'",
+            "OK",
+            "checked by CREATE TABLE",
+        ),
+        Deviation(
+            "SET pg_lake_iceberg.default_location_prefix TO 's3://probe-lake/a?b=c'",
+            "OK",
+            "checked by CREATE TABLE",
+        ),
         Deviation(
             "CREATE TABLE nobucket (a int) USING iceberg",
             "ERROR XX000: cannot list `s3://no-such-bucket/*",
@@ -249,19 +370,40 @@ async fn ddl_is_answered_as_by_the_real_extension() {
         statement.replace("g int GENERATED ALWAYS AS (c*2) STORED", "g int")
     })
     .await;
-    let generated = "CREATE TABLE d1g (c int, g int GENERATED ALWAYS AS (c*2) STORED) USING iceberg";
-    db.run("SET pg_lake_iceberg.default_location_prefix = 's3://probe-lake/x'").await;
+    let generated =
+        "CREATE TABLE d1g (c int, g int GENERATED ALWAYS AS (c*2) STORED) USING iceberg";
+    db.run("SET pg_lake_iceberg.default_location_prefix = 's3://probe-lake/x'")
+        .await;
     for (prefix, detail) in [
-        ("ftp://x", "pg_lake_iceberg: unsupported URL for default location prefix: \"ftp://x\""),
-        ("s3://b/a?b=c", "pg_lake_iceberg: s3 configuration parameters are not allowed in the default location prefix"),
+        (
+            "ftp://x",
+            "pg_lake_iceberg: unsupported URL for default location prefix: \"ftp://x\"",
+        ),
+        (
+            "s3://b/a?b=c",
+            "pg_lake_iceberg: s3 configuration parameters are not allowed in the default location prefix",
+        ),
     ] {
-        db.run(&format!("SET pg_lake_iceberg.default_location_prefix = '{prefix}'")).await;
-        let failure = db.try_run("CREATE TABLE wrong_prefix (a int) USING iceberg").await.unwrap_err();
+        db.run(&format!(
+            "SET pg_lake_iceberg.default_location_prefix = '{prefix}'"
+        ))
+        .await;
+        let failure = db
+            .try_run("CREATE TABLE wrong_prefix (a int) USING iceberg")
+            .await
+            .unwrap_err();
         let setting = "pg_lake_iceberg.default_location_prefix";
-        assert_eq!(failure.text, format!("22023: invalid value for parameter \"{setting}\": \"{prefix}\""));
+        assert_eq!(
+            failure.text,
+            format!("22023: invalid value for parameter \"{setting}\": \"{prefix}\"")
+        );
         assert_eq!(failure.detail.as_deref(), Some(detail));
     }
-    db.refuses(generated, "0A000: generated columns are not supported by the embedded stand-in for pg_lake").await;
+    db.refuses(
+        generated,
+        "0A000: generated columns are not supported by the embedded stand-in for pg_lake",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,11 +422,31 @@ async fn dml_is_answered_as_by_the_real_extension() {
             "OK 1 / 1",
             "the capture shows the last statement of a message only",
         ),
-        Deviation("SELECT pg_typeof(v), v FROM m WHERE v IS NOT NULL LIMIT 1", "OK numeric|*", "any row will do"),
-        Deviation("COPY m FROM 's3://probe-lake/out/m.parquet'", "ERROR 58P01: *", NO_FILES),
-        Deviation("COPY (SELECT 1 AS a, 'x' AS b) TO 's3://probe-lake/out/m.csv'", "ERROR 42602: *", NO_FILES),
-        Deviation("COPY m FROM 's3://probe-lake/out/nosuch.parquet'", "ERROR 58P01: *", NO_FILES),
-        Deviation("SELECT path FROM lake_file.list('s3://probe-lake/out/*')", "OK", NO_FILES),
+        Deviation(
+            "SELECT pg_typeof(v), v FROM m WHERE v IS NOT NULL LIMIT 1",
+            "OK numeric|*",
+            "any row will do",
+        ),
+        Deviation(
+            "COPY m FROM 's3://probe-lake/out/m.parquet'",
+            "ERROR 58P01: *",
+            NO_FILES,
+        ),
+        Deviation(
+            "COPY (SELECT 1 AS a, 'x' AS b) TO 's3://probe-lake/out/m.csv'",
+            "ERROR 42602: *",
+            NO_FILES,
+        ),
+        Deviation(
+            "COPY m FROM 's3://probe-lake/out/nosuch.parquet'",
+            "ERROR 58P01: *",
+            NO_FILES,
+        ),
+        Deviation(
+            "SELECT path FROM lake_file.list('s3://probe-lake/out/*')",
+            "OK",
+            NO_FILES,
+        ),
         Deviation(
             "CREATE FOREIGN TABLE fp () SERVER pg_lake OPTIONS (path 's3://probe-lake/out/m.parquet')",
             "ERROR 42704: *",

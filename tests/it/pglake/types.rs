@@ -20,7 +20,10 @@ struct Trial {
 fn trials() -> Vec<Trial> {
     let text = transcript("types.txt");
     let mut trials: Vec<Trial> = Vec::new();
-    for line in text.lines().take_while(|line| !line.starts_with("## nulls")) {
+    for line in text
+        .lines()
+        .take_while(|line| !line.starts_with("## nulls"))
+    {
         if let Some(rest) = line.strip_prefix('[') {
             let (type_name, rest) = rest.split_once("] value ").unwrap();
             let (value, rest) = rest.split_once(" iceberg type [('").unwrap();
@@ -34,14 +37,22 @@ fn trials() -> Vec<Trial> {
                 notice: rest.contains("NOTICE"),
             });
         } else if let Some(rest) = line.strip_prefix("   insert: ERROR: ") {
-            let message = rest.rsplit_once(" (").filter(|(_, time)| time.ends_with("ms)"));
+            let message = rest
+                .rsplit_once(" (")
+                .filter(|(_, time)| time.ends_with("ms)"));
             let message = message.map_or(rest, |(message, _)| message);
             trials.last_mut().unwrap().refused = Some(message.to_owned());
         } else if let Some(rest) = line.strip_prefix("   select: [('") {
-            let (value, rest) = rest.split_once("', '").or_else(|| rest.split_once("\", '")).unwrap();
+            let (value, rest) = rest
+                .split_once("', '")
+                .or_else(|| rest.split_once("\", '"))
+                .unwrap();
             let (data_type, _) = rest.split_once("')]").unwrap();
             // Python shows a backslash as two.
-            let value = value.replace("\\n", "\n").replace("\\t", "\t").replace("\\\\", "\\");
+            let value = value
+                .replace("\\n", "\n")
+                .replace("\\t", "\t")
+                .replace("\\\\", "\\");
             trials.last_mut().unwrap().selected = Some((value, data_type.to_owned()));
         } else if let Some(rest) = line.strip_prefix("   select: [(\"") {
             let (value, rest) = rest.split_once("\", '").unwrap();
@@ -56,16 +67,25 @@ fn trials() -> Vec<Trial> {
 async fn every_type_is_stored_and_refused_as_by_the_real_extension() {
     let test = TestSandbox::start().await;
     let db = test.db().await;
-    db.run("SET timezone = 'UTC'; CREATE EXTENSION hstore").await;
+    db.run("SET timezone = 'UTC'; CREATE EXTENSION hstore")
+        .await;
     let trials = trials();
     assert!(trials.len() > 50, "{}", trials.len());
     let mut wrong = Vec::new();
     for trial in &trials {
-        let Trial { type_name, value, .. } = trial;
+        let Trial {
+            type_name, value, ..
+        } = trial;
         db.notices();
         db.run("DROP TABLE IF EXISTS t").await;
-        db.run(&format!("CREATE TABLE t (id int, v {type_name}) USING iceberg")).await;
-        let noticed = db.notices().iter().any(|notice| notice.contains("cannot be stored as an Iceberg decimal"));
+        db.run(&format!(
+            "CREATE TABLE t (id int, v {type_name}) USING iceberg"
+        ))
+        .await;
+        let noticed = db
+            .notices()
+            .iter()
+            .any(|notice| notice.contains("cannot be stored as an Iceberg decimal"));
         let location = db.metadata_location("t").await;
         let metadata = test.metadata(&location).await;
         let field = &metadata["schemas"][0]["fields"][1];
@@ -81,25 +101,44 @@ async fn every_type_is_stored_and_refused_as_by_the_real_extension() {
             stored = text.replace(", ", ",").into();
         }
         if stored != expected {
-            wrong.push(format!("{type_name}: stored as {stored}, by pg_lake as {expected}"));
+            wrong.push(format!(
+                "{type_name}: stored as {stored}, by pg_lake as {expected}"
+            ));
         }
         if noticed != trial.notice {
-            wrong.push(format!("{type_name}: notice {noticed}, by pg_lake {}", trial.notice));
+            wrong.push(format!(
+                "{type_name}: notice {noticed}, by pg_lake {}",
+                trial.notice
+            ));
         }
-        let inserted = db.try_run(&format!("INSERT INTO t VALUES (1, {value})")).await;
+        let inserted = db
+            .try_run(&format!("INSERT INTO t VALUES (1, {value})"))
+            .await;
         let refused = inserted.err().map(|failure| failure.text);
         if refused != trial.refused {
-            wrong.push(format!("{type_name} {value}: {refused:?}, by pg_lake {:?}", trial.refused));
+            wrong.push(format!(
+                "{type_name} {value}: {refused:?}, by pg_lake {:?}",
+                trial.refused
+            ));
         }
-        let selected = db.rows("SELECT v::text, format_type(pg_typeof(v)::oid, NULL) FROM t").await;
-        let expected: Vec<String> = trial.selected.iter().map(|(value, name)| format!("{value}|{name}")).collect();
+        let selected = db
+            .rows("SELECT v::text, format_type(pg_typeof(v)::oid, NULL) FROM t")
+            .await;
+        let expected: Vec<String> = trial
+            .selected
+            .iter()
+            .map(|(value, name)| format!("{value}|{name}"))
+            .collect();
         if selected != expected {
-            wrong.push(format!("{type_name} {value}: gives {selected:?}, by pg_lake {expected:?}"));
+            wrong.push(format!(
+                "{type_name} {value}: gives {selected:?}, by pg_lake {expected:?}"
+            ));
         }
         // NULL beside a value.
         if trial.refused.is_none() && !selected.is_empty() {
             db.run("INSERT INTO t VALUES (2, NULL)").await;
-            db.gives("SELECT id, v IS NULL FROM t ORDER BY id", &["1|f", "2|t"]).await;
+            db.gives("SELECT id, v IS NULL FROM t ORDER BY id", &["1|f", "2|t"])
+                .await;
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -122,28 +161,113 @@ async fn many_values_of_every_type_come_back_as_from_a_heap_table() {
     let columns: &[(&str, &[&str])] = &[
         ("smallint", &["-32768", "32767", "0"]),
         ("int", &["-2147483648", "2147483647", "0"]),
-        ("bigint", &["-9223372036854775808", "9223372036854775807", "0"]),
-        ("real", &["'NaN'", "'-Infinity'", "'-0'", "3.4028235e38", "1e-45", "0.1"]),
-        ("float8", &["'NaN'", "'Infinity'", "'-0'", "1.7976931348623157e308", "5e-324", "0.1"]),
-        ("numeric(38,0)", &["-99999999999999999999999999999999999999", "0"]),
-        ("numeric(38,38)", &["0.00000000000000000000000000000000000001", "-0.9"]),
+        (
+            "bigint",
+            &["-9223372036854775808", "9223372036854775807", "0"],
+        ),
+        (
+            "real",
+            &[
+                "'NaN'",
+                "'-Infinity'",
+                "'-0'",
+                "3.4028235e38",
+                "1e-45",
+                "0.1",
+            ],
+        ),
+        (
+            "float8",
+            &[
+                "'NaN'",
+                "'Infinity'",
+                "'-0'",
+                "1.7976931348623157e308",
+                "5e-324",
+                "0.1",
+            ],
+        ),
+        (
+            "numeric(38,0)",
+            &["-99999999999999999999999999999999999999", "0"],
+        ),
+        (
+            "numeric(38,38)",
+            &["0.00000000000000000000000000000000000001", "-0.9"],
+        ),
         ("numeric(9,9)", &["0.123456789", "-0.000000001"]),
         ("numeric(19,4)", &["999999999999999.9999", "-0.0001"]),
-        ("text", &["''", "' x '", "'∅ \u{1F9CA} 漢字'", "E'\\\\ \\' \" \\r\\n\\t'", "repeat('ä', 70000)", "'NULL'"]),
+        (
+            "text",
+            &[
+                "''",
+                "' x '",
+                "'∅ \u{1F9CA} 漢字'",
+                "E'\\\\ \\' \" \\r\\n\\t'",
+                "repeat('ä', 70000)",
+                "'NULL'",
+            ],
+        ),
         ("varchar(3)", &["'a  '", "''", "'äöü'"]),
         ("char(4)", &["'a'", "''", "'abcd'"]),
-        ("bytea", &["''", "'\\x00ff'", "decode(repeat('00', 100000), 'hex')"]),
+        (
+            "bytea",
+            &["''", "'\\x00ff'", "decode(repeat('00', 100000), 'hex')"],
+        ),
         ("boolean", &["true", "false"]),
-        ("date", &["'4713-01-01 BC'", "'0001-12-31 BC'", "'1582-10-15'", "'1969-12-31'", "'9999-12-31'"]),
+        (
+            "date",
+            &[
+                "'4713-01-01 BC'",
+                "'0001-12-31 BC'",
+                "'1582-10-15'",
+                "'1969-12-31'",
+                "'9999-12-31'",
+            ],
+        ),
         ("time", &["'00:00'", "'23:59:59.999999'", "'24:00'"]),
         ("time[]", &["'{24:00,NULL}'"]),
-        ("timestamp", &["'0001-01-01'", "'1969-12-31 23:59:59.999999'", "'9999-12-31 23:59:59.999999'"]),
-        ("timestamptz", &["'0001-01-01 00:00+00'", "'2024-03-31 02:30 Europe/Berlin'", "'1900-01-01 00:00:00.000001 Europe/Amsterdam'"]),
-        ("interval", &["'-1 year -2 mons +3 days -04:05:06.789'", "'0'", "'178000000 years'", "'100:00:00'"]),
-        ("uuid", &["'ffffffff-ffff-ffff-ffff-ffffffffffff'", "'00000000-0000-0000-0000-000000000000'"]),
-        ("jsonb", &["'null'", "'{\"a\": [1, \"\u{1F9CA}\"]}'", "'1e400'"]),
+        (
+            "timestamp",
+            &[
+                "'0001-01-01'",
+                "'1969-12-31 23:59:59.999999'",
+                "'9999-12-31 23:59:59.999999'",
+            ],
+        ),
+        (
+            "timestamptz",
+            &[
+                "'0001-01-01 00:00+00'",
+                "'2024-03-31 02:30 Europe/Berlin'",
+                "'1900-01-01 00:00:00.000001 Europe/Amsterdam'",
+            ],
+        ),
+        (
+            "interval",
+            &[
+                "'-1 year -2 mons +3 days -04:05:06.789'",
+                "'0'",
+                "'178000000 years'",
+                "'100:00:00'",
+            ],
+        ),
+        (
+            "uuid",
+            &[
+                "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
+                "'00000000-0000-0000-0000-000000000000'",
+            ],
+        ),
+        (
+            "jsonb",
+            &["'null'", "'{\"a\": [1, \"\u{1F9CA}\"]}'", "'1e400'"],
+        ),
         ("int[]", &["'{}'", "'{NULL}'", "'{1,NULL,-3}'"]),
-        ("text[]", &["'{}'", "'{\"\",NULL,\"NULL\",\"a,b\",\"q\\\"q\",\"{}\"}'"]),
+        (
+            "text[]",
+            &["'{}'", "'{\"\",NULL,\"NULL\",\"a,b\",\"q\\\"q\",\"{}\"}'"],
+        ),
         ("numeric(5,2)[]", &["'{1.5,NULL,-999.99}'"]),
         ("timestamptz[]", &["'{2024-05-06 07:08:09.123456+02}'"]),
         ("inet", &["'::1/64'", "'10.0.0.1'"]),
@@ -153,32 +277,56 @@ async fn many_values_of_every_type_come_back_as_from_a_heap_table() {
     ];
     let test = TestSandbox::start().await;
     let db = test.db().await;
-    let definitions: Vec<String> =
-        columns.iter().enumerate().map(|(index, (name, _))| format!("c{index} {name}")).collect();
+    let definitions: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .map(|(index, (name, _))| format!("c{index} {name}"))
+        .collect();
     let definitions = definitions.join(", ");
-    db.run(&format!("CREATE TABLE h (id int, {definitions})")).await;
-    db.run(&format!("CREATE TABLE l (id int, {definitions}) USING iceberg")).await;
-    let most = columns.iter().map(|(_, values)| values.len()).max().unwrap();
+    db.run(&format!("CREATE TABLE h (id int, {definitions})"))
+        .await;
+    db.run(&format!(
+        "CREATE TABLE l (id int, {definitions}) USING iceberg"
+    ))
+    .await;
+    let most = columns
+        .iter()
+        .map(|(_, values)| values.len())
+        .max()
+        .unwrap();
     for row in 0..=most {
-        let values = columns.iter().map(|(_, values)| values.get(row).copied().unwrap_or("NULL"));
+        let values = columns
+            .iter()
+            .map(|(_, values)| values.get(row).copied().unwrap_or("NULL"));
         let values = values.collect::<Vec<_>>().join(", ");
-        db.run(&format!("INSERT INTO h VALUES ({row}, {values})")).await;
+        db.run(&format!("INSERT INTO h VALUES ({row}, {values})"))
+            .await;
         // With a parameter for every value, as drivers send them, and in the transaction's own memory.
-        db.run(&format!("INSERT INTO l VALUES ({row}, {values})")).await;
+        db.run(&format!("INSERT INTO l VALUES ({row}, {values})"))
+            .await;
     }
     let read = |table: &str| format!("SELECT * FROM {table} ORDER BY id");
     let heap = db.rows(&read("h")).await;
     assert_eq!(heap.len(), most + 1);
     assert_eq!(db.rows(&read("l")).await, heap);
     // The same through a set operation, which compares values and not their text, and through an UPDATE.
-    db.run("BEGIN; UPDATE l SET id = id + 1000; DELETE FROM l WHERE id = 1003").await;
-    db.run("UPDATE l SET id = id - 1000; INSERT INTO l SELECT * FROM h WHERE id = 3").await;
+    db.run("BEGIN; UPDATE l SET id = id + 1000; DELETE FROM l WHERE id = 1003")
+        .await;
+    db.run("UPDATE l SET id = id - 1000; INSERT INTO l SELECT * FROM h WHERE id = 3")
+        .await;
     assert_eq!(db.rows(&read("l")).await, heap);
     db.run("COMMIT").await;
     assert_eq!(db.rows(&read("l")).await, heap);
     for timezone in ["America/St_Johns", "UTC"] {
-        db.run(&format!("SET timezone = '{timezone}'; SET datestyle = 'German'; SET intervalstyle = 'iso_8601'")).await;
-        assert_eq!(db.rows(&read("l")).await, db.rows(&read("h")).await, "{timezone}");
+        db.run(&format!(
+            "SET timezone = '{timezone}'; SET datestyle = 'German'; SET intervalstyle = 'iso_8601'"
+        ))
+        .await;
+        assert_eq!(
+            db.rows(&read("l")).await,
+            db.rows(&read("h")).await,
+            "{timezone}"
+        );
     }
 }
 

@@ -71,7 +71,10 @@ impl TestSandbox {
 
     /// A new connection to another database, which has the extension too.
     pub async fn database(&self, name: &str) -> Db {
-        self.db().await.run(&format!("CREATE DATABASE {name}")).await;
+        self.db()
+            .await
+            .run(&format!("CREATE DATABASE {name}"))
+            .await;
         let endpoint = Endpoint {
             dbname: name.to_owned(),
             ..self.info().postgres.clone()
@@ -96,7 +99,12 @@ impl TestSandbox {
         let name = |id: &i32| schema.name_by_field_id(*id).unwrap_or_default().to_owned();
         let mut files = Vec::new();
         let snapshot = metadata.current_snapshot().expect("a snapshot");
-        let list = io.new_input(snapshot.manifest_list()).unwrap().read().await.unwrap();
+        let list = io
+            .new_input(snapshot.manifest_list())
+            .unwrap()
+            .read()
+            .await
+            .unwrap();
         let list = ManifestList::parse_with_version(&list, metadata.format_version()).unwrap();
         for manifest in list.entries() {
             let manifest = manifest.load_manifest(&io).await.unwrap();
@@ -114,7 +122,11 @@ impl TestSandbox {
                     is_delete: file.content_type() == DataContentType::PositionDeletes,
                     rows: file.record_count(),
                     bounds: bounds.collect(),
-                    nulls: file.null_value_counts().iter().map(|(id, count)| (name(id), *count)).collect(),
+                    nulls: file
+                        .null_value_counts()
+                        .iter()
+                        .map(|(id, count)| (name(id), *count))
+                        .collect(),
                 });
             }
         }
@@ -263,7 +275,9 @@ pub struct Failure {
 
 impl Db {
     pub async fn connect(endpoint: &Endpoint) -> Self {
-        Self::try_connect(endpoint).await.expect("PostgreSQL answers")
+        Self::try_connect(endpoint)
+            .await
+            .expect("PostgreSQL answers")
     }
 
     pub async fn try_connect(endpoint: &Endpoint) -> Result<Self, icebox::postgres::ConnectError> {
