@@ -15,6 +15,7 @@ sandbox: build
     @echo 'The sandbox goes on running: `./x icebox up` tells how to connect, `./x down` stops it.'
 
 # Run the program: ./x icebox status, ./x icebox sql "SELECT 1"
+[no-exit-message]
 [positional-arguments]
 icebox *arguments:
     @cargo build --locked --quiet

@@ -40,7 +40,7 @@ enum Building {
     Uuid(FixedSizeBinaryBuilder),
     Interval {
         fields: arrow::datatypes::Fields,
-        parts: [Int64Builder; 3],
+        parts: Box<[Int64Builder; 3]>,
         valid: NullBufferBuilder,
     },
     List {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::{Catalog, Generator, Product, Synced, Tables, Transaction, sync};
 
@@ -72,6 +73,10 @@ pub enum RetailError {
         "cannot simulate transactions: {table} is empty; load the seed data first (icebox run scenarios/retail-lakehouse)"
     )]
     NothingToSell { table: String },
+    #[error(
+        "cannot simulate transactions: the tables are not there; make them first (icebox run scenarios/retail-lakehouse)"
+    )]
+    NoTables(#[source] tokio_postgres::Error),
     #[error("{doing} failed after {done} transactions were committed")]
     Postgres {
         doing: &'static str,
@@ -111,7 +116,10 @@ impl Simulator {
         let catalog = self
             .catalog(client)
             .await
-            .map_err(failed("reading stores, products and customers", 0))?;
+            .map_err(|source| match source.code() {
+                Some(&SqlState::UNDEFINED_TABLE) => RetailError::NoTables(source),
+                _ => failed("reading stores, products and customers", 0)(source),
+            })?;
         let empty = if catalog.stores.is_empty() {
             &self.tables.stores
         } else {

@@ -15,7 +15,7 @@ pub enum Error {
     OpenStore {
         root: String,
         #[source]
-        source: crate::objectstore::client::Error,
+        source: Box<crate::objectstore::client::Error>,
     },
 
     #[error("cannot {doing} `{location}`")]

@@ -375,7 +375,11 @@ async fn recursive_queries_start_afresh_in_every_round() {
                ids AS (SELECT lowest AS id FROM bounds UNION ALL \
                        SELECT i.id + 1 FROM ids i CROSS JOIN bounds b WHERE i.id < b.highest) \
                SELECT count(*) FROM ids";
-    let all = count(&reader, "SELECT CAST(max(id) - min(id) + 1 AS bigint) AS n FROM deleted_rows").await;
+    let all = count(
+        &reader,
+        "SELECT CAST(max(id) - min(id) + 1 AS bigint) AS n FROM deleted_rows",
+    )
+    .await;
     assert!(all > 900);
     assert_eq!(count(&reader, sql).await, all);
     let sql = "WITH RECURSIVE t AS (SELECT 1 AS i, 0 AS s UNION ALL SELECT i + 1, s + i FROM t WHERE i < 10) \

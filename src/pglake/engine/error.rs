@@ -14,7 +14,7 @@ pub struct Error {
     pub detail: Option<String>,
     pub hint: Option<String>,
     /// The row, of those of one statement, and the column where a NULL is not allowed.
-    pub null_in: Option<(usize, String)>,
+    pub null_in: Option<Box<(usize, String)>>,
 }
 
 impl Error {
@@ -32,7 +32,7 @@ impl Error {
     pub fn null(row: usize, column: String) -> Self {
         let message = format!("null value in column \"{column}\" violates not-null constraint");
         Self {
-            null_in: Some((row, column)),
+            null_in: Some(Box::new((row, column))),
             ..Self::new("23502", message)
         }
     }

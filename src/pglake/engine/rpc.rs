@@ -72,10 +72,7 @@ impl Session {
             Request::DropStatements { sql } => json!(drop_statements(&sql)?),
             Request::Metadata { location } => serde_json::from_slice(&io.read(&location).await?)
                 .map_err(|error| {
-                    Error::new(
-                        "22023",
-                        format!("{location} is no table metadata: {error}"),
-                    )
+                    Error::new("22023", format!("{location} is no table metadata: {error}"))
                 })?,
             Request::Files { location } => json!(files(&io, &location).await?),
             Request::List { pattern } => json!(list(&io, &pattern).await?),
@@ -158,7 +155,8 @@ async fn files(io: &LakeIo, location: &str) -> Result<Vec<serde_json::Value>> {
 
 /// The columns of `lake_file.list`.
 async fn list(io: &LakeIo, pattern: &str) -> Result<Vec<serde_json::Value>> {
-    let invalid = |reason: String| Error::new("22023", format!("invalid pattern \"{pattern}\": {reason}"));
+    let invalid =
+        |reason: String| Error::new("22023", format!("invalid pattern \"{pattern}\": {reason}"));
     let glob = glob::Pattern::new(pattern).map_err(|error| invalid(error.to_string()))?;
     // Only what comes before the first wildcard narrows the listing, and only whole path segments.
     let fixed = &pattern[..pattern.find(['*', '?', '[']).unwrap_or(pattern.len())];
@@ -170,9 +168,12 @@ async fn list(io: &LakeIo, pattern: &str) -> Result<Vec<serde_json::Value>> {
         require_literal_separator: true,
         ..Default::default()
     };
-    let listed: Vec<_> = io.store(&root)?.list(Some(&prefix)).try_collect().await.map_err(|error| {
-        Error::new("08006", format!("cannot list {folder}: {error}"))
-    })?;
+    let listed: Vec<_> = io
+        .store(&root)?
+        .list(Some(&prefix))
+        .try_collect()
+        .await
+        .map_err(|error| Error::new("08006", format!("cannot list {folder}: {error}")))?;
     let mut objects: Vec<_> = listed
         .into_iter()
         .map(|object| (format!("{}{}", root.root(), object.location), object))

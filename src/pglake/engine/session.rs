@@ -330,7 +330,7 @@ impl Session {
 
     /// Completes the error of a NULL that is not allowed to PostgreSQL's words.
     pub(super) async fn null_in_relation(&self, mut error: Error, table: u32) -> Error {
-        if let Some((_, column)) = &error.null_in
+        if let Some((_, column)) = error.null_in.as_deref()
             && let Ok(name) = self.database.catalog.relation_name(table).await
         {
             error.message = format!(
@@ -349,7 +349,7 @@ impl Session {
         parameters: &[Parameter],
     ) -> Error {
         let mut error = self.null_in_relation(error, table).await;
-        let Some((row, _)) = &error.null_in else {
+        let Some((row, _)) = error.null_in.as_deref() else {
             return error;
         };
         let values: Vec<_> = parameters[row * width..(row + 1) * width]

@@ -11,6 +11,6 @@ impl Provider for Native {
     }
 
     fn find(&self, _options: &Options) -> Result<Found, String> {
-        Err("not built yet in this version of icebox".to_owned())
+        Err("not in this version of icebox".to_owned())
     }
 }
