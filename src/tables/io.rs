@@ -143,7 +143,7 @@ impl LakeIo {
             (Some(config), Some(bucket)) => {
                 client::object_store(config, bucket).map_err(|source| Error::OpenStore {
                     root: root.to_owned(),
-                    source,
+                    source: Box::new(source),
                 })?
             }
             _ => {

@@ -150,6 +150,7 @@ async fn replay(
             deviations.iter().find(|deviation| deviation.0 == statement)
         {
             unused.retain(|other| *other != statement);
+            println!("{statement}\n  {told}: {why}");
             let is_expected = match expected.strip_suffix('*') {
                 Some(start) => told.starts_with(start),
                 None => told == *expected,
