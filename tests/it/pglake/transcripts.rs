@@ -146,7 +146,7 @@ async fn replay(
         }
         let ours = db.try_run(&rewrite(&statement)).await;
         let told = told(&ours);
-        if let Some(Deviation(_, expected, _)) =
+        if let Some(Deviation(_, expected, why)) =
             deviations.iter().find(|deviation| deviation.0 == statement)
         {
             unused.retain(|other| *other != statement);
