@@ -234,11 +234,19 @@ impl Changes {
         })
     }
 
-    /// The same table as if it had just been created.
+    /// The same table, with the same field ids, without a snapshot.
     pub(super) async fn without_rows(&self) -> Result<Arc<LakeTable>> {
-        let schema = self.version.metadata.current_schema().as_ref().clone();
-        let empty = TableVersion::create(self.version.metadata.location(), schema, HashMap::new())?;
-        let metadata = empty.metadata.as_ref().clone();
+        let metadata = self.version.metadata.as_ref().clone();
+        let snapshots: Vec<i64> = metadata
+            .snapshots()
+            .map(|snapshot| snapshot.snapshot_id())
+            .collect();
+        let metadata = metadata
+            .into_builder(None)
+            .remove_ref("main")
+            .remove_snapshots(&snapshots)
+            .build()?
+            .metadata;
         Ok(Arc::new(
             LakeTable::from_metadata(self.table.io(), &self.version.location, metadata).await?,
         ))

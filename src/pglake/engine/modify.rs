@@ -86,7 +86,10 @@ impl Session {
                 let values = row[1..=names.len()]
                     .iter()
                     .map(|value| value.as_deref().map(str::as_bytes));
-                transaction.update(modify.table, &names, id, values).await?;
+                let updated = transaction.update(modify.table, &names, id, values).await;
+                if let Err(error) = updated {
+                    return Err(self.null_in_relation(error, modify.table).await);
+                }
             }
             if let Some(updated) = transaction
                 .flush(modify.table)

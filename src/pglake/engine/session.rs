@@ -251,7 +251,10 @@ impl Session {
                 let row = row_parameter(parameters)?;
                 let values = parameters.iter().skip(1).map(Option::as_deref);
                 let transaction = &mut self.open()?.transaction;
-                transaction.update(*table, columns, row, values).await?;
+                if let Err(error) = transaction.update(*table, columns, row, values).await {
+                    return Err(self.null_in_relation(error, *table).await);
+                }
+                let transaction = &mut self.open()?.transaction;
                 if !returning.is_empty() {
                     let Some(updated) = transaction
                         .flush(*table)
@@ -326,23 +329,29 @@ impl Session {
     }
 
     /// Completes the error of a NULL that is not allowed to PostgreSQL's words.
+    pub(super) async fn null_in_relation(&self, mut error: Error, table: u32) -> Error {
+        if let Some((_, column)) = error.null_in.as_deref()
+            && let Ok(name) = self.database.catalog.relation_name(table).await
+        {
+            error.message = format!(
+                "null value in column \"{column}\" of relation \"{name}\" violates not-null constraint"
+            );
+        }
+        error
+    }
+
+    /// The same for an INSERT, which knows the whole row.
     async fn failing_row(
         &self,
-        mut error: Error,
+        error: Error,
         table: u32,
         width: usize,
         parameters: &[Parameter],
     ) -> Error {
-        let Some(place) = error.null_in.take() else {
+        let mut error = self.null_in_relation(error, table).await;
+        let Some((row, _)) = error.null_in.as_deref() else {
             return error;
         };
-        let (row, column) = *place;
-        let Ok(name) = self.database.catalog.relation_name(table).await else {
-            return error;
-        };
-        error.message = format!(
-            "null value in column \"{column}\" of relation \"{name}\" violates not-null constraint"
-        );
         let values: Vec<_> = parameters[row * width..(row + 1) * width]
             .iter()
             .map(|value| {

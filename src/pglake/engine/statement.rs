@@ -370,13 +370,23 @@ pub fn drop_statements(sql: &str) -> Result<Vec<DropTable>> {
         }
         let names = rest
             .split(|token| *token == Token::Comma)
-            .map(|name| name.iter().map(Token::to_string).collect());
+            .map(|name| name.iter().map(quoted).collect());
         statements.push(DropTable {
             names: names.collect(),
             cascade,
         });
     }
     Ok(statements)
+}
+
+/// A token as it can be read again: the tokenizer has made one of a doubled quote in a name.
+fn quoted(token: &Token) -> String {
+    match token {
+        Token::Word(word) if word.quote_style == Some('"') => {
+            format!("\"{}\"", word.value.replace('"', "\"\""))
+        }
+        token => token.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -442,7 +442,8 @@ DECLARE
   owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = relation);
 BEGIN
   IF NOT pg_has_role(session_user, owner, 'USAGE') THEN
-    RAISE EXCEPTION 'must be owner of foreign table %', name USING ERRCODE = '42501';
+    RAISE EXCEPTION 'must be owner of foreign table %', (SELECT relname FROM pg_class WHERE oid = relation)
+      USING ERRCODE = '42501';
   END IF;
   EXECUTE format('DROP FOREIGN TABLE %s %s', name, CASE WHEN cascade THEN 'CASCADE' ELSE '' END);
   EXECUTE format('CREATE TABLE %s () USING heap', name);

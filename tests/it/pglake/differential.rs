@@ -320,12 +320,10 @@ async fn changes(in_one_transaction: bool) {
         db.run("BEGIN").await;
     }
     for change in CHANGES {
-        let different;
-        if in_one_transaction {
-            different = difference_in_transaction(&db, change).await;
-        } else {
-            different = difference(&db, change).await;
-        }
+        let different = match in_one_transaction {
+            true => difference_in_transaction(&db, change).await,
+            false => difference(&db, change).await,
+        };
         let content = difference(&db, "SELECT * FROM {t} ORDER BY id, i, t").await;
         if let Some(difference) =
             different.or(content.map(|content| format!("after {change}\n{content}")))

@@ -110,8 +110,7 @@ async fn any_process_may_be_killed_in_the_middle_of_a_sync() {
         if victim == "supervisor" {
             sandbox.ok(&["up"]);
         }
-        let wrong;
-        (db, wrong) = recovered(&sandbox, WRONG).await;
+        let (_, wrong) = recovered(&sandbox, WRONG).await;
         assert_eq!(
             wrong, "0|0",
             "round {round}: {victim} killed after {moment:?}"

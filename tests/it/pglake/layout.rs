@@ -92,8 +92,11 @@ async fn small_changes_are_deletes_by_position_and_large_ones_rewrite() {
         assert_eq!(rows[0], data, "{statement}");
         assert_eq!(rows[1], deletes, "{statement}");
         let snapshots = metadata["snapshots"].as_array().unwrap();
+        let current = snapshots
+            .iter()
+            .find(|snapshot| snapshot["snapshot-id"] == metadata["current-snapshot-id"]);
         assert_eq!(
-            snapshots.last().unwrap()["summary"]["operation"],
+            current.unwrap()["summary"]["operation"],
             operation,
             "{statement}"
         );

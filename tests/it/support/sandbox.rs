@@ -91,7 +91,7 @@ impl TestSandbox {
 
     /// The files of a table's current snapshot, and its metadata.
     pub async fn files(&self, metadata_location: &str) -> (Vec<LakeFile>, serde_json::Value) {
-        use iceberg::spec::{DataContentType, ManifestStatus, TableMetadata};
+        use iceberg::spec::{DataContentType, ManifestList, ManifestStatus, TableMetadata};
         let json = self.metadata(metadata_location).await;
         let metadata: TableMetadata = serde_json::from_value(json.clone()).unwrap();
         let io = LakeIo::s3(self.info().s3.clone()).file_io();
@@ -99,7 +99,13 @@ impl TestSandbox {
         let name = |id: &i32| schema.name_by_field_id(*id).unwrap_or_default().to_owned();
         let mut files = Vec::new();
         let snapshot = metadata.current_snapshot().expect("a snapshot");
-        let list = snapshot.load_manifest_list(&io, &metadata).await.unwrap();
+        let list = io
+            .new_input(snapshot.manifest_list())
+            .unwrap()
+            .read()
+            .await
+            .unwrap();
+        let list = ManifestList::parse_with_version(&list, metadata.format_version()).unwrap();
         for manifest in list.entries() {
             let manifest = manifest.load_manifest(&io).await.unwrap();
             for entry in manifest.entries() {
