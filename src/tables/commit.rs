@@ -3,25 +3,20 @@
 //! Everything is encoded by the iceberg crate's manifest and metadata writers. Only the assembly is done here,
 //! because the crate's own transactions can append but not delete rows or rewrite files.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataContentType, DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile,
-    ManifestListWriter, ManifestStatus, ManifestWriterBuilder, NestedField, NestedFieldRef,
-    Operation, Schema, Snapshot, SortOrder, Summary, TableMetadata, TableMetadataBuilder,
-    TableMetadataRef, Type, UnboundPartitionSpec,
+    DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestListWriter,
+    NestedField, NestedFieldRef, Operation, Schema, Snapshot, SortOrder, Summary, TableMetadata,
+    TableMetadataBuilder, TableMetadataRef, Type, UnboundPartitionSpec,
 };
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result, TableIdent};
 use uuid::Uuid;
 
-/// Manifests of one kind are merged into one when there are this many, as pg_lake does.
-const MERGE_AT_MANIFESTS: usize = 100;
-/// Manifests that are read at once when they are merged.
-const CONCURRENT_READS: usize = 16;
+use super::manifests::Manifests;
 
 /// One committed version of a table: its metadata file, and the manifests of its current snapshot.
 #[derive(Clone, Debug)]
@@ -321,22 +316,6 @@ fn metadata_location(table_location: &str, number: u32) -> String {
     )
 }
 
-/// The one data file that a position-delete file is about, as far as it says so.
-fn referenced(delete: &DataFile) -> Option<String> {
-    if let Some(location) = delete.referenced_data_file() {
-        return Some(location);
-    }
-    const FILE_PATH_ID: i32 = 2_147_483_546;
-    let (lower, upper) = (
-        delete.lower_bounds().get(&FILE_PATH_ID)?,
-        delete.upper_bounds().get(&FILE_PATH_ID)?,
-    );
-    match (lower == upper).then_some(lower)?.literal() {
-        iceberg::spec::PrimitiveLiteral::String(location) => Some(location.clone()),
-        _ => None,
-    }
-}
-
 fn new_snapshot_id(metadata: &TableMetadata) -> i64 {
     loop {
         let id = (Uuid::new_v4().as_u64_pair().0 >> 1) as i64;
@@ -381,149 +360,4 @@ fn assign_ids(mut field: NestedField, last_id: &mut i32) -> NestedField {
         }
     }
     field
-}
-
-/// Writes the manifests of one snapshot.
-struct Manifests<'a> {
-    io: &'a FileIO,
-    version: &'a TableVersion,
-    snapshot_id: i64,
-    directory: String,
-    id: Uuid,
-    written: usize,
-}
-
-impl Manifests<'_> {
-    fn builder(&mut self) -> Result<ManifestWriterBuilder> {
-        let location = format!("{}/{}-m{}.avro", self.directory, self.id, self.written);
-        self.written += 1;
-        Ok(ManifestWriterBuilder::new(
-            self.io.new_output(location)?,
-            Some(self.snapshot_id),
-            self.version.metadata.current_schema().clone(),
-            self.version
-                .metadata
-                .default_partition_spec()
-                .as_ref()
-                .clone(),
-        ))
-    }
-
-    fn writer(&mut self, content: ManifestContentType) -> Result<iceberg::spec::ManifestWriter> {
-        let builder = self.builder()?;
-        Ok(match content {
-            ManifestContentType::Data => builder.build_v2_data(),
-            ManifestContentType::Deletes => builder.build_v2_deletes(),
-        })
-    }
-
-    async fn added(
-        &mut self,
-        content: ManifestContentType,
-        files: Vec<DataFile>,
-    ) -> Result<ManifestFile> {
-        let mut writer = self.writer(content)?;
-        for file in files {
-            // -1: the sequence number is inherited from the snapshot.
-            writer.add_file(file, -1)?;
-        }
-        writer.write_manifest_file().await
-    }
-
-    /// The manifest as the new snapshot has it: unchanged, or rewritten when some of its files are gone.
-    async fn without_removed(
-        &mut self,
-        manifest: &ManifestFile,
-        removed: &BTreeSet<String>,
-    ) -> Result<Option<ManifestFile>> {
-        if removed.is_empty() {
-            return Ok(Some(manifest.clone()));
-        }
-        let loaded = manifest.load_manifest(self.io).await?;
-        let is_removed = |file: &DataFile| match file.content_type() {
-            DataContentType::Data => removed.contains(file.file_path()),
-            _ => referenced(file).is_some_and(|location| removed.contains(&location)),
-        };
-        let alive = || loaded.entries().iter().filter(|entry| entry.is_alive());
-        if !alive().any(|entry| is_removed(entry.data_file())) {
-            return Ok(Some(manifest.clone()));
-        }
-        let mut writer = self.writer(manifest.content)?;
-        for entry in alive() {
-            let sequence = entry.sequence_number().unwrap_or(manifest.sequence_number);
-            let file_sequence = entry
-                .file_sequence_number
-                .or(Some(manifest.sequence_number));
-            if is_removed(entry.data_file()) {
-                writer.add_delete_file(entry.data_file().clone(), sequence, file_sequence)?;
-            } else {
-                let added_by = entry.snapshot_id().unwrap_or(manifest.added_snapshot_id);
-                writer.add_existing_file(
-                    entry.data_file().clone(),
-                    added_by,
-                    sequence,
-                    file_sequence,
-                )?;
-            }
-        }
-        writer.write_manifest_file().await.map(Some)
-    }
-
-    /// Merges the manifests of a kind once there are many; what earlier snapshots deleted is left behind.
-    async fn merge(&mut self, manifests: Vec<ManifestFile>) -> Result<Vec<ManifestFile>> {
-        let mut by_content: BTreeMap<bool, Vec<ManifestFile>> = BTreeMap::new();
-        for manifest in manifests {
-            by_content
-                .entry(manifest.content == ManifestContentType::Deletes)
-                .or_default()
-                .push(manifest);
-        }
-        let mut merged = Vec::new();
-        for (is_deletes, group) in by_content {
-            let (own, older): (Vec<_>, Vec<_>) = group
-                .into_iter()
-                .partition(|manifest| manifest.added_snapshot_id == self.snapshot_id);
-            if older.len() < MERGE_AT_MANIFESTS {
-                merged.extend(older);
-                merged.extend(own);
-                continue;
-            }
-            let content = if is_deletes {
-                ManifestContentType::Deletes
-            } else {
-                ManifestContentType::Data
-            };
-            let mut writer = self.writer(content)?;
-            let mut files = 0;
-            let loaded: Vec<_> = stream::iter(&older)
-                .map(|manifest| manifest.load_manifest(self.io))
-                .buffered(CONCURRENT_READS)
-                .try_collect()
-                .await?;
-            for (manifest, loaded) in older.iter().zip(loaded) {
-                for entry in loaded.entries() {
-                    if entry.status() == ManifestStatus::Deleted {
-                        continue;
-                    }
-                    let sequence = entry.sequence_number().unwrap_or(manifest.sequence_number);
-                    let file_sequence = entry
-                        .file_sequence_number
-                        .or(Some(manifest.sequence_number));
-                    let added_by = entry.snapshot_id().unwrap_or(manifest.added_snapshot_id);
-                    writer.add_existing_file(
-                        entry.data_file().clone(),
-                        added_by,
-                        sequence,
-                        file_sequence,
-                    )?;
-                    files += 1;
-                }
-            }
-            if files > 0 {
-                merged.push(writer.write_manifest_file().await?);
-            }
-            merged.extend(own);
-        }
-        Ok(merged)
-    }
 }

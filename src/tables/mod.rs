@@ -11,6 +11,7 @@ mod error;
 mod evolve;
 mod footer;
 mod io;
+mod manifests;
 mod overlay;
 mod provider;
 mod prune;

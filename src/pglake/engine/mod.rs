@@ -13,6 +13,7 @@
 //! evaluate    queries that PostgreSQL evaluates   commit      changes as files
 //! catalog     the engine's view of the database   view        versions of tables
 //! rpc         requests of the extension           modify      UPDATE and DELETE by condition
+//! fetch       rows by their identity
 //! ```
 
 mod catalog;
@@ -22,6 +23,7 @@ mod connection;
 mod cursor;
 mod error;
 mod evaluate;
+mod fetch;
 mod modify;
 mod numeric;
 mod rowid;
