@@ -8,7 +8,7 @@ fn main() -> ExitCode {
     match cli::main() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("icebox: {}", icebox::sandbox::chain(error.as_ref()));
+            eprintln!("icebox: {}", icebox::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -1,226 +1,353 @@
-//! Splitting SQL text into statements, as `psql` does before it sends them.
+//! Splitting the text of an SQL file into statements, as psql does, with their lines.
 
-/// The statements of `sql`, in order, without the semicolons that end them and without surrounding white space.
-/// Semicolons in strings, quoted identifiers, dollar quotes, comments, parentheses and `BEGIN ATOMIC` bodies do not
-/// end a statement. Pieces that hold nothing but comments are left out.
-pub fn split(sql: &str) -> Vec<&str> {
-    let mut scanner = Scanner::default();
-    let mut found = Vec::new();
-    let mut start = 0;
-    let mut at = 0;
-    while at < sql.len() {
-        match scanner.step(sql, at) {
-            Step::Skip(length) => at += length,
-            Step::End => {
-                scanner.finish(&sql[start..at], &mut found);
-                at += 1;
-                start = at;
-            }
-        }
-    }
-    scanner.finish(&sql[start..], &mut found);
-    found
+/// One statement of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// The text without the comments before it and without its semicolon.
+    pub sql: String,
+    /// The line of the file on which it starts, from 1.
+    pub line: usize,
 }
 
-/// Whether `sql` ends outside of any string, comment or parenthesis and after a semicolon: a prompt can run it.
-pub fn is_complete(sql: &str) -> bool {
-    let mut scanner = Scanner::default();
-    let mut at = 0;
-    let mut complete = true;
-    while at < sql.len() {
-        match scanner.step(sql, at) {
-            Step::Skip(length) => {
-                if scanner.has_words {
-                    complete = false;
-                }
-                at += length;
-            }
-            Step::End => {
-                scanner = Scanner::default();
-                complete = true;
-                at += 1;
-            }
-        }
-    }
-    complete
+/// A text that ends inside something that was opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is not closed")]
+pub struct Unclosed {
+    pub what: &'static str,
+    /// Where it was opened, from 1.
+    pub line: usize,
 }
 
-/// What is known about the statement being read.
-#[derive(Default)]
-struct Scanner {
-    parentheses: u32,
-    /// Open `BEGIN ATOMIC` and `CASE` blocks of a function body written in SQL.
-    blocks: u32,
-    /// Set once anything but white space and comments was seen.
-    has_words: bool,
-    previous_word: String,
+/// Splits at semicolons that are not inside quotes, dollar quotes, comments, parentheses, or the `BEGIN ATOMIC … END` body
+/// of an SQL function (PostgreSQL documentation, "4.1. Lexical Structure" and CREATE FUNCTION).
+pub fn split(text: &str) -> Result<Vec<Statement>, Unclosed> {
+    scan(text).map(|(statements, _)| statements)
 }
 
-enum Step {
-    /// The bytes belong to the statement.
-    Skip(usize),
-    /// A semicolon that ends it.
-    End,
+/// Whether `text` ends outside of any string, comment or parenthesis and after a semicolon: a prompt can run it.
+pub fn is_complete(text: &str) -> bool {
+    matches!(scan(text), Ok((_, true)))
 }
 
-impl Scanner {
-    fn step(&mut self, sql: &str, at: usize) -> Step {
-        let rest = &sql[at..];
-        let first = rest.chars().next().unwrap_or(' ');
-        if first.is_whitespace() {
-            return Step::Skip(first.len_utf8());
+/// The statements, and whether the last one is ended by a semicolon.
+fn scan(text: &str) -> Result<(Vec<Statement>, bool), Unclosed> {
+    let mut statements = Vec::new();
+    let mut scanner = Scanner { text, at: 0 };
+    let mut current = Current::default();
+    while let Some(c) = scanner.peek() {
+        let start = scanner.at;
+        if c.is_whitespace() {
+            scanner.bump();
+            continue;
         }
-        if rest.starts_with("--") {
-            return Step::Skip(rest.find('\n').unwrap_or(rest.len()));
+        if scanner.skip_comment()? {
+            continue;
         }
-        if rest.starts_with("/*") {
-            return Step::Skip(block_comment(rest));
+        if c == ';' && current.depth == 0 && current.blocks == 0 {
+            scanner.bump();
+            current.finish(text, start, &mut statements);
+            continue;
         }
-        if first == ';' && self.parentheses == 0 && self.blocks == 0 {
-            return Step::End;
-        }
-        self.has_words = true;
-        if first == '_' || first.is_alphabetic() {
-            return Step::Skip(self.word(rest));
-        }
-        Step::Skip(match first {
-            '\'' => quoted(rest, '\'', false),
-            '"' => quoted(rest, '"', false),
-            '$' => dollar_quoted(rest),
-            '(' => {
-                self.parentheses += 1;
-                1
-            }
-            ')' => {
-                self.parentheses = self.parentheses.saturating_sub(1);
-                1
-            }
-            // A number takes a following letter along, so that `1e5` and `$1` are not words.
-            '0'..='9' => rest
-                .find(|c: char| !c.is_ascii_alphanumeric() && c != '.')
-                .unwrap_or(rest.len()),
-            other => other.len_utf8(),
-        })
-    }
-
-    fn word(&mut self, rest: &str) -> usize {
-        let end = rest
-            .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
-            .unwrap_or(rest.len());
-        let word = &rest[..end];
-        if word.eq_ignore_ascii_case("e") && rest[end..].starts_with('\'') {
-            return end + quoted(&rest[end..], '\'', true);
-        }
-        let word = word.to_ascii_lowercase();
-        match word.as_str() {
-            "atomic" if self.previous_word == "begin" => self.blocks += 1,
-            "case" if self.blocks > 0 => self.blocks += 1,
-            "end" => self.blocks = self.blocks.saturating_sub(1),
+        current.start.get_or_insert(start);
+        match c {
+            '(' => current.depth += 1,
+            ')' => current.depth = current.depth.saturating_sub(1),
             _ => {}
         }
-        self.previous_word = word;
-        end
+        match scanner.token()? {
+            Some(word) => current.word(word),
+            None => current.previous.clear(),
+        }
+    }
+    let is_complete = current.start.is_none();
+    current.finish(text, text.len(), &mut statements);
+    Ok((statements, is_complete))
+}
+
+/// The statement being read.
+#[derive(Default)]
+struct Current {
+    /// Byte offset of its first token.
+    start: Option<usize>,
+    /// Open parentheses.
+    depth: usize,
+    /// Whether it creates a function or procedure: only there is `BEGIN ATOMIC` a block.
+    routine: bool,
+    /// Open `BEGIN ATOMIC` and, inside it, `CASE` blocks.
+    blocks: usize,
+    /// The word just before, in lower case.
+    previous: String,
+    words: usize,
+}
+
+impl Current {
+    fn word(&mut self, word: &str) {
+        let word = word.to_ascii_lowercase();
+        self.words += 1;
+        // CREATE [OR REPLACE] FUNCTION
+        self.routine |= self.words <= 4
+            && (word == "function" || word == "procedure")
+            && matches!(self.previous.as_str(), "create" | "replace");
+        if self.routine {
+            match word.as_str() {
+                "atomic" if self.previous == "begin" => self.blocks += 1,
+                "case" if self.blocks > 0 => self.blocks += 1,
+                "end" => self.blocks = self.blocks.saturating_sub(1),
+                _ => {}
+            }
+        }
+        self.previous = word;
     }
 
-    /// Takes over a statement, and starts the next one.
-    fn finish<'sql>(&mut self, piece: &'sql str, found: &mut Vec<&'sql str>) {
-        if self.has_words {
-            found.push(piece.trim());
+    fn finish(&mut self, text: &str, end: usize, statements: &mut Vec<Statement>) {
+        if let Some(start) = std::mem::take(self).start {
+            statements.push(Statement {
+                sql: text[start..end].trim_end().to_owned(),
+                line: line_of(text, start),
+            });
         }
-        *self = Scanner::default();
     }
 }
 
-/// The length of a quoted piece; a doubled quote stands for itself, and so does one after a backslash in an E string.
-fn quoted(text: &str, quote: char, backslashes: bool) -> usize {
-    let mut characters = text.char_indices().skip(1).peekable();
-    while let Some((at, character)) = characters.next() {
-        if backslashes && character == '\\' {
-            characters.next();
-        } else if character == quote {
-            if characters.peek().is_some_and(|&(_, next)| next == quote) {
-                characters.next();
+/// The line of a byte offset, from 1.
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
+    text[..offset].matches('\n').count() + 1
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+    /// Byte offset of the next character.
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn bump(&mut self) {
+        self.at += self.peek().map_or(0, char::len_utf8);
+    }
+
+    /// Moves behind the next `end`, where `what` ends.
+    fn skip_past(&mut self, end: &str, what: &'static str, opened: usize) -> Result<(), Unclosed> {
+        match self.rest().find(end) {
+            Some(offset) => {
+                self.at += offset + end.len();
+                Ok(())
+            }
+            None => Err(Unclosed {
+                what,
+                line: line_of(self.text, opened),
+            }),
+        }
+    }
+
+    /// Skips a comment that starts here; block comments nest.
+    fn skip_comment(&mut self) -> Result<bool, Unclosed> {
+        if self.rest().starts_with("--") {
+            self.at += self.rest().find('\n').unwrap_or(self.rest().len());
+            return Ok(true);
+        }
+        if !self.rest().starts_with("/*") {
+            return Ok(false);
+        }
+        let opened = self.at;
+        self.at += 2;
+        let mut depth = 1;
+        while depth > 0 {
+            if self.rest().starts_with("/*") {
+                depth += 1;
+                self.at += 2;
+            } else if self.rest().starts_with("*/") {
+                depth -= 1;
+                self.at += 2;
+            } else if self.peek().is_some() {
+                self.bump();
             } else {
-                return at + quote.len_utf8();
+                return Err(Unclosed {
+                    what: "a comment",
+                    line: line_of(self.text, opened),
+                });
+            }
+        }
+        Ok(true)
+    }
+
+    /// Moves behind one token; gives it where it is a word.
+    fn token(&mut self) -> Result<Option<&'a str>, Unclosed> {
+        let opened = self.at;
+        let Some(c) = self.peek() else {
+            return Ok(None);
+        };
+        match c {
+            '\'' => self.quoted(false).map(|()| None),
+            '"' => {
+                self.bump();
+                // A doubled quote closes and opens again, which comes to the same.
+                self.skip_past("\"", "a quoted name", opened).map(|()| None)
+            }
+            '$' => match self.dollar_tag() {
+                Some(tag) => {
+                    self.at += tag.len();
+                    self.skip_past(tag, "a dollar quote", opened).map(|()| None)
+                }
+                None => {
+                    self.bump();
+                    Ok(None)
+                }
+            },
+            c if c.is_alphabetic() || c == '_' => {
+                let word = self.word();
+                let escapes = word.eq_ignore_ascii_case("e") && self.peek() == Some('\'');
+                if escapes {
+                    self.quoted(true).map(|()| None)
+                } else {
+                    Ok(Some(word))
+                }
+            }
+            c if c.is_ascii_digit() => {
+                self.word();
+                Ok(None)
+            }
+            _ => {
+                self.bump();
+                Ok(None)
             }
         }
     }
-    text.len()
-}
 
-/// The length of `$tag$…$tag$`, or of the dollar sign alone.
-fn dollar_quoted(text: &str) -> usize {
-    let Some(end) = text[1..].find('$') else {
-        return 1;
-    };
-    let tag = &text[..end + 2];
-    let name = &tag[1..tag.len() - 1];
-    let is_tag = name.chars().all(|c| c.is_alphanumeric() || c == '_')
-        && !name.starts_with(|c: char| c.is_numeric());
-    if !is_tag {
-        return 1;
+    /// A word or number; it may hold dollar signs, which then open no quote.
+    fn word(&mut self) -> &'a str {
+        let rest = self.rest();
+        let length = rest
+            .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
+            .unwrap_or(rest.len());
+        self.at += length;
+        &rest[..length]
     }
-    text[tag.len()..]
-        .find(tag)
-        .map_or(text.len(), |body| tag.len() + body + tag.len())
-}
 
-/// The length of a comment; PostgreSQL's nest.
-fn block_comment(text: &str) -> usize {
-    let mut depth = 0;
-    let mut at = 0;
-    while at < text.len() {
-        let rest = &text.as_bytes()[at..];
-        if rest.starts_with(b"/*") {
-            depth += 1;
-            at += 2;
-        } else if rest.starts_with(b"*/") {
-            depth -= 1;
-            at += 2;
-            if depth == 0 {
-                return at;
+    /// A string, in which a backslash escapes where `escapes` says so.
+    fn quoted(&mut self, escapes: bool) -> Result<(), Unclosed> {
+        let opened = self.at;
+        self.bump();
+        loop {
+            match self.peek() {
+                None => {
+                    return Err(Unclosed {
+                        what: "a string",
+                        line: line_of(self.text, opened),
+                    });
+                }
+                Some('\\') if escapes => {
+                    self.bump();
+                    self.bump();
+                }
+                Some('\'') if self.rest().starts_with("''") => self.at += 2,
+                Some('\'') => {
+                    self.bump();
+                    return Ok(());
+                }
+                Some(_) => self.bump(),
             }
-        } else {
-            at += 1;
         }
     }
-    text.len()
+
+    /// `$$` or `$name$`, if that is what starts here.
+    fn dollar_tag(&self) -> Option<&'a str> {
+        let rest = self.rest();
+        let end = rest[1..].find('$')? + 1;
+        let name = &rest[1..end];
+        let valid = name.chars().all(|c| c.is_alphanumeric() || c == '_')
+            && !name.starts_with(|c: char| c.is_ascii_digit());
+        valid.then(|| &rest[..=end])
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{is_complete, split};
+    use super::*;
 
-    #[test]
-    fn statements_end_at_semicolons_outside_of_quotes_and_comments() {
-        assert_eq!(split("SELECT 1; SELECT 2"), ["SELECT 1", "SELECT 2"]);
-        assert_eq!(
-            split("SELECT ';', \";\" -- ;\n; x"),
-            ["SELECT ';', \";\" -- ;", "x"]
-        );
-        assert_eq!(
-            split("SELECT 'it''s;' /* ; /* ; */ ; */;"),
-            ["SELECT 'it''s;' /* ; /* ; */ ; */"]
-        );
-        assert_eq!(
-            split(r"SELECT E'\';', 'a\';SELECT 2"),
-            [r"SELECT E'\';', 'a\'", "SELECT 2"]
-        );
-        assert_eq!(split("-- only a comment;\n;;  ; "), Vec::<&str>::new());
+    fn texts(sql: &str) -> Vec<String> {
+        split(sql)
+            .unwrap()
+            .into_iter()
+            .map(|statement| statement.sql)
+            .collect()
     }
 
     #[test]
-    fn bodies_stay_whole() {
-        let dollar = "DO $x$ BEGIN; $$ ; $x$";
-        assert_eq!(split(&format!("{dollar};SELECT $1")), [dollar, "SELECT $1"]);
-        let rule = "CREATE RULE r AS ON INSERT TO t DO ALSO (SELECT 1; SELECT 2)";
-        assert_eq!(split(&format!("{rule};")), [rule]);
-        let atomic = "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END";
-        assert_eq!(split(&format!("{atomic}; SELECT 3")), [atomic, "SELECT 3"]);
+    fn lines_and_comments() {
+        let statements =
+            split("-- one; two\n\n/* a /* nested; */ ; */ SELECT 1;\n;;\nSELECT\n  2 -- end;\n")
+                .unwrap();
         assert_eq!(
-            split("BEGIN; SELECT 1; END; SELECT 2"),
-            ["BEGIN", "SELECT 1", "END", "SELECT 2"]
+            statements,
+            [
+                Statement {
+                    sql: "SELECT 1".into(),
+                    line: 3
+                },
+                Statement {
+                    sql: "SELECT\n  2 -- end;".into(),
+                    line: 5
+                }
+            ]
         );
+        assert_eq!(split("-- nothing\n").unwrap(), []);
+    }
+
+    #[test]
+    fn quotes() {
+        assert_eq!(
+            texts("SELECT ';'; SELECT 'it''s;' ; SELECT \"a;\"\"b;\""),
+            ["SELECT ';'", "SELECT 'it''s;'", "SELECT \"a;\"\"b;\""]
+        );
+        assert_eq!(
+            texts(r"SELECT E'\';'; SELECT '\'; SELECT 1"),
+            [r"SELECT E'\';'", r"SELECT '\'", "SELECT 1"]
+        );
+        assert_eq!(
+            texts("DO $$ BEGIN; END $$; DO $a_1$ $$;$b$; $a_1$; SELECT $1; SELECT a$b$c; SELECT 2"),
+            [
+                "DO $$ BEGIN; END $$",
+                "DO $a_1$ $$;$b$; $a_1$",
+                "SELECT $1",
+                "SELECT a$b$c",
+                "SELECT 2"
+            ]
+        );
+    }
+
+    #[test]
+    fn blocks_and_parentheses() {
+        let function = "CREATE OR REPLACE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END";
+        assert_eq!(
+            texts(&format!("{function}; SELECT 1")),
+            [function, "SELECT 1"]
+        );
+        assert_eq!(
+            texts("BEGIN; SELECT CASE WHEN true THEN 1 END; END"),
+            ["BEGIN", "SELECT CASE WHEN true THEN 1 END", "END"]
+        );
+        let rule = "CREATE RULE r AS ON INSERT TO t DO ALSO (DELETE FROM a; DELETE FROM b)";
+        assert_eq!(texts(&format!("{rule};SELECT 1")), [rule, "SELECT 1"]);
+    }
+
+    #[test]
+    fn unclosed() {
+        for (sql, what, line) in [
+            ("SELECT 1;\nSELECT 'a", "a string", 2),
+            ("\n\nDO $x$ $$ ", "a dollar quote", 3),
+            ("/* a /* b */", "a comment", 1),
+            ("SELECT \"a", "a quoted name", 1),
+        ] {
+            assert_eq!(split(sql), Err(Unclosed { what, line }));
+        }
     }
 
     #[test]
@@ -228,7 +355,8 @@ mod tests {
         assert!(!is_complete("SELECT 1"));
         assert!(is_complete("SELECT 1; -- done"));
         assert!(!is_complete("SELECT ';"));
+        assert!(!is_complete("SELECT (1; "));
         assert!(!is_complete("SELECT 1; SELECT"));
-        assert!(is_complete("  \n"));
+        assert!(is_complete("\n"));
     }
 }

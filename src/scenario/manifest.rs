@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::expect::{Expectation, Expected};
-use super::statements::{line_of, split};
 use super::{ScenarioError, Side, Statement};
 use crate::parity::Query;
+use crate::postgres::statements::{line_of, split};
 use crate::retail::Simulator;
 use crate::sandbox::SandboxInfo;
 

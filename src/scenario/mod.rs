@@ -32,17 +32,16 @@ mod backend;
 mod expect;
 mod manifest;
 mod runner;
-mod statements;
 
 use std::path::PathBuf;
 
+pub use crate::postgres::statements::{Statement, split};
 pub use backend::{
     Backend, OpenSource, SandboxBackend, Side, SimulateError, StatementFailure, VerifyError,
 };
 pub use expect::{Expectation, Expected};
 pub use manifest::{Action, Scenario, SkipIf, SqlFile, Step, Variables, variables};
 pub use runner::{Event, RunSummary, run};
-pub use statements::{Statement, split};
 
 /// What stops a scenario.
 #[derive(Debug, thiserror::Error)]

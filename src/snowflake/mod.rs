@@ -1,6 +1,7 @@
 //! Snowflake's read side: tables registered by metadata location, queried with DataFusion.
 
 mod catalog;
+mod distinct;
 mod follow;
 pub mod reader;
 

@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident, visit_expressions_mut};
 use futures::TryStreamExt;
 
 use super::catalog::{Catalogs, DEFAULT_CATALOG, DEFAULT_SCHEMA, Entry, Key, Tables};
+use super::distinct::optimizer_rules;
 use crate::tables::{self, LakeIo, LakeTable, LakeTableProvider};
 
 /// What can go wrong in the reader.
@@ -98,6 +99,7 @@ impl Reader {
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_optimizer_rules(optimizer_rules())
             .with_catalog_list(Arc::new(Catalogs(tables.clone())))
             .build();
         Ok(Self {
@@ -183,7 +185,11 @@ impl Reader {
             metadata_location: metadata_location.to_owned(),
             source: Box::new(source),
         })?;
-        Ok(Arc::new(LakeTableProvider::new(Arc::new(table))))
+        let table = Arc::new(table);
+        // The plan of the whole table is kept with it, and tells how large the table is. What cannot be planned is an error
+        // of the query that reads it.
+        let _ = table.scan(None, &[]).await;
+        Ok(Arc::new(LakeTableProvider::new(table)))
     }
 
     /// Runs one query; all rows at once.

@@ -174,6 +174,11 @@ impl LakeTableProvider {
             .await
     }
 
+    /// About how many rows the current snapshot has, if that is known without reading anything: never too few.
+    pub fn known_rows(&self) -> Option<u64> {
+        self.table.known_rows()
+    }
+
     /// The table that it reads.
     pub fn table(&self) -> &Arc<LakeTable> {
         &self.table

@@ -144,6 +144,14 @@ impl LakeTable {
         serde_json::from_str(mapping).ok().map(Arc::new)
     }
 
+    /// Rows of the current snapshot, those deleted by position included, once a scan without a filter has been planned.
+    pub(super) fn known_rows(&self) -> Option<u64> {
+        let snapshot = self.metadata().current_snapshot()?;
+        let plans = self.plans();
+        let files = plans.get(&snapshot.snapshot_id())?;
+        Some(files.iter().map(|file| file.record_count).sum())
+    }
+
     /// The data files of a snapshot (the current one if None) that may hold rows passing all of `filters`, which name columns
     /// of [`Self::schema_at`] that snapshot. Files are left out by partition and by column bounds.
     pub async fn scan(

@@ -386,3 +386,38 @@ async fn recursive_queries_start_afresh_in_every_round() {
                SELECT max(s) AS s FROM t";
     assert_eq!(count(&reader, sql).await, 45);
 }
+
+/// A count of distinct values is a second grouping where there may be many groups, and a set per group where there are few.
+#[tokio::test(flavor = "multi_thread")]
+async fn distinct_values_are_counted_as_the_number_of_groups_wants() {
+    let lake = Lake::retail().await;
+    let reader = retail_reader(&lake).await;
+    let regroups = async |sql: &str| {
+        let (_, batches) = reader.query(&format!("EXPLAIN {sql}")).await.unwrap();
+        let plan = arrow::util::pretty::pretty_format_batches(&batches).unwrap();
+        plan.to_string().contains("alias1")
+    };
+    let few = "SELECT s.city, count(DISTINCT t.txn_id) AS n FROM iceberg_transactions t \
+               JOIN iceberg_stores s ON t.store_id = s.store_id GROUP BY s.city";
+    let many = "SELECT txn_id, count(DISTINCT product_id) AS n FROM iceberg_transaction_items GROUP BY txn_id";
+    assert!(!regroups(few).await);
+    assert!(regroups(many).await);
+    assert_eq!(
+        count(
+            &reader,
+            &format!("SELECT CAST(sum(n) AS bigint) AS n FROM ({few}) q")
+        )
+        .await,
+        5000
+    );
+    let pairs = "SELECT count(*) AS n FROM (SELECT DISTINCT txn_id, product_id FROM iceberg_transaction_items) q";
+    let items = count(&reader, pairs).await;
+    assert_eq!(
+        count(
+            &reader,
+            &format!("SELECT CAST(sum(n) AS bigint) AS n FROM ({many}) q")
+        )
+        .await,
+        items
+    );
+}

@@ -62,26 +62,29 @@ pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
             (Some("standard input".to_owned()), text)
         }
     };
-    for statement in statements::split(&text) {
+    let place = |line| {
+        source
+            .as_ref()
+            .map(|source| format!(" ({source}, line {line})"))
+    };
+    let statements = statements::split(&text).map_err(|error| {
+        let place = place(error.line).unwrap_or_default();
+        anyhow::anyhow!("{error}{place}")
+    })?;
+    for statement in statements {
         let mut out = std::io::stdout();
         let result = session
-            .run(statement, |answer| {
+            .run(&statement.sql, |answer| {
                 render::print(&mut out, args.format, &answer)
             })
             .await;
         if let Err(error) = result {
             eprintln!("{error}");
-            if let Some(source) = source {
-                eprintln!("({source}, line {})", line_of(&text, statement));
+            if let Some(place) = place(statement.line) {
+                eprintln!("{}", place.trim_start());
             }
             return Ok(ExitCode::FAILURE);
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The line, from 1, on which `part` of `text` begins.
-fn line_of(text: &str, part: &str) -> usize {
-    let offset = part.as_ptr() as usize - text.as_ptr() as usize;
-    text[..offset].matches('\n').count() + 1
 }

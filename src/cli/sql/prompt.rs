@@ -50,10 +50,13 @@ pub async fn run(
             // Kept at once: the prompt may not live to say goodbye.
             let _ = editor.save_history(&history);
         }
-        for statement in statements::split(&input) {
+        // What is complete has nothing open.
+        for statement in statements::split(&input)? {
             let mut out = std::io::stdout();
             if let Err(error) = session
-                .run(statement, |answer| render::print(&mut out, format, &answer))
+                .run(&statement.sql, |answer| {
+                    render::print(&mut out, format, &answer)
+                })
                 .await
             {
                 eprintln!("{error}");

@@ -83,6 +83,11 @@ impl Changes {
             })
     }
 
+    /// The places of columns by name.
+    pub(super) fn columns_of(&self, names: &[String]) -> Result<Vec<usize>> {
+        names.iter().map(|name| self.column(name)).collect()
+    }
+
     /// Whether a commit has anything to write.
     pub(super) fn is_empty(&self) -> bool {
         self.version.is_written() && !self.has_row_changes()

@@ -1,5 +1,6 @@
 //! Errors of the engine, with the SQLSTATE that they reach the PostgreSQL user with.
 
+use crate::chain;
 use crate::pglake::columns::FieldError;
 use crate::pglake::values::ValueError;
 
@@ -89,20 +90,6 @@ fn is_connection(error: &(dyn std::error::Error + 'static)) -> bool {
         cause = error.source();
     }
     false
-}
-
-/// The causes of an error, outermost first, without repeating what a cause already says.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = error.source();
-    }
-    message
 }
 
 /// What was being done to which file, and the innermost cause; the layers in between say nothing that a user can use.

@@ -194,10 +194,7 @@ impl Transaction {
     ) -> Result<()> {
         let files = self.files.clone();
         let writing = self.writing(table).await?;
-        let order: Vec<usize> = columns
-            .iter()
-            .map(|name| writing.changes.column(name))
-            .collect::<Result<_>>()?;
+        let order = writing.changes.columns_of(columns)?;
         if writing
             .buffer
             .as_ref()
@@ -238,10 +235,7 @@ impl Transaction {
         values: impl Iterator<Item = Option<&[u8]>>,
     ) -> Result<()> {
         let writing = self.writing(table).await?;
-        let order: Vec<usize> = columns
-            .iter()
-            .map(|name| writing.changes.column(name))
-            .collect::<Result<_>>()?;
+        let order = writing.changes.columns_of(columns)?;
         if writing
             .updates
             .as_ref()
