@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use iceberg::io::FileIO;
 use iceberg::spec::{
@@ -20,6 +20,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::ColumnPath;
 use roaring::RoaringTreemap;
 use uuid::Uuid;
+
+use super::overlay::with_schema;
 
 /// Rows in a full row group.
 pub const ROW_GROUP_ROWS: usize = 122_880;
@@ -92,17 +94,8 @@ impl DataFileWriter {
     /// reader's are: text as views, `timestamptz` in the zone `UTC`.
     pub async fn write(&mut self, batch: &RecordBatch) -> iceberg::Result<()> {
         self.rows += batch.num_rows() as u64;
-        let cast = |error| unexpected("writing rows", error);
-        let arrays = batch
-            .columns()
-            .iter()
-            .zip(self.arrow_schema.fields())
-            .map(|(array, field)| arrow::compute::cast(array, field.data_type()))
-            .collect::<Result<_, _>>()
-            .map_err(cast)?;
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let batch = RecordBatch::try_new_with_options(self.arrow_schema.clone(), arrays, &options)
-            .map_err(cast)?;
+        let batch = with_schema(batch, &self.arrow_schema)
+            .map_err(|error| unexpected("writing rows", error))?;
         self.inner.write(&batch).await
     }
 

@@ -14,7 +14,7 @@ use crate::tables::commit::RowChange;
 use crate::tables::write::{
     DataFileWriter, data_file_location, rewrite_location, write_position_deletes,
 };
-use crate::tables::{ExtraFile, LakeIo, LakeTableProvider, Overlay, PlannedFile, with_schema};
+use crate::tables::{ExtraFile, LakeIo, LakeTableProvider, Overlay, PlannedFile};
 
 /// From this share of deleted rows on, in percent, a file is rewritten without them (pg_lake's
 /// `pg_lake_table.copy_on_write_threshold`).
@@ -153,9 +153,7 @@ async fn rewrite(
     let mut writer =
         DataFileWriter::create(&file_io, &location, metadata.current_schema().clone()).await?;
     while let Some(batch) = rows.next().await {
-        writer
-            .write(&with_schema(&batch?, changes.arrow_schema())?)
-            .await?;
+        writer.write(&batch?).await?;
     }
     Ok(writer.finish().await?)
 }

@@ -14,7 +14,7 @@ use sqlparser::ast::{
 };
 
 use super::expression::is_groupable;
-use super::{Output, Translator, Typed, is_null, ok, unnested};
+use super::{Output, Translator, Typed, is_null, ok, sorted_and_named, unnested};
 use crate::pglake::columns::Kind;
 
 impl Translator<'_> {
@@ -98,17 +98,7 @@ impl Translator<'_> {
         if let Some(having) = having {
             plan = ok!(plan.filter(having));
         }
-        if !order.is_empty() {
-            plan = ok!(plan.sort(order));
-        }
-        if projection.is_empty() {
-            projection.push(lit(true));
-        }
-        let named = projection
-            .into_iter()
-            .enumerate()
-            .map(|(index, expr)| expr.alias(format!("c{index}")));
-        let plan = ok!(plan.select(named.collect::<Vec<_>>()));
+        let plan = ok!(sorted_and_named(plan, order, projection));
         Some(Ok((plan, outputs)))
     }
 

@@ -302,18 +302,7 @@ impl<'a> Translator<'a> {
             }
         }
         let order = self.order(query)?;
-        let mut plan = plan;
-        if !order.is_empty() {
-            plan = ok!(plan.sort(order));
-        }
-        if projection.is_empty() {
-            projection.push(lit(true));
-        }
-        let named = projection
-            .into_iter()
-            .enumerate()
-            .map(|(index, expr)| expr.alias(format!("c{index}")));
-        let plan = ok!(plan.select(named.collect::<Vec<_>>()));
+        let plan = ok!(sorted_and_named(plan, order, projection));
         Some(Ok((plan, outputs)))
     }
 
@@ -363,6 +352,27 @@ impl<'a> Translator<'a> {
             None => None,
         }
     }
+}
+
+/// The end of every plan: sorted, then the columns that the outputs refer to by index.
+fn sorted_and_named(
+    plan: DataFrame,
+    order: Vec<SortExpr>,
+    mut projection: Vec<Expr>,
+) -> datafusion::error::Result<DataFrame> {
+    let plan = match order.is_empty() {
+        true => plan,
+        false => plan.sort(order)?,
+    };
+    // The number of rows counts even where no value does.
+    if projection.is_empty() {
+        projection.push(lit(true));
+    }
+    let named = projection
+        .into_iter()
+        .enumerate()
+        .map(|(index, expr)| expr.alias(format!("c{index}")));
+    plan.select(named.collect::<Vec<_>>())
 }
 
 fn qualified(alias: &str, name: &str) -> ColumnRef {
