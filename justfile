@@ -35,9 +35,16 @@ test *filter: clients
     export ICEBOX_CLIENTS='{{clients_dir}}'
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --locked {{filter}}
-        exec cargo test --locked --doc
+        cargo test --locked --doc
+    else
+        cargo test --locked {{filter}}
     fi
-    exec cargo test --locked {{filter}}
+    [ -n '{{filter}}' ] || tests/it/conformance/run.sh '{{icebox}}' --but-embedded
+
+# What the real pg_lake answered, on every engine that is here or on one: just conformance --engine native
+[no-exit-message]
+conformance *arguments: build clients
+    ICEBOX_CLIENTS='{{clients_dir}}' tests/it/conformance/run.sh '{{icebox}}' {{arguments}}
 
 # Real clients (aws, DuckDB, pyiceberg, ...) for the tests, in a virtual environment made once
 clients:

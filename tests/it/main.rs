@@ -1,6 +1,7 @@
 //! The one integration-test binary: a module per capability.
 
 mod bench;
+mod conformance;
 mod parity;
 mod pglake;
 mod reader;

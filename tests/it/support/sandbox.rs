@@ -1,4 +1,4 @@
-//! A sandbox with the embedded engine for one test, and PostgreSQL clients that show statements and answers as text.
+//! A sandbox with the engine under test for one test, and PostgreSQL clients that show statements and answers as text.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,6 +19,15 @@ pub const NULL: &str = "∅";
 /// The bucket of every test's sandbox.
 pub const BUCKET: &str = "lake";
 
+/// The engine to test, from `ICEBOX_TEST_ENGINE`: `embedded` unless that says otherwise.
+pub fn engine_under_test() -> Engine {
+    match std::env::var("ICEBOX_TEST_ENGINE") {
+        Ok(name) => <Engine as clap::ValueEnum>::from_str(&name, false)
+            .unwrap_or_else(|error| panic!("ICEBOX_TEST_ENGINE={name}: {error}")),
+        Err(_) => Engine::Embedded,
+    }
+}
+
 /// A sandbox inside the test's process, with the extension made in the database `postgres`; stopped when dropped.
 pub struct TestSandbox {
     pub sandbox: Sandbox,
@@ -36,7 +45,7 @@ impl TestSandbox {
 
     async fn named(bucket: &str) -> Self {
         let sandbox = Sandbox::builder()
-            .engine(Engine::Embedded)
+            .engine(engine_under_test())
             .bucket(bucket)
             .start()
             .await
@@ -75,11 +84,7 @@ impl TestSandbox {
             .await
             .run(&format!("CREATE DATABASE {name}"))
             .await;
-        let endpoint = Endpoint {
-            dbname: name.to_owned(),
-            ..self.info().postgres.clone()
-        };
-        let db = Db::connect(&endpoint).await;
+        let db = Db::connect(&in_database(self.info(), name)).await;
         db.run("CREATE EXTENSION pg_lake CASCADE").await;
         db
     }
@@ -160,6 +165,14 @@ impl TestSandbox {
     }
 }
 
+/// The administrator's endpoint of another database.
+pub fn in_database(info: &SandboxInfo, name: &str) -> Endpoint {
+    Endpoint {
+        dbname: name.to_owned(),
+        ..info.postgres.clone()
+    }
+}
+
 /// A file of a snapshot, with its statistics by column.
 #[derive(Debug)]
 pub struct LakeFile {
@@ -182,6 +195,10 @@ pub struct CommandSandbox {
 
 impl CommandSandbox {
     pub fn up() -> Self {
+        Self::up_with(&[])
+    }
+
+    pub fn up_with(arguments: &[&str]) -> Self {
         let parent = tempfile::tempdir().unwrap();
         // PostgreSQL's account must get through when the tests run as root.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -191,7 +208,8 @@ impl CommandSandbox {
             _parent: parent,
             state_dir,
         };
-        sandbox.ok(&["up", "--engine", "embedded"]);
+        let engine = <Engine as clap::ValueEnum>::to_possible_value(&engine_under_test()).unwrap();
+        sandbox.ok(&[&["up", "--engine", engine.get_name()], arguments].concat());
         sandbox
     }
 
