@@ -246,7 +246,7 @@ BEGIN
 END
 $$;
 
--- The values of generated columns, which postgres_fdw would leave to the other side.
+-- The values of generated columns, which postgres_fdw would leave to the other side. DEFAULT arrives here as NULL.
 CREATE FUNCTION lake_engine.generate_row() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -257,7 +257,8 @@ BEGIN
   SELECT string_agg(CASE WHEN g.attnum IS NULL THEN format('(n).%I', a.attname)
                          ELSE format('%s(n)', g.expression::oid::regproc) END, ', ' ORDER BY a.attnum),
          string_agg(format(CASE TG_OP WHEN 'INSERT' THEN 'WHEN (n).%1$I IS NOT NULL THEN %1$L'
-                                      ELSE 'WHEN (n).%1$I IS DISTINCT FROM (o).%1$I THEN %1$L' END, a.attname), ' ')
+                                      ELSE 'WHEN (n).%1$I IS NOT NULL AND (n).%1$I IS DISTINCT FROM (o).%1$I THEN %1$L' END,
+                             a.attname), ' ')
            FILTER (WHERE g.attnum IS NOT NULL)
   INTO every_value, given_value
   FROM pg_attribute a LEFT JOIN lake_engine.generated_columns(TG_RELID) g USING (attnum)
