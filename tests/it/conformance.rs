@@ -17,7 +17,7 @@ mod types;
 use expectations::{On, PgLake};
 use replay::Stage;
 
-use super::pglake::sandbox::{CommandSandbox, Db, TestSandbox, in_database};
+use crate::support::sandbox::{CommandSandbox, Db, TestSandbox, in_database};
 
 /// The bucket and the database of the capture.
 const BUCKET: &str = "probe-lake";
@@ -75,7 +75,7 @@ async fn transactions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn outages() {
-    let sandbox = CommandSandbox::up_with(&["--bucket", BUCKET]);
+    let sandbox = CommandSandbox::with(&["--bucket", BUCKET]);
     let info = sandbox.info();
     Db::connect(&info.postgres)
         .await

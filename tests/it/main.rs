@@ -7,3 +7,4 @@ mod pglake;
 mod reader;
 mod s3;
 mod sandbox;
+mod support;

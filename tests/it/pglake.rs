@@ -15,9 +15,9 @@ mod guide;
 mod layout;
 #[path = "pglake/readers.rs"]
 mod readers;
-#[path = "support/sandbox.rs"]
-pub mod sandbox;
 #[path = "pglake/transactions.rs"]
 mod transactions;
 #[path = "pglake/types.rs"]
 mod types;
+
+use crate::support::sandbox;

@@ -7,7 +7,7 @@ use icebox::sandbox::process::ProcessId;
 use nix::sys::signal::Signal;
 
 use super::expectations::{FaultKind, Part};
-use crate::pglake::sandbox::{CommandSandbox, Db, until};
+use crate::support::sandbox::{CommandSandbox, Db, until};
 
 /// How long a component hangs: longer than any statement takes, and shorter than anybody's patience.
 const HANG: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ fn component(engine: EngineKind, part: Part) -> &'static str {
         (EngineKind::Containers, Part::S3) => "minio",
         (_, Part::S3) => "s3",
         (EngineKind::Embedded, Part::QueryEngine) => "lake-engine",
-        (_, Part::QueryEngine) => "pgduck-server",
+        (_, Part::QueryEngine) => "pgduck_server",
     }
 }
 

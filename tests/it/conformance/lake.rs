@@ -14,9 +14,9 @@ use serde_json::Value as Json;
 use super::answer::{anonymous, ask};
 use super::expectations::{PgLake, matches, read_toml};
 use super::{in_database, on};
-use crate::pglake::sandbox::{Db, TestSandbox};
 use crate::reader::lake::{Lake, Truth, text, truth};
 use crate::reader::value::from_csv;
+use crate::support::sandbox::{Db, TestSandbox};
 
 const BUCKET: &str = "pg-lake-capture";
 const DATABASE: &str = "capture";

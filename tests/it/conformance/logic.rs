@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 
 use super::in_database;
-use crate::pglake::sandbox::{Db, NULL, TestSandbox};
+use crate::support::sandbox::{Db, NULL, TestSandbox};
 use icebox::postgres::Endpoint;
 use tokio_postgres::SimpleQueryMessage;
 

@@ -12,7 +12,7 @@ use super::expectations::{
 };
 use super::faults::Fault;
 use super::transcript::{self, Entry};
-use crate::pglake::sandbox::{CommandSandbox, Db, until};
+use crate::support::sandbox::{CommandSandbox, Db, until};
 
 /// Long enough for anything but a statement that waits for ever.
 const PATIENCE: Duration = Duration::from_secs(60);

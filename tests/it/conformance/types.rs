@@ -1,7 +1,7 @@
 //! `types.txt`: for every type the Iceberg type that it gets, values that come back, values that are refused.
 
 use super::transcript;
-use crate::pglake::sandbox::TestSandbox;
+use crate::support::sandbox::TestSandbox;
 
 /// One block of `types.txt`.
 #[derive(Debug)]

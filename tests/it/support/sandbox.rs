@@ -1,4 +1,4 @@
-//! A sandbox with the engine under test for one test, and PostgreSQL clients that show statements and answers as text.
+//! A sandbox for one test, and PostgreSQL clients that show statements and answers as text.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,11 +19,11 @@ pub const NULL: &str = "∅";
 /// The bucket of every test's sandbox.
 pub const BUCKET: &str = "lake";
 
-/// The engine to test, from `ICEBOX_TEST_ENGINE`: `embedded` unless that says otherwise.
+/// The engine that tests run on: `ICEBOX_TEST_ENGINE`, or the one that works everywhere.
 pub fn engine_under_test() -> Engine {
     match std::env::var("ICEBOX_TEST_ENGINE") {
-        Ok(name) => <Engine as clap::ValueEnum>::from_str(&name, false)
-            .unwrap_or_else(|error| panic!("ICEBOX_TEST_ENGINE={name}: {error}")),
+        Ok(name) => clap::ValueEnum::from_str(&name, true)
+            .unwrap_or_else(|_| panic!("ICEBOX_TEST_ENGINE: there is no engine {name}")),
         Err(_) => Engine::Embedded,
     }
 }
@@ -195,10 +195,11 @@ pub struct CommandSandbox {
 
 impl CommandSandbox {
     pub fn up() -> Self {
-        Self::up_with(&[])
+        Self::with(&[])
     }
 
-    pub fn up_with(arguments: &[&str]) -> Self {
+    /// Starts one with these options of `icebox up`.
+    pub fn with(options: &[&str]) -> Self {
         let parent = tempfile::tempdir().unwrap();
         // PostgreSQL's account must get through when the tests run as root.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -208,8 +209,8 @@ impl CommandSandbox {
             _parent: parent,
             state_dir,
         };
-        let engine = <Engine as clap::ValueEnum>::to_possible_value(&engine_under_test()).unwrap();
-        sandbox.ok(&[&["up", "--engine", engine.get_name()], arguments].concat());
+        let engine = clap::ValueEnum::to_possible_value(&engine_under_test()).unwrap();
+        sandbox.ok(&[&["up", "--engine", engine.get_name()], options].concat());
         sandbox
     }
 
