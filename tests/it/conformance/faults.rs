@@ -14,12 +14,21 @@ const HANG: Duration = Duration::from_secs(2);
 
 /// The component that plays a part.
 fn component(engine: EngineKind, part: Part) -> &'static str {
-    match (engine, part) {
-        (_, Part::Postgres) => "postgres",
-        (EngineKind::Containers, Part::S3) => "minio",
-        (_, Part::S3) => "s3",
-        (EngineKind::Embedded, Part::QueryEngine) => "lake-engine",
-        (_, Part::QueryEngine) => "pgduck_server",
+    match part {
+        Part::Postgres => "postgres",
+        Part::S3 => "s3",
+        Part::QueryEngine if engine == EngineKind::Embedded => "lake-engine",
+        Part::QueryEngine => "pgduck_server",
+    }
+}
+
+/// Why the components of this engine cannot be made to fail one by one, if they cannot.
+pub fn impossible(engine: EngineKind) -> Option<&'static str> {
+    match engine {
+        EngineKind::Containers => {
+            Some("its components are containers, not processes of this machine")
+        }
+        EngineKind::Native | EngineKind::Embedded => None,
     }
 }
 
