@@ -6,6 +6,7 @@ mod doctor;
 mod down;
 mod env;
 mod logs;
+mod memory;
 mod run;
 mod simulate;
 mod sql;
@@ -15,6 +16,7 @@ mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use icebox::sandbox::{SandboxInfo, StateDir};
@@ -68,6 +70,9 @@ enum Command {
     Component(component::Args),
 }
 
+/// How long a command waits for its connections to end.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 pub fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     let is_service = matches!(&cli.command, Command::Component(_)) || cli.command.is_supervisor();
@@ -84,14 +89,25 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Env => env::run(&info()?),
         Command::Logs(args) => logs::run(&args, &state),
         Command::Doctor(args) => doctor::run(&args, &state),
-        Command::Sql(args) => multi_threaded()?.block_on(sql::run(args, &info()?)),
-        Command::Run(args) => multi_threaded()?.block_on(run::run(args, &info()?)),
-        Command::Simulate(args) => multi_threaded()?.block_on(simulate::run(args, &info()?)),
-        Command::Verify(args) => multi_threaded()?.block_on(verify::run(args, &info()?)),
+        Command::Sql(args) => multi_threaded()?.block_on(as_client(sql::run(args, &info()?))),
+        Command::Run(args) => multi_threaded()?.block_on(as_client(run::run(args, &info()?))),
+        Command::Simulate(args) => {
+            multi_threaded()?.block_on(as_client(simulate::run(args, &info()?)))
+        }
+        Command::Verify(args) => multi_threaded()?.block_on(as_client(verify::run(args, &info()?))),
         // The reader is measured against peers that use all cores.
         Command::Bench(args) => tokio::runtime::Runtime::new()?.block_on(bench::run(args)),
         Command::Component(args) => multi_threaded()?.block_on(component::run(&args)),
     }
+}
+
+/// Runs a command that talks to PostgreSQL, and lets its connections say goodbye: otherwise the server logs each as lost.
+async fn as_client(
+    command: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let result = command.await;
+    let _ = tokio::time::timeout(GOODBYE, icebox::postgres::connections_ended()).await;
+    result
 }
 
 impl Command {

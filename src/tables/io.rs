@@ -25,6 +25,8 @@ use crate::objectstore::{S3Config, client};
 
 const FOOTER_CACHE_BYTES: usize = 64 << 20;
 const DELETE_CACHE_BYTES: usize = 32 << 20;
+/// What is kept of data files, where that is asked for.
+const RANGE_CACHE_BYTES: usize = 64 << 20;
 
 /// Where a lake file is: the root of its object store, and its key there.
 ///
@@ -95,12 +97,14 @@ struct Inner {
     stores: RwLock<HashMap<String, Arc<dyn ObjectStore>>>,
     footers: Cache<Footer>,
     deletes: Cache<PositionDeletes>,
+    /// Parts of data files, by location and range.
+    ranges: Cache<Bytes>,
 }
 
 impl LakeIo {
     /// Lakes in any bucket of an S3 service; a bucket is opened when it is first named. `file://` works too.
     pub fn s3(config: S3Config) -> Self {
-        Self::build(Some(config), HashMap::new())
+        Self::build(Some(config), HashMap::new(), 0)
     }
 
     /// Lakes in given stores, by root (`s3://bucket`, `memory://name`). `file://` works without being given.
@@ -111,19 +115,32 @@ impl LakeIo {
             .into_iter()
             .map(|(root, store)| (root.into(), store))
             .collect();
-        Self::build(None, stores)
+        Self::build(None, stores, 0)
     }
 
-    fn build(s3: Option<S3Config>, stores: HashMap<String, Arc<dyn ObjectStore>>) -> Self {
+    fn build(
+        s3: Option<S3Config>,
+        stores: HashMap<String, Arc<dyn ObjectStore>>,
+        range_cache_bytes: usize,
+    ) -> Self {
         let inner = Inner {
             s3,
             stores: RwLock::new(stores),
             footers: Cache::new(FOOTER_CACHE_BYTES),
             deletes: Cache::new(DELETE_CACHE_BYTES),
+            ranges: Cache::new(range_cache_bytes),
         };
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// The same lakes with caches of their own, which keep up to 64 MiB of what is read from data files as well: for many
+    /// queries of the same tables.
+    pub fn caching_data(&self) -> Self {
+        let stores = self.inner.stores.read();
+        let stores = stores.unwrap_or_else(PoisonError::into_inner).clone();
+        Self::build(self.inner.s3.clone(), stores, RANGE_CACHE_BYTES)
     }
 
     /// The object store that a location is in.
@@ -222,6 +239,10 @@ impl LakeIo {
 
     pub(super) fn footers(&self) -> &Cache<Footer> {
         &self.inner.footers
+    }
+
+    pub(super) fn ranges(&self) -> &Cache<Bytes> {
+        &self.inner.ranges
     }
 
     pub(super) fn deletes(&self) -> &Cache<PositionDeletes> {

@@ -511,6 +511,13 @@ fn sql_prints_errors_notices_and_formats() {
     );
     let json = dir.ok(&["sql", "--format", "json", "SELECT 1 AS a, NULL AS b"]);
     assert_eq!(json, "{\"a\":\"1\",\"b\":null}\n");
+
+    // Every connection has said goodbye.
+    let log = dir.ok(&["logs", "postgres"]);
+    assert!(
+        log.contains("nope") && !log.contains("could not receive data"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -97,15 +97,6 @@ struct Engine {
     last_id: AtomicI32,
 }
 
-/// Returns what a large statement has left in the allocator: glibc keeps it otherwise, for as long as the engine lives.
-fn give_memory_back() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: malloc_trim may be called at any time, from any thread.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// Serves until `shutdown` completes.
 pub async fn serve(
     config: EngineConfig,
@@ -198,7 +189,6 @@ impl Engine {
                 tokio::time::sleep(LINGER).await;
                 if database.clients.load(Ordering::SeqCst) == 0 {
                     database.catalog.disconnect().await;
-                    give_memory_back();
                 }
             });
         }
