@@ -16,11 +16,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::ENGINE_PORT;
+use super::{EngineSocket, extension};
 use crate::postgres::Installation;
-
-const CONTROL: &str = include_str!("extension/pg_lake.control");
-const SCRIPT: &str = include_str!("extension/pg_lake--1.0.sql");
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot prepare the private PostgreSQL prefix: {doing} {path}")]
@@ -33,11 +30,11 @@ pub struct PrefixError {
 
 /// Makes or refreshes the prefix, and gives the directory to start `postgres` from.
 ///
-/// The extension's server points at the socket in `engine_socket_dir`.
+/// The extension's server points at `engine_socket`.
 pub fn prepare(
     installation: &Installation,
     prefix: &Path,
-    engine_socket_dir: &Path,
+    engine_socket: &EngineSocket,
 ) -> Result<PathBuf, PrefixError> {
     let bin = below(prefix, &installation.bin_dir);
     let share = below(prefix, &installation.share_dir);
@@ -58,20 +55,11 @@ pub fn prepare(
     }
     link(&installation.pkglib_dir, &library)?;
 
-    let script = SCRIPT
-        .replace(
-            "@ENGINE_SOCKET_DIR@",
-            &engine_socket_dir.to_string_lossy().replace('\'', "''"),
-        )
-        .replace("@ENGINE_PORT@", &ENGINE_PORT.to_string());
-    for (name, contents) in [("pg_lake.control", CONTROL), ("pg_lake--1.0.sql", &script)] {
-        let path = extension.join(name);
-        // An installation may have the real pg_lake: then this entry is a link, and must not be written through.
-        if path.is_symlink() {
-            fs::remove_file(&path).map_err(failed("replacing", &path))?;
-        }
-        fs::write(&path, contents).map_err(failed("writing", &path))?;
-    }
+    extension::install(&extension, engine_socket).map_err(|source| PrefixError {
+        doing: "adding pg_lake to",
+        path: extension.clone(),
+        source,
+    })?;
     Ok(bin)
 }
 

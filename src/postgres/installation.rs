@@ -99,6 +99,12 @@ impl Installation {
             .unwrap_or(&self.version)
     }
 
+    /// Those of the libraries that are installed.
+    pub fn libraries<'a>(&self, wanted: &[&'a str]) -> Vec<&'a str> {
+        let is_there = |name: &&str| self.pkglib_dir.join(format!("{name}.so")).exists();
+        wanted.iter().copied().filter(is_there).collect()
+    }
+
     /// A program of this installation.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin_dir.join(name)

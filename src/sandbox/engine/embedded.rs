@@ -10,10 +10,10 @@ use nix::sys::signal::Signal;
 
 use super::{Context, Found, Plan, Provider};
 use crate::objectstore::{S3Config, client};
-use crate::pglake::{engine, prefix};
+use crate::pglake::{EngineSocket, prefix};
 use crate::postgres::server::Roles;
 use crate::postgres::tls::Certificate;
-use crate::postgres::{Account, Installation, Server, ServerConfig};
+use crate::postgres::{Account, Installation, Server, ServerConfig, configuration};
 use crate::sandbox::component::{
     Action, BoxError, Component, IceboxComponent, Launch, Probe, Step,
 };
@@ -71,13 +71,15 @@ fn plan(installation: Installation, context: &Context<'_>) -> Result<Plan, Error
     let (postgres_port, s3_port) = (port(settings.postgres_port), port(settings.s3_port));
 
     let prefix_dir = postgres_dir.join("prefix");
-    let bin_dir =
-        prefix::prepare(&installation, &prefix_dir, &engine_sockets).map_err(|source| {
-            Error::NotUp {
-                component: "pg_lake",
-                source: source.into(),
-            }
-        })?;
+    let bin_dir = prefix::prepare(
+        &installation,
+        &prefix_dir,
+        &EngineSocket::in_dir(&engine_sockets),
+    )
+    .map_err(|source| Error::NotUp {
+        component: "pg_lake",
+        source: source.into(),
+    })?;
     let roles = Roles {
         superuser: (LAKE_ROLE.to_owned(), settings.lake_password.clone()),
         admin: (
@@ -96,6 +98,8 @@ fn plan(installation: Installation, context: &Context<'_>) -> Result<Plan, Error
         certificate: Certificate::ensure(&state.tls_dir())?,
         account,
         program: bin_dir.join("postgres"),
+        preload: &[configuration::PG_CRON],
+        settings: Vec::new(),
         cache_dir: cache_dir(),
     };
     let server = Server::new(installation.clone(), config, roles.clone());
@@ -169,7 +173,7 @@ fn lake_engine_component(
     postgres_sockets: &Path,
     password: String,
 ) -> Component {
-    let socket = engine_sockets.join(engine::SOCKET);
+    let socket = EngineSocket::in_dir(engine_sockets).path();
     Component {
         name: "lake-engine",
         endpoint: socket.display().to_string(),
