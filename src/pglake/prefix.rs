@@ -9,6 +9,7 @@
 //! <prefix>/<share dir>/…              links, except
 //! <prefix>/<share dir>/extension/     links to the installation's extensions, and pg_lake's control and script files
 //! <prefix>/<library dir>              a link
+//! <prefix>/<bin dir>/../lib/*.so*     links, as some builds bring the libraries that `postgres` itself is linked to
 //! ```
 
 use std::fs;
@@ -54,6 +55,7 @@ pub fn prepare(
         fs::create_dir_all(parent).map_err(failed("creating", parent))?;
     }
     link(&installation.pkglib_dir, &library)?;
+    link_shared_libraries(&installation.bin_dir.with_file_name("lib"), prefix)?;
 
     extension::install(&extension, engine_socket).map_err(|source| PrefixError {
         doing: "adding pg_lake to",
@@ -85,6 +87,22 @@ fn link_entries(from: &Path, to: &Path, except: &str) -> Result<(), PrefixError>
         let entry = entry.map_err(failed("listing", from))?;
         if entry.file_name() != except {
             link(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Links the shared libraries of a directory, unless the directory is a link already.
+fn link_shared_libraries(from: &Path, prefix: &Path) -> Result<(), PrefixError> {
+    let to = below(prefix, from);
+    if !from.is_dir() || to.is_symlink() {
+        return Ok(());
+    }
+    fs::create_dir_all(&to).map_err(failed("creating", &to))?;
+    for entry in fs::read_dir(from).map_err(failed("listing", from))? {
+        let name = entry.map_err(failed("listing", from))?.file_name();
+        if name.to_string_lossy().contains(".so") {
+            link(&from.join(&name), &to.join(&name))?;
         }
     }
     Ok(())
