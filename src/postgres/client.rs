@@ -85,6 +85,15 @@ pub async fn connect_with_notices(
     Ok(client)
 }
 
+/// A value in a libpq connection string (PostgreSQL documentation, "34.1.1.1. Keyword/Value Connection Strings").
+pub fn conninfo_value(value: &str) -> String {
+    let is_plain = |c: char| !c.is_whitespace() && c != '\'' && c != '\\';
+    if !value.is_empty() && value.chars().all(is_plain) {
+        return value.to_owned();
+    }
+    format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
+}
+
 /// TLS that trusts the certificates in one PEM file and no others.
 fn trusting(path: &PathBuf) -> Result<rustls::ClientConfig, ConnectError> {
     let pem = std::fs::read(path).map_err(|source| ConnectError::Certificate {

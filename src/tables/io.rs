@@ -92,7 +92,8 @@ pub struct LakeIo {
 }
 
 struct Inner {
-    s3: Option<S3Config>,
+    /// With the bucket that each is for; `None` is for all others.
+    s3: Vec<(Option<String>, S3Config)>,
     /// By root. S3 buckets are added on first use.
     stores: RwLock<HashMap<String, Arc<dyn ObjectStore>>>,
     footers: Cache<Footer>,
@@ -104,7 +105,12 @@ struct Inner {
 impl LakeIo {
     /// Lakes in any bucket of an S3 service; a bucket is opened when it is first named. `file://` works too.
     pub fn s3(config: S3Config) -> Self {
-        Self::build(Some(config), HashMap::new(), 0)
+        Self::s3_by_bucket([(None, config)])
+    }
+
+    /// As [`s3`](Self::s3), with a service for each bucket that is named, and the one without a name for all others.
+    pub fn s3_by_bucket(configs: impl IntoIterator<Item = (Option<String>, S3Config)>) -> Self {
+        Self::build(configs.into_iter().collect(), HashMap::new(), 0)
     }
 
     /// Lakes in given stores, by root (`s3://bucket`, `memory://name`). `file://` works without being given.
@@ -115,11 +121,11 @@ impl LakeIo {
             .into_iter()
             .map(|(root, store)| (root.into(), store))
             .collect();
-        Self::build(None, stores, 0)
+        Self::build(Vec::new(), stores, 0)
     }
 
     fn build(
-        s3: Option<S3Config>,
+        s3: Vec<(Option<String>, S3Config)>,
         stores: HashMap<String, Arc<dyn ObjectStore>>,
         range_cache_bytes: usize,
     ) -> Self {
@@ -155,9 +161,14 @@ impl LakeIo {
             return Ok(Arc::clone(store));
         }
         drop(stores);
-        let store: Arc<dyn ObjectStore> = match (&self.inner.s3, root.strip_prefix("s3://")) {
+        let bucket = root.strip_prefix("s3://");
+        let config = bucket.and_then(|bucket| {
+            let of = |wanted| self.inner.s3.iter().find(|(of, _)| of.as_deref() == wanted);
+            of(Some(bucket)).or_else(|| of(None))
+        });
+        let store: Arc<dyn ObjectStore> = match (config, bucket) {
             (_, None) if root == "file://" => Arc::new(LocalFileSystem::new()),
-            (Some(config), Some(bucket)) => {
+            (Some((_, config)), Some(bucket)) => {
                 client::object_store(config, bucket).map_err(|source| Error::OpenStore {
                     root: root.to_owned(),
                     source: Box::new(source),
@@ -252,9 +263,9 @@ impl LakeIo {
 
 impl fmt::Debug for LakeIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoint = self.inner.s3.as_ref().map(|config| &config.endpoint);
+        let endpoints = self.inner.s3.iter().map(|(_, config)| &config.endpoint);
         f.debug_struct("LakeIo")
-            .field("s3", &endpoint)
+            .field("s3", &endpoints.collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
