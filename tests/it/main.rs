@@ -2,6 +2,7 @@
 
 mod bench;
 mod conformance;
+mod native;
 mod parity;
 mod pglake;
 mod reader;
