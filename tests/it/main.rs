@@ -2,6 +2,7 @@
 
 mod bench;
 mod conformance;
+mod containers;
 mod native;
 mod parity;
 mod pglake;
