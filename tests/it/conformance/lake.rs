@@ -304,9 +304,7 @@ async fn the_captured_lake_made_again() {
         if missing.iter().any(|table| statement.contains(table)) {
             continue;
         }
-        let told = ask(&db.client, &statement, || Vec::new())
-            .await
-            .told(&statement);
+        let told = ask(&db.client, &statement, Vec::new).await.told(&statement);
         let mut refused = expectations.refused.iter().enumerate();
         match refused.find(|(_, refused)| {
             refused.of.contains(&on.pg_lake) && matches(&refused.statement, &statement)
