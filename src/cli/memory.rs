@@ -8,6 +8,16 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The processor time of an interval from which on it counts as work.
 const WORK: Duration = Duration::from_millis(20);
 
+/// Lets all threads share two pools of memory: glibc otherwise makes eight for every processor, and each keeps what a large
+/// statement has left in it. To be called before there are threads.
+pub fn share_pools() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: a setting of the allocator, which any thread may change.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
+}
+
 /// Whenever work has ended, returns what it has left in the allocator: glibc keeps it otherwise, for as long as the
 /// process lives.
 pub async fn trim_after_work() -> Infallible {

@@ -84,6 +84,9 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse_from(arguments());
     let is_service = cli.command.is_service();
+    if is_service {
+        memory::share_pools();
+    }
     start_logging(if is_service { "info" } else { "warn" });
     if !is_service {
         end_with_the_pipe();
