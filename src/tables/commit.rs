@@ -228,9 +228,16 @@ impl TableVersion {
         })
     }
 
-    /// Writes the manifests and the manifest list of a snapshot with `change`, and gives the version that has it;
-    /// its metadata file is not yet written.
+    /// Writes a snapshot with `change`: its manifests, and then at once the manifest list and the metadata file, which names it.
+    /// Gives the version that has it; it counts only when somebody is told of its metadata file.
     pub async fn with_rows(&self, io: &FileIO, change: RowChange) -> Result<Self> {
+        let (mut version, list) = self.snapshot(io, change).await?;
+        tokio::try_join!(list.close(), version.write_metadata(io))?;
+        Ok(version)
+    }
+
+    /// The version with `change`, and its manifest list, which like the metadata file is not yet written.
+    async fn snapshot(&self, io: &FileIO, change: RowChange) -> Result<(Self, ManifestListWriter)> {
         let snapshot_id = new_snapshot_id(&self.metadata);
         let sequence_number = self.metadata.last_sequence_number() + 1;
         let operation = change.operation();
@@ -281,8 +288,6 @@ impl TableVersion {
             .map(|manifest| numbered(manifest, sequence_number))
             .collect();
         list_writer.add_manifests(manifests.iter().cloned())?;
-        list_writer.close().await?;
-
         let snapshot = Snapshot::builder()
             .with_snapshot_id(snapshot_id)
             .with_parent_snapshot_id(parent)
@@ -295,9 +300,10 @@ impl TableVersion {
             })
             .with_schema_id(self.metadata.current_schema_id())
             .build();
-        self.following(Arc::new(manifests), |builder| {
+        let version = self.following(Arc::new(manifests), |builder| {
             builder.set_branch_snapshot(snapshot, MAIN_BRANCH)
-        })
+        })?;
+        Ok((version, list_writer))
     }
 
     /// Now, but never before the last change: readers refuse a log that goes back in time.
