@@ -2,8 +2,12 @@
 
 mod catalog;
 mod distinct;
+pub mod error;
 mod follow;
+pub mod names;
 pub mod reader;
+pub mod rows;
+pub mod types;
 
 pub use follow::{FollowError, follow};
 pub use reader::Reader;
