@@ -7,6 +7,7 @@ mod follow;
 pub mod names;
 pub mod reader;
 pub mod rows;
+pub mod syntax;
 pub mod types;
 
 pub use follow::{FollowError, follow};
