@@ -153,7 +153,7 @@ pub enum Query {
     /// EXECUTE IMMEDIATE
     Immediate {
         position: Position,
-        text: Expression,
+        text: Box<Expression>,
         using: Vec<Reference>,
     },
 }

@@ -228,7 +228,7 @@ impl<'a> Parser<'a> {
             .iter()
             .any(|word| self.cursor.is_next(word))
         {
-            true => self.into_clause(end.offset())?,
+            true => self.find_into(end.offset())?,
             false => None,
         };
         let mut template = Template::read(&mut self.cursor, Mode::Statement, |cursor| {
@@ -243,10 +243,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The variables after an INTO outside of brackets, and where in the source it stands.
-    fn into_clause(
-        &self,
-        end: usize,
-    ) -> SqlResult<Option<(std::ops::Range<usize>, Vec<Reference>)>> {
+    fn find_into(&self, end: usize) -> SqlResult<Option<(std::ops::Range<usize>, Vec<Reference>)>> {
         let mut ahead = Parser::new(self.cursor.clone());
         let mut brackets = 0_usize;
         while ahead.cursor.offset() < end {
@@ -277,7 +274,7 @@ impl<'a> Parser<'a> {
         let using = self.using()?;
         Ok(Some(Query::Immediate {
             position,
-            text,
+            text: Box::new(text),
             using,
         }))
     }
