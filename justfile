@@ -39,7 +39,7 @@ test *filter: clients
     fi
     exec cargo test --locked {{filter}}
 
-# Real clients (aws, DuckDB, pyiceberg, ...) for the tests, in a virtual environment made once
+# Real clients (aws, DuckDB, pyiceberg, ...) for the tests, in a virtual environment, and PostgreSQL 16 to 18; made once
 clients:
     #!/bin/sh
     set -eu
@@ -50,6 +50,20 @@ clients:
         '{{clients_dir}}/bin/pip' install --quiet --disable-pip-version-check -r "$requirements"
         cp "$requirements" '{{clients_dir}}/requirements.txt'
     fi
+    packages=tests/it/clients/postgres
+    if ! command -v npm >/dev/null; then
+        echo 'npm is not here: tests of the engine native are skipped' >&2
+    elif ! cmp -s "$packages/package-lock.json" '{{clients_dir}}/postgres/package-lock.json'; then
+        mkdir -p '{{clients_dir}}/postgres'
+        cp "$packages/package.json" "$packages/package-lock.json" '{{clients_dir}}/postgres'
+        npm ci --prefix '{{clients_dir}}/postgres' --ignore-scripts --no-audit --no-fund --loglevel error ||
+            rm -f '{{clients_dir}}/postgres/package-lock.json'
+    fi
+
+# An installation for the engine native without the real pg_lake: PostgreSQL 16, 17 or 18, and icebox as its pgduck_server
+native-installation version dir: build clients
+    python3 tests/it/clients/native_installation.py '{{clients_dir}}'/postgres/node_modules/postgres-{{version}}-* '{{dir}}' '{{icebox}}'
+    @echo 'Now: icebox --state-dir <another> up --engine native --pg-bin {{dir}}/bin'
 
 # Measure start, sync, bulk write and the guide's queries in throw-away sandboxes, beside peers
 bench *arguments: build clients
