@@ -3,5 +3,5 @@
 mod cursor;
 mod split;
 
-pub use cursor::Cursor;
-pub use split::{Statement, split};
+pub use cursor::{Cursor, ident_of};
+pub use split::{Statement, pass_statement, split};
