@@ -24,8 +24,7 @@ use crate::snowflake::error::SqlError;
 
 const DONE: &str = "090001";
 const RUNNING: &str = "333334";
-const RUNNING_TEXT: &str =
-    "Asynchronous execution in progress. Use provided query id to perform query monitoring and management.";
+const RUNNING_TEXT: &str = "Asynchronous execution in progress. Use provided query id to perform query monitoring and management.";
 
 #[derive(Deserialize)]
 struct Body {
@@ -104,7 +103,8 @@ async fn session(
 ) -> Result<Arc<dyn Session>, Failure> {
     let Some(token) = call.bearer() else {
         let session = endpoint.sessions.get(call.token());
-        let session = session.map_err(|why| Failure::from(why).with_status(StatusCode::UNAUTHORIZED))?;
+        let session =
+            session.map_err(|why| Failure::from(why).with_status(StatusCode::UNAUTHORIZED))?;
         return match names == SessionNames::default() {
             true => Ok(session),
             false => Err(bad_request(
@@ -134,7 +134,11 @@ async fn statement(endpoint: &Endpoint, call: &Call, id: &str) -> Result<Arc<Sta
     found.map_err(|error| Failure::from(error).with_status(StatusCode::NOT_FOUND))
 }
 
-async fn wait(endpoint: &Endpoint, call: &Call, statement: Arc<Statement>) -> Result<Reply, Failure> {
+async fn wait(
+    endpoint: &Endpoint,
+    call: &Call,
+    statement: Arc<Statement>,
+) -> Result<Reply, Failure> {
     let Some(outcome) = statement.outcome(endpoint.config.patience).await else {
         return Ok(running(&statement));
     };
@@ -159,7 +163,10 @@ fn running(statement: &Statement) -> Reply {
 
 fn finished(statement: &Statement, outcome: &Outcome, form: Form) -> Result<Reply, Failure> {
     let failed = |error: SqlError| Failure::of_query(error, &statement.query_id);
-    let answer = outcome.result.as_ref().map_err(|error| failed(error.clone()))?;
+    let answer = outcome
+        .result
+        .as_ref()
+        .map_err(|error| failed(error.clone()))?;
     let rows = RowSet::new(&answer.rows, form).map_err(failed)?;
     let mut size = Size(0);
     serde_json::to_writer(&mut size, &rows).map_err(|error| failed(SqlError::internal(&error)))?;
@@ -174,7 +181,11 @@ fn finished(statement: &Statement, outcome: &Outcome, form: Form) -> Result<Repl
         code: DONE,
         sql_state: "00000",
         statement_handle: &statement.query_id,
-        statement_handles: outcome.parts.iter().map(|part| part.query_id.as_str()).collect(),
+        statement_handles: outcome
+            .parts
+            .iter()
+            .map(|part| part.query_id.as_str())
+            .collect(),
         statement_status_url: url(statement),
         message: "Statement executed successfully.",
         created_on: millis(statement.started),

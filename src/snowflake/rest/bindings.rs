@@ -12,9 +12,7 @@ use arrow::array::{
     new_null_array,
 };
 use arrow::compute::kernels::cast_utils::Parser;
-use arrow::datatypes::{
-    Date32Type, Field, Schema, Time64NanosecondType, TimestampNanosecondType,
-};
+use arrow::datatypes::{Date32Type, Field, Schema, Time64NanosecondType, TimestampNanosecondType};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -128,7 +126,8 @@ impl Bind {
             "TIMESTAMP_TZ" => moments(DataType::TimestampTz { scale: 9 }, values),
             "BINARY" => {
                 let fail = |text: &str| {
-                    let text = format!("The following string is not a legal hex-encoded value: '{text}'");
+                    let text =
+                        format!("The following string is not a legal hex-encoded value: '{text}'");
                     SqlError::new(100115, "22018", text)
                 };
                 let values = each(values, bytes, fail)?;
@@ -154,9 +153,9 @@ fn text(value: &Value) -> SqlResult<Option<String>> {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.clone())),
         Value::Number(_) | Value::Bool(_) => Ok(Some(value.to_string())),
-        Value::Array(_) | Value::Object(_) => {
-            Err(invalid("A bind variable's value is a text, or an array of texts."))
-        }
+        Value::Array(_) | Value::Object(_) => Err(invalid(
+            "A bind variable's value is a text, or an array of texts.",
+        )),
     }
 }
 
@@ -245,7 +244,10 @@ impl Decimal {
         };
         let (whole, part) = number.split_once('.').unwrap_or((number, ""));
         let unsigned = whole.strip_prefix(['-', '+']).unwrap_or(whole);
-        let is_number = unsigned.bytes().chain(part.bytes()).all(|digit| digit.is_ascii_digit());
+        let is_number = unsigned
+            .bytes()
+            .chain(part.bytes())
+            .all(|digit| digit.is_ascii_digit());
         if !is_number || unsigned.len() + part.len() == 0 {
             return None;
         }
@@ -262,7 +264,11 @@ impl Decimal {
     }
 
     fn whole_digits(&self) -> u32 {
-        let digits = self.digits.unsigned_abs().checked_ilog10().map_or(0, |log| log + 1);
+        let digits = self
+            .digits
+            .unsigned_abs()
+            .checked_ilog10()
+            .map_or(0, |log| log + 1);
         digits.saturating_sub(self.scale)
     }
 
@@ -287,7 +293,11 @@ fn moments(ty: DataType, values: &[Option<String>]) -> SqlResult<(DataType, Arra
     };
     let fitting: Option<Vec<Option<i64>>> = parsed
         .iter()
-        .map(|value| value.map(|(nanos, _)| i64::try_from(nanos).ok()).map_or(Some(None), |fits| fits.map(Some)))
+        .map(|value| {
+            value
+                .map(|(nanos, _)| i64::try_from(nanos).ok())
+                .map_or(Some(None), |fits| fits.map(Some))
+        })
         .collect();
     let array: ArrayRef = match fitting {
         Some(nanos) => Arc::new(TimestampNanosecondArray::from(nanos).with_timezone_opt(zone)),

@@ -76,7 +76,9 @@ impl Call {
 
     /// What the client calls this request; it sends the same again when it tries once more.
     pub fn request_id(&self) -> Option<&str> {
-        let id = ["requestId", "request_id"].iter().find_map(|name| self.query.get(*name));
+        let id = ["requestId", "request_id"]
+            .iter()
+            .find_map(|name| self.query.get(*name));
         id.map(String::as_str)
     }
 }
@@ -87,7 +89,8 @@ pub(super) fn bad_request(what: impl std::fmt::Display) -> Failure {
 }
 
 fn too_large(most: usize) -> Failure {
-    let text = format!("Request too large; at most {most} bytes are taken. Bind fewer rows at a time.");
+    let text =
+        format!("Request too large; at most {most} bytes are taken. Bind fewer rows at a time.");
     Failure::of(413, text).with_status(StatusCode::PAYLOAD_TOO_LARGE)
 }
 

@@ -67,7 +67,11 @@ impl ColumnType {
                 (column.precision, column.scale) = (Some(precision), Some(scale));
             }
             DataType::Text { length } => {
-                let most = if length > MAX_TEXT { MAX_LAKE_TEXT } else { MAX_TEXT };
+                let most = if length > MAX_TEXT {
+                    MAX_LAKE_TEXT
+                } else {
+                    MAX_TEXT
+                };
                 column.length = Some(length);
                 column.byte_length = Some(length.saturating_mul(4).min(most));
             }
@@ -202,13 +206,21 @@ impl Serialize for Cell<'_> {
 /// A column's values in the one Arrow type that its writing needs.
 enum Cells {
     Text(StringArray),
-    Number { values: Decimal128Array, scale: u8 },
+    Number {
+        values: Decimal128Array,
+        scale: u8,
+    },
     Float(Float64Array),
     Boolean(BooleanArray),
     /// Days since 1970.
     Date(Int64Array),
     /// Parts of a second since 1970 or midnight.
-    Moment { values: Int64Array, unit: TimeUnit, scale: u8, zone: Option<Tz> },
+    Moment {
+        values: Int64Array,
+        unit: TimeUnit,
+        scale: u8,
+        zone: Option<Tz>,
+    },
     Binary(BinaryArray),
     Uuid(FixedSizeBinaryArray),
 }
@@ -343,9 +355,10 @@ impl fmt::Display for Cell<'_> {
                     None => Ok(()),
                 }
             }
-            Cells::Binary(values) => {
-                values.value(row).iter().try_for_each(|byte| write!(f, "{byte:02X}"))
-            }
+            Cells::Binary(values) => values
+                .value(row)
+                .iter()
+                .try_for_each(|byte| write!(f, "{byte:02X}")),
             Cells::Uuid(values) => match uuid::Uuid::from_slice(values.value(row)) {
                 Ok(uuid) => write!(f, "{uuid}"),
                 Err(_) => Err(fmt::Error),
@@ -378,7 +391,11 @@ fn decimal(f: &mut fmt::Formatter<'_>, value: i128, scale: u8) -> fmt::Result {
     let sign = if value < 0 { "-" } else { "" };
     let power = 10_u128.pow(u32::from(scale.min(38)));
     let (whole, part) = (value.unsigned_abs() / power, value.unsigned_abs() % power);
-    write!(f, "{sign}{whole}.{part:0width$}", width = usize::from(scale))
+    write!(
+        f,
+        "{sign}{whole}.{part:0width$}",
+        width = usize::from(scale)
+    )
 }
 
 /// With an exponent where the digits would be many.

@@ -119,7 +119,10 @@ async fn wait(endpoint: &Endpoint, statement: Arc<Statement>) -> Result<Reply, F
     let Some(outcome) = statement.outcome(endpoint.config.patience).await else {
         return Ok(in_progress(&statement, IN_PROGRESS));
     };
-    let rows = outcome.result.as_ref().map_or(0, |answer| answer.rows.len());
+    let rows = outcome
+        .result
+        .as_ref()
+        .map_or(0, |answer| answer.rows.len());
     if rows < MANY_ROWS {
         return finished(&statement, &outcome);
     }
@@ -139,7 +142,10 @@ fn in_progress(statement: &Statement, code: &str) -> Reply {
 
 fn finished(statement: &Statement, outcome: &Outcome) -> Result<Reply, Failure> {
     let failed = |error: SqlError| Failure::of_query(error, &statement.query_id);
-    let answer = outcome.result.as_ref().map_err(|error| failed(error.clone()))?;
+    let answer = outcome
+        .result
+        .as_ref()
+        .map_err(|error| failed(error.clone()))?;
     let rows = RowSet::new(&answer.rows, Form::DRIVERS).map_err(failed)?;
     let total = total(answer);
     let name = |name: &Option<_>| json!(name);
@@ -206,7 +212,9 @@ fn several(parts: &[Arc<Statement>], part: impl Fn(&Statement) -> String) -> Opt
 
 fn kind_of(statement: &Statement) -> u32 {
     let outcome = statement.ended();
-    let answer = outcome.as_ref().and_then(|outcome| outcome.result.as_ref().ok());
+    let answer = outcome
+        .as_ref()
+        .and_then(|outcome| outcome.result.as_ref().ok());
     answer.map_or(0, |answer| answer.kind as u32)
 }
 
@@ -266,7 +274,9 @@ fn monitored(statement: &Statement) -> Value {
         (Some(_), None) => "SUCCESS",
         (Some(_), Some(_)) => "FAILED_WITH_ERROR",
     };
-    let ended = outcome.as_ref().map_or_else(SystemTime::now, |one| one.ended);
+    let ended = outcome
+        .as_ref()
+        .map_or_else(SystemTime::now, |one| one.ended);
     json!({
         "id": statement.query_id,
         "sqlText": statement.sql,

@@ -123,7 +123,9 @@ async fn answer(
 async fn route(endpoint: &Endpoint, call: Call) -> Result<Reply, Failure> {
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
     match (&call.method, path.as_slice()) {
-        (&Method::POST, ["session", "v1", "login-request"]) => session::login(endpoint, &call).await,
+        (&Method::POST, ["session", "v1", "login-request"]) => {
+            session::login(endpoint, &call).await
+        }
         (&Method::POST, ["session", "token-request"]) => session::renew(endpoint, &call),
         (&Method::POST, ["session", "heartbeat"]) => session::heartbeat(endpoint, &call),
         (&Method::POST, ["session"]) => session::close(endpoint, &call),

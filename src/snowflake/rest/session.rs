@@ -32,7 +32,9 @@ struct Data {
 
 pub(super) async fn login(endpoint: &Endpoint, call: &Call) -> Result<Reply, Failure> {
     let Body { data } = call.json()?;
-    let authenticator = data.authenticator.unwrap_or_else(|| AUTHENTICATOR.to_owned());
+    let authenticator = data
+        .authenticator
+        .unwrap_or_else(|| AUTHENTICATOR.to_owned());
     if !authenticator.eq_ignore_ascii_case(AUTHENTICATOR) {
         let text = format!(
             "Authenticator '{authenticator}' is not supported. Log in with a user and a password (authenticator {AUTHENTICATOR})."
@@ -105,7 +107,9 @@ pub(super) fn close(endpoint: &Endpoint, call: &Call) -> Result<Reply, Failure> 
 /// Names as they were given to a client: upper case unless in double quotes.
 pub(super) fn names(given: [Option<&str>; 4]) -> SessionNames {
     let ident = |text: &str| {
-        let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let inner = text
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
         match inner {
             Some(inner) => Ident::quoted(inner.replace("\"\"", "\"")),
             None => Ident::unquoted(text),

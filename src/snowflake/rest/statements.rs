@@ -166,9 +166,9 @@ impl Statements {
         let known = self.lock();
         let found = known.by_query.get(query_id).map(|entry| &entry.statement);
         let found = found.filter(|statement| statement.user == *user);
-        found.cloned().ok_or_else(|| {
-            SqlError::new(709, "02000", format!("Statement {query_id} not found"))
-        })
+        found
+            .cloned()
+            .ok_or_else(|| SqlError::new(709, "02000", format!("Statement {query_id} not found")))
     }
 
     /// The statement of a request of this user, while it is running.
@@ -252,12 +252,18 @@ impl Statements {
         sender: &watch::Sender<Option<Arc<Outcome>>>,
     ) {
         let bytes = match &outcome.result {
-            Ok(answer) => answer.rows.batches.iter().map(RecordBatch::get_array_memory_size).sum(),
+            Ok(answer) => answer
+                .rows
+                .batches
+                .iter()
+                .map(RecordBatch::get_array_memory_size)
+                .sum(),
             Err(_) => 0,
         };
         *statement.session() = None;
         sender.send_replace(Some(Arc::new(outcome)));
-        self.lock().end(&statement.query_id, bytes, self.max_results);
+        self.lock()
+            .end(&statement.query_id, bytes, self.max_results);
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -282,7 +288,8 @@ impl Known {
         };
         self.by_query.insert(statement.query_id.clone(), entry);
         if let Some(request_id) = &statement.request_id {
-            self.by_request.insert(request_id.clone(), Arc::clone(statement));
+            self.by_request
+                .insert(request_id.clone(), Arc::clone(statement));
         }
     }
 
@@ -311,7 +318,11 @@ impl Known {
 }
 
 impl Outcome {
-    fn now(session: &dyn Session, result: SqlResult<Answer>, parts: Vec<Arc<Statement>>) -> Outcome {
+    fn now(
+        session: &dyn Session,
+        result: SqlResult<Answer>,
+        parts: Vec<Arc<Statement>>,
+    ) -> Outcome {
         Outcome {
             result,
             parts,
@@ -338,7 +349,9 @@ fn texts(sql: &str) -> SqlResult<Vec<&str>> {
 /// A statement that panics has failed, and nothing else.
 async fn execute(session: &dyn Session, request: Request) -> SqlResult<Answer> {
     let sql = request.sql.clone();
-    let done = AssertUnwindSafe(session.execute(request)).catch_unwind().await;
+    let done = AssertUnwindSafe(session.execute(request))
+        .catch_unwind()
+        .await;
     done.unwrap_or_else(|_| {
         tracing::error!(sql, "a statement panicked");
         let text = "SQL execution internal error:\nProcessing aborted by an error of icebox itself; its log tells more.";

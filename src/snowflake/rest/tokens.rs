@@ -113,11 +113,13 @@ impl Sessions {
     /// The session of a session token. Using it keeps it open.
     pub fn get(&self, token: Option<&str>) -> Result<Arc<dyn Session>, Refusal> {
         let (open, expires) = self.find(token, false)?;
-        let session = open.touch(self.master_validity).map_err(|refusal| match refusal {
-            // The driver tries to renew it, and is told then.
-            Refusal::MasterExpired => Refusal::Expired,
-            other => other,
-        })?;
+        let session = open
+            .touch(self.master_validity)
+            .map_err(|refusal| match refusal {
+                // The driver tries to renew it, and is told then.
+                Refusal::MasterExpired => Refusal::Expired,
+                other => other,
+            })?;
         match expires > Instant::now() {
             true => Ok(session),
             false => Err(Refusal::Expired),

@@ -1,7 +1,7 @@
 """What a Python program does with Snowflake, by the connector as it is. It prints one JSON object of what it saw.
 
-Where the account is comes from the environment: SNOWFLAKE_HOST, SNOWFLAKE_PORT, SNOWFLAKE_USER, SNOWFLAKE_PASSWORD. TYPES_SQL gives a
-query of one column per type; MISSING_SQL one of a table that is not there.
+Where the account is comes from the environment: SNOWFLAKE_HOST, SNOWFLAKE_PORT, SNOWFLAKE_USER, SNOWFLAKE_PASSWORD. TYPES_SQL is a
+query of one column per type, MISSING_SQL one of a table that is not there, LARGE_SQL one of many rows.
 """
 
 import concurrent.futures
@@ -118,10 +118,18 @@ def asynchronous(connection):
 
 
 def canceled(connection):
-    """A statement with a time limit, which the connector ends by asking the server to."""
+    """A statement ended by its id, and one by the time limit that only the connector before 5 has."""
     started = time.monotonic()
     cursor = connection.cursor()
-    seen = failure(cursor.execute, "SELECT SYSTEM$WAIT(60)", timeout=2)
+    cursor.execute_async("SELECT SYSTEM$WAIT(60)")
+    query_id = cursor.sfqid
+    aborted = cursor.abort_query(query_id)
+    while connection.is_still_running(connection.get_query_status(query_id)):
+        time.sleep(0.1)
+    seen = {"aborted": aborted, "by_id": failure(connection.get_query_status_throw_if_error, query_id)}
+    seen["again"] = cursor.abort_query(query_id)
+    if MAJOR < 5:
+        seen["by_time"] = failure(cursor.execute, "SELECT SYSTEM$WAIT(60)", timeout=2)
     assert time.monotonic() - started < 30
     return seen
 

@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, TimestampNanosecondArray};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use serde_json::{Value, json};
@@ -48,7 +48,10 @@ impl TestAccount {
         };
         let rows = every_type();
         let table = MemTable::try_new(rows.schema.clone(), vec![rows.batches.clone()]).unwrap();
-        account.context.register_table("every_type", Arc::new(table)).unwrap();
+        account
+            .context
+            .register_table("every_type", Arc::new(table))
+            .unwrap();
         account
     }
 }
@@ -62,7 +65,12 @@ impl Account for TestAccount {
             Credentials::Token(token) if token == PASSWORD => {}
             _ => return Err(incorrect_login()),
         }
-        if login.names.database.as_ref().is_some_and(|name| name.as_str() == "NOWHERE") {
+        if login
+            .names
+            .database
+            .as_ref()
+            .is_some_and(|name| name.as_str() == "NOWHERE")
+        {
             return Err(SqlError::no_such("Database", "NOWHERE"));
         }
         Ok(Arc::new(TestSession {
@@ -91,14 +99,20 @@ impl Session for TestSession {
         self.executed.fetch_add(1, Ordering::Relaxed);
         let stop = Arc::new(Notify::new());
         let query_id = request.query_id.clone();
-        self.waiting.lock().unwrap().insert(query_id.clone(), Arc::clone(&stop));
+        self.waiting
+            .lock()
+            .unwrap()
+            .insert(query_id.clone(), Arc::clone(&stop));
         let answer = tokio::select! {
             answer = self.run(request) => answer,
             () = stop.notified() => Err(canceled()),
         };
         self.waiting.lock().unwrap().remove(&query_id);
         if let Ok(answer) = &answer {
-            self.results.lock().unwrap().insert(query_id, answer.rows.clone());
+            self.results
+                .lock()
+                .unwrap()
+                .insert(query_id, answer.rows.clone());
         }
         answer
     }
@@ -119,8 +133,14 @@ impl Session for TestSession {
         let parameters = [
             ("AUTOCOMMIT", json!(true)),
             ("TIMEZONE", json!("America/Los_Angeles")),
-            ("TIMESTAMP_OUTPUT_FORMAT", json!("YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM")),
-            ("TIMESTAMP_NTZ_OUTPUT_FORMAT", json!("YYYY-MM-DD HH24:MI:SS.FF3")),
+            (
+                "TIMESTAMP_OUTPUT_FORMAT",
+                json!("YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM"),
+            ),
+            (
+                "TIMESTAMP_NTZ_OUTPUT_FORMAT",
+                json!("YYYY-MM-DD HH24:MI:SS.FF3"),
+            ),
             ("TIMESTAMP_LTZ_OUTPUT_FORMAT", json!("")),
             ("TIMESTAMP_TZ_OUTPUT_FORMAT", json!("")),
             ("DATE_OUTPUT_FORMAT", json!("YYYY-MM-DD")),
@@ -128,7 +148,9 @@ impl Session for TestSession {
             ("BINARY_OUTPUT_FORMAT", json!("HEX")),
             ("CLIENT_SESSION_KEEP_ALIVE", json!(false)),
         ];
-        parameters.map(|(name, value)| (name.to_owned(), value)).into()
+        parameters
+            .map(|(name, value)| (name.to_owned(), value))
+            .into()
     }
 
     fn cancel(&self, query_id: &str) {
@@ -174,7 +196,8 @@ impl TestSession {
         if let Some((_, rest)) = request.sql.to_lowercase().split_once("result_scan('") {
             let id = rest.split('\'').next().unwrap_or_default();
             let found = self.results.lock().unwrap().get(id).cloned();
-            let rows = found.ok_or_else(|| SqlError::new(709, "02000", format!("Statement {id} not found")))?;
+            let rows = found
+                .ok_or_else(|| SqlError::new(709, "02000", format!("Statement {id} not found")))?;
             return Ok(Answer {
                 rows,
                 kind: StatementKind::Select,
@@ -182,23 +205,20 @@ impl TestSession {
         }
         let is_insert = cursor.is_next("INSERT");
         let is_ddl = cursor.is_next("CREATE") || cursor.is_next("DROP");
-        let sql = numbered(&request.sql)?;
         let runs = request.bindings.len().max(1);
         let mut inserted = 0;
         for row in 0..runs {
-            let columns = request.bindings.schema.fields().len();
-            let values: Vec<ScalarValue> =
-                (0..columns).map(|column| request.bindings.value(row, column)).collect();
+            let sql = with_values(&request, row)?;
             let frame = self.context.sql(&sql).await.map_err(failed)?;
-            let frame = match values.is_empty() || request.describe_only {
-                true => frame,
-                false => frame.with_param_values(ParamValues::from(values)).map_err(failed)?,
-            };
             let schema = Arc::new(frame.schema().as_arrow().clone());
             if request.describe_only {
                 return Ok(Answer {
                     rows: Rows::new(schema, Vec::new()),
-                    kind: if is_insert { StatementKind::Insert } else { StatementKind::Select },
+                    kind: if is_insert {
+                        StatementKind::Insert
+                    } else {
+                        StatementKind::Select
+                    },
                 });
             }
             let batches = frame.collect().await.map_err(failed)?;
@@ -231,27 +251,42 @@ fn done(kind: StatementKind) -> Answer {
 
 fn failed(error: datafusion::error::DataFusionError) -> SqlError {
     let text = error.to_string();
-    let place = Position { line: 1, column: 14 };
+    let place = Position {
+        line: 1,
+        column: 14,
+    };
     match text.contains("not found") {
         true => SqlError::no_object("MISSING").at(place),
         false => SqlError::compilation(1003, "42000", text),
     }
 }
 
-/// `?` as DataFusion has it.
-fn numbered(sql: &str) -> SqlResult<String> {
+/// The statement with a row of what is bound in place of each `?`.
+fn with_values(request: &Request, row: usize) -> SqlResult<String> {
+    let sql = &request.sql;
     let mut cursor = Cursor::new(sql)?;
-    let (mut text, mut end, mut count) = (String::new(), 0, 0);
+    let (mut text, mut end, mut column) = (String::new(), 0, 0);
     while let Some(token) = cursor.bump() {
         if matches!(&token, Token::Placeholder(mark) if mark == "?") {
-            count += 1;
             text.push_str(&sql[end..cursor.passed() - 1]);
-            text.push_str(&format!("${count}"));
+            text.push_str(&literal(&request.bindings.value(row, column)));
             end = cursor.passed();
+            column += 1;
         }
     }
     text.push_str(&sql[end..]);
     Ok(text)
+}
+
+fn literal(value: &ScalarValue) -> String {
+    let text = match value.cast_to(&arrow::datatypes::DataType::Utf8).unwrap() {
+        ScalarValue::Utf8(Some(text)) => text,
+        _ => return "NULL".to_owned(),
+    };
+    match value {
+        ScalarValue::Decimal128(..) | ScalarValue::Float64(_) | ScalarValue::Boolean(_) => text,
+        _ => format!("'{}'", text.replace('\'', "''")),
+    }
 }
 
 /// A row of values, one of the least or before 1970, and one of NULLs.

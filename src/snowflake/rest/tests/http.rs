@@ -67,7 +67,15 @@ impl Client {
     pub async fn post(&self, target: &str, body: Value) -> Value {
         let authorization = format!("Snowflake Token=\"{}\"", self.token);
         let headers = [("Authorization", authorization.as_str())];
-        send(self.address, "POST", target, &headers, body.to_string().as_bytes()).await.1
+        send(
+            self.address,
+            "POST",
+            target,
+            &headers,
+            body.to_string().as_bytes(),
+        )
+        .await
+        .1
     }
 
     pub async fn get(&self, target: &str) -> Value {
@@ -77,7 +85,8 @@ impl Client {
     }
 
     pub async fn query(&self, sql: &str) -> Value {
-        self.post("/queries/v1/query-request", json!({"sqlText": sql})).await
+        self.post("/queries/v1/query-request", json!({"sqlText": sql}))
+            .await
     }
 }
 
@@ -87,5 +96,21 @@ pub(super) async fn login(address: SocketAddr, user: &str, password: &str, query
     }});
     let target = format!("/session/v1/login-request?{query}");
     let body = gzip(body.to_string().as_bytes());
-    send(address, "POST", &target, &[("Content-Encoding", "gzip")], &body).await.1
+    send(
+        address,
+        "POST",
+        &target,
+        &[("Content-Encoding", "gzip")],
+        &body,
+    )
+    .await
+    .1
+}
+
+pub(super) const QUERY: &str = "/queries/v1/query-request";
+
+/// The code of an answer that has to be a failure.
+pub(super) fn code(answer: &Value) -> &str {
+    assert_eq!(answer["success"], false, "{answer}");
+    answer["code"].as_str().unwrap()
 }

@@ -1,9 +1,11 @@
 //! The endpoint, asked over HTTP.
 
 mod account;
+mod api;
 mod clients;
 mod http;
 mod protocol;
+mod sessions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
