@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::bindings::{self, Bind};
 use super::call::{Call, bad_request};
 use super::encode::{Form, RowSet};
-use super::query::{cancel as cancel_statement, millis, statement_count};
+use super::query::{cancel as cancel_statement, millis, statement_count, written};
 use super::reply::{Failure, Reply};
 use super::server::Endpoint;
 use super::statements::{Asked, Outcome, Statement};
@@ -143,7 +143,11 @@ async fn wait(
         return Ok(running(&statement));
     };
     let has_nulls = call.query.get("nullable").map(String::as_str) != Some("false");
-    finished(&statement, &outcome, Form::api(has_nulls))
+    let rows = outcome.rows();
+    written(rows, move || {
+        finished(&statement, &outcome, Form::api(has_nulls))
+    })
+    .await
 }
 
 fn url(statement: &Statement) -> String {

@@ -22,7 +22,7 @@ use crate::snowflake::syntax::Cursor;
 const IN_PROGRESS: &str = "333333";
 const IN_PROGRESS_ASYNC: &str = "333334";
 const IN_PROGRESS_TEXT: &str = "Query execution in progress.";
-/// Results of more rows are written on a thread of their own.
+/// Writing so many rows takes too long for the threads that answer requests.
 const MANY_ROWS: usize = 10_000;
 
 #[derive(Deserialize)]
@@ -119,14 +119,19 @@ async fn wait(endpoint: &Endpoint, statement: Arc<Statement>) -> Result<Reply, F
     let Some(outcome) = statement.outcome(endpoint.config.patience).await else {
         return Ok(in_progress(&statement, IN_PROGRESS));
     };
-    let rows = outcome
-        .result
-        .as_ref()
-        .map_or(0, |answer| answer.rows.len());
+    let rows = outcome.rows();
+    written(rows, move || finished(&statement, &outcome)).await
+}
+
+/// Writes an answer; one of many rows on a thread of its own.
+pub(super) async fn written(
+    rows: usize,
+    write: impl FnOnce() -> Result<Reply, Failure> + Send + 'static,
+) -> Result<Reply, Failure> {
     if rows < MANY_ROWS {
-        return finished(&statement, &outcome);
+        return write();
     }
-    let written = tokio::task::spawn_blocking(move || finished(&statement, &outcome)).await;
+    let written = tokio::task::spawn_blocking(write).await;
     written.unwrap_or_else(|error| Err(SqlError::internal(&error).into()))
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +20,8 @@ use crate::snowflake::syntax::split;
 
 /// Statements that are known after they ended.
 const MAX_ENDED: usize = 1000;
+/// When a session is told again to end a statement.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// What a client asked for; the same again is the same request tried once more.
 #[derive(Clone)]
@@ -42,6 +45,7 @@ pub(super) struct Statement {
     user: Ident,
     /// Until it ends: a result keeps no session open.
     session: Mutex<Option<Arc<dyn Session>>>,
+    is_ending: AtomicBool,
     request_id: Option<String>,
     outcome: watch::Receiver<Option<Arc<Outcome>>>,
 }
@@ -73,6 +77,7 @@ impl Statement {
             session_id: session.id(),
             user: session.user(),
             session: Mutex::new(Some(Arc::clone(session))),
+            is_ending: AtomicBool::new(false),
             request_id,
             outcome,
         };
@@ -80,12 +85,21 @@ impl Statement {
     }
 
     /// Tells its session to end it; false if it has ended.
-    pub fn cancel(&self) -> bool {
-        let session = self.session().clone();
-        if let Some(session) = &session {
-            session.cancel(&self.query_id);
+    pub fn cancel(self: &Arc<Self>) -> bool {
+        let Some(session) = self.session().clone() else {
+            return false;
+        };
+        session.cancel(&self.query_id);
+        // It may not have reached the session yet, so it is told until it has an effect.
+        if !self.is_ending.swap(true, Ordering::Relaxed) {
+            let statement = Arc::clone(self);
+            tokio::spawn(async move {
+                while statement.outcome(AGAIN).await.is_none() {
+                    session.cancel(&statement.query_id);
+                }
+            });
         }
-        session.is_some()
+        true
     }
 
     fn session(&self) -> MutexGuard<'_, Option<Arc<dyn Session>>> {
@@ -318,6 +332,10 @@ impl Known {
 }
 
 impl Outcome {
+    pub fn rows(&self) -> usize {
+        self.result.as_ref().map_or(0, |answer| answer.rows.len())
+    }
+
     fn now(
         session: &dyn Session,
         result: SqlResult<Answer>,

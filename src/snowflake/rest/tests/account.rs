@@ -109,10 +109,11 @@ impl Session for TestSession {
         };
         self.waiting.lock().unwrap().remove(&query_id);
         if let Ok(answer) = &answer {
-            self.results
-                .lock()
-                .unwrap()
-                .insert(query_id, answer.rows.clone());
+            let mut results = self.results.lock().unwrap();
+            if results.len() > 100 {
+                results.clear();
+            }
+            results.insert(query_id, answer.rows.clone());
         }
         answer
     }

@@ -370,6 +370,37 @@ async fn a_long_statement_is_waited_for_asked_about_and_ended() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_can_be_ended_as_soon_as_it_has_an_id() {
+    let server = start(Config::default()).await;
+    let client = Client::login(server.address).await;
+    for _ in 0..50 {
+        let body = json!({"sqlText": "SELECT SYSTEM$WAIT(60)", "asyncExec": true});
+        let started = client.post(QUERY, body).await;
+        let id = started["data"]["queryId"].as_str().unwrap();
+        let aborted = client
+            .post(&format!("/queries/{id}/abort-request"), json!({}))
+            .await;
+        assert_eq!(aborted["success"], true);
+        let answer = client.get(&format!("/queries/{id}/result")).await;
+        assert_eq!(code(&answer), "000604");
+    }
+}
+
+/// Kept results are all that stays of a statement.
+#[tokio::test]
+async fn what_has_ended_is_forgotten() {
+    let server = start(Config::default()).await;
+    let client = Client::login(server.address).await;
+    let first = client.query("SELECT 0").await;
+    let first = first["data"]["queryId"].as_str().unwrap().to_owned();
+    for number in 1..=1000 {
+        client.query(&format!("USE SCHEMA s{number}")).await;
+    }
+    let answer = client.get(&format!("/queries/{first}/result")).await;
+    assert_eq!(code(&answer), "000709");
+}
+
 #[tokio::test]
 async fn results_are_kept_up_to_a_limit() {
     let config = Config {
