@@ -39,16 +39,27 @@ test *filter: clients
     fi
     exec cargo test --locked {{filter}}
 
-# Real clients (aws, DuckDB, pyiceberg, ...) for the tests, in a virtual environment, and PostgreSQL 16 to 18; made once
+# Real clients (aws, DuckDB, pyiceberg, Snowflake's drivers, ...) for the tests, in virtual environments, and PostgreSQL 16 to 18; made once
 clients:
     #!/bin/sh
     set -eu
-    requirements=tests/it/clients/requirements.txt
-    [ -e "$requirements" ] || exit 0
-    if ! cmp -s "$requirements" '{{clients_dir}}/requirements.txt'; then
-        python3 -m venv '{{clients_dir}}'
-        '{{clients_dir}}/bin/pip' install --quiet --disable-pip-version-check -r "$requirements"
-        cp "$requirements" '{{clients_dir}}/requirements.txt'
+    environment() {
+        [ -e "$1" ] && ! cmp -s "$1" "$2/requirements.txt" || return 0
+        python3 -m venv "$2"
+        "$2/bin/pip" install --quiet --disable-pip-version-check -r "$1"
+        cp "$1" "$2/requirements.txt"
+    }
+    environment tests/it/clients/requirements.txt '{{clients_dir}}'
+    # These exclude each other, and much else.
+    for one in snowflake4 snowflake5 snowflake_cli; do
+        environment "tests/it/clients/$one.txt" "{{clients_dir}}/$one"
+    done
+    node='{{clients_dir}}/snowflake_node'
+    if command -v npm >/dev/null && ! cmp -s tests/it/clients/snowflake_node/package.json "$node/package.json"; then
+        mkdir -p "$node"
+        npm install --silent --no-audit --no-fund --prefix "$node" \
+            "$(sed -n 's/.*"snowflake-sdk": "\(.*\)".*/snowflake-sdk@\1/p' tests/it/clients/snowflake_node/package.json)"
+        cp tests/it/clients/snowflake_node/package.json "$node/package.json"
     fi
     packages=tests/it/clients/postgres
     if ! command -v npm >/dev/null; then

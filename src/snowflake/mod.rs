@@ -6,6 +6,7 @@ pub mod error;
 mod follow;
 pub mod names;
 pub mod reader;
+pub mod rest;
 pub mod rows;
 pub mod syntax;
 pub mod types;
