@@ -58,12 +58,38 @@ impl DataType {
     /// VARCHAR without a length.
     pub const TEXT: DataType = DataType::Text { length: MAX_TEXT };
 
-    /// The type of an Arrow field: what its metadata says, else what its Arrow type is.
+    /// The type of an Arrow field: what its metadata says, else what its Arrow type is. Metadata that has outlived a cast
+    /// does not count.
     pub fn of_field(field: &Field) -> DataType {
+        let arrow = DataType::of_arrow(field.data_type());
         let declared = field.metadata().get(TYPE_KEY);
         declared
             .and_then(|text| DataType::parse(text))
-            .unwrap_or_else(|| DataType::of_arrow(field.data_type()))
+            .filter(|declared| declared.describes(arrow, field.data_type()))
+            .unwrap_or(arrow)
+    }
+
+    /// Whether values of this type may travel as `arrow`, which is of the type `plain` by itself.
+    fn describes(self, plain: DataType, arrow: &ArrowType) -> bool {
+        match self {
+            DataType::Number { scale, .. } => match arrow {
+                ArrowType::Decimal128(..) => self == plain,
+                _ => scale == 0 && matches!(plain, DataType::Number { .. }),
+            },
+            DataType::Text { .. } => matches!(plain, DataType::Text { .. }),
+            DataType::Binary { .. } => matches!(plain, DataType::Binary { .. }),
+            DataType::Variant | DataType::Object | DataType::Array => {
+                arrow.is_nested() || matches!(plain, DataType::Text { .. })
+            }
+            DataType::Uuid => matches!(plain, DataType::Text { .. } | DataType::Uuid),
+            DataType::Time { .. } => matches!(plain, DataType::Time { .. }),
+            DataType::TimestampNtz { .. } => matches!(plain, DataType::TimestampNtz { .. }),
+            DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => matches!(
+                plain,
+                DataType::TimestampLtz { .. } | DataType::TimestampTz { .. }
+            ),
+            DataType::Float | DataType::Boolean | DataType::Date => self == plain,
+        }
     }
 
     /// The type of values of an Arrow type.
