@@ -5,20 +5,20 @@
 mod catalog_integration;
 pub mod columns;
 mod database;
-mod external_volume;
-mod iceberg_table;
-mod network_policy;
-mod network_rule;
-mod postgres_instance;
-mod procedure;
+pub mod external_volume;
+pub mod iceberg_table;
+pub mod network_policy;
+pub mod network_rule;
+pub mod postgres_instance;
+pub mod procedure;
 pub mod properties;
 mod role;
 mod schema;
-mod stage;
-mod storage_integration;
-mod stream;
-mod table;
-mod task;
+pub mod stage;
+pub mod storage_integration;
+pub mod stream;
+pub mod table;
+pub mod task;
 mod warehouse;
 
 use std::fmt;
@@ -195,6 +195,11 @@ pub trait Definition: Sync {
     /// Checks options of a new or an altered object beyond their types.
     fn check(&self, _session: &Session, _properties: &Properties) -> SqlResult<()> {
         Ok(())
+    }
+
+    /// The options that ALTER … SET and UNSET may change.
+    fn alterable(&self, _object: &Object) -> &'static [Property] {
+        self.about().properties
     }
 
     /// Runs what follows the name in ALTER, besides RENAME TO, SET and UNSET.
