@@ -1,4 +1,5 @@
-//! Snowflake's read side: tables registered by metadata location, queried with DataFusion.
+//! The Snowflake side: tables registered by metadata location and queried with DataFusion, the language of procedures,
+//! and the schedules of tasks.
 
 mod catalog;
 mod distinct;
@@ -7,6 +8,8 @@ mod follow;
 pub mod names;
 pub mod reader;
 pub mod rows;
+pub mod schedule;
+pub mod script;
 pub mod syntax;
 pub mod types;
 
