@@ -1,4 +1,5 @@
-//! Snowflake's read side: tables registered by metadata location, queried with DataFusion.
+//! The Snowflake side: tables registered by metadata location and queried with DataFusion, the language of procedures,
+//! and the schedules of tasks.
 
 mod catalog;
 mod distinct;
@@ -8,6 +9,8 @@ pub mod names;
 pub mod reader;
 pub mod rest;
 pub mod rows;
+pub mod schedule;
+pub mod script;
 pub mod syntax;
 pub mod types;
 

@@ -122,8 +122,8 @@ pub enum Control {
     Range {
         variable: Ident,
         is_reverse: bool,
-        start: Expression,
-        end: Expression,
+        start: Box<Expression>,
+        end: Box<Expression>,
     },
     Rows {
         row: Ident,

@@ -3,6 +3,7 @@
 use datafusion::common::ScalarValue;
 use sqlparser::tokenizer::Token;
 
+use super::simple::Simple;
 use super::template::{Mode, Template};
 use super::value::Value;
 use crate::snowflake::error::SqlResult;
@@ -14,6 +15,8 @@ pub struct Expression {
     pub template: Template,
     /// Its value, if it is a literal.
     pub literal: Option<Value>,
+    /// How its value is found without the host, if that is so.
+    pub simple: Option<Simple>,
 }
 
 impl Expression {
@@ -22,10 +25,16 @@ impl Expression {
         cursor: &mut Cursor<'_>,
         is_end: impl Fn(&Cursor<'_>) -> bool,
     ) -> SqlResult<Expression> {
-        let mut first = cursor.clone();
+        let first = cursor.clone();
         let template = Template::read(cursor, Mode::Expression, is_end)?;
-        let literal = literal(&mut first).filter(|_| first.passed() == cursor.passed());
-        Ok(Expression { template, literal })
+        let mut ahead = first.clone();
+        let literal = literal(&mut ahead).filter(|_| ahead.passed() == cursor.passed());
+        let simple = Simple::read(first, &template);
+        Ok(Expression {
+            template,
+            literal,
+            simple,
+        })
     }
 
     /// A condition in brackets, which are not part of it if they hold all of it.
@@ -50,7 +59,7 @@ impl Expression {
 }
 
 /// A literal whose value is plain: no fraction, exponent or prefix, of which the host knows the type.
-fn literal(cursor: &mut Cursor<'_>) -> Option<Value> {
+pub fn literal(cursor: &mut Cursor<'_>) -> Option<Value> {
     let is_negative = cursor.accept_token(&Token::Minus);
     match cursor.bump()? {
         Token::Number(digits, _) => {

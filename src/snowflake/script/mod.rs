@@ -11,6 +11,7 @@ mod expression;
 mod fault;
 mod parse;
 mod run;
+mod simple;
 mod template;
 #[cfg(test)]
 mod tests;

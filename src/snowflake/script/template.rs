@@ -141,6 +141,13 @@ impl Template {
         Ok(text)
     }
 
+    /// The number of the place that starts at a byte of the text, and the byte at which it ends.
+    pub fn place_from(&self, start: usize) -> Option<(usize, usize)> {
+        let mut places = self.places.iter().enumerate();
+        let found = places.find(|(_, place)| place.range.start == start);
+        found.map(|(number, place)| (number, place.range.end))
+    }
+
     /// The place, if it is all of the text.
     pub fn sole_place(&self) -> Option<&Place> {
         match self.places.as_slice() {

@@ -76,8 +76,8 @@ impl Parser<'_> {
                 Control::Range {
                     variable,
                     is_reverse,
-                    start,
-                    end: self.expression(&["DO", "LOOP"])?,
+                    start: Box::new(start),
+                    end: Box::new(self.expression(&["DO", "LOOP"])?),
                 }
             }
         };

@@ -17,7 +17,7 @@ use crate::snowflake::names::Ident;
 use crate::snowflake::syntax::{Cursor, pass_statement};
 
 /// How deep blocks, branches and loops may lie in each other.
-const DEEPEST: usize = 100;
+const DEEPEST: usize = 50;
 
 /// The words that start a statement of scripting, and how it goes on; anything else is SQL.
 const STATEMENTS: [(&str, Rule); 20] = [

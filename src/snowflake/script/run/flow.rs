@@ -40,8 +40,9 @@ impl<'a> Run<'a, '_> {
         let Some(subject) = subject else {
             return self.branch(branches, otherwise).await;
         };
+        let subject = self.evaluate(subject).await?;
         for (candidate, body) in branches {
-            if self.equals(subject, candidate).await? {
+            if self.equals(&subject, candidate).await? {
                 return self.list(body).await;
             }
         }
@@ -52,38 +53,33 @@ impl<'a> Run<'a, '_> {
         Ok(is_taken(&self.evaluate(condition).await?))
     }
 
-    /// Whether the host finds two expressions equal.
-    async fn equals(&mut self, left: &'a Expression, right: &'a Expression) -> Outcome<bool> {
-        let position = left.template.position;
-        let values = [self.evaluate(left).await?, self.evaluate(right).await?];
-        if values.iter().any(Value::is_null) {
+    /// Whether the host finds a value and an expression equal.
+    async fn equals(&mut self, value: &Value, candidate: &'a Expression) -> Outcome<bool> {
+        let found = self.evaluate(candidate).await?;
+        if let (Some(value), Some(found)) = (value.as_text(), found.as_text()) {
+            return Ok(value == found);
+        }
+        if value.is_null() || found.is_null() {
             return Ok(false);
         }
-        if let [Some(left), Some(right)] = values.each_ref().map(Value::as_text) {
-            return Ok(left == right);
-        }
-        let template = Template {
-            text: String::new(),
-            position,
-            places: Vec::new(),
-        };
-        let [left, right] = values;
-        let bound = [("LEFT", left), ("RIGHT", right)];
-        let bound = bound.map(|(name, value)| (Ident::unquoted(name), value));
-        let sql = "SELECT :LEFT = :RIGHT";
-        let value = self
-            .ask(sql, bound.into_iter().collect(), &template)
+        let bindings = [("SUBJECT", value.clone()), ("CANDIDATE", found)];
+        let bindings = bindings.map(|(name, value)| (Ident::unquoted(name), value));
+        let (sql, position) = ("SELECT :SUBJECT = :CANDIDATE", candidate.template.position);
+        let is_equal = self
+            .ask(sql, bindings.into_iter().collect(), position)
             .await?;
-        Ok(is_taken(&value))
+        Ok(is_taken(&is_equal))
     }
 
     pub(super) async fn each(&mut self, it: &'a Loop, position: Position) -> Outcome<Flow> {
         let outside = self.scopes.depth();
         self.scopes.open();
         let flow = match &it.control {
-            Control::Forever | Control::While(_) | Control::Until(_) => self.repeat(it).await,
-            Control::Range { .. } => self.range(it).await,
-            Control::Rows { .. } => self.rows(it, position).await,
+            Control::Forever | Control::While(_) | Control::Until(_) => {
+                Box::pin(self.repeat(it)).await
+            }
+            Control::Range { .. } => Box::pin(self.range(it)).await,
+            Control::Rows { .. } => Box::pin(self.rows(it, position)).await,
         }?;
         self.scopes.close_to(outside);
         Ok(flow)

@@ -170,37 +170,40 @@ impl<'a> Run<'a, '_> {
         }
     }
 
+    /// Boxes what it runs, so that statements deep in each other need little of the stack.
     async fn statement(&mut self, statement: &'a Statement) -> Outcome<Flow> {
         let position = statement.position;
         self.breathe(position).await?;
         match &statement.kind {
-            Kind::Let(declaration) => self.declare(declaration).await?,
-            Kind::Assign { target, value } => self.assign(target, value).await?,
+            Kind::Let(declaration) => Box::pin(self.declare(declaration)).await?,
+            Kind::Assign { target, value } => Box::pin(self.assign(target, value)).await?,
             Kind::If {
                 branches,
                 otherwise,
-            } => return self.branch(branches, otherwise).await,
+            } => return Box::pin(self.branch(branches, otherwise)).await,
             Kind::Case {
                 subject,
                 branches,
                 otherwise,
-            } => return self.case(subject.as_ref(), branches, otherwise).await,
-            Kind::Loop(it) => return self.each(it, position).await,
+            } => return Box::pin(self.case(subject.as_ref(), branches, otherwise)).await,
+            Kind::Loop(it) => return Box::pin(self.each(it, position)).await,
             Kind::Block(block) => return Box::pin(self.block(block)).await,
             Kind::Break(label) => return Ok(Flow::Break(label.as_ref().map(name))),
             Kind::Continue(label) => return Ok(Flow::Continue(label.as_ref().map(name))),
             Kind::Open { cursor, using } => {
                 let using = self.used(using, position)?;
-                self.open(cursor, using, position).await?;
+                Box::pin(self.open(cursor, using, position)).await?;
             }
-            Kind::Fetch { cursor, into } => self.fetch(cursor, into, position).await?,
+            Kind::Fetch { cursor, into } => Box::pin(self.fetch(cursor, into, position)).await?,
             Kind::Close(cursor) => self.close(cursor, position)?,
             Kind::Raise(exception) => return Err(self.raised(exception.as_ref(), position)),
             Kind::Return(returned) => {
-                return Ok(Flow::Return(self.returned(returned, position).await?));
+                return Ok(Flow::Return(
+                    Box::pin(self.returned(returned, position)).await?,
+                ));
             }
             Kind::Null => {}
-            Kind::Query { query, into } => self.query_into(query, into, position).await?,
+            Kind::Query { query, into } => Box::pin(self.query_into(query, into, position)).await?,
         }
         Ok(Flow::Next)
     }

@@ -35,9 +35,14 @@ impl<'a> Run<'a, '_> {
         if let Some(value) = template.sole_place().and_then(|place| self.value_at(place)) {
             return Ok(value);
         }
+        let simple = expression.simple.as_ref();
+        if let Some(value) = simple.and_then(|it| it.value(template, |place| self.value_at(place)))
+        {
+            return Ok(value);
+        }
         let failed = |error| Fault::expression(template.position, error);
         let (text, bindings) = self.bound_text(template).map_err(failed)?;
-        self.ask(&format!("SELECT {text}"), bindings, template)
+        self.ask(&format!("SELECT {text}"), bindings, template.position)
             .await
     }
 
@@ -46,10 +51,10 @@ impl<'a> Run<'a, '_> {
         &mut self,
         sql: &str,
         bindings: Bindings,
-        of: &Template,
+        position: Position,
     ) -> Outcome<Value> {
         let rows = self.host.evaluate(sql, &bindings).await;
-        let rows = rows.map_err(|error| Fault::expression(of.position, error))?;
+        let rows = rows.map_err(|error| Fault::expression(position, error))?;
         Ok(cell(&rows, 0, 0))
     }
 

@@ -286,3 +286,69 @@ async fn an_endless_loop_lets_others_run_and_can_be_stopped() {
     looping.abort();
     assert!(looping.await.unwrap_err().is_cancelled());
 }
+
+#[tokio::test]
+async fn simple_expressions_have_the_hosts_values() {
+    let declare = "DECLARE n INT DEFAULT 41; m INT; s VARCHAR DEFAULT 'it''s'; e VARCHAR; d NUMBER(5,2) DEFAULT 1.5;
+      c CURSOR FOR SELECT 7 AS id;";
+    for expression in [
+        "n + 1",
+        "n - -1",
+        "1 - n",
+        "n + m",
+        "n = 41",
+        "n <> 41",
+        "41 >= n",
+        "n < m",
+        "s || n",
+        "s || '-' || :s || 5",
+        "s || e",
+        "s = 'it''s'",
+        "s > 'a'",
+        "e = s",
+        "n + d",
+        "s || d",
+        "d > n",
+        "n != 3",
+        "r.id + n",
+        "r.id || s",
+        "n <= 9999999999999999999999999999999999999",
+    ] {
+        let body = |expression: &str| {
+            format!("{declare} BEGIN FOR r IN c DO RETURN {expression}; END FOR; END")
+        };
+        // Brackets are left to the host.
+        let (plain, by_host) = (
+            run(&body(expression)).await,
+            run(&body(&format!("({expression})"))).await,
+        );
+        assert_eq!(plain, by_host, "{expression}");
+        assert!(!plain.contains("Uncaught"), "{expression}: {plain}");
+    }
+    assert_eq!(
+        run("BEGIN RETURN 'a' = nosuch; END").await.lines().next(),
+        Some(
+            "000001 (42000): Uncaught exception of type 'EXPRESSION_ERROR' on line 1 at position 13 : SQL compilation error:"
+        )
+    );
+}
+
+#[tokio::test]
+async fn long_loops_and_deep_nesting() {
+    let long = "BEGIN LET n := 0; WHILE (n < 100000) DO n := n + 1; END WHILE; RETURN n; END";
+    assert_eq!(run(long).await, "100000");
+    let blocks = format!("{}RETURN 1; {}", "BEGIN ".repeat(50), "END; ".repeat(50));
+    assert_eq!(run(&blocks).await, "1");
+    let branches = format!(
+        "{}RETURN 1; {}",
+        "IF (TRUE) THEN ".repeat(49),
+        "END IF; ".repeat(49)
+    );
+    assert_eq!(run(&format!("BEGIN {branches} END")).await, "1");
+    let loops = format!(
+        "{}RETURN 1; {}",
+        "LOOP ".repeat(49),
+        "END LOOP; ".repeat(49)
+    );
+    assert_eq!(run(&format!("BEGIN {loops} END")).await, "1");
+}
