@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::objectstore::{S3Config, server};
-use crate::pglake::engine;
+use crate::pglake::{EngineSocket, engine};
 use crate::postgres::{self, Endpoint};
+use crate::tables::LakeIo;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -159,13 +160,18 @@ impl IceboxComponent {
                 postgres_user,
                 postgres_password,
             } => {
+                let mut postgres = tokio_postgres::Config::new();
+                postgres
+                    .host_path(postgres_socket_dir)
+                    .port(postgres_port)
+                    .user(postgres_user)
+                    .password(postgres_password);
                 let config = engine::EngineConfig {
-                    socket_dir,
-                    s3,
-                    postgres_socket_dir,
-                    postgres_port,
-                    postgres_user,
-                    postgres_password,
+                    socket: EngineSocket::in_dir(socket_dir),
+                    // PostgreSQL may run as another user; the directory keeps everyone else out.
+                    socket_mode: 0o777,
+                    io: LakeIo::s3(s3),
+                    postgres,
                 };
                 engine::serve(config, shutdown).await?;
             }

@@ -11,8 +11,9 @@
 //!   log/               <component>.log, and icebox.log of the supervisor
 //!   tls/               PostgreSQL's certificate and key
 //!   s3/                the S3 server's buckets
-//!   postgres/          data/: the database cluster; prefix/: the private prefix of the engine `embedded`
-//!   sockets/           postgres/ and engine/: unix sockets between the components
+//!   postgres/          data/: the database cluster; prefix/: the private prefix of the engine `embedded`;
+//!                      pgduck/ and pgduck.sql: the files of `pgduck_server` and its S3 secret (engine `native`)
+//!   sockets/           postgres/, pgduck/ and engine/: unix sockets between the components
 //! ```
 //!
 //! `sockets` is a link to a directory with a short name where the path would be too long for a socket, and
@@ -140,8 +141,8 @@ impl StateDir {
         Ok(target)
     }
 
-    /// The folder for sockets: short enough, and reachable by `account`, who owns its folder `postgres` and may
-    /// enter its folder `engine`.
+    /// The folder for sockets: short enough, and reachable by `account`, who owns its folders `postgres` and `pgduck`
+    /// and may enter its folder `engine`.
     pub fn socket_dir(&self, account: Option<&Account>) -> Result<PathBuf, Error> {
         let dir = self.root.join("sockets");
         let target = match std::fs::read_link(&dir) {
@@ -160,10 +161,12 @@ impl StateDir {
             }
         };
         make_dir_among_others(&target, 0o711)?;
-        make_dir(&target.join("postgres"), 0o700)?;
-        make_dir(&target.join("engine"), 0o700)?;
+        for name in ["postgres", "pgduck", "engine"] {
+            make_dir(&target.join(name), 0o700)?;
+        }
         if let Some(account) = account {
             account.own(&target.join("postgres"))?;
+            account.own(&target.join("pgduck"))?;
             let engine = target.join("engine");
             std::os::unix::fs::chown(&engine, None, Some(account.gid))
                 .map_err(Error::file("change the owner of", &engine))?;

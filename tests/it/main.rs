@@ -1,8 +1,10 @@
 //! The one integration-test binary: a module per capability.
 
 mod bench;
+mod native;
 mod parity;
 mod pglake;
 mod reader;
 mod s3;
 mod sandbox;
+mod support;

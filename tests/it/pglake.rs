@@ -15,11 +15,11 @@ mod guide;
 mod layout;
 #[path = "pglake/readers.rs"]
 mod readers;
-#[path = "support/sandbox.rs"]
-mod sandbox;
 #[path = "pglake/transactions.rs"]
 mod transactions;
 #[path = "pglake/transcripts.rs"]
 mod transcripts;
 #[path = "pglake/types.rs"]
 mod types;
+
+use crate::support::sandbox;

@@ -94,6 +94,7 @@ impl Session {
             }
             Statement::Select(query) => Some(width(query)),
             Statement::RelationSize { .. } => Some(1),
+            Statement::RelationRows => Some(2),
             Statement::Insert { returning, .. }
             | Statement::UpdateRow { returning, .. }
             | Statement::DeleteRow { returning, .. }
@@ -301,8 +302,15 @@ impl Session {
                         .map(|file| file.size)
                         .sum::<u64>();
                 }
-                // ANALYZE counts in PostgreSQL's blocks.
+                // It counts in PostgreSQL's blocks.
                 sink.value(Some(&bytes.div_ceil(8192).to_string()));
+                sink.end_row();
+                Ok("SELECT 1".to_owned())
+            }
+            Statement::RelationRows => {
+                // None yet: then all rows are read, as version 15 does.
+                sink.value(Some("-1"));
+                sink.value(Some("f"));
                 sink.end_row();
                 Ok("SELECT 1".to_owned())
             }

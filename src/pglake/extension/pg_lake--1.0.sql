@@ -20,13 +20,23 @@ CREATE FOREIGN DATA WRAPPER pg_lake_iceberg HANDLER postgres_fdw_handler VALIDAT
 
 -- The application name tells the lake engine which backend it serves. A high price per transferred row makes the
 -- planner push whole aggregates and joins to the engine.
+-- Where the engine is follows from the same setting as in pg_lake itself: a connection string with a host, whose
+-- value may be quoted, and a port.
 DO $do$
+DECLARE
+  engine text := coalesce(nullif(current_setting('pg_lake_engine.host', true), ''), '@ENGINE_HOST@');
+  host text[] := regexp_match(engine, $$\mhost\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))$$);
+  port text := coalesce((regexp_match(engine, $$\mport\s*=\s*'?(\d+)$$))[1], '5332');
 BEGIN
+  IF host IS NULL THEN
+    RAISE EXCEPTION 'the setting pg_lake_engine.host has no host: %', engine USING
+      ERRCODE = '22023', HINT = 'It is a connection string such as ''host=/tmp port=5332''.';
+  END IF;
   EXECUTE format(
     $$CREATE SERVER pg_lake_iceberg FOREIGN DATA WRAPPER pg_lake_iceberg OPTIONS (
-        host '@ENGINE_SOCKET_DIR@', port '@ENGINE_PORT@', dbname %L, application_name 'fdw %%p',
+        host %L, port %L, dbname %L, application_name 'fdw %%p',
         batch_size '4000', fetch_size '10000', fdw_startup_cost '1', fdw_tuple_cost '100')$$,
-    current_database());
+    regexp_replace(coalesce(host[1], host[2]), $$\\(.)$$, $$\1$$, 'g'), port, current_database());
 END
 $do$;
 GRANT USAGE ON FOREIGN SERVER pg_lake_iceberg TO PUBLIC;

@@ -1,6 +1,6 @@
 //! The engine `containers`: not built in this version.
 
-use super::{Found, Provider};
+use super::{Found, Missing, Provider};
 use crate::sandbox::{EngineKind, Options};
 
 pub struct Containers;
@@ -10,7 +10,7 @@ impl Provider for Containers {
         EngineKind::Containers
     }
 
-    fn find(&self, _options: &Options) -> Result<Found, String> {
-        Err("not in this version of icebox".to_owned())
+    fn find(&self, _options: &Options) -> Result<Found, Missing> {
+        Err("not in this version of icebox".to_owned().into())
     }
 }

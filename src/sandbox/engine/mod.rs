@@ -2,7 +2,9 @@
 
 mod containers;
 mod embedded;
+mod local;
 mod native;
+mod pgduck;
 
 use super::component::Component;
 use super::settings::Settings;
@@ -13,7 +15,31 @@ pub trait Provider: Sync {
     fn kind(&self) -> EngineKind;
 
     /// Looks for what the engine needs, without a network and without starting anything; or says what is missing.
-    fn find(&self, options: &Options) -> Result<Found, String>;
+    fn find(&self, options: &Options) -> Result<Found, Missing>;
+}
+
+/// Why an engine cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Half a sentence.
+    pub reason: String,
+    /// The command, or the place to read, that changes that.
+    pub fix: Option<String>,
+}
+
+impl From<String> for Missing {
+    fn from(reason: String) -> Missing {
+        Missing { reason, fix: None }
+    }
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.fix {
+            Some(fix) => write!(f, "{}; to get it: {fix}", self.reason),
+            None => f.write_str(&self.reason),
+        }
+    }
 }
 
 /// What makes the components of a sandbox; blocks, but only for files and short commands.
@@ -52,7 +78,7 @@ pub struct Chosen {
 }
 
 /// All engines, in the order in which `auto` tries them.
-const PROVIDERS: [&dyn Provider; 3] = [
+pub const PROVIDERS: [&dyn Provider; 3] = [
     &containers::Containers,
     &native::Native,
     &embedded::Embedded,
@@ -81,13 +107,13 @@ pub fn choose(options: &Options) -> Result<Chosen, Error> {
                 };
                 return Ok(Chosen { kind, reason, plan });
             }
-            Err(reason) if wanted.is_some() => {
+            Err(missing) if wanted.is_some() => {
                 return Err(Error::EngineUnavailable {
                     engine: kind,
-                    reason,
+                    reason: missing.to_string(),
                 });
             }
-            Err(reason) => passed_over.push(format!("{kind}: {reason}")),
+            Err(missing) => passed_over.push(format!("{kind}: {}", missing.reason)),
         }
     }
     Err(Error::NoEngine {
