@@ -54,22 +54,17 @@ clients:
     for one in snowflake4 snowflake5 snowflake_cli; do
         environment "tests/it/clients/$one.txt" "{{clients_dir}}/$one"
     done
-    node='{{clients_dir}}/snowflake_node'
-    if command -v npm >/dev/null && ! cmp -s tests/it/clients/snowflake_node/package.json "$node/package.json"; then
-        mkdir -p "$node"
-        npm install --silent --no-audit --no-fund --prefix "$node" \
-            "$(sed -n 's/.*"snowflake-sdk": "\(.*\)".*/snowflake-sdk@\1/p' tests/it/clients/snowflake_node/package.json)"
-        cp tests/it/clients/snowflake_node/package.json "$node/package.json"
-    fi
-    packages=tests/it/clients/postgres
     if ! command -v npm >/dev/null; then
-        echo 'npm is not here: tests of the engine native are skipped' >&2
-    elif ! cmp -s "$packages/package-lock.json" '{{clients_dir}}/postgres/package-lock.json'; then
-        mkdir -p '{{clients_dir}}/postgres'
-        cp "$packages/package.json" "$packages/package-lock.json" '{{clients_dir}}/postgres'
-        npm ci --prefix '{{clients_dir}}/postgres' --ignore-scripts --no-audit --no-fund --loglevel error ||
-            rm -f '{{clients_dir}}/postgres/package-lock.json'
+        echo "npm is not here: tests of the engine native and of Snowflake's driver for Node are skipped" >&2
+        exit 0
     fi
+    for one in postgres snowflake_node; do
+        packages="tests/it/clients/$one" dir="{{clients_dir}}/$one"
+        ! cmp -s "$packages/package-lock.json" "$dir/package-lock.json" || continue
+        mkdir -p "$dir"
+        cp "$packages/package.json" "$packages/package-lock.json" "$dir"
+        npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel error || rm -f "$dir/package-lock.json"
+    done
 
 # An installation for the engine native without the real pg_lake: PostgreSQL 16, 17 or 18, and icebox as its pgduck_server
 native-installation version dir: build clients
