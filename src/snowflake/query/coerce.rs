@@ -11,10 +11,12 @@ use datafusion::logical_expr::expr::{AggregateFunction, Between, Case, InList, S
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Union, binary_expr, lit,
+    BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Union,
+    WindowFunctionDefinition, binary_expr, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::aggregates;
 use super::functions::{FUNCTIONS, external};
 use super::number::{MAX_PRECISION, Number};
 use crate::snowflake::error::{SqlError, SqlResult};
@@ -22,11 +24,27 @@ use crate::snowflake::types::DataType;
 
 /// The type of an expression; None for a NULL without one.
 fn type_of(expr: &Expr, schema: &DFSchema) -> Result<Option<DataType>> {
+    if let Some(precision) = whole_number(expr) {
+        return Ok(Some(DataType::Number {
+            precision,
+            scale: 0,
+        }));
+    }
     let (_, field) = expr.to_field(schema)?;
     Ok(match field.data_type() {
         arrow::datatypes::DataType::Null => None,
         _ => Some(DataType::of_field(&field)),
     })
+}
+
+/// The digits of a literal that is a whole number.
+fn whole_number(expr: &Expr) -> Option<u8> {
+    match expr {
+        Expr::Literal(ScalarValue::Int64(Some(value)), _) => {
+            Some(Number::integer((*value).into()).precision())
+        }
+        _ => None,
+    }
 }
 
 /// The text of a literal.
@@ -219,12 +237,13 @@ fn unified(mut exprs: Vec<Expr>, schema: &DFSchema) -> Result<Option<Vec<Expr>>>
     let Some(ty) = common(&order).map_err(external)? else {
         return Ok(None);
     };
-    if types.iter().all(|(own, _)| *own == Some(ty)) {
+    let is_so = |expr: &Expr, own: Option<DataType>| own == Some(ty) && whole_number(expr).is_none();
+    if exprs.iter().zip(&types).all(|(expr, (own, _))| is_so(expr, *own)) {
         return Ok(None);
     }
     let owns: Vec<Option<DataType>> = types.into_iter().map(|(own, _)| own).collect();
     for (expr, own) in exprs.iter_mut().zip(owns) {
-        if own != Some(ty) {
+        if !is_so(expr, own) {
             let taken = std::mem::replace(expr, Expr::Literal(ScalarValue::Null, None));
             *expr = cast(taken, ty);
         }
@@ -311,6 +330,9 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             yes(if negated { Expr::Not(Box::new(any)) } else { any })
         }
         Expr::Case(case) => case_of(case, schema),
+        Expr::ScalarSubquery(subquery) => {
+            yes(Expr::ScalarSubquery(aggregates::checked(subquery)?))
+        }
         Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "coalesce" => {
             let args = unified(args.clone(), schema)?.unwrap_or(args);
             let semi = |arg: &Expr| Ok(type_of(arg, schema)?.filter(|ty| is_semi(*ty)));
@@ -321,10 +343,19 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::AggregateFunction(function) => {
             refuse_semi(function.func.name(), &function.params.args, schema)?;
-            Ok(Transformed::no(Expr::AggregateFunction(AggregateFunction { ..function })))
+            match function.func.name() == "sum" && is_wide(&function.params.args, schema)? {
+                true => {
+                    let func = aggregates::wide_sum();
+                    yes(Expr::AggregateFunction(AggregateFunction { func, ..function }))
+                }
+                false => Ok(Transformed::no(Expr::AggregateFunction(function))),
+            }
         }
         Expr::WindowFunction(mut function) => {
             refuse_semi(function.fun.name(), &function.params.args, schema)?;
+            if function.fun.name() == "sum" && is_wide(&function.params.args, schema)? {
+                function.fun = WindowFunctionDefinition::AggregateUDF(aggregates::wide_sum());
+            }
             // The default of LAG and LEAD.
             if function.params.args.len() == 3
                 && let Some(ty) = type_of(&function.params.args[0], schema)?
@@ -365,6 +396,13 @@ fn refuse_semi(name: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a sum of these could pass 128 bits, which DataFusion's would not notice.
+fn is_wide(args: &[Expr], schema: &DFSchema) -> Result<bool> {
+    const SAFE: u8 = 28;
+    let ty = args.first().map(|arg| type_of(arg, schema)).transpose()?.flatten();
+    Ok(matches!(ty, Some(DataType::Number { precision, .. }) if precision > SAFE))
 }
 
 fn case_of(case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {

@@ -11,11 +11,11 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::config::SqlParserOptions;
-use datafusion::datasource::TableProvider;
+use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{ColumnarValue, LogicalPlan};
+use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::{AnalyzerRule, OptimizerRule};
 use datafusion::physical_expr::create_physical_expr;
@@ -104,7 +104,7 @@ impl Engine {
         catalog: &dyn Catalog,
         parameters: &Parameters,
     ) -> SqlResult<Plan> {
-        let parsed = parse(sql)?;
+        let mut parsed = parse(sql)?;
         let state = self.state_for(parameters);
         let mut suffix_plain = false;
         loop {
@@ -116,7 +116,14 @@ impl Engine {
             match planned {
                 // A column beside `*` that is also in it.
                 Err(error) if !suffix_plain && is_repeated_name(&error) => suffix_plain = true,
-                Err(error) => return Err(failure::of(&error, &parsed.places)),
+                Err(error) => {
+                    // An alias may be used in the list that it stands in, and in WHERE.
+                    let is_alias = failure::unknown_name(&error)
+                        .is_some_and(|name| rewrite::use_alias(&mut parsed.query, name));
+                    if !is_alias {
+                        return Err(failure::of(&error, &parsed.places));
+                    }
+                }
                 Ok(logical) => return self.finished(logical, state, parsed.places),
             }
         }
@@ -190,7 +197,13 @@ impl Engine {
             let mut arguments = Vec::new();
             for mut argument in call.arguments {
                 rewrite::answer(&mut argument, &answers);
-                arguments.push(self.constant(argument, state)?.0);
+                let value = self.constant(argument, state);
+                // The session's functions have constants; what is called on a column is no function at all.
+                let value = value.map_err(|error| match error.code {
+                    904 => rewrite::unknown(&call.name),
+                    _ => error,
+                });
+                arguments.push(value?.0);
             }
             let answer = catalog.session_function(&call.name, &arguments).await?;
             let (value, ty) = answer.ok_or_else(|| rewrite::unknown(&call.name))?;
@@ -230,6 +243,10 @@ impl Engine {
                     let rows = rows.ok_or_else(|| SqlError::no_object(format_args!("${number}")))?;
                     in_memory(rows.clone())?
                 }
+            };
+            let provider = match request.columns.is_empty() {
+                true => provider,
+                false => renamed(provider, &request.columns)?,
             };
             tables.insert(request.name, provider);
         }
@@ -326,6 +343,24 @@ fn in_memory(rows: Rows) -> SqlResult<Arc<dyn TableProvider>> {
     let table = MemTable::try_new(rows.schema, vec![rows.batches]);
     let table = table.map_err(|error| failure::of(&error, &HashMap::new()))?;
     Ok(Arc::new(table))
+}
+
+/// A table with other names for its columns.
+fn renamed(provider: Arc<dyn TableProvider>, names: &[String]) -> SqlResult<Arc<dyn TableProvider>> {
+    let failed = |error: DataFusionError| failure::of(&error, &HashMap::new());
+    let scan = LogicalPlanBuilder::scan("#", provider_as_source(provider), None);
+    let scan = scan.and_then(LogicalPlanBuilder::build).map_err(failed)?;
+    let own = scan.schema().fields().len();
+    if own != names.len() {
+        let given = names.len();
+        let text = format!("number of columns in alias list ({given}) does not match that of the table ({own})");
+        return Err(SqlError::compilation(2020, "21S01", text));
+    }
+    let columns = scan.schema().columns().into_iter().zip(names);
+    let columns: Vec<_> = columns.map(|(column, name)| Expr::Column(column).alias(name)).collect();
+    let plan = LogicalPlanBuilder::from(scan).project(columns);
+    let plan = plan.and_then(LogicalPlanBuilder::build).map_err(failed)?;
+    Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
 fn named(text: &str) -> SqlResult<ObjectName> {

@@ -23,10 +23,30 @@ pub fn of(error: &DataFusionError, places: &HashMap<String, Position>) -> SqlErr
         },
         DataFusionError::ArrowError(inner, _) => arrow(inner, places),
         DataFusionError::SchemaError(inner, _) => schema(inner, places),
+        DataFusionError::NotImplemented(text) if text.contains("Subquery") => {
+            SqlError::compilation(2031, "42601", "Unsupported subquery type cannot be evaluated")
+        }
         DataFusionError::NotImplemented(text) => SqlError::unsupported(text),
         DataFusionError::Plan(text) => plan(text),
         DataFusionError::Execution(text) if text.contains("more than one row") => one_row(),
         _ => SqlError::internal(error),
+    }
+}
+
+/// The name of the column that is not there, if that is the error and the name stands alone.
+pub fn unknown_name(error: &DataFusionError) -> Option<&str> {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            unknown_name(inner)
+        }
+        DataFusionError::Collection(all) => all.first().and_then(unknown_name),
+        DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
+            SchemaError::FieldNotFound { field, .. } if field.relation.is_none() => {
+                Some(&field.name)
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -117,6 +137,10 @@ fn plan(text: &str) -> SqlError {
     }
     if text.contains("more than one row") {
         return one_row();
+    }
+    if text.contains("different number of columns") {
+        let text = "invalid number of result columns for set operator input branches, expected the same in all";
+        return SqlError::compilation(1789, "42601", text);
     }
     // What DataFusion cannot plan is no syntax error: it has been parsed.
     SqlError::unsupported(text)

@@ -4,6 +4,7 @@
 //! than DataFusion into functions of ours ([`functions`]), and names what the session must provide; the [`Catalog`] provides it;
 //! [`planner`] and [`coerce`] plan it with Snowflake's types; DataFusion runs it. What none of them knows is an error.
 
+mod aggregates;
 mod clock;
 mod coerce;
 mod convert;

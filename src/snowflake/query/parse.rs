@@ -42,7 +42,7 @@ pub fn parse(sql: &str) -> SqlResult<Parsed> {
             places.entry(word.value.clone()).or_insert(item.position);
         }
     }
-    let query = query(bracketed(with_blanks(items))).map_err(|error| syntax(&error, sql))?;
+    let query = query(with_operators(with_blanks(items))).map_err(|error| syntax(&error, sql))?;
     Ok(Parsed {
         query,
         item_names,
@@ -57,7 +57,14 @@ fn tokens(sql: &str) -> SqlResult<Vec<Item>> {
     let mut in_path = false;
     while !cursor.is_at_end() {
         let (start, position) = (cursor.offset(), cursor.position());
+        // They are no operators of Snowflake's, and stand for something else below.
+        if matches!(cursor.peek(), Some(Token::Spaceship | Token::DoubleTilde)) {
+            return Err(cursor.unexpected());
+        }
         let Some(mut token) = cursor.bump() else { break };
+        if token == Token::AtSign {
+            token = Token::Placeholder(format!("@{}", cursor.name(3)?));
+        }
         let end = cursor.passed();
         let previous = items.last().map(|item| &item.token);
         in_path = match (&token, previous) {
@@ -121,80 +128,37 @@ fn with_blanks(items: Vec<Item>) -> Vec<TokenWithSpan> {
     tokens
 }
 
-/// Puts brackets around what follows IS [NOT] DISTINCT FROM: sqlparser reads `a IS DISTINCT FROM b OR c` as
-/// `a IS DISTINCT FROM (b OR c)`.
-fn bracketed(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let is = |token: &Token, keyword: Keyword| matches!(token, Token::Word(word) if word.keyword == keyword);
+/// Turns IS [NOT] DISTINCT FROM into operators of one token: sqlparser reads `a IS DISTINCT FROM b OR c` as
+/// `a IS DISTINCT FROM (b OR c)`, while an operator binds as tightly as `=`.
+fn with_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
-    // The depths at which a bracket of ours is open.
-    let mut open: Vec<i32> = Vec::new();
-    let mut depth = 0;
-    let mut words: [Option<Keyword>; 2] = [None, None];
     for token in tokens {
-        let ends = match &token.token {
-            Token::RParen | Token::Comma | Token::SemiColon => true,
-            Token::Word(word) => matches!(
-                word.keyword,
-                Keyword::AND
-                    | Keyword::OR
-                    | Keyword::THEN
-                    | Keyword::WHEN
-                    | Keyword::ELSE
-                    | Keyword::END
-                    | Keyword::AS
-                    | Keyword::FROM
-                    | Keyword::WHERE
-                    | Keyword::GROUP
-                    | Keyword::HAVING
-                    | Keyword::QUALIFY
-                    | Keyword::ORDER
-                    | Keyword::LIMIT
-                    | Keyword::UNION
-                    | Keyword::EXCEPT
-                    | Keyword::MINUS
-                    | Keyword::INTERSECT
-                    | Keyword::JOIN
-                    | Keyword::LEFT
-                    | Keyword::RIGHT
-                    | Keyword::INNER
-                    | Keyword::FULL
-                    | Keyword::CROSS
-            ),
-            _ => false,
-        };
-        let span = token.span;
-        if ends {
-            while open.last() == Some(&depth) {
-                open.pop();
-                out.push(TokenWithSpan::new(Token::RParen, span));
-            }
+        let is_from = matches!(&token.token, Token::Word(word) if word.keyword == Keyword::FROM);
+        if is_from && let Some((length, operator)) = distinct_from(&out) {
+            out.truncate(out.len() - length);
+            out.push(TokenWithSpan::new(operator, token.span));
+        } else {
+            out.push(token);
         }
-        if token.token == Token::LParen || is(&token.token, Keyword::CASE) {
-            depth += 1;
-        }
-        if token.token == Token::RParen || is(&token.token, Keyword::END) {
-            depth -= 1;
-        }
-        let opens = is(&token.token, Keyword::FROM)
-            && words[1] == Some(Keyword::DISTINCT)
-            && matches!(words[0], Some(Keyword::IS | Keyword::NOT));
-        if !matches!(token.token, Token::Whitespace(_)) {
-            words[0] = words[1].take();
-            if let Token::Word(word) = &token.token {
-                words[1] = Some(word.keyword);
-            }
-        }
-        out.push(token);
-        if opens {
-            open.push(depth);
-            out.push(TokenWithSpan::new(Token::LParen, span));
-        }
-    }
-    let end = out.last().map_or(Span::empty(), |token| token.span);
-    for _ in open {
-        out.push(TokenWithSpan::new(Token::RParen, end));
     }
     out
+}
+
+/// Whether tokens end in `IS [NOT] DISTINCT`: over how many of them, and the operator for it.
+fn distinct_from(tokens: &[TokenWithSpan]) -> Option<(usize, Token)> {
+    let mut words = tokens.iter().rev().enumerate().filter_map(|(at, token)| match &token.token {
+        Token::Whitespace(_) => None,
+        Token::Word(word) => Some((at, word.keyword)),
+        _ => Some((at, Keyword::NoKeyword)),
+    });
+    if words.next()?.1 != Keyword::DISTINCT {
+        return None;
+    }
+    match (words.next()?, words.next()) {
+        ((at, Keyword::IS), _) => Some((at + 1, Token::DoubleTilde)),
+        ((_, Keyword::NOT), Some((at, Keyword::IS))) => Some((at + 1, Token::Spaceship)),
+        _ => None,
+    }
 }
 
 fn query(tokens: Vec<TokenWithSpan>) -> Result<Box<Query>, ParserError> {
@@ -348,19 +312,20 @@ mod tests {
 
     #[test]
     fn distinct_from_ends_before_and() {
-        let parsed = parse("select a is not distinct from b or c, x from t").unwrap();
+        let parsed = parse("select a is not distinct from b or c is distinct from d, x from t").unwrap();
         assert_eq!(
             parsed.query.to_string(),
-            "SELECT A IS NOT DISTINCT FROM (B) OR C, X FROM T"
+            "SELECT A <=> B OR C ~~ D, X FROM T"
         );
+        assert!(parse("select a <=> b").is_err());
     }
 
     #[test]
     fn errors_have_a_place() {
         let error = |sql: &str| parse(sql).err().unwrap().message;
         assert_eq!(
-            error("SELECT 1\n FROM WHERE"),
-            "SQL compilation error:\nsyntax error line 2 at position 6 unexpected 'WHERE'."
+            error("SELECT 1\n FROM )"),
+            "SQL compilation error:\nsyntax error line 2 at position 6 unexpected ')'."
         );
         assert!(error("SELECT (1").contains("unexpected '<EOF>'"), "{}", error("SELECT (1"));
         assert!(error("SELECT 1; SELECT 2").contains("line 1 at position 10 unexpected 'SELECT'"));

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::build::{any, call, cast, integer, negated, string};
 use super::calls::{self, Rewritten};
-use super::{Rewriter, constant};
+use super::{MARK, Rewriter, constant};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::query::convert;
 use crate::snowflake::query::format::date;
@@ -193,6 +193,8 @@ impl Rewriter<'_> {
                 };
                 access_chain.into_iter().try_fold(*root, step)?
             }
+            // AT and BEFORE of a table.
+            Expr::Named { expr, name } if name.value.starts_with(MARK) => Expr::Named { expr, name },
             Expr::Array(array) => call("ARRAY_CONSTRUCT", array.elem),
             Expr::Dictionary(fields) => {
                 let pairs = fields
@@ -267,12 +269,10 @@ impl Rewriter<'_> {
         // Made by a rewriting before.
         let name = function.name.to_string();
         let bare = name.trim_matches('"');
-        if bare.starts_with(['$', '+', '-', '*', '/', '%', '|']) && function.name.0.len() == 1 {
-            let is_user = !name.starts_with('"');
-            return match is_user {
-                true => Err(unknown(bare)),
-                false => Ok(Expr::Function(function)),
-            };
+        let part = function.name.0.first().and_then(|part| part.as_ident());
+        // What the rewriting made stands nowhere.
+        if part.is_some_and(|ident| ident.span.start.line == 0) {
+            return Ok(Expr::Function(function));
         }
         if let Some((_, ty)) = NOW.iter().find(|(known, _)| *known == bare) {
             let now = self.parameters.now;
@@ -326,6 +326,9 @@ fn binary(left: Expr, op: BinaryOperator, right: Expr) -> SqlResult<Expr> {
             op,
             right: Box::new(right),
         },
+        // How the parser's input writes IS [NOT] DISTINCT FROM.
+        BinaryOperator::Spaceship => Expr::IsNotDistinctFrom(Box::new(left), Box::new(right)),
+        BinaryOperator::PGLikeMatch => Expr::IsDistinctFrom(Box::new(left), Box::new(right)),
         other => return Err(SqlError::unsupported(format_args!("the operator {other}"))),
     })
 }

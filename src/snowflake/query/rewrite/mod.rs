@@ -3,9 +3,11 @@
 //! What is not named here is refused: every part of the tree is taken apart without `..`, so that a clause that sqlparser learns
 //! to read is never passed over in silence.
 
+mod aliases;
 mod build;
 mod calls;
 mod expressions;
+mod columns;
 mod relations;
 mod select;
 
@@ -17,6 +19,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
+pub use aliases::use_alias;
 use build::{call, quoted, string};
 pub use expressions::unknown;
 pub use relations::{Request, Source};
@@ -130,7 +133,8 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
         self.in_values = matches!(factor, TableFactor::Derived { alias: Some(alias), .. }
             if alias.name.value.starts_with("#values"));
-        ControlFlow::Continue(())
+        flow(self.named_columns(factor))?;
+        flow(relations::plain(factor))
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
@@ -161,6 +165,16 @@ impl Rewriter<'_> {
             // RECURSIVE is optional: what reads itself in the second half of a union is recursive.
             let own = select::reads_itself(&table.query, &name);
             *recursive |= own;
+            let columns = std::mem::take(&mut table.alias.columns);
+            if !columns.is_empty() {
+                match own {
+                    true => columns::rename_first(&mut table.query, columns)?,
+                    false => self.renamed(&mut table.query, columns)?,
+                }
+            }
+            if own {
+                columns::widen_first(&mut table.query)?;
+            }
             if own {
                 self.see(name.clone());
             }

@@ -3,20 +3,28 @@
 
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName as AstName, ObjectNamePart,
-    TableAlias, TableFactor, TableVersion, Value,
+    TableAlias, TableFactor, TableFunctionArgs, TableVersion, Value,
 };
 
 use super::build::{object_name, quoted};
 use super::{MARK, Rewriter};
-use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::error::{Position, SqlError, SqlResult};
 use crate::snowflake::names::{Ident, ObjectName};
 use crate::snowflake::syntax::Cursor;
+
+/// Words that no table is called without quotes, but that the parser takes for a name.
+const RESERVED: &[&str] = &[
+    "FROM", "GROUP", "HAVING", "INTO", "LIMIT", "ON", "ORDER", "QUALIFY", "SELECT", "UNION", "USING",
+    "VALUES", "WHERE", "WITH",
+];
 
 /// Something that a query reads.
 pub struct Request {
     /// Under which the query reads it.
     pub name: String,
     pub source: Source,
+    /// Other names for its columns; none to keep theirs.
+    pub columns: Vec<String>,
 }
 
 pub enum Source {
@@ -70,6 +78,17 @@ impl Rewriter<'_> {
                 if sample.is_some() {
                     return Err(SqlError::unsupported("SAMPLE"));
                 }
+                // IDENTIFIER('name')
+                if let [ObjectNamePart::Function(function)] = name.0.as_mut_slice()
+                    && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(named))] = function.args.as_mut_slice()
+                    && function.name.value == "IDENTIFIER"
+                    && version.is_none()
+                {
+                    self.expression(named)?;
+                    let source = Source::Named(named.clone());
+                    let alias = alias.take();
+                    return self.place(factor, source, alias);
+                }
                 let written = object(name)?;
                 let at = version.take().map(at).transpose()?;
                 match args.take() {
@@ -82,7 +101,12 @@ impl Rewriter<'_> {
                     None => {
                         if let [only] = written.0.as_slice() {
                             if self.is_common_table(only.as_str()) {
+                                let has_columns =
+                                    alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
                                 return match at {
+                                    None if has_columns => Err(SqlError::unsupported(
+                                        "column names where a common table expression is read",
+                                    )),
                                     None => Ok(()),
                                     Some(_) => Err(SqlError::unsupported(
                                         "AT on a common table expression",
@@ -105,16 +129,6 @@ impl Rewriter<'_> {
                         (Source::Table { name: written, at }, Some(alias))
                     }
                 }
-            }
-            TableFactor::TableFunction { expr, alias } => {
-                let Expr::Function(function) = expr else {
-                    return Err(SqlError::unsupported(format_args!("TABLE({expr})")));
-                };
-                let FunctionArguments::List(list) = &function.args else {
-                    return Err(SqlError::unsupported(format_args!("TABLE({expr})")));
-                };
-                let source = called(object(&function.name)?, list.args.clone())?;
-                (source, alias.take())
             }
             TableFactor::Derived {
                 lateral,
@@ -170,19 +184,16 @@ impl Rewriter<'_> {
             (None, TableFactor::Table { alias, .. }) => alias.take(),
             (None, _) => None,
         };
-        *factor = TableFactor::Table {
-            name: object_name(&name),
-            alias,
-            args: None,
-            with_hints: Vec::new(),
-            version: None,
-            with_ordinality: false,
-            partitions: Vec::new(),
-            json_path: None,
-            sample: None,
-            index_hints: Vec::new(),
-        };
-        self.needs.requests.push(Request { name, source });
+        let mut alias = alias;
+        let columns = alias.as_mut().map(|alias| std::mem::take(&mut alias.columns));
+        let columns = columns.into_iter().flatten().map(|column| column.name.value);
+        let columns = columns.collect();
+        *factor = table(object_name(&name), alias, None);
+        self.needs.requests.push(Request {
+            name,
+            source,
+            columns,
+        });
         Ok(())
     }
 }
@@ -215,7 +226,9 @@ fn called(name: ObjectName, arguments: Vec<FunctionArg>) -> SqlResult<Source> {
                     return Ok(Source::Directory(stage_name(stage)?));
                 }
             }
-            ("IDENTIFIER", [(None, name)]) => return Ok(Source::Named(name.clone())),
+            ("DIRECTORY", _) => {
+                return Err(SqlError::unsupported("DIRECTORY of anything but a stage's name"));
+            }
             _ => {}
         }
     }
@@ -235,6 +248,14 @@ fn stage_name(text: &str) -> SqlResult<ObjectName> {
 /// A name as it was written; its unquoted parts are in upper case already.
 fn object(name: &AstName) -> SqlResult<ObjectName> {
     let part = |part: &ObjectNamePart| match part.as_ident() {
+        Some(ident) if ident.quote_style.is_none() && RESERVED.contains(&ident.value.as_str()) => {
+            let start = ident.span.start;
+            let position = Position {
+                line: start.line as u32,
+                column: (start.column as u32).saturating_sub(1),
+            };
+            Err(SqlError::syntax(position, &ident.value))
+        }
         Some(ident) => Ok(Ident::quoted(ident.value.clone())),
         None => Err(SqlError::unsupported(format_args!("the name {name}"))),
     };
@@ -245,28 +266,87 @@ fn object(name: &AstName) -> SqlResult<ObjectName> {
     }
 }
 
-fn at(version: TableVersion) -> SqlResult<At> {
-    let TableVersion::Function(Expr::Function(function)) = version else {
-        return Err(SqlError::unsupported(format_args!("{version} on a table")));
+/// Before the arguments of a relation are visited: a table function is a relation with arguments and not an expression, and
+/// so is AT.
+pub(super) fn plain(factor: &mut TableFactor) -> SqlResult<()> {
+    match factor {
+        TableFactor::TableFunction { expr, alias } => {
+            let bad = SqlError::unsupported(format_args!("TABLE({expr})"));
+            let Expr::Function(function) = expr else {
+                return Err(bad);
+            };
+            let FunctionArguments::List(list) = &mut function.args else {
+                return Err(bad);
+            };
+            let arguments = std::mem::take(&mut list.args);
+            let name = function.name.clone();
+            *factor = table(name, alias.take(), Some(arguments));
+        }
+        TableFactor::Table { version, .. } => {
+            if let Some(TableVersion::Function(expr)) = version {
+                *expr = at_argument(expr)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The one argument of AT or BEFORE under a name that tells both.
+fn at_argument(expr: &Expr) -> SqlResult<Expr> {
+    let bad = || SqlError::unsupported(format_args!("{expr} on a table"));
+    let Expr::Function(function) = expr else {
+        return Err(bad());
     };
-    let word = function.name.to_string();
-    let bad = || SqlError::unsupported(format_args!("{function} on a table"));
     let FunctionArguments::List(list) = &function.args else {
         return Err(bad());
     };
-    match list.args.as_slice() {
-        [FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. }] => Ok(At {
-            before: word == "BEFORE",
-            kind: name.value.clone(),
-            value: value.clone(),
-        }),
-        [FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(value), .. }] => {
-            Ok(At {
-                before: word == "BEFORE",
-                kind: name.value.clone(),
-                value: value.clone(),
-            })
-        }
-        _ => Err(bad()),
+    let (kind, value) = match list.args.as_slice() {
+        [FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. }] => (name, value),
+        [
+            FunctionArg::ExprNamed {
+                name: Expr::Identifier(name),
+                arg: FunctionArgExpr::Expr(value),
+                ..
+            },
+        ] => (name, value),
+        _ => return Err(bad()),
+    };
+    Ok(Expr::Named {
+        expr: Box::new(value.clone()),
+        name: quoted(format!("{MARK}{} {}", function.name, kind.value)),
+    })
+}
+
+fn at(version: TableVersion) -> SqlResult<At> {
+    let refused = SqlError::unsupported(format_args!("{version} on a table"));
+    let TableVersion::Function(Expr::Named { expr, name }) = version else {
+        return Err(refused);
+    };
+    let (word, kind) = name.value.split_once(' ').unwrap_or_default();
+    Ok(At {
+        before: word.ends_with("BEFORE"),
+        kind: kind.to_owned(),
+        value: *expr,
+    })
+}
+
+/// A relation of a name, perhaps with arguments.
+fn table(name: AstName, alias: Option<TableAlias>, args: Option<Vec<FunctionArg>>) -> TableFactor {
+    let args = args.map(|args| TableFunctionArgs {
+        args,
+        settings: None,
+    });
+    TableFactor::Table {
+        name,
+        alias,
+        args,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
     }
 }

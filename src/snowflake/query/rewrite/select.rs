@@ -114,7 +114,7 @@ impl Rewriter<'_> {
             }
             SetExpr::Values(_) if std::mem::take(&mut self.in_values) => Ok(()),
             SetExpr::Values(values) => {
-                *body = Box::new(SetExpr::Select(Box::new(self.values(values.clone())?)));
+                *body = Box::new(SetExpr::Select(Box::new(self.values(values.clone(), None))));
                 Ok(())
             }
             other => Err(SqlError::unsupported(format_args!("{other} as a query"))),
@@ -122,7 +122,11 @@ impl Rewriter<'_> {
     }
 
     /// `SELECT * FROM (VALUES …)` with the columns COLUMN1, COLUMN2 and so on.
-    fn values(&mut self, values: Values) -> SqlResult<Select> {
+    pub(super) fn values(
+        &mut self,
+        values: Values,
+        names: Option<Vec<TableAliasColumnDef>>,
+    ) -> Select {
         let width = values.rows.first().map_or(0, Vec::len);
         let column = |number| TableAliasColumnDef {
             name: quoted(format!("COLUMN{number}")),
@@ -132,7 +136,7 @@ impl Rewriter<'_> {
         let alias = TableAlias {
             explicit: true,
             name: quoted(format!("#values{}", self.unnamed)),
-            columns: (1..=width).map(column).collect(),
+            columns: names.unwrap_or_else(|| (1..=width).map(column).collect()),
         };
         let query = plain_query(SetExpr::Values(values));
         let relation = TableFactor::Derived {
@@ -147,7 +151,7 @@ impl Rewriter<'_> {
             relation,
             joins: Vec::new(),
         }];
-        Ok(select)
+        select
     }
 
     fn select(&mut self, select: &mut Select) -> SqlResult<()> {
@@ -202,7 +206,10 @@ impl Rewriter<'_> {
             let (expr, alias) = match item {
                 SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.clone())),
                 SelectItem::UnnamedExpr(expr) => (expr, None),
-                SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => continue,
+                SelectItem::QualifiedWildcard(_, options) | SelectItem::Wildcard(options) => {
+                    wildcard(options)?;
+                    continue;
+                }
             };
             let plain = match expr {
                 Expr::Identifier(ident) => Some(ident.value.clone()),
@@ -248,6 +255,23 @@ fn refuse(refused: &[(bool, &str)]) -> SqlResult<()> {
         Some((_, what)) => Err(SqlError::unsupported(what)),
         None => Ok(()),
     }
+}
+
+/// DataFusion passes over ILIKE, and has no RENAME.
+fn wildcard(options: &WildcardAdditionalOptions) -> SqlResult<()> {
+    let WildcardAdditionalOptions {
+        wildcard_token: _,
+        opt_ilike,
+        opt_exclude: _,
+        opt_except,
+        opt_replace: _,
+        opt_rename,
+    } = options;
+    refuse(&[
+        (opt_ilike.is_some(), "* ILIKE"),
+        (opt_except.is_some(), "* EXCEPT"),
+        (opt_rename.is_some(), "* RENAME"),
+    ])
 }
 
 /// Limits to a number of rows what has no limit yet.
@@ -327,6 +351,17 @@ pub(super) fn reads_itself(query: &Query, name: &str) -> bool {
 pub fn select_one(expr: Expr) -> Query {
     let mut select = empty_select();
     select.projection = vec![SelectItem::UnnamedExpr(expr)];
+    plain_query(SetExpr::Select(Box::new(select)))
+}
+
+/// `SELECT items FROM relation`
+pub(super) fn select_from(items: Vec<SelectItem>, relation: TableFactor) -> Query {
+    let mut select = empty_select();
+    select.projection = items;
+    select.from = vec![TableWithJoins {
+        relation,
+        joins: Vec::new(),
+    }];
     plain_query(SetExpr::Select(Box::new(select)))
 }
 

@@ -49,6 +49,16 @@ async fn aggregates_have_snowflakes_types() {
         assert_eq!(columns_of(&rows), columns, "{query}");
         assert_eq!(rows_of(&rows).join("; "), expected, "{query}");
     }
+    // More than 38 digits, alone, in groups and in windows.
+    let large = "(SELECT column1::int AS x FROM VALUES ('90000000000000000000000000000000000000'), ('80000000000000000000000000000000000000'), ('90000000000000000000000000000000000000'), ('90000000000000000000000000000000000000'))";
+    for sum in ["SUM(x)", "AVG(x)", "SUM(x) OVER ()"] {
+        let found = ask_of(&session, &format!("SELECT {sum} FROM {large}")).await;
+        assert!(found.starts_with("100039 (22003)"), "{sum}: {found}");
+    }
+    assert_eq!(
+        ask("SELECT SUM(column1::int) OVER (ORDER BY column1 ROWS 1 PRECEDING) FROM VALUES (1), (2), (3)").await,
+        "1; 3; 5"
+    );
     assert_eq!(
         ask_of(&session, "SELECT SUM(x) FROM (SELECT 'one' AS x)").await,
         "100038 (22018): Numeric value 'one' is not recognized"
@@ -149,7 +159,18 @@ async fn what_is_not_there_is_refused_by_name() {
         ("SELECT \"$cast\"(a, 'INT') FROM t", "Unknown function"),
         ("SELECT a FROM t ORDER BY a FETCH FIRST 1 ROWS WITH TIES", "FETCH"),
         ("SELECT a FROM t GROUP BY ROLLUP(a)", "Unsupported feature"),
-        ("SELECT SUM(a) FILTER (WHERE b > 1) FROM t", "FILTER"),
+        ("SELECT SUM(a) FILTER (WHERE b > 1) FROM t", "syntax error line 1 at position 21 unexpected '('"),
+        ("SELECT * RENAME a AS k FROM t", "Unsupported feature '* RENAME'."),
+        ("SELECT * ILIKE 'n%' FROM t", "Unsupported feature '* ILIKE'."),
+        ("SELECT * FROM t ASOF JOIN t u MATCH_CONDITION (t.a >= u.a)", "Unsupported feature"),
+        ("SELECT a FROM t AT(TIMESTAMP => a)", "000904"),
+        ("SELECT t.a FROM t, LATERAL (SELECT t.a) x", "Unsupported feature 'LATERAL'."),
+        ("SELECT a FROM t WHERE (a, b) > ALL (SELECT 1, 2)", "Unsupported feature"),
+        ("SELECT a FROM t WHERE a = ANY (SELECT 1)", "Unsupported feature"),
+        ("SELECT DISTINCT ON (a) a FROM t", "Unsupported feature 'DISTINCT ON'."),
+        ("SELECT a FROM t CONNECT BY a = PRIOR b", "Unsupported feature 'CONNECT BY'."),
+        ("SELECT MIN(a) WITHIN GROUP (ORDER BY b) FROM t", "WITHIN GROUP"),
+        ("SELECT MAX(a, 2) FROM t", "too many arguments"),
         ("SELECT a FROM t FOR UPDATE", "FOR UPDATE"),
         ("SELECT a COLLATE 'en' FROM t", "Unsupported feature"),
         ("SELECT a::geography FROM t", "Unsupported feature"),
@@ -213,4 +234,73 @@ async fn branches_get_one_type() {
     .await;
     assert_eq!(ask("SELECT 1 AS a UNION ALL SELECT 2.5 ORDER BY a").await, "1.0; 2.5");
     assert_eq!(ask("SELECT 1 AS a UNION SELECT 1.0").await, "1.0");
+}
+
+/// DataFusion gives a row for each of the subquery's.
+#[tokio::test]
+async fn a_query_as_a_value_has_one_row() {
+    let session = Session::default().with("T", "SELECT column1 AS a FROM VALUES (1), (2)").await;
+    for (sql, expected) in [
+        ("SELECT (SELECT a FROM t WHERE a = 2)", "2"),
+        ("SELECT (SELECT a FROM t WHERE a > 2)", "NULL"),
+        ("SELECT (SELECT a FROM t)", "090150 (22000): Single-row subquery returns more than one row."),
+        ("SELECT a FROM t WHERE a = (SELECT a FROM t)", "090150 (22000): Single-row subquery returns more than one row."),
+        ("SELECT a, (SELECT MAX(x.a) FROM t x WHERE x.a = t.a - 1) FROM t ORDER BY a", "1 | NULL; 2 | 1"),
+        ("SELECT a, (SELECT MAX(x.a) FROM t x WHERE x.a < t.a) FROM t", "002031 (42601): SQL compilation error:\nUnsupported subquery type cannot be evaluated"),
+        ("SELECT a, (SELECT x.a FROM t x WHERE x.a = t.a) FROM t ORDER BY a", "1 | 1; 2 | 2"),
+        ("SELECT a FROM t WHERE a IN (SELECT a + 1 FROM t)", "2"),
+        ("SELECT a FROM t WHERE EXISTS (SELECT 1 FROM t x WHERE x.a > t.a)", "1"),
+    ] {
+        assert_eq!(ask_of(&session, sql).await, expected, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn nulls_in_sets() {
+    let session = Session::default()
+        .with("T", "SELECT column1 AS a FROM VALUES (1), (NULL)")
+        .await
+        .with("U", "SELECT column1 AS a FROM VALUES (2), (NULL)")
+        .await;
+    for (sql, expected) in [
+        ("SELECT a FROM t WHERE a NOT IN (SELECT a FROM u)", ""),
+        ("SELECT a FROM t WHERE a NOT IN (SELECT a FROM u WHERE a = 2)", "1"),
+        ("SELECT a FROM t WHERE a NOT IN (2, NULL)", ""),
+        ("SELECT 3 NOT IN (2, NULL), 2 IN (2, NULL), NULL IN (1)", "NULL | true | NULL"),
+        ("SELECT a FROM t INTERSECT SELECT a FROM u", "NULL"),
+        ("SELECT a FROM t EXCEPT SELECT a FROM u", "1"),
+        ("SELECT COUNT(DISTINCT a), COUNT(*) FROM (SELECT a FROM t UNION SELECT a FROM u)", "2 | 3"),
+        ("SELECT COUNT(*) FROM t JOIN u ON t.a = u.a", "0"),
+        ("SELECT COUNT(*) FROM t JOIN u ON EQUAL_NULL(t.a, u.a)", "1"),
+    ] {
+        assert_eq!(ask_of(&session, sql).await, expected, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn clauses() {
+    let session = Session::default()
+        .with("T", "SELECT column1 AS id, column2 AS name FROM VALUES (1, 'a'), (2, 'b')")
+        .await;
+    for (sql, expected) in [
+        ("SELECT * FROM t JOIN t u USING (id) ORDER BY id", "1 | a | a; 2 | b | b"),
+        ("SELECT * REPLACE (id * 2 AS id) FROM t ORDER BY 1", "2 | a; 4 | b"),
+        ("SELECT x.k FROM t AS x(k, v) WHERE v = 'b'", "2"),
+        ("WITH x(k) AS (SELECT id FROM t) SELECT SUM(k) FROM x", "3"),
+        ("SELECT v.b FROM VALUES (1, 'x'), (2, 'y') AS v(a, b) WHERE a = 2", "y"),
+        ("SELECT b FROM (SELECT name AS a, id + 1 FROM t ORDER BY a) AS v(b, c) WHERE c = 3", "b"),
+        ("WITH RECURSIVE f(n, x) AS (SELECT 1, 1 UNION ALL SELECT n + 1, x * (n + 1) FROM f WHERE n < 5) SELECT MAX(x) FROM f", "120"),
+        ("WITH r AS (SELECT 'a' AS s UNION ALL SELECT s || 'b' FROM r WHERE LENGTH(s) < 3) SELECT s FROM r ORDER BY s DESC LIMIT 1", "abb"),
+        ("SELECT id FROM t ORDER BY id DESC LIMIT 1 OFFSET 1", "1"),
+        ("(SELECT id FROM t ORDER BY id LIMIT 1) UNION ALL SELECT 9", "1; 9"),
+        ("SELECT name, COUNT(*) FROM t GROUP BY 1 ORDER BY 2, 1", "a | 1; b | 1"),
+        ("SELECT UPPER(name) AS name, COUNT(*) FROM t GROUP BY name ORDER BY name", "A | 1; B | 1"),
+        ("SELECT DISTINCT 1 FROM t", "1"),
+        ("SELECT id + 1 AS n, n * 2 FROM t WHERE n = 2", "2 | 4"),
+        ("SELECT a.id FROM t a LEFT JOIN t b ON a.id = b.id + 1 WHERE b.id IS NULL", "1"),
+        ("SELECT COUNT(*) FROM t NATURAL JOIN t u", "2"),
+        ("SELECT id FROM t WHERE name = 'a' OR NOT name LIKE '%'", "1"),
+    ] {
+        assert_eq!(ask_of(&session, sql).await, expected, "{sql}");
+    }
 }
