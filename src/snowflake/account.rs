@@ -2,32 +2,43 @@
 //!
 //! ```text
 //! <state directory>/snowflake/
-//!   objects/<kind>/<id>.json   one file per object, written anew whenever it changes
-//!   account.json               the next id, and what names passwords and external ids were made from
+//!   objects/<id>.json   one file per object, written anew whenever it changes
 //! ```
 //!
 //! Files are replaced whole, so a killed process leaves an object as it was before or after a statement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, Utc};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::error::{SqlError, SqlResult};
+use super::history::History;
 use super::names::{Ident, ObjectName};
-use super::object::{Kind, Object, Scope, State};
 use super::object::properties::Properties;
+use super::object::{Kind, Object, Scope, State};
+use super::query::Engine;
+use super::tasks::Queue;
 use super::world::World;
+use crate::tables::{LakeIo, LakeTable};
 
 /// An account: its objects, and the world outside of it.
 pub struct Account {
     objects: RwLock<Objects>,
     directory: PathBuf,
     pub world: Arc<dyn World>,
+    pub history: History,
+    pub tasks: Queue,
+    engine: Engine,
+    /// Tables by metadata file, the last one used of each location.
+    tables: Mutex<HashMap<String, Arc<LakeTable>>>,
+    /// Writers of a table queue here.
+    writers: Mutex<HashMap<ObjectName, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Default)]
@@ -53,6 +64,8 @@ pub enum AccountError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("cannot start a query engine")]
+    Engine(#[source] datafusion::error::DataFusionError),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,7 +98,12 @@ impl Account {
         Ok(Account {
             objects: RwLock::new(objects),
             directory: folder,
+            engine: Engine::new(runtime(world.lake())?, super::distinct::optimizer_rules()),
             world,
+            history: History::default(),
+            tasks: Queue::default(),
+            tables: Mutex::default(),
+            writers: Mutex::default(),
         })
     }
 
@@ -196,7 +214,12 @@ impl Account {
             (*one == kind && other == name)
                 || (kind.is_container() && one.is_inside(kind) && other.0.starts_with(&name.0))
         };
-        let keys: Vec<_> = objects.by_name.keys().filter(|key| is_gone(key)).cloned().collect();
+        let keys: Vec<_> = objects
+            .by_name
+            .keys()
+            .filter(|key| is_gone(key))
+            .cloned()
+            .collect();
         let mut gone = Vec::new();
         for key in keys {
             if let Some(object) = objects.by_name.remove(&key) {
@@ -240,9 +263,45 @@ impl Account {
         Ok(())
     }
 
+    /// The query engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The table at a metadata file. A file never changes, so tables are kept; the oldest go when there are many.
+    pub async fn table(&self, location: &str) -> SqlResult<Arc<LakeTable>> {
+        const MOST: usize = 256;
+        let known = |tables: &Mutex<HashMap<String, Arc<LakeTable>>>| {
+            let tables = tables.lock().unwrap_or_else(PoisonError::into_inner);
+            tables.get(location).cloned()
+        };
+        if let Some(table) = known(&self.tables) {
+            return Ok(table);
+        }
+        let table = LakeTable::load(self.world.lake(), location).await;
+        let table = Arc::new(table.map_err(|error| SqlError::internal(&error))?);
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if tables.len() >= MOST {
+            tables.clear();
+        }
+        tables.insert(location.to_owned(), Arc::clone(&table));
+        Ok(table)
+    }
+
+    /// The lock that a writer of a table holds.
+    pub fn write_lock(&self, name: &ObjectName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(writers.entry(name.clone()).or_default())
+    }
+
+    /// Asks for a run of a root task now.
+    pub fn run_task_now(&self, name: &ObjectName) {
+        self.tasks.ask(name);
+    }
+
     /// The account's clock.
     pub fn now(&self) -> DateTime<Utc> {
-        self.world.now()
+        self.world.clock().now()
     }
 
     fn path(&self, object: &Object) -> PathBuf {
@@ -296,6 +355,12 @@ impl Objects {
             }
         }
     }
+}
+
+/// DataFusion's runtime on the lake's stores.
+fn runtime(lake: &LakeIo) -> Result<Arc<RuntimeEnv>, AccountError> {
+    let builder = RuntimeEnvBuilder::new().with_object_store_registry(lake.registry());
+    builder.build_arc().map_err(AccountError::Engine)
 }
 
 fn not_kept(path: &Path, error: &std::io::Error) -> SqlError {

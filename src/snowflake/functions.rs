@@ -47,7 +47,10 @@ pub async fn session_function(
         _ => Err(SqlError::compilation(
             938,
             "22023",
-            format_args!("not enough arguments for function [{name}], expected 1, got {}", arguments.len()),
+            format_args!(
+                "not enough arguments for function [{name}], expected 1, got {}",
+                arguments.len()
+            ),
         )),
     };
     let found = match name {
@@ -139,7 +142,9 @@ impl Arguments<'_> {
     /// Names that the function does not know.
     fn check(&self, function: &str) -> SqlResult<()> {
         let unknown = self.given.iter().filter_map(|one| one.name.as_ref());
-        let unknown = unknown.map(Ident::as_str).find(|name| !self.order.contains(name));
+        let unknown = unknown
+            .map(Ident::as_str)
+            .find(|name| !self.order.contains(name));
         match unknown {
             Some(name) => Err(SqlError::compilation(
                 904,
@@ -152,15 +157,17 @@ impl Arguments<'_> {
 }
 
 /// `TABLE(name(arguments))`.
-pub fn table_function(
-    session: &Session,
-    name: &ObjectName,
-    given: &[Argument],
-) -> SqlResult<Rows> {
+pub fn table_function(session: &Session, name: &ObjectName, given: &[Argument]) -> SqlResult<Rows> {
     let function = name.last().as_str();
     let order: &'static [&'static str] = match function {
         "RESULT_SCAN" => &["QUERY_ID"],
-        "COPY_HISTORY" => &["TABLE_NAME", "START_TIME", "END_TIME", "PIPE_NAME", "RESULT_LIMIT"],
+        "COPY_HISTORY" => &[
+            "TABLE_NAME",
+            "START_TIME",
+            "END_TIME",
+            "PIPE_NAME",
+            "RESULT_LIMIT",
+        ],
         "TASK_HISTORY" => &[
             "SCHEDULED_TIME_RANGE_START",
             "SCHEDULED_TIME_RANGE_END",
@@ -196,11 +203,16 @@ fn copy_history(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows>
     let table = session.full_name(Kind::Table, &named(&table)?)?;
     session.account().find(Kind::Table, &table)?;
     let (from, to) = (arguments.time("START_TIME")?, arguments.time("END_TIME")?);
-    let loads = session.account().history.loads().into_iter().filter(|load| {
-        load.table == table
-            && from.is_none_or(|from| load.at >= from)
-            && to.is_none_or(|to| load.at <= to)
-    });
+    let loads = session
+        .account()
+        .history
+        .loads()
+        .into_iter()
+        .filter(|load| {
+            load.table == table
+                && from.is_none_or(|from| load.at >= from)
+                && to.is_none_or(|to| load.at <= to)
+        });
     let null = || ScalarValue::Null;
     let rows = loads.take(arguments.limit(10_000)).map(|load| {
         vec![
@@ -262,7 +274,9 @@ fn task_history(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows>
     let runs = session.account().history.runs().into_iter().filter(|run| {
         from.is_none_or(|from| run.scheduled >= from)
             && to.is_none_or(|to| run.scheduled <= to)
-            && name.as_ref().is_none_or(|name| run.task.last().as_str() == name)
+            && name
+                .as_ref()
+                .is_none_or(|name| run.task.last().as_str() == name)
             && (!errors || run.error.is_some())
     });
     let rows = runs.take(arguments.limit(100)).map(|run| {
@@ -347,9 +361,14 @@ fn refresh_history(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Ro
 fn query_history(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows> {
     let from = arguments.time("END_TIME_RANGE_START")?;
     let to = arguments.time("END_TIME_RANGE_END")?;
-    let queries = session.account().history.queries().into_iter().filter(|query| {
-        from.is_none_or(|from| query.ended >= from) && to.is_none_or(|to| query.ended <= to)
-    });
+    let queries = session
+        .account()
+        .history
+        .queries()
+        .into_iter()
+        .filter(|query| {
+            from.is_none_or(|from| query.ended >= from) && to.is_none_or(|to| query.ended <= to)
+        });
     let name = |ident: Option<Ident>| optional(ident.map(|ident| ident.as_str().to_owned()));
     let rows = queries.take(arguments.limit(100)).map(|query| {
         let elapsed = query.ended.signed_duration_since(query.started);
@@ -361,7 +380,11 @@ fn query_history(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows
             text(query.user.as_str()),
             name(query.role),
             name(query.warehouse),
-            text(if query.error.is_some() { "FAILED_WITH_ERROR" } else { "SUCCESS" }),
+            text(if query.error.is_some() {
+                "FAILED_WITH_ERROR"
+            } else {
+                "SUCCESS"
+            }),
             optional(query.error.as_ref().map(|(code, _)| format!("{code:06}"))),
             optional(query.error.map(|(_, message)| message)),
             time(Some(query.started)),
@@ -403,7 +426,10 @@ pub fn information_schema(session: &Session, name: &ObjectName) -> SqlResult<Row
     parts.pop();
     let database = match parts.pop() {
         Some(database) => database,
-        None => session.current().database.ok_or_else(|| SqlError::no_object(name))?,
+        None => session
+            .current()
+            .database
+            .ok_or_else(|| SqlError::no_object(name))?,
     };
     let account = session.account();
     let within = ObjectName(vec![database.clone()]);

@@ -116,7 +116,10 @@ impl History {
     /// Adds a run, or brings the one of the same query id up to date.
     pub fn put_run(&self, run: TaskRun) {
         let mut runs = lock(&self.runs);
-        let known = runs.iter_mut().rev().find(|one| one.query_id == run.query_id);
+        let known = runs
+            .iter_mut()
+            .rev()
+            .find(|one| one.query_id == run.query_id);
         if let Some(known) = known {
             *known = run;
             return;

@@ -66,7 +66,9 @@ fn snapshot(
             now + chrono::Duration::milliseconds((seconds * 1000.0) as i64)
         }
         Moment::Statement(_) | Moment::Stream(_) => {
-            return Err(SqlError::unsupported("AT(STATEMENT => …) and AT(STREAM => …)"));
+            return Err(SqlError::unsupported(
+                "AT(STATEMENT => …) and AT(STREAM => …)",
+            ));
         }
     };
     let moment = moment.timestamp_millis();

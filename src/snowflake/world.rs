@@ -1,17 +1,17 @@
 //! What an account needs of the world outside of it.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 
 use super::error::SqlResult;
 use super::object::network_policy::Access;
+use super::schedule::Clock;
 use crate::tables::LakeIo;
 
 /// The sandbox as the Snowflake side sees it.
 #[async_trait]
 pub trait World: Send + Sync + 'static {
     /// The sandbox's time, which may run faster than the wall's.
-    fn now(&self) -> DateTime<Utc>;
+    fn clock(&self) -> &Clock;
 
     /// The object store.
     fn lake(&self) -> &LakeIo;

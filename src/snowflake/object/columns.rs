@@ -66,7 +66,12 @@ pub fn described<'a>(
         ]
     });
     Rows::texts(
-        &["property", "property_type", "property_value", "property_default"],
+        &[
+            "property",
+            "property_type",
+            "property_value",
+            "property_default",
+        ],
         rows,
     )
 }

@@ -15,11 +15,7 @@ use crate::snowflake::types::DataType;
 pub struct Definition;
 
 const PROPERTIES: &[Property] = &[
-    Property::new(
-        "DATA_RETENTION_TIME_IN_DAYS",
-        PropertyType::Integer(0, 90),
-    )
-    .with_default("1"),
+    Property::new("DATA_RETENTION_TIME_IN_DAYS", PropertyType::Integer(0, 90)).with_default("1"),
     properties::COMMENT,
 ];
 

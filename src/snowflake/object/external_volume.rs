@@ -56,7 +56,9 @@ const ENCRYPTION: &[Property] = &[
 /// The base URL of a volume's active location, ending in a slash. The first location is the active one: all are in S3, in one region.
 pub fn base_url(volume: &Object) -> String {
     let locations = volume.properties.options_list("STORAGE_LOCATIONS");
-    let url = locations.first().and_then(|one| one.text("STORAGE_BASE_URL"));
+    let url = locations
+        .first()
+        .and_then(|one| one.text("STORAGE_BASE_URL"));
     let url = url.unwrap_or_default();
     format!("{}/", url.trim_end_matches('/'))
 }
@@ -185,11 +187,21 @@ impl super::Definition for Definition {
             cell("STORAGE_LOCATIONS"),
             cell("ACTIVE"),
             cell("String"),
-            Some(if is_used { active(volume) } else { String::new() }),
+            Some(if is_used {
+                active(volume)
+            } else {
+                String::new()
+            }),
             cell(""),
         ]);
         if let Some(comment) = volume.properties.text("COMMENT") {
-            rows.push([cell(""), cell("COMMENT"), cell("String"), Some(comment), cell("")]);
+            rows.push([
+                cell(""),
+                cell("COMMENT"),
+                cell("String"),
+                Some(comment),
+                cell(""),
+            ]);
         }
         Ok(Rows::texts(
             &[

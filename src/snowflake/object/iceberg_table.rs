@@ -97,19 +97,15 @@ async fn read(session: &Session, location: &str) -> SqlResult<Refresh> {
 }
 
 /// `CREATE ICEBERG TABLE name …` of an external catalog.
-pub async fn create(
-    session: &Session,
-    create: Create,
-    cursor: &mut Cursor<'_>,
-) -> SqlResult<Rows> {
+pub async fn create(session: &Session, create: Create, cursor: &mut Cursor<'_>) -> SqlResult<Rows> {
     let properties = Properties::parse_new(cursor, PROPERTIES)?;
     cursor.expect_end()?;
     if session.is_there(Kind::Table, &create)? {
         return session.create(Kind::Table, &create, properties, State::None);
     }
-    let catalog = properties.name("CATALOG").ok_or_else(|| {
-        SqlError::compilation(2029, "42601", "Missing option(s): CATALOG")
-    })?;
+    let catalog = properties
+        .name("CATALOG")
+        .ok_or_else(|| SqlError::compilation(2029, "42601", "Missing option(s): CATALOG"))?;
     let catalog = catalog_integration::find(session, catalog)?;
     let source = catalog.properties.text("CATALOG_SOURCE");
     if source.as_deref() == Some(catalog_integration::SNOWFLAKE_POSTGRES) {
@@ -142,15 +138,17 @@ pub async fn refresh(session: &Session, object: &Object, path: Option<&str>) -> 
         None => table.metadata_location.clone(),
     };
     let refresh = read(session, &location).await?;
-    session.account().update(Kind::Table, &object.name, |object| {
-        if let State::IcebergTable(table) = &mut object.state {
-            table.metadata_location = location;
-            table.refreshes.push(refresh);
-            let old = table.refreshes.len().saturating_sub(HISTORY);
-            table.refreshes.drain(..old);
-        }
-        Ok(())
-    })?;
+    session
+        .account()
+        .update(Kind::Table, &object.name, |object| {
+            if let State::IcebergTable(table) = &mut object.state {
+                table.metadata_location = location;
+                table.refreshes.push(refresh);
+                let old = table.refreshes.len().saturating_sub(HISTORY);
+                table.refreshes.drain(..old);
+            }
+            Ok(())
+        })?;
     Ok(Rows::status("Statement executed successfully."))
 }
 
@@ -170,5 +168,7 @@ pub fn information(session: &Session, name: &ObjectName) -> SqlResult<String> {
 pub async fn open(session: &Session, location: &str) -> SqlResult<Arc<LakeTable>> {
     let lake = session.account().world.lake();
     let table = LakeTable::load(lake, location).await;
-    table.map(Arc::new).map_err(|error| SqlError::internal(&error))
+    table
+        .map(Arc::new)
+        .map_err(|error| SqlError::internal(&error))
 }

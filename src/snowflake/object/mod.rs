@@ -297,6 +297,12 @@ impl fmt::Display for Kind {
 /// The rows of SHOW for some objects.
 pub fn shown(about: &About, objects: &[Object]) -> SqlResult<Rows> {
     let columns: Vec<_> = about.columns.iter().map(|one| (one.name, one.ty)).collect();
-    let row = |object: &Object| about.columns.iter().map(|one| (one.value)(object)).collect();
+    let row = |object: &Object| {
+        about
+            .columns
+            .iter()
+            .map(|one| (one.value)(object))
+            .collect()
+    };
     Rows::of(&columns, objects.iter().map(row).collect::<Vec<_>>())
 }

@@ -38,10 +38,18 @@ const ABOUT: About = About {
         CREATED_ON,
         NAME,
         COMMENT,
-        column("entries_in_allowed_ip_list", |policy| count(policy, ALLOWED_ADDRESSES)),
-        column("entries_in_blocked_ip_list", |policy| count(policy, BLOCKED_ADDRESSES)),
-        column("entries_in_allowed_network_rules", |policy| count(policy, ALLOWED_RULES)),
-        column("entries_in_blocked_network_rules", |policy| count(policy, BLOCKED_RULES)),
+        column("entries_in_allowed_ip_list", |policy| {
+            count(policy, ALLOWED_ADDRESSES)
+        }),
+        column("entries_in_blocked_ip_list", |policy| {
+            count(policy, BLOCKED_ADDRESSES)
+        }),
+        column("entries_in_allowed_network_rules", |policy| {
+            count(policy, ALLOWED_RULES)
+        }),
+        column("entries_in_blocked_network_rules", |policy| {
+            count(policy, BLOCKED_RULES)
+        }),
     ],
 };
 
@@ -137,8 +145,15 @@ impl super::Definition for Definition {
     }
 
     async fn describe(&self, _: &Session, policy: &Object) -> SqlResult<Rows> {
-        let lists = [ALLOWED_ADDRESSES, BLOCKED_ADDRESSES, ALLOWED_RULES, BLOCKED_RULES];
-        let set = lists.into_iter().filter(|list| policy.properties.get(list).is_some());
+        let lists = [
+            ALLOWED_ADDRESSES,
+            BLOCKED_ADDRESSES,
+            ALLOWED_RULES,
+            BLOCKED_RULES,
+        ];
+        let set = lists
+            .into_iter()
+            .filter(|list| policy.properties.get(list).is_some());
         Ok(Rows::texts(
             &["name", "value"],
             set.map(|list| [Some(list.to_owned()), policy.properties.text(list)]),

@@ -35,8 +35,12 @@ const ABOUT: About = About {
         SCHEMA_NAME,
         OWNER,
         COMMENT,
-        column("type", |rule| text(rule.properties.text("TYPE").unwrap_or_default())),
-        column("mode", |rule| text(rule.properties.text("MODE").unwrap_or_default())),
+        column("type", |rule| {
+            text(rule.properties.text("TYPE").unwrap_or_default())
+        }),
+        column("mode", |rule| {
+            text(rule.properties.text("MODE").unwrap_or_default())
+        }),
         column("entries_in_valuelist", |rule| {
             text(rule.properties.texts("VALUE_LIST").len().to_string())
         }),

@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{COMMENT, CREATED_ON, NAME, OWNER, OWNER_ROLE_TYPE, TIME, column, optional, text};
+use super::columns::{
+    COMMENT, CREATED_ON, NAME, OWNER, OWNER_ROLE_TYPE, TIME, column, optional, text,
+};
 use super::network_policy::{self, Access};
 use super::properties::{self, Properties, Property, PropertyType};
 use super::storage_integration::{self, POSTGRES};
@@ -32,10 +34,27 @@ pub struct Instance {
 
 /// What pg_lake runs on comes first: it does not run on burstable instances.
 const FAMILIES: &[&str] = &[
-    "STANDARD_M", "STANDARD_L", "STANDARD_XL", "STANDARD_2XL", "STANDARD_4XL", "STANDARD_8XL",
-    "STANDARD_12XL", "STANDARD_24XL", "HIGHMEM_L", "HIGHMEM_XL", "HIGHMEM_2XL", "HIGHMEM_4XL",
-    "HIGHMEM_8XL", "HIGHMEM_12XL", "HIGHMEM_16XL", "HIGHMEM_24XL", "HIGHMEM_32XL", "HIGHMEM_48XL",
-    "BURST_XS", "BURST_S", "BURST_M",
+    "STANDARD_M",
+    "STANDARD_L",
+    "STANDARD_XL",
+    "STANDARD_2XL",
+    "STANDARD_4XL",
+    "STANDARD_8XL",
+    "STANDARD_12XL",
+    "STANDARD_24XL",
+    "HIGHMEM_L",
+    "HIGHMEM_XL",
+    "HIGHMEM_2XL",
+    "HIGHMEM_4XL",
+    "HIGHMEM_8XL",
+    "HIGHMEM_12XL",
+    "HIGHMEM_16XL",
+    "HIGHMEM_24XL",
+    "HIGHMEM_32XL",
+    "HIGHMEM_48XL",
+    "BURST_XS",
+    "BURST_S",
+    "BURST_M",
 ];
 
 const PROPERTIES: &[Property] = &[
@@ -76,8 +95,12 @@ const ABOUT: About = About {
         column("type", |_| "PRIMARY".into()),
         column("origin", |_| ScalarValue::Utf8(None)),
         column("host", |one| optional(of(one).map(|one| one.host.clone()))),
-        column("privatelink_service_identifier", |_| ScalarValue::Utf8(None)),
-        column("compute_family", |one| optional(one.properties.text("COMPUTE_FAMILY"))),
+        column("privatelink_service_identifier", |_| {
+            ScalarValue::Utf8(None)
+        }),
+        column("compute_family", |one| {
+            optional(one.properties.text("COMPUTE_FAMILY"))
+        }),
         column("authentication_authority", |one| {
             optional(one.properties.text("AUTHENTICATION_AUTHORITY"))
         }),
@@ -89,7 +112,9 @@ const ABOUT: About = About {
             },
             value: |one| one.properties.integer("STORAGE_SIZE_GB").into(),
         },
-        column("postgres_version", |one| optional(of(one).map(|one| major(&one.version)))),
+        column("postgres_version", |one| {
+            optional(of(one).map(|one| major(&one.version)))
+        }),
         column("postgres_settings", |one| optional(Some(settings(one)))),
         column("is_ha", |one| {
             text(one.properties.is_true("HIGH_AVAILABILITY").to_string())
@@ -189,12 +214,7 @@ impl super::Definition for Definition {
             return Ok(Rows::texts::<1>(&["status"], []));
         }
         let version = properties.integer("POSTGRES_VERSION");
-        session.create(
-            Kind::PostgresInstance,
-            &create,
-            properties,
-            State::None,
-        )?;
+        session.create(Kind::PostgresInstance, &create, properties, State::None)?;
         let name = session.full_name(Kind::PostgresInstance, &create.name)?;
         let account = session.account();
         let object = account.find(Kind::PostgresInstance, &name)?;
@@ -298,8 +318,14 @@ impl super::Definition for Definition {
             ("postgres_version", instance.map(|one| major(&one.version))),
             ("postgres_settings", Some(settings(object))),
             ("high_availability", value("HIGH_AVAILABILITY")),
-            ("authentication_authority", value("AUTHENTICATION_AUTHORITY")),
-            ("maintenance_window_start", value("MAINTENANCE_WINDOW_START")),
+            (
+                "authentication_authority",
+                value("AUTHENTICATION_AUTHORITY"),
+            ),
+            (
+                "maintenance_window_start",
+                value("MAINTENANCE_WINDOW_START"),
+            ),
             ("state", Some(state(object).to_owned())),
             ("comment", value("COMMENT")),
             ("origin", None),

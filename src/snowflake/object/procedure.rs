@@ -97,7 +97,10 @@ fn signature(object: &Object) -> String {
     let Some(procedure) = of(object) else {
         return String::new();
     };
-    let types = procedure.arguments.iter().map(|argument| bare(&argument.ty));
+    let types = procedure
+        .arguments
+        .iter()
+        .map(|argument| bare(&argument.ty));
     let types: Vec<_> = types.collect();
     format!(
         "{}({}) RETURN {}",
@@ -200,7 +203,12 @@ impl super::Definition for Definition {
             ("volatility", "VOLATILE".to_owned()),
             (
                 "execute as",
-                if procedure.as_caller { "CALLER" } else { "OWNER" }.to_owned(),
+                if procedure.as_caller {
+                    "CALLER"
+                } else {
+                    "OWNER"
+                }
+                .to_owned(),
             ),
             ("body", procedure.body.clone()),
         ];

@@ -16,11 +16,7 @@ use crate::snowflake::types::DataType;
 pub struct Definition;
 
 const PROPERTIES: &[Property] = &[
-    Property::new(
-        "DATA_RETENTION_TIME_IN_DAYS",
-        PropertyType::Integer(0, 90),
-    )
-    .with_default("1"),
+    Property::new("DATA_RETENTION_TIME_IN_DAYS", PropertyType::Integer(0, 90)).with_default("1"),
     properties::COMMENT,
 ];
 
@@ -73,7 +69,9 @@ impl super::Definition for Definition {
     }
 
     async fn describe(&self, session: &Session, object: &Object) -> SqlResult<Rows> {
-        let kinds = KINDS.into_iter().filter(|kind| kind.is_inside(Kind::Schema));
+        let kinds = KINDS
+            .into_iter()
+            .filter(|kind| kind.is_inside(Kind::Schema));
         let rows = kinds.flat_map(|kind| {
             let objects = session.account().list(kind, &object.name.0);
             objects.into_iter().map(move |inner| {

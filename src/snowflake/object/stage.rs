@@ -199,7 +199,8 @@ pub async fn list(
 ) -> SqlResult<BTreeMap<String, File>> {
     let url = url(stage);
     if let Some(name) = stage.properties.name("STORAGE_INTEGRATION") {
-        let integration = storage_integration::of_type(session, name, STAGE, "STORAGE_INTEGRATION")?;
+        let integration =
+            storage_integration::of_type(session, name, STAGE, "STORAGE_INTEGRATION")?;
         if !integration.properties.is_true("ENABLED") {
             let text = format!("Integration {name} is not enabled.");
             return Err(SqlError::compilation(3129, "42501", text));

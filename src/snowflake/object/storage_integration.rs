@@ -44,7 +44,9 @@ const ABOUT: About = About {
     ],
     columns: &[
         NAME,
-        column("type", |one| text(one.properties.text("TYPE").unwrap_or_default())),
+        column("type", |one| {
+            text(one.properties.text("TYPE").unwrap_or_default())
+        }),
         column("category", |_| "STORAGE".into()),
         ENABLED,
         COMMENT,
@@ -101,9 +103,10 @@ pub fn allows(integration: &Object, location: &str) -> bool {
     let is_in = |list: &str| {
         let mut places = integration.properties.texts(list).iter();
         places.any(|place| {
-            place == "*" || location.strip_prefix(place.trim_end_matches('/')).is_some_and(
-                |rest| rest.is_empty() || rest.starts_with('/'),
-            )
+            place == "*"
+                || location
+                    .strip_prefix(place.trim_end_matches('/'))
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     };
     is_in("STORAGE_ALLOWED_LOCATIONS") && !is_in("STORAGE_BLOCKED_LOCATIONS")

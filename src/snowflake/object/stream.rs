@@ -85,7 +85,9 @@ fn of(stream: &Object) -> Option<&Stream> {
 }
 
 fn source(stream: &Object) -> String {
-    of(stream).map(|state| state.stage.to_string()).unwrap_or_default()
+    of(stream)
+        .map(|state| state.stage.to_string())
+        .unwrap_or_default()
 }
 
 /// The stream's stage and what has changed there, each path at most once with each action: a file that came and went meanwhile
@@ -93,14 +95,16 @@ fn source(stream: &Object) -> String {
 fn changes(session: &Session, stream: &Object) -> SqlResult<(Object, Vec<Change>)> {
     let state = of(stream).ok_or_else(|| Kind::Stream.missing(&stream.name))?;
     let stage = session.account().get(Kind::Stage, &state.stage);
-    let stage = stage.filter(|stage| stage.id == state.stage_id).ok_or_else(|| {
-        let text = format!(
-            "Base table '{}' dropped, cannot read from stream '{}'.",
-            state.stage,
-            stream.name.last()
-        );
-        SqlError::compilation(91901, "01000", text)
-    })?;
+    let stage = stage
+        .filter(|stage| stage.id == state.stage_id)
+        .ok_or_else(|| {
+            let text = format!(
+                "Base table '{}' dropped, cannot read from stream '{}'.",
+                state.stage,
+                stream.name.last()
+            );
+            SqlError::compilation(91901, "01000", text)
+        })?;
     // The file before the offset, and the file now, by path.
     let mut net: BTreeMap<String, (Option<Change>, Option<Change>)> = BTreeMap::new();
     for change in stage::of(&stage).changes {
@@ -115,7 +119,10 @@ fn changes(session: &Session, stream: &Object) -> SqlResult<(Object, Vec<Change>
         }
     }
     let changes = net.into_values().filter(|(old, new)| {
-        let files = (old.as_ref().map(|one| &one.file), new.as_ref().map(|one| &one.file));
+        let files = (
+            old.as_ref().map(|one| &one.file),
+            new.as_ref().map(|one| &one.file),
+        );
         !matches!(files, (Some(old), Some(new)) if old == new)
     });
     let changes = changes.flat_map(|(old, new)| [old, new]).flatten();

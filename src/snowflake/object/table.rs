@@ -31,7 +31,13 @@ const PROPERTIES: &[Property] = &[properties::COMMENT];
 
 const ABOUT: About = About {
     kind: Kind::Table,
-    words: &["ICEBERG TABLE", "TABLE", "TRANSIENT TABLE", "TEMPORARY TABLE", "TEMP TABLE"],
+    words: &[
+        "ICEBERG TABLE",
+        "TABLE",
+        "TRANSIENT TABLE",
+        "TEMPORARY TABLE",
+        "TEMP TABLE",
+    ],
     plural: &["TABLES"],
     scope: Scope::Schema,
     noun: "Table",
@@ -49,7 +55,11 @@ const ABOUT: About = About {
         column("retention_time", |_| "1".into()),
         OWNER_ROLE_TYPE,
         column("is_iceberg", |table| {
-            text(if iceberg_table::of(table).is_some() { "Y" } else { "N" })
+            text(if iceberg_table::of(table).is_some() {
+                "Y"
+            } else {
+                "N"
+            })
         }),
     ],
 };
@@ -65,11 +75,17 @@ pub const ICEBERG: About = About {
         DATABASE_NAME,
         SCHEMA_NAME,
         OWNER,
-        column("external_volume_name", |table| property(table, "EXTERNAL_VOLUME")),
+        column("external_volume_name", |table| {
+            property(table, "EXTERNAL_VOLUME")
+        }),
         column("catalog_name", |table| property(table, "CATALOG")),
         column("iceberg_table_type", |_| "UNMANAGED".into()),
-        column("catalog_table_name", |table| property(table, "CATALOG_TABLE_NAME")),
-        column("catalog_namespace", |table| property(table, "CATALOG_NAMESPACE")),
+        column("catalog_table_name", |table| {
+            property(table, "CATALOG_TABLE_NAME")
+        }),
+        column("catalog_namespace", |table| {
+            property(table, "CATALOG_NAMESPACE")
+        }),
         column("base_location", |_| "".into()),
         column("can_write_metadata", |_| "Y".into()),
         COMMENT,
@@ -213,7 +229,9 @@ pub async fn append(
     let version = version.map_err(failed)?;
     let location = data_file_location(version.metadata.location());
     let schema = Arc::clone(version.metadata.current_schema());
-    let mut writer = DataFileWriter::create(&io, &location, schema).await.map_err(failed)?;
+    let mut writer = DataFileWriter::create(&io, &location, schema)
+        .await
+        .map_err(failed)?;
     for batch in &batches {
         writer.write(batch).await.map_err(failed)?;
     }
@@ -252,7 +270,14 @@ fn parse_column(cursor: &mut Cursor<'_>) -> SqlResult<TableColumn> {
             break;
         }
     }
-    for feature in ["DEFAULT", "AUTOINCREMENT", "IDENTITY", "PRIMARY KEY", "UNIQUE", "REFERENCES"] {
+    for feature in [
+        "DEFAULT",
+        "AUTOINCREMENT",
+        "IDENTITY",
+        "PRIMARY KEY",
+        "UNIQUE",
+        "REFERENCES",
+    ] {
         if cursor.is_next(feature) {
             let feature = format!("{feature} in CREATE TABLE");
             return Err(SqlError::unsupported(feature).at(cursor.position()));

@@ -63,11 +63,19 @@ const ABOUT: About = About {
         SCHEMA_NAME,
         OWNER,
         COMMENT,
-        column("warehouse", |task| optional(task.properties.text("WAREHOUSE"))),
-        column("schedule", |task| optional(task.properties.text("SCHEDULE"))),
+        column("warehouse", |task| {
+            optional(task.properties.text("WAREHOUSE"))
+        }),
+        column("schedule", |task| {
+            optional(task.properties.text("SCHEDULE"))
+        }),
         column("predecessors", |task| text(predecessors(task))),
         column("state", |task| {
-            text(if is_started(task) { "started" } else { "suspended" })
+            text(if is_started(task) {
+                "started"
+            } else {
+                "suspended"
+            })
         }),
         column("definition", |task| {
             text(of(task).map_or("", |task| task.definition.as_str()))
@@ -75,7 +83,9 @@ const ABOUT: About = About {
         column("condition", |task| {
             optional(of(task).and_then(|task| task.condition.clone()))
         }),
-        column("allow_overlapping_execution", |task| text(overlapping(task))),
+        column("allow_overlapping_execution", |task| {
+            text(overlapping(task))
+        }),
         column("error_integration", |_| "null".into()),
         Column {
             name: "last_committed_on",
@@ -135,7 +145,11 @@ pub fn is_started(object: &Object) -> bool {
 
 /// A task's id in histories.
 pub fn id(object: &Object) -> String {
-    format!("01ce{:04x}-0000-0000-0000-{:012x}", object.id & 0xffff, object.id)
+    format!(
+        "01ce{:04x}-0000-0000-0000-{:012x}",
+        object.id & 0xffff,
+        object.id
+    )
 }
 
 fn predecessors(object: &Object) -> String {
@@ -167,7 +181,10 @@ pub fn root(account: &Account, name: &ObjectName) -> ObjectName {
     // No graph is deeper than it has tasks; a cycle cannot be made.
     for _ in 0..1000 {
         let task = account.get(Kind::Task, &root);
-        let above = task.as_ref().and_then(of).and_then(|task| task.predecessors.first());
+        let above = task
+            .as_ref()
+            .and_then(of)
+            .and_then(|task| task.predecessors.first());
         match above {
             Some(above) => root = above.clone(),
             None => break,
@@ -184,13 +201,20 @@ pub fn descendants(account: &Account, root: &ObjectName) -> Vec<Object> {
         let before = known.len();
         for task in &all {
             let above = of(task).map(|task| task.predecessors.as_slice());
-            if above.unwrap_or_default().iter().any(|one| known.contains(one)) {
+            if above
+                .unwrap_or_default()
+                .iter()
+                .any(|one| known.contains(one))
+            {
                 known.insert(task.name.clone());
             }
         }
         if known.len() == before {
             known.remove(root);
-            return all.into_iter().filter(|task| known.contains(&task.name)).collect();
+            return all
+                .into_iter()
+                .filter(|task| known.contains(&task.name))
+                .collect();
         }
     }
 }
@@ -198,18 +222,27 @@ pub fn descendants(account: &Account, root: &ObjectName) -> Vec<Object> {
 /// A graph whose root is started must not be changed.
 fn check_root_suspended(account: &Account, name: &ObjectName) -> SqlResult<()> {
     let root = root(account, name);
-    match account.get(Kind::Task, &root).is_some_and(|root| is_started(&root)) {
+    match account
+        .get(Kind::Task, &root)
+        .is_some_and(|root| is_started(&root))
+    {
         false => Ok(()),
         true => Err(SqlError::new(
             91421,
             "22000",
-            format!("Unable to update graph with root task {root} since that root task is not suspended."),
+            format!(
+                "Unable to update graph with root task {root} since that root task is not suspended."
+            ),
         )),
     }
 }
 
 /// `AFTER a, b`: tasks of the same schema.
-fn after(session: &Session, own: &ObjectName, cursor: &mut Cursor<'_>) -> SqlResult<Vec<ObjectName>> {
+fn after(
+    session: &Session,
+    own: &ObjectName,
+    cursor: &mut Cursor<'_>,
+) -> SqlResult<Vec<ObjectName>> {
     let mut names: Vec<ObjectName> = Vec::new();
     loop {
         let name = match cursor.string() {
@@ -218,12 +251,17 @@ fn after(session: &Session, own: &ObjectName, cursor: &mut Cursor<'_>) -> SqlRes
         };
         let full = session.full_name(Kind::Task, &name)?;
         if full.0[..2] != own.0[..2] {
-            let text = format!("Cannot have predecessor {} from a different schema.", full.last());
+            let text = format!(
+                "Cannot have predecessor {} from a different schema.",
+                full.last()
+            );
             return Err(SqlError::compilation(1003, "42601", text));
         }
         let account = session.account();
         let makes_a_cycle = full == *own
-            || descendants(account, own).iter().any(|task| task.name == full);
+            || descendants(account, own)
+                .iter()
+                .any(|task| task.name == full);
         if account.get(Kind::Task, &full).is_none() || makes_a_cycle {
             let text = format!("Invalid predecessor {} was specified.", full.last());
             return Err(SqlError::compilation(1003, "42601", text));
@@ -243,13 +281,27 @@ fn check_graph(name: &ObjectName, properties: &Properties, task: &Task) -> SqlRe
         return Ok(());
     }
     let wrong = if properties.get("SCHEDULE").is_some() {
-        format!("Task {} cannot have both a schedule and a predecessor.", name.last())
+        format!(
+            "Task {} cannot have both a schedule and a predecessor.",
+            name.last()
+        )
     } else if properties.get("ALLOW_OVERLAPPING_EXECUTION").is_some() {
         format!("Cannot set allow_overlapping_execution on non-root task {name}.")
     } else {
         return Ok(());
     };
     Err(SqlError::compilation(1003, "42601", wrong))
+}
+
+/// Counts a failure in a row, or that it was none; how many there are now.
+pub fn count_failure(object: &mut Object, is_failure: bool) -> u64 {
+    match &mut object.state {
+        State::Task(task) => {
+            task.failures = if is_failure { task.failures + 1 } else { 0 };
+            task.failures
+        }
+        _ => 0,
+    }
 }
 
 /// Starts a task; an interval of its schedule counts from now.
@@ -383,7 +435,8 @@ impl super::Definition for Definition {
             check_root_suspended(account, &object.name)?;
             let mut task = of(&object).cloned().unwrap_or_default();
             if cursor.accept("ADD AFTER") {
-                task.predecessors.extend(after(session, &object.name, cursor)?);
+                task.predecessors
+                    .extend(after(session, &object.name, cursor)?);
                 task.predecessors.dedup();
             } else if cursor.accept("REMOVE AFTER") {
                 let gone = after(session, &object.name, cursor)?;

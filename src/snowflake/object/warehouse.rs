@@ -51,9 +51,15 @@ const ABOUT: About = About {
     columns: &[
         NAME,
         column("state", |one| {
-            text(if is_suspended(one) { "SUSPENDED" } else { "STARTED" })
+            text(if is_suspended(one) {
+                "SUSPENDED"
+            } else {
+                "STARTED"
+            })
         }),
-        column("type", |one| text(one.properties.text("WAREHOUSE_TYPE").unwrap_or_default())),
+        column("type", |one| {
+            text(one.properties.text("WAREHOUSE_TYPE").unwrap_or_default())
+        }),
         column("size", |one| text(size(one))),
         Column {
             name: "min_cluster_count",
@@ -97,7 +103,10 @@ fn is_suspended(warehouse: &Object) -> bool {
 
 /// `X-Small`, `Medium`, `2X-Large`: as SHOW writes it.
 fn size(warehouse: &Object) -> &'static str {
-    let size = warehouse.properties.text("WAREHOUSE_SIZE").unwrap_or_default();
+    let size = warehouse
+        .properties
+        .text("WAREHOUSE_SIZE")
+        .unwrap_or_default();
     match size.replace('-', "").as_str() {
         "SMALL" => "Small",
         "MEDIUM" => "Medium",
@@ -154,12 +163,14 @@ impl super::Definition for Definition {
             );
             return Err(SqlError::new(90064, "22000", text));
         }
-        session.account().update(Kind::Warehouse, &object.name, |warehouse| {
-            warehouse.state = State::Warehouse(Warehouse {
-                is_suspended: suspend,
-            });
-            Ok(())
-        })?;
+        session
+            .account()
+            .update(Kind::Warehouse, &object.name, |warehouse| {
+                warehouse.state = State::Warehouse(Warehouse {
+                    is_suspended: suspend,
+                });
+                Ok(())
+            })?;
         Ok(Rows::status("Statement executed successfully."))
     }
 

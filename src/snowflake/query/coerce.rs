@@ -82,7 +82,9 @@ fn number_of_text(expr: &Expr) -> SqlResult<DataType> {
 fn is_timestamp(ty: DataType) -> bool {
     matches!(
         ty,
-        DataType::TimestampNtz { .. } | DataType::TimestampLtz { .. } | DataType::TimestampTz { .. }
+        DataType::TimestampNtz { .. }
+            | DataType::TimestampLtz { .. }
+            | DataType::TimestampTz { .. }
     )
 }
 
@@ -152,9 +154,10 @@ fn towards(own: DataType, expr: &Expr, other: DataType) -> Toward {
         (T::TimestampNtz { scale }, T::TimestampLtz { .. } | T::TimestampTz { .. }) => {
             Toward::Cast(Ok(T::TimestampLtz { scale }))
         }
-        (T::TimestampLtz { .. } | T::TimestampTz { .. }, T::TimestampLtz { .. } | T::TimestampTz { .. }) => {
-            Toward::Same
-        }
+        (
+            T::TimestampLtz { .. } | T::TimestampTz { .. },
+            T::TimestampLtz { .. } | T::TimestampTz { .. },
+        ) => Toward::Same,
         _ => Toward::None,
     }
 }
@@ -183,8 +186,14 @@ fn wider(a: DataType, b: DataType, b_text: Option<&str>) -> SqlResult<DataType> 
     Ok(match (a, b) {
         _ if a == b => a,
         (
-            T::Number { precision: p1, scale: s1 },
-            T::Number { precision: p2, scale: s2 },
+            T::Number {
+                precision: p1,
+                scale: s1,
+            },
+            T::Number {
+                precision: p2,
+                scale: s2,
+            },
         ) => {
             let scale = s1.max(s2);
             let leading = (p1 - s1).max(p2 - s2);
@@ -201,7 +210,10 @@ fn wider(a: DataType, b: DataType, b_text: Option<&str>) -> SqlResult<DataType> 
         (T::TimestampNtz { scale: s1 }, T::TimestampNtz { scale: s2 }) => {
             T::TimestampNtz { scale: s1.max(s2) }
         }
-        (T::TimestampLtz { scale: s1 }, T::TimestampNtz { scale: s2 } | T::TimestampLtz { scale: s2 })
+        (
+            T::TimestampLtz { scale: s1 },
+            T::TimestampNtz { scale: s2 } | T::TimestampLtz { scale: s2 },
+        )
         | (T::TimestampNtz { scale: s1 }, T::TimestampLtz { scale: s2 }) => {
             T::TimestampLtz { scale: s1.max(s2) }
         }
@@ -211,7 +223,10 @@ fn wider(a: DataType, b: DataType, b_text: Option<&str>) -> SqlResult<DataType> 
         // A literal is a constant of the other type, if it can be.
         (T::Number { .. }, T::Text { .. }) => match b_text.map(Number::parse) {
             Some(Some(number)) => {
-                let own = T::Number { precision: number.precision(), scale: number.scale };
+                let own = T::Number {
+                    precision: number.precision(),
+                    scale: number.scale,
+                };
                 wider(a, own, None)?
             }
             Some(None) => return Err(super::convert::not_numeric(b_text.unwrap_or_default())),
@@ -237,8 +252,13 @@ fn unified(mut exprs: Vec<Expr>, schema: &DFSchema) -> Result<Option<Vec<Expr>>>
     let Some(ty) = common(&order).map_err(external)? else {
         return Ok(None);
     };
-    let is_so = |expr: &Expr, own: Option<DataType>| own == Some(ty) && whole_number(expr).is_none();
-    if exprs.iter().zip(&types).all(|(expr, (own, _))| is_so(expr, *own)) {
+    let is_so =
+        |expr: &Expr, own: Option<DataType>| own == Some(ty) && whole_number(expr).is_none();
+    if exprs
+        .iter()
+        .zip(&types)
+        .all(|(expr, (own, _))| is_so(expr, *own))
+    {
         return Ok(None);
     }
     let owns: Vec<Option<DataType>> = types.into_iter().map(|(own, _)| own).collect();
@@ -305,9 +325,13 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }) => {
             let (a, low) = compared(">=", (*expr).clone(), schema, *low, schema)?;
             let (b, high) = compared("<=", *expr, schema, *high, schema)?;
-            let inside = binary_expr(a, Operator::GtEq, low)
-                .and(binary_expr(b, Operator::LtEq, high));
-            yes(if negated { Expr::Not(Box::new(inside)) } else { inside })
+            let inside =
+                binary_expr(a, Operator::GtEq, low).and(binary_expr(b, Operator::LtEq, high));
+            yes(if negated {
+                Expr::Not(Box::new(inside))
+            } else {
+                inside
+            })
         }
         Expr::InList(InList {
             expr,
@@ -327,12 +351,14 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 .map(|(left, item)| left.eq(item))
                 .reduce(Expr::or)
                 .unwrap_or_else(|| lit(false));
-            yes(if negated { Expr::Not(Box::new(any)) } else { any })
+            yes(if negated {
+                Expr::Not(Box::new(any))
+            } else {
+                any
+            })
         }
         Expr::Case(case) => case_of(case, schema),
-        Expr::ScalarSubquery(subquery) => {
-            yes(Expr::ScalarSubquery(aggregates::checked(subquery)?))
-        }
+        Expr::ScalarSubquery(subquery) => yes(Expr::ScalarSubquery(aggregates::checked(subquery)?)),
         Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "coalesce" => {
             let args = unified(args.clone(), schema)?.unwrap_or(args);
             let semi = |arg: &Expr| Ok(type_of(arg, schema)?.filter(|ty| is_semi(*ty)));
@@ -346,7 +372,10 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             match function.func.name() == "sum" && is_wide(&function.params.args, schema)? {
                 true => {
                     let func = aggregates::wide_sum();
-                    yes(Expr::AggregateFunction(AggregateFunction { func, ..function }))
+                    yes(Expr::AggregateFunction(AggregateFunction {
+                        func,
+                        ..function
+                    }))
                 }
                 false => Ok(Transformed::no(Expr::AggregateFunction(function))),
             }
@@ -401,7 +430,11 @@ fn refuse_semi(name: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
 /// Whether a sum of these could pass 128 bits, which DataFusion's would not notice.
 fn is_wide(args: &[Expr], schema: &DFSchema) -> Result<bool> {
     const SAFE: u8 = 28;
-    let ty = args.first().map(|arg| type_of(arg, schema)).transpose()?.flatten();
+    let ty = args
+        .first()
+        .map(|arg| type_of(arg, schema))
+        .transpose()?
+        .flatten();
     Ok(matches!(ty, Some(DataType::Number { precision, .. }) if precision > SAFE))
 }
 
@@ -436,7 +469,9 @@ fn case_of(case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
         false => None,
     };
     let branches = conditions.into_iter().zip(results);
-    let branches = branches.map(|(when, then)| (Box::new(when), Box::new(then))).collect();
+    let branches = branches
+        .map(|(when, then)| (Box::new(when), Box::new(then)))
+        .collect();
     let case = Expr::Case(Case::new(None, branches, otherwise));
     Ok(Transformed::yes(declared(case, semi)))
 }
@@ -445,7 +480,10 @@ fn case_of(case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
 fn node(plan: LogicalPlan) -> Result<LogicalPlan> {
     match plan {
         LogicalPlan::Union(union) => {
-            let width = union.inputs.first().map_or(0, |input| input.schema().fields().len());
+            let width = union
+                .inputs
+                .first()
+                .map_or(0, |input| input.schema().fields().len());
             let mut inputs: Vec<Vec<Expr>> = Vec::new();
             for input in &union.inputs {
                 if input.schema().fields().len() != width {
@@ -463,7 +501,10 @@ fn node(plan: LogicalPlan) -> Result<LogicalPlan> {
                     let text = constant_text(input, place);
                     types.push((type_of(&columns[place], input.schema())?, text));
                 }
-                let mut order: Vec<_> = types.iter().map(|(ty, text)| (*ty, text.as_deref())).collect();
+                let mut order: Vec<_> = types
+                    .iter()
+                    .map(|(ty, text)| (*ty, text.as_deref()))
+                    .collect();
                 order.sort_by_key(|(_, text)| text.is_some());
                 let Some(ty) = common(&order).map_err(external)? else {
                     continue;
@@ -484,10 +525,14 @@ fn node(plan: LogicalPlan) -> Result<LogicalPlan> {
             if !changed {
                 return Ok(LogicalPlan::Union(union));
             }
-            let projected = union.inputs.into_iter().zip(inputs).map(|(input, columns)| {
-                let projection = Projection::try_new(columns, input)?;
-                Ok(Arc::new(LogicalPlan::Projection(projection)))
-            });
+            let projected = union
+                .inputs
+                .into_iter()
+                .zip(inputs)
+                .map(|(input, columns)| {
+                    let projection = Projection::try_new(columns, input)?;
+                    Ok(Arc::new(LogicalPlan::Projection(projection)))
+                });
             let inputs = projected.collect::<Result<Vec<_>>>()?;
             Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?))
         }
@@ -524,9 +569,11 @@ fn node(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// The text of a column that is a literal in a projection.
 fn constant_text(plan: &LogicalPlan, place: usize) -> Option<String> {
     match plan {
-        LogicalPlan::Projection(projection) => {
-            projection.expr.get(place).and_then(literal).map(str::to_owned)
-        }
+        LogicalPlan::Projection(projection) => projection
+            .expr
+            .get(place)
+            .and_then(literal)
+            .map(str::to_owned),
         _ => None,
     }
 }

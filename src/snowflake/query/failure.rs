@@ -24,7 +24,11 @@ pub fn of(error: &DataFusionError, places: &HashMap<String, Position>) -> SqlErr
         DataFusionError::ArrowError(inner, _) => arrow(inner, places),
         DataFusionError::SchemaError(inner, _) => schema(inner, places),
         DataFusionError::NotImplemented(text) if text.contains("Subquery") => {
-            SqlError::compilation(2031, "42601", "Unsupported subquery type cannot be evaluated")
+            SqlError::compilation(
+                2031,
+                "42601",
+                "Unsupported subquery type cannot be evaluated",
+            )
         }
         DataFusionError::NotImplemented(text) => SqlError::unsupported(text),
         DataFusionError::Plan(text) => plan(text),
@@ -109,7 +113,11 @@ fn schema(error: &SchemaError, places: &HashMap<String, Position>) -> SqlError {
 
 fn ambiguous(name: &str) -> SqlError {
     let name = name.split(DUPLICATE).next().unwrap_or(name);
-    SqlError::compilation(2028, "42601", format_args!("ambiguous column name '{name}'"))
+    SqlError::compilation(
+        2028,
+        "42601",
+        format_args!("ambiguous column name '{name}'"),
+    )
 }
 
 fn one_row() -> SqlError {

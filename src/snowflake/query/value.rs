@@ -228,11 +228,7 @@ pub fn offset_minutes(text: &str) -> i32 {
 /// `+02:00` of minutes.
 pub fn offset_text(minutes: i32) -> String {
     let sign = if minutes < 0 { '-' } else { '+' };
-    format!(
-        "{sign}{:02}:{:02}",
-        minutes.abs() / 60,
-        minutes.abs() % 60
-    )
+    format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
 }
 
 /// Puts values into an array of a field.
@@ -257,7 +253,11 @@ pub fn build<'a>(
     }
     let ty = DataType::of_field(field);
     let wrong = |value: Value<'_>| {
-        SqlError::new(603, "XX000", format!("a value {value:?} is not of type {ty}"))
+        SqlError::new(
+            603,
+            "XX000",
+            format!("a value {value:?} is not of type {ty}"),
+        )
     };
     Ok(match ty {
         DataType::Number { precision, scale } => {

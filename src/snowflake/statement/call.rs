@@ -67,13 +67,14 @@ async fn run_block(context: Context<'_>, body: &str) -> SqlResult<Answer> {
 }
 
 /// `EXECUTE IMMEDIATE 'text' | $$block$$ | expression [USING (…)]`
-pub async fn execute_immediate(
-    context: Context<'_>,
-    mut cursor: Cursor<'_>,
-) -> SqlResult<Answer> {
+pub async fn execute_immediate(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let text = match cursor.string() {
         Ok(text) if cursor.is_at_end() || cursor.is_next("USING") => text,
-        Ok(_) => return Err(SqlError::unsupported("EXECUTE IMMEDIATE with an expression outside of a block")),
+        Ok(_) => {
+            return Err(SqlError::unsupported(
+                "EXECUTE IMMEDIATE with an expression outside of a block",
+            ));
+        }
         Err(_) => {
             let start = cursor.offset();
             while !cursor.is_at_end() && !cursor.is_next("USING") {
@@ -81,7 +82,11 @@ pub async fn execute_immediate(
             }
             let expression = &cursor.text()[start..cursor.passed()];
             let rows = query::run(context, &format!("SELECT {expression}")).await?;
-            rows.value(0, 0).try_as_str().flatten().unwrap_or_default().to_owned()
+            rows.value(0, 0)
+                .try_as_str()
+                .flatten()
+                .unwrap_or_default()
+                .to_owned()
         }
     };
     let mut values = Vec::new();
@@ -89,8 +94,9 @@ pub async fn execute_immediate(
         for name in cursor.list(Cursor::ident)? {
             let current = context.session.current();
             let known = current.variables.get(&name);
-            let (value, ty) =
-                known.ok_or_else(|| SqlError::invalid_identifier(&name, None))?.clone();
+            let (value, ty) = known
+                .ok_or_else(|| SqlError::invalid_identifier(&name, None))?
+                .clone();
             values.push(Value::new(ty, value));
         }
     }
@@ -191,10 +197,12 @@ pub async fn execute_task(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlRe
         return Err(SqlError::new(91_088, "0A000", text));
     }
     account.run_task_now(&name);
-    let rows = Rows::status(format!("Task {} is scheduled to run immediately.", name.last()));
+    let rows = Rows::status(format!(
+        "Task {} is scheduled to run immediately.",
+        name.last()
+    ));
     Ok(Answer {
         rows,
         ..succeeded()
     })
 }
-

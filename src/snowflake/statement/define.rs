@@ -27,7 +27,9 @@ pub async fn create(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<A
         if_not_exists,
     };
     let definition = kind.definition();
-    let rows = definition.create(context.session, create, &mut cursor).await?;
+    let rows = definition
+        .create(context.session, create, &mut cursor)
+        .await?;
     Ok(done(rows))
 }
 

@@ -95,10 +95,7 @@ pub async fn append_rows(
                 None => new_null_array(field.data_type(), batch.num_rows()),
             };
             if !column.is_nullable && array.null_count() > 0 {
-                let text = format!(
-                    "NULL result in a non-nullable column ({})",
-                    column.name
-                );
+                let text = format!("NULL result in a non-nullable column ({})", column.name);
                 return Err(SqlError::new(100_072, "22000", text));
             }
             Ok(array)

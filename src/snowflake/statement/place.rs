@@ -129,9 +129,15 @@ pub async fn alter_session(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlR
                 }
                 context.session.change(|current| current.time_zone = value);
             }
-            "QUERY_TAG" | "STATEMENT_TIMEOUT_IN_SECONDS" | "AUTOCOMMIT"
-            | "CLIENT_SESSION_KEEP_ALIVE" | "LOCK_TIMEOUT" | "USE_CACHED_RESULT"
-            | "ABORT_DETACHED_QUERY" | "JDBC_TREAT_DECIMAL_AS_INT" | "CLIENT_RESULT_CHUNK_SIZE"
+            "QUERY_TAG"
+            | "STATEMENT_TIMEOUT_IN_SECONDS"
+            | "AUTOCOMMIT"
+            | "CLIENT_SESSION_KEEP_ALIVE"
+            | "LOCK_TIMEOUT"
+            | "USE_CACHED_RESULT"
+            | "ABORT_DETACHED_QUERY"
+            | "JDBC_TREAT_DECIMAL_AS_INT"
+            | "CLIENT_RESULT_CHUNK_SIZE"
             | "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT" => {}
             other => {
                 let feature = format!("session parameter {other}");
@@ -188,5 +194,9 @@ pub async fn grant(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<An
 
 /// The type of a session variable, for those who list them.
 pub fn type_name(ty: DataType) -> String {
-    ty.to_string().split('(').next().unwrap_or_default().to_owned()
+    ty.to_string()
+        .split('(')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -38,8 +38,12 @@ pub async fn show(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
     let within = within.unwrap_or_else(|| here(context, about.scope));
     let is_wanted = |object: &Object| {
         let name = object.name.last().as_str();
-        pattern.as_ref().is_none_or(|pattern| is_like(name, pattern))
-            && start.as_ref().is_none_or(|start| name.starts_with(start.as_str()))
+        pattern
+            .as_ref()
+            .is_none_or(|pattern| is_like(name, pattern))
+            && start
+                .as_ref()
+                .is_none_or(|start| name.starts_with(start.as_str()))
             && from.as_ref().is_none_or(|from| name > from.as_str())
             && (!is_iceberg(about) || iceberg_table::of(object).is_some())
     };
@@ -89,7 +93,9 @@ fn place(context: Context<'_>, about: &About, cursor: &mut Cursor<'_>) -> SqlRes
     let name = cursor.name(2)?;
     // A single name is a schema of the current database, else a database.
     let full = session.full_name(kind, &name);
-    let found = full.ok().filter(|full| session.account().get(kind, full).is_some());
+    let found = full
+        .ok()
+        .filter(|full| session.account().get(kind, full).is_some());
     if let Some(full) = found {
         return Ok(full.0);
     }

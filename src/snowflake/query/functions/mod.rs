@@ -340,7 +340,8 @@ impl ScalarUDFImpl for Udf {
         let ty = ty.map_err(external)?;
         let mut field = ty.to_field(self.function.name, true);
         // Microseconds reach the years that people write, such as 9999.
-        if let DataType::TimestampNtz { scale: 0..=6 } | DataType::TimestampLtz { scale: 0..=6 } = ty
+        if let DataType::TimestampNtz { scale: 0..=6 } | DataType::TimestampLtz { scale: 0..=6 } =
+            ty
             && let ArrowType::Timestamp(_, zone) = field.data_type()
         {
             let unit = arrow::datatypes::TimeUnit::Microsecond;
@@ -364,7 +365,9 @@ impl ScalarUDFImpl for Udf {
         let rows = if is_constant { 1 } else { args.number_rows };
         let array = self.evaluate(&args, rows)?;
         match is_constant {
-            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)),
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &array, 0,
+            )?)),
             false => Ok(ColumnarValue::Array(array)),
         }
     }
@@ -406,7 +409,10 @@ impl Udf {
         let mut results = Vec::with_capacity(rows);
         for row in 0..rows {
             values.clear();
-            let row_values = columns.iter().zip(&steps).map(|(column, step)| column.get(row * step));
+            let row_values = columns
+                .iter()
+                .zip(&steps)
+                .map(|(column, step)| column.get(row * step));
             values.extend(row_values);
             results.push(match function.strict && values.iter().any(Value::is_null) {
                 true => Ok(Value::Null),

@@ -194,7 +194,9 @@ impl Rewriter<'_> {
                 access_chain.into_iter().try_fold(*root, step)?
             }
             // AT and BEFORE of a table.
-            Expr::Named { expr, name } if name.value.starts_with(MARK) => Expr::Named { expr, name },
+            Expr::Named { expr, name } if name.value.starts_with(MARK) => {
+                Expr::Named { expr, name }
+            }
             Expr::Array(array) => call("ARRAY_CONSTRUCT", array.elem),
             Expr::Dictionary(fields) => {
                 let pairs = fields
@@ -348,7 +350,10 @@ fn like(
         Some(other) => return Err(SqlError::unsupported(format_args!("ESCAPE {other}"))),
     };
     let one = |pattern: Expr| {
-        call(function, vec![expr.clone(), pattern, string(escape.clone())])
+        call(
+            function,
+            vec![expr.clone(), pattern, string(escape.clone())],
+        )
     };
     let patterns = match (is_any, pattern) {
         (true, Expr::Tuple(patterns)) => patterns,
