@@ -35,9 +35,16 @@ test *filter: clients
     export ICEBOX_CLIENTS='{{clients_dir}}'
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --locked {{filter}}
-        exec cargo test --locked --doc
+        cargo test --locked --doc
+    else
+        cargo test --locked {{filter}}
     fi
-    exec cargo test --locked {{filter}}
+    [ -n '{{filter}}' ] || tests/it/conformance/run.sh '{{icebox}}' --but-embedded
+
+# What the real pg_lake answered, on every engine that is here or on one: just conformance --engine native
+[no-exit-message]
+conformance *arguments: build clients
+    ICEBOX_CLIENTS='{{clients_dir}}' tests/it/conformance/run.sh '{{icebox}}' {{arguments}}
 
 # Real clients (aws, DuckDB, pyiceberg, Snowflake's drivers, ...) for the tests, in virtual environments, and PostgreSQL 16 to 18; made once
 clients:
@@ -70,6 +77,20 @@ clients:
 native-installation version dir: build clients
     python3 tests/it/clients/native_installation.py '{{clients_dir}}'/postgres/node_modules/postgres-{{version}}-* '{{dir}}' '{{icebox}}'
     @echo 'Now: icebox --state-dir <another> up --engine native --pg-bin {{dir}}/bin'
+
+# Test the engine `containers` on substitute images, which are made from this system's own packages, without a registry
+[no-exit-message]
+test-containers *filter: build clients
+    ICEBOX_CLIENTS='{{clients_dir}}' tests/containers/run.sh {{icebox}} {{filter}}
+
+# Build the image with PostgreSQL and the real pg_lake, and get that of the S3 server: what the engine `containers` runs on
+images:
+    #!/bin/sh
+    set -eu
+    image() { printenv "$1" || sed -n "s/^$1=//p" compose/.env; }
+    docker=$(command -v docker || command -v podman) || { echo 'images: neither docker nor podman is installed' >&2; exit 1; }
+    "$docker" build --tag "$(image ICEBOX_POSTGRES_IMAGE)" compose
+    "$docker" image inspect "$(image ICEBOX_S3_IMAGE)" >/dev/null 2>&1 || "$docker" pull "$(image ICEBOX_S3_IMAGE)"
 
 # Measure start, sync, bulk write and the guide's queries in throw-away sandboxes, beside peers
 bench *arguments: build clients

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::container::Container;
 use crate::objectstore::{S3Config, server};
 use crate::pglake::{EngineSocket, engine};
 use crate::postgres::{self, Endpoint};
@@ -119,6 +120,8 @@ pub enum IceboxComponent {
         postgres_user: String,
         postgres_password: String,
     },
+    /// One that watches a container.
+    Container(Box<Container>),
 }
 
 impl IceboxComponent {
@@ -127,6 +130,17 @@ impl IceboxComponent {
         match self {
             IceboxComponent::S3 { .. } => "s3",
             IceboxComponent::LakeEngine { .. } => "lake-engine",
+            IceboxComponent::Container(_) => "container",
+        }
+    }
+
+    /// What its process needs in the environment.
+    pub fn environment(&self) -> Option<(&'static str, String)> {
+        match self {
+            IceboxComponent::Container(container) => {
+                Some(("DOCKER_HOST", container.daemon_address()))
+            }
+            IceboxComponent::S3 { .. } | IceboxComponent::LakeEngine { .. } => None,
         }
     }
 
@@ -174,6 +188,9 @@ impl IceboxComponent {
                     postgres,
                 };
                 engine::serve(config, shutdown).await?;
+            }
+            IceboxComponent::Container(container) => {
+                container.run(shutdown).await.map_err(super::Error::from)?;
             }
         }
         Ok(())

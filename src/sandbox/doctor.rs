@@ -54,7 +54,7 @@ pub struct Check {
 /// Looks at everything; changes nothing, and asks no network.
 pub fn examine(state: &StateDir, options: &Options) -> Report {
     let engines: Vec<EngineCheck> = (engine::PROVIDERS.iter())
-        .map(|provider| match provider.find(options) {
+        .map(|provider| match provider.find(options, false) {
             Ok(found) => EngineCheck {
                 engine: provider.kind(),
                 is_found: true,

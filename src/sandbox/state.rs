@@ -5,6 +5,7 @@
 //!   lock               locked by the supervisor for as long as it lives; says who that is
 //!   history            what was typed at the SQL prompt (0600)
 //!   settings.json      ports, bucket, keys and passwords: chosen at the first start, kept (0600)
+//!   containers.json    whose containers, network and volumes to look for; exists once the engine `containers` has run
 //!   sandbox.json       how to reach everything; exists while the sandbox is up (0600)
 //!   components/        configuration of icebox's own components (0600)
 //!   run/               <component>.json: process, endpoint, number of restarts
@@ -86,6 +87,10 @@ impl StateDir {
 
     pub fn settings(&self) -> PathBuf {
         self.root.join("settings.json")
+    }
+
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers.json")
     }
 
     pub fn component_config(&self, component: &str) -> PathBuf {
@@ -177,7 +182,7 @@ impl StateDir {
     }
 
     /// A name that is this directory's own, for what lives elsewhere.
-    fn short_name(&self) -> String {
+    pub fn short_name(&self) -> String {
         let digest = Sha256::digest(self.root.as_os_str().as_encoded_bytes());
         digest
             .iter()
@@ -290,7 +295,13 @@ impl StateDir {
         for folder in FOLDERS {
             remove_tree(&self.root.join(folder))?;
         }
-        for file in ["history", "sandbox.json", "settings.json", "lock"] {
+        for file in [
+            "containers.json",
+            "history",
+            "sandbox.json",
+            "settings.json",
+            "lock",
+        ] {
             let path = self.root.join(file);
             if path.exists() {
                 std::fs::remove_file(&path).map_err(Error::file("remove", path))?;

@@ -205,7 +205,7 @@ impl Account {
     }
 
     /// Drops an object with all that is in it.
-    pub fn drop(&self, kind: Kind, name: &ObjectName) -> SqlResult<Vec<(Kind, Object)>> {
+    pub fn remove(&self, kind: Kind, name: &ObjectName) -> SqlResult<Vec<(Kind, Object)>> {
         let mut objects = self.write();
         if !objects.by_name.contains_key(&(kind, name.clone())) {
             return Err(kind.missing(name));

@@ -1,6 +1,8 @@
 //! The one integration-test binary: a module per capability.
 
 mod bench;
+mod conformance;
+mod containers;
 mod native;
 mod parity;
 mod pglake;

@@ -428,14 +428,20 @@ fn engines_that_are_not_there_say_so() {
     let empty = tempfile::tempdir().unwrap();
     let path = empty.path().to_str().unwrap();
     for (engine, reasons) in [
-        ("containers", ["not in this version", "--engine auto"]),
+        (
+            "containers",
+            ["no container engine: none of", "apt-get install docker.io"],
+        ),
         ("native", ["no `postgres` there", "postgresql-18-pg-lake"]),
         (
             "embedded",
             ["no `postgres` there", "apt-get install postgresql"],
         ),
     ] {
-        let output = dir.icebox(&["up", "--engine", engine, "--pg-bin", path]);
+        let output = icebox(&dir.path, &["up", "--engine", engine, "--pg-bin", path])
+            .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+            .output()
+            .unwrap();
         assert!(!output.status.success());
         let error = String::from_utf8_lossy(&output.stderr);
         for reason in reasons {

@@ -13,9 +13,10 @@
 //! evaluate    queries that PostgreSQL evaluates   commit      changes as files
 //! catalog     the engine's view of the database   view        versions of tables
 //! rpc         requests of the extension           modify      UPDATE and DELETE by condition
-//! fetch       rows by their identity
+//! fetch       rows by their identity            access      what a query may not ask for
 //! ```
 
+mod access;
 mod catalog;
 mod changes;
 mod commit;

@@ -15,7 +15,7 @@ impl Provider for Embedded {
         EngineKind::Embedded
     }
 
-    fn find(&self, options: &Options) -> Result<Found, Missing> {
+    fn find(&self, options: &Options, _is_library: bool) -> Result<Found, Missing> {
         let installation =
             Installation::find(options.pg_bin.as_deref()).map_err(|error| Missing {
                 reason: match error {

@@ -65,7 +65,7 @@ impl<'a> Local<'a> {
         let account = Account::unprivileged()?;
         let postgres_dir = state.postgres_dir(account.as_ref())?;
         let sockets = state.socket_dir(account.as_ref())?;
-        let s3_address = SocketAddr::from((Ipv4Addr::LOCALHOST, port(settings.s3_port)));
+        let s3_address = SocketAddr::from((Ipv4Addr::LOCALHOST, settings.s3_port()));
         Ok(Local {
             context,
             installation,
@@ -73,7 +73,7 @@ impl<'a> Local<'a> {
             postgres_dir,
             postgres_sockets: sockets.join("postgres"),
             sockets,
-            postgres_port: port(settings.postgres_port),
+            postgres_port: settings.postgres_port(),
             s3_address,
             s3: S3Config {
                 endpoint: format!("http://{s3_address}"),
@@ -144,6 +144,7 @@ impl<'a> Local<'a> {
         Ok(Plan {
             components,
             info,
+            ask: None,
             notices,
         })
     }
@@ -204,10 +205,6 @@ where
 {
     let action: Action = Arc::new(move || Box::pin(work(input.clone())));
     Step::Do(action)
-}
-
-fn port(chosen: Option<u16>) -> u16 {
-    chosen.expect("loading the settings chooses the ports")
 }
 
 /// Where things worth keeping between sandboxes are, `None` without a home directory.

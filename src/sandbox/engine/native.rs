@@ -28,7 +28,7 @@ impl Provider for Native {
         EngineKind::Native
     }
 
-    fn find(&self, options: &Options) -> Result<Found, Missing> {
+    fn find(&self, options: &Options, _is_library: bool) -> Result<Found, Missing> {
         let places: Vec<PathBuf> = path().chain(packaged()).collect();
         let mut refused = Vec::new();
         for found in Installation::all(options.pg_bin.as_deref()) {
@@ -204,7 +204,7 @@ mod tests {
             pg_bin: Some(empty.path().to_path_buf()),
             ..Options::default()
         };
-        let missing = Native.find(&options).err().unwrap().to_string();
+        let missing = Native.find(&options, false).err().unwrap().to_string();
         assert!(
             missing.contains(&empty.path().display().to_string()),
             "{missing}"

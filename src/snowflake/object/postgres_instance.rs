@@ -226,7 +226,7 @@ impl super::Definition for Definition {
         let made = match account.world.create_postgres(&request).await {
             Ok(made) => made,
             Err(error) => {
-                account.drop(Kind::PostgresInstance, &name)?;
+                account.remove(Kind::PostgresInstance, &name)?;
                 return Err(error);
             }
         };

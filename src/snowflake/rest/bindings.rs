@@ -73,7 +73,7 @@ fn invalid(text: impl std::fmt::Display) -> SqlError {
 }
 
 /// A text that is not a value of its type; the code and the name are those of the conversion functions.
-fn not_recognized(code: u32, state: &'static str, kind: &str, text: &str) -> SqlError {
+fn not_recognized(code: i32, state: &'static str, kind: &str, text: &str) -> SqlError {
     SqlError::new(code, state, format!("{kind} '{text}' is not recognized"))
 }
 

@@ -71,7 +71,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub fn of(code: u32, message: impl Into<String>) -> Failure {
+    pub fn of(code: i32, message: impl Into<String>) -> Failure {
         SqlError::new(code, "08001", message).into()
     }
 
@@ -154,6 +154,6 @@ impl From<SqlError> for Failure {
 }
 
 /// A code as drivers expect it.
-pub(super) fn six_digits(code: u32) -> String {
+pub(super) fn six_digits(code: i32) -> String {
     format!("{code:06}")
 }

@@ -121,6 +121,11 @@ impl Bindings {
         self.named.get(name)
     }
 
+    /// All that have a name.
+    pub fn iter(&self) -> impl Iterator<Item = (&Ident, &Value)> {
+        self.named.iter()
+    }
+
     /// The value of a `?`, counted from 1; also that of `:1`.
     pub fn nth(&self, number: usize) -> Option<&Value> {
         number.checked_sub(1).and_then(|at| self.positional.get(at))

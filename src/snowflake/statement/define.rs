@@ -123,7 +123,7 @@ pub async fn drop(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
         };
     };
     kind.definition().before_drop(session, &object).await?;
-    account.drop(kind, &name)?;
+    account.remove(kind, &name)?;
     session.change(|current| {
         let place = [current.database.clone(), current.schema.clone()];
         match kind {

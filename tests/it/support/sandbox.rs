@@ -84,11 +84,7 @@ impl TestSandbox {
             .await
             .run(&format!("CREATE DATABASE {name}"))
             .await;
-        let endpoint = Endpoint {
-            dbname: name.to_owned(),
-            ..self.info().postgres.clone()
-        };
-        let db = Db::connect(&endpoint).await;
+        let db = Db::connect(&in_database(self.info(), name)).await;
         db.run("CREATE EXTENSION pg_lake CASCADE").await;
         db
     }
@@ -166,6 +162,14 @@ impl TestSandbox {
         keys.retain(|key| key.contains(prefix));
         keys.sort();
         keys
+    }
+}
+
+/// The administrator's endpoint of another database.
+pub fn in_database(info: &SandboxInfo, name: &str) -> Endpoint {
+    Endpoint {
+        dbname: name.to_owned(),
+        ..info.postgres.clone()
     }
 }
 
