@@ -11,8 +11,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
-    Accumulator, Aggregate, AggregateUDF, AggregateUDFImpl, Expr, LogicalPlan,
-    Signature, Subquery, Volatility,
+    Accumulator, Aggregate, AggregateUDF, AggregateUDFImpl, Expr, LogicalPlan, Signature, Subquery,
+    Volatility,
 };
 
 use super::functions::external;
@@ -33,7 +33,14 @@ pub fn checked(subquery: Subquery) -> Result<Subquery> {
         return Ok(subquery);
     };
     let column = Expr::Column(Column::from((qualifier, field)));
-    let call = AggregateFunction::new_udf(Arc::clone(&SINGLE), vec![column], false, None, Vec::new(), None);
+    let call = AggregateFunction::new_udf(
+        Arc::clone(&SINGLE),
+        vec![column],
+        false,
+        None,
+        Vec::new(),
+        None,
+    );
     // Another name than the column's, which a correlation may group by.
     let single = Expr::AggregateFunction(call).alias("#single");
     let input = Arc::clone(&subquery.subquery);
@@ -77,13 +84,20 @@ impl AggregateUDFImpl for Single {
 
     fn return_field(&self, fields: &[FieldRef]) -> Result<FieldRef> {
         let metadata = fields.first().map(|field| field.metadata().clone());
-        let types: Vec<ArrowType> = fields.iter().map(|field| field.data_type().clone()).collect();
+        let types: Vec<ArrowType> = fields
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
         let field = Field::new(self.name(), self.return_type(&types)?, true);
         Ok(Arc::new(field.with_metadata(metadata.unwrap_or_default())))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let value = Field::new(format!("{}[value]", args.name), args.return_type().clone(), true);
+        let value = Field::new(
+            format!("{}[value]", args.name),
+            args.return_type().clone(),
+            true,
+        );
         let count = Field::new(format!("{}[count]", args.name), ArrowType::UInt64, false);
         Ok(vec![Arc::new(value), Arc::new(count)])
     }
@@ -206,7 +220,11 @@ impl AggregateUDFImpl for WideSum {
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let sum = Field::new(format!("{}[sum]", args.name), args.return_type().clone(), true);
+        let sum = Field::new(
+            format!("{}[sum]", args.name),
+            args.return_type().clone(),
+            true,
+        );
         let count = Field::new(format!("{}[count]", args.name), ArrowType::Int64, false);
         Ok(vec![Arc::new(sum), Arc::new(count)])
     }
@@ -235,7 +253,9 @@ impl Sum {
     }
 
     fn add_all(&mut self, values: &[ArrayRef], sign: i128) -> Result<()> {
-        let values = values.first().and_then(|values| values.as_any().downcast_ref());
+        let values = values
+            .first()
+            .and_then(|values| values.as_any().downcast_ref());
         let Some(values): Option<&Decimal128Array> = values else {
             return datafusion::common::internal_err!("a wide sum of other values");
         };

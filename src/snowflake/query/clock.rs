@@ -38,7 +38,10 @@ pub fn days(date: NaiveDate) -> i32 {
 
 /// The time of day of nanoseconds since midnight.
 pub fn time(nanos: i64) -> SqlResult<NaiveTime> {
-    let (seconds, rest) = (nanos.div_euclid(SECOND as i64), nanos.rem_euclid(SECOND as i64));
+    let (seconds, rest) = (
+        nanos.div_euclid(SECOND as i64),
+        nanos.rem_euclid(SECOND as i64),
+    );
     let time = u32::try_from(seconds)
         .ok()
         .and_then(|seconds| NaiveTime::from_num_seconds_from_midnight_opt(seconds, rest as u32));
@@ -57,8 +60,7 @@ pub fn nanos(reading: NaiveDateTime) -> i128 {
 /// The reading of a clock so many nanoseconds after 1970.
 pub fn reading(nanos: i128) -> SqlResult<NaiveDateTime> {
     let seconds = i64::try_from(nanos.div_euclid(SECOND)).ok();
-    let moment =
-        seconds.and_then(|s| DateTime::from_timestamp(s, nanos.rem_euclid(SECOND) as u32));
+    let moment = seconds.and_then(|s| DateTime::from_timestamp(s, nanos.rem_euclid(SECOND) as u32));
     let moment = moment.ok_or_else(|| out_of_range(format_args!("{nanos} ns since 1970")))?;
     Ok(moment.naive_utc())
 }
@@ -83,7 +85,11 @@ pub fn offset(timestamp: Timestamp, session: Tz) -> SqlResult<i32> {
         Zone::Fixed(minutes) => minutes,
         Zone::Session => {
             let utc = reading(timestamp.nanos)?;
-            session.offset_from_utc_datetime(&utc).fix().local_minus_utc() / 60
+            session
+                .offset_from_utc_datetime(&utc)
+                .fix()
+                .local_minus_utc()
+                / 60
         }
     })
 }
@@ -95,7 +101,10 @@ pub fn moment(local: NaiveDateTime, session: Tz) -> SqlResult<i128> {
         return Ok(nanos(moment.naive_utc()));
     }
     let before = local - chrono::Duration::hours(3);
-    let offset = session.offset_from_utc_datetime(&before).fix().local_minus_utc();
+    let offset = session
+        .offset_from_utc_datetime(&before)
+        .fix()
+        .local_minus_utc();
     Ok(nanos(local) - i128::from(offset) * SECOND)
 }
 
@@ -149,7 +158,11 @@ mod tests {
             ("2024-11-03 01:30:00", "2024-11-03 08:30:00"),
             ("2024-03-10 02:30:00", "2024-03-10 10:30:00"),
         ] {
-            assert_eq!(moment(local(reading), zone).unwrap(), nanos(local(utc)), "{reading}");
+            assert_eq!(
+                moment(local(reading), zone).unwrap(),
+                nanos(local(utc)),
+                "{reading}"
+            );
         }
         let summer = Timestamp {
             nanos: nanos(local("2024-07-15 19:00:00")),

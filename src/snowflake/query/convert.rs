@@ -50,9 +50,7 @@ pub fn convert<'a>(value: Value<'a>, to: DataType, session: Session) -> SqlResul
         DataType::TimestampLtz { scale } => {
             Value::Timestamp(timestamp(&value, Zone::Session, scale, session)?)
         }
-        DataType::TimestampTz { scale } => {
-            Value::Timestamp(with_zone(&value, scale, session)?)
-        }
+        DataType::TimestampTz { scale } => Value::Timestamp(with_zone(&value, scale, session)?),
         DataType::Binary { .. } => binary(value)?,
         DataType::Variant => Value::json(super::json::of_value(&value, session)?),
         DataType::Object | DataType::Array => return Err(failed(&value, to)),
@@ -180,7 +178,12 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
         .map(|digit| digit.to_digit(16).map(|digit| digit as u8))
         .collect();
     let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    Some(digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect())
+    Some(
+        digits
+            .chunks(2)
+            .map(|pair| pair[0] * 16 + pair[1])
+            .collect(),
+    )
 }
 
 fn binary<'a>(value: Value<'a>) -> SqlResult<Value<'a>> {
@@ -282,12 +285,7 @@ fn epoch_seconds(text: &str) -> Option<i128> {
 }
 
 /// A timestamp without a zone or of the session's.
-fn timestamp(
-    value: &Value<'_>,
-    zone: Zone,
-    scale: u8,
-    session: Session,
-) -> SqlResult<Timestamp> {
+fn timestamp(value: &Value<'_>, zone: Zone, scale: u8, session: Session) -> SqlResult<Timestamp> {
     let found = match value {
         Value::Timestamp(timestamp) => clock::convert(*timestamp, zone, session.zone)?,
         Value::Date(_) => {
@@ -313,7 +311,13 @@ fn timestamp(
 
 /// A timestamp with an offset: the text's own, or the session's at that moment.
 fn with_zone(value: &Value<'_>, scale: u8, session: Session) -> SqlResult<Timestamp> {
-    if let Value::Timestamp(timestamp @ Timestamp { zone: Zone::Fixed(_), .. }) = value {
+    if let Value::Timestamp(
+        timestamp @ Timestamp {
+            zone: Zone::Fixed(_),
+            ..
+        },
+    ) = value
+    {
         return Ok(*timestamp);
     }
     let own = match value {
@@ -379,12 +383,27 @@ mod tests {
     #[test]
     fn timestamps_keep_the_clock_or_the_moment() {
         let text = Value::text("2024-07-01 10:00:00 +0200");
-        assert_eq!(cast(text.clone(), "TIMESTAMP_NTZ"), "2024-07-01 10:00:00.000");
-        assert_eq!(cast(text.clone(), "TIMESTAMP_LTZ"), "2024-07-01 01:00:00.000 -0700");
-        assert_eq!(cast(text.clone(), "TIMESTAMP_TZ"), "2024-07-01 10:00:00.000 +0200");
+        assert_eq!(
+            cast(text.clone(), "TIMESTAMP_NTZ"),
+            "2024-07-01 10:00:00.000"
+        );
+        assert_eq!(
+            cast(text.clone(), "TIMESTAMP_LTZ"),
+            "2024-07-01 01:00:00.000 -0700"
+        );
+        assert_eq!(
+            cast(text.clone(), "TIMESTAMP_TZ"),
+            "2024-07-01 10:00:00.000 +0200"
+        );
         assert_eq!(cast(text, "DATE"), "2024-07-01");
-        assert_eq!(cast(Value::Date(0), "TIMESTAMP_LTZ"), "1970-01-01 00:00:00.000 -0800");
-        assert_eq!(cast(Value::text("0"), "TIMESTAMP"), "1970-01-01 00:00:00.000");
+        assert_eq!(
+            cast(Value::Date(0), "TIMESTAMP_LTZ"),
+            "1970-01-01 00:00:00.000 -0800"
+        );
+        assert_eq!(
+            cast(Value::text("0"), "TIMESTAMP"),
+            "1970-01-01 00:00:00.000"
+        );
         assert_eq!(
             cast(Value::text("soon"), "DATE"),
             "100035 (22007): Date 'soon' is not recognized"

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::cast;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::MemTable;
 use datafusion::common::config::ConfigOptions;
@@ -29,6 +28,7 @@ use super::coerce::SnowflakeTypes;
 use super::parse::parse;
 use super::planner::Context;
 use super::rewrite::{self, DUPLICATE, Needs, Source};
+use super::value::exact_cast;
 use super::{Argument, Catalog, Moment, Parameters, TimeTravel, failure};
 use crate::snowflake::error::{Position, SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
@@ -109,9 +109,10 @@ impl Engine {
         let mut suffix_plain = false;
         loop {
             let mut query = parsed.query.clone();
-            let needs =
-                rewrite::rewrite(&mut query, &parsed.item_names, parameters, suffix_plain)?;
-            let tables = self.provide(needs, &mut query, &state, catalog, parameters).await?;
+            let needs = rewrite::rewrite(&mut query, &parsed.item_names, parameters, suffix_plain)?;
+            let tables = self
+                .provide(needs, &mut query, &state, catalog, parameters)
+                .await?;
             let planned = self.analyzed(*query, &tables, &state);
             match planned {
                 // A column beside `*` that is also in it.
@@ -239,8 +240,11 @@ impl Engine {
                 }
                 Source::Directory(stage) => in_memory(catalog.directory(&stage).await?)?,
                 Source::Earlier(number) => {
-                    let rows = number.checked_sub(1).and_then(|at| parameters.earlier.get(at));
-                    let rows = rows.ok_or_else(|| SqlError::no_object(format_args!("${number}")))?;
+                    let rows = number
+                        .checked_sub(1)
+                        .and_then(|at| parameters.earlier.get(at));
+                    let rows =
+                        rows.ok_or_else(|| SqlError::no_object(format_args!("${number}")))?;
                     in_memory(rows.clone())?
                 }
             };
@@ -257,7 +261,9 @@ impl Engine {
     fn constant(&self, expr: AstExpr, state: &SessionState) -> SqlResult<(ScalarValue, DataType)> {
         let failed = |error: DataFusionError| failure::of(&error, &HashMap::new());
         let query = rewrite::select_one(expr);
-        let plan = self.analyzed(query, &HashMap::new(), state).map_err(failed)?;
+        let plan = self
+            .analyzed(query, &HashMap::new(), state)
+            .map_err(failed)?;
         let LogicalPlan::Projection(projection) = &plan else {
             return Err(SqlError::unsupported("an argument that is no constant"));
         };
@@ -266,13 +272,17 @@ impl Engine {
             return Err(SqlError::unsupported("an argument without a value"));
         };
         let empty = DFSchema::empty();
-        let physical = create_physical_expr(expr, &empty, state.execution_props()).map_err(failed)?;
+        let physical =
+            create_physical_expr(expr, &empty, state.execution_props()).map_err(failed)?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(1));
-        let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options);
+        let row =
+            RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options);
         let row = row.map_err(|error| SqlError::internal(&error))?;
         let value = match physical.evaluate(&row).map_err(failed)? {
             ColumnarValue::Scalar(value) => value,
-            ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0).map_err(failed)?,
+            ColumnarValue::Array(array) => {
+                ScalarValue::try_from_array(&array, 0).map_err(failed)?
+            }
         };
         Ok((value, DataType::of_field(field)))
     }
@@ -319,20 +329,26 @@ async fn start(
     state: &SessionState,
 ) -> Result<SendableRecordBatchStream, DataFusionError> {
     let optimized = state.optimizer().optimize(logical, state, |_, _| {})?;
-    let physical = state.query_planner().create_physical_plan(&optimized, state).await?;
+    let physical = state
+        .query_planner()
+        .create_physical_plan(&optimized, state)
+        .await?;
     execute_stream(physical, state.task_ctx())
 }
 
 /// The batch under the declared names and types; an optimisation may have changed a text's encoding.
 fn as_declared(batch: &RecordBatch, schema: &SchemaRef) -> SqlResult<RecordBatch> {
-    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
-        match column.data_type() == field.data_type() {
-            true => Ok(Arc::clone(column)),
-            false => cast(column, field.data_type()),
-        }
-    });
-    let columns = columns.collect::<Result<Vec<_>, _>>();
-    let columns = columns.map_err(|error| SqlError::internal(&error))?;
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(
+            |(column, field)| match column.data_type() == field.data_type() {
+                true => Ok(Arc::clone(column)),
+                false => exact_cast(column, field.data_type()),
+            },
+        );
+    let columns = columns.collect::<SqlResult<Vec<_>>>()?;
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|error| SqlError::internal(&error))
@@ -346,18 +362,25 @@ fn in_memory(rows: Rows) -> SqlResult<Arc<dyn TableProvider>> {
 }
 
 /// A table with other names for its columns.
-fn renamed(provider: Arc<dyn TableProvider>, names: &[String]) -> SqlResult<Arc<dyn TableProvider>> {
+fn renamed(
+    provider: Arc<dyn TableProvider>,
+    names: &[String],
+) -> SqlResult<Arc<dyn TableProvider>> {
     let failed = |error: DataFusionError| failure::of(&error, &HashMap::new());
     let scan = LogicalPlanBuilder::scan("#", provider_as_source(provider), None);
     let scan = scan.and_then(LogicalPlanBuilder::build).map_err(failed)?;
     let own = scan.schema().fields().len();
     if own != names.len() {
         let given = names.len();
-        let text = format!("number of columns in alias list ({given}) does not match that of the table ({own})");
+        let text = format!(
+            "number of columns in alias list ({given}) does not match that of the table ({own})"
+        );
         return Err(SqlError::compilation(2020, "21S01", text));
     }
     let columns = scan.schema().columns().into_iter().zip(names);
-    let columns: Vec<_> = columns.map(|(column, name)| Expr::Column(column).alias(name)).collect();
+    let columns: Vec<_> = columns
+        .map(|(column, name)| Expr::Column(column).alias(name))
+        .collect();
     let plan = LogicalPlanBuilder::from(scan).project(columns);
     let plan = plan.and_then(LogicalPlanBuilder::build).map_err(failed)?;
     Ok(Arc::new(ViewTable::new(plan, None)))
@@ -387,7 +410,9 @@ fn time_travel(
 }
 
 fn is_repeated_name(error: &DataFusionError) -> bool {
-    error.to_string().contains("require unique expression names")
+    error
+        .to_string()
+        .contains("require unique expression names")
 }
 
 fn is_recursive(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
@@ -408,7 +433,9 @@ fn without_recursion_bugs(
     state: &SessionState,
     rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
 ) -> SessionState {
-    let rules = rules.into_iter().filter(|rule| rule.name() != "optimize_projections");
+    let rules = rules
+        .into_iter()
+        .filter(|rule| rule.name() != "optimize_projections");
     let mut state = SessionStateBuilder::new_from_existing(state.clone())
         .with_optimizer_rules(rules.collect())
         .build();

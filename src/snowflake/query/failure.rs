@@ -24,7 +24,11 @@ pub fn of(error: &DataFusionError, places: &HashMap<String, Position>) -> SqlErr
         DataFusionError::ArrowError(inner, _) => arrow(inner, places),
         DataFusionError::SchemaError(inner, _) => schema(inner, places),
         DataFusionError::NotImplemented(text) if text.contains("Subquery") => {
-            SqlError::compilation(2031, "42601", "Unsupported subquery type cannot be evaluated")
+            SqlError::compilation(
+                2031,
+                "42601",
+                "Unsupported subquery type cannot be evaluated",
+            )
         }
         DataFusionError::NotImplemented(text) => SqlError::unsupported(text),
         DataFusionError::Plan(text) => plan(text),
@@ -72,7 +76,13 @@ fn arrow(error: &ArrowError, places: &HashMap<String, Position>) -> SqlError {
         ArrowError::DivideByZero => super::number::division_by_zero(),
         ArrowError::ArithmeticOverflow(text) => SqlError::new(100039, "22003", text.clone()),
         ArrowError::CastError(text) | ArrowError::ParseError(text) => {
-            SqlError::new(100038, "22018", text.clone())
+            match text
+                .strip_prefix("Cannot cast string '")
+                .and_then(|rest| rest.split_once('\''))
+            {
+                Some((value, _)) => super::convert::not_numeric(value),
+                None => SqlError::new(100038, "22018", text.clone()),
+            }
         }
         ArrowError::InvalidArgumentError(text) if text.contains("too large") => {
             SqlError::new(100039, "22003", text.clone())
@@ -109,7 +119,11 @@ fn schema(error: &SchemaError, places: &HashMap<String, Position>) -> SqlError {
 
 fn ambiguous(name: &str) -> SqlError {
     let name = name.split(DUPLICATE).next().unwrap_or(name);
-    SqlError::compilation(2028, "42601", format_args!("ambiguous column name '{name}'"))
+    SqlError::compilation(
+        2028,
+        "42601",
+        format_args!("ambiguous column name '{name}'"),
+    )
 }
 
 fn one_row() -> SqlError {

@@ -22,9 +22,8 @@ pub fn parse(text: &str) -> SqlResult<Json> {
             "JSON numbers of more than 15 digits in a VARIANT",
         ));
     }
-    serde_json::from_str(text).map_err(|error| {
-        SqlError::new(100069, "22P02", format!("Error parsing JSON: {error}"))
-    })
+    serde_json::from_str(text)
+        .map_err(|error| SqlError::new(100069, "22P02", format!("Error parsing JSON: {error}")))
 }
 
 /// Whether there is a number whose digits a float cannot keep.
@@ -60,7 +59,9 @@ fn sorted(json: &Json) -> Json {
         Json::Object(map) => {
             let mut entries: Vec<(&String, &Json)> = map.iter().collect();
             entries.sort_by_key(|(key, _)| key.as_str());
-            let entries = entries.into_iter().map(|(key, json)| (key.clone(), sorted(json)));
+            let entries = entries
+                .into_iter()
+                .map(|(key, json)| (key.clone(), sorted(json)));
             Json::Object(entries.collect())
         }
         Json::Array(items) => Json::Array(items.iter().map(sorted).collect()),
@@ -83,7 +84,9 @@ pub fn of_value(value: &Value<'_>, session: Session) -> SqlResult<String> {
 pub fn to_json(value: &Value<'_>, session: Session) -> SqlResult<Json> {
     let number = |text: String| {
         let number: Result<JsonNumber, _> = serde_json::from_str(&text);
-        number.map(Json::Number).map_err(|error| SqlError::internal(&error))
+        number
+            .map(Json::Number)
+            .map_err(|error| SqlError::internal(&error))
     };
     Ok(match value {
         Value::Null => Json::Null,
@@ -212,7 +215,9 @@ pub fn type_name(json: &Json) -> &'static str {
     match json {
         Json::Null => "NULL_VALUE",
         Json::Bool(_) => "BOOLEAN",
-        Json::Number(number) if number.is_f64() && !text(json).contains(['e', 'E', '.']) => "INTEGER",
+        Json::Number(number) if number.is_f64() && !text(json).contains(['e', 'E', '.']) => {
+            "INTEGER"
+        }
         Json::Number(number) if number.is_f64() => "DECIMAL",
         Json::Number(_) => "INTEGER",
         Json::String(_) => "VARCHAR",

@@ -66,7 +66,9 @@ impl Arithmetic {
     /// Division by zero, or a result of more than 38 digits.
     pub fn apply(self, left: Number, right: Number, scale: u8) -> SqlResult<i128> {
         let narrow = match self {
-            Arithmetic::Add => rescaled_pair(left, right, scale).and_then(|(a, b)| a.checked_add(b)),
+            Arithmetic::Add => {
+                rescaled_pair(left, right, scale).and_then(|(a, b)| a.checked_add(b))
+            }
             Arithmetic::Subtract => {
                 rescaled_pair(left, right, scale).and_then(|(a, b)| a.checked_sub(b))
             }
@@ -93,13 +95,15 @@ impl Arithmetic {
             }
             Arithmetic::Modulo => {
                 let common = left.scale.max(right.scale);
-                rescaled_pair(left, right, common)
-                    .and_then(|(a, b)| rescale(a % b, common, scale))
+                rescaled_pair(left, right, common).and_then(|(a, b)| rescale(a % b, common, scale))
             }
         };
         match narrow {
             Some(digits) if digits.unsigned_abs() < LIMIT => Ok(digits),
-            Some(_) => Err(out_of_range(format_args!("{left} {} {right}", self.symbol()))),
+            Some(_) => Err(out_of_range(format_args!(
+                "{left} {} {right}",
+                self.symbol()
+            ))),
             None => self.apply_wide(left, right, scale),
         }
     }
@@ -109,10 +113,7 @@ impl Arithmetic {
         let overflow = || out_of_range(format_args!("{left} {} {right}", self.symbol()));
         let ten = |power: u8| i256::from_i128(10).checked_pow(u32::from(power));
         let wide = || {
-            let (a, b) = (
-                i256::from_i128(left.digits),
-                i256::from_i128(right.digits),
-            );
+            let (a, b) = (i256::from_i128(left.digits), i256::from_i128(right.digits));
             let common = left.scale.max(right.scale);
             let pair = || {
                 Some((
@@ -177,7 +178,11 @@ pub fn rescale(digits: i128, from: u8, to: u8) -> Option<i128> {
 
 fn rounded_quotient(dividend: i128, divisor: i128) -> i128 {
     let (quotient, rest) = (dividend / divisor, dividend % divisor);
-    let away = if (dividend < 0) == (divisor < 0) { 1 } else { -1 };
+    let away = if (dividend < 0) == (divisor < 0) {
+        1
+    } else {
+        -1
+    };
     // Without doubling the rest, which might overflow.
     match rest.unsigned_abs() >= divisor.unsigned_abs() - rest.unsigned_abs() && rest != 0 {
         true => quotient + away,
@@ -254,7 +259,9 @@ impl Number {
         let mut digits = 0_i128;
         let mut scale = -exponent;
         for byte in whole.bytes() {
-            digits = digits.checked_mul(10)?.checked_add(i128::from(byte - b'0'))?;
+            digits = digits
+                .checked_mul(10)?
+                .checked_add(i128::from(byte - b'0'))?;
         }
         for (at, byte) in fraction.bytes().enumerate() {
             // What no NUMBER can hold is rounded.
@@ -345,7 +352,10 @@ mod tests {
         let (left, right) = (number(left), number(right));
         let ty = op.result(of(left), of(right));
         let digits = op.apply(left, right, ty.scale).unwrap();
-        let result = Number { digits, scale: ty.scale };
+        let result = Number {
+            digits,
+            scale: ty.scale,
+        };
         format!("{result} NUMBER({},{})", ty.precision, ty.scale)
     }
 
@@ -353,11 +363,23 @@ mod tests {
     #[test]
     fn precision_and_scale_follow_the_documentation() {
         assert_eq!(apply("2", Arithmetic::Divide, "7"), "0.285714 NUMBER(7,6)");
-        assert_eq!(apply("10.1", Arithmetic::Divide, "2.1"), "4.8095238 NUMBER(10,7)");
-        assert_eq!(apply("10.0001", Arithmetic::Multiply, "5.45"), "54.500545 NUMBER(9,6)");
-        assert_eq!(apply("10.0001", Arithmetic::Add, "5.45"), "15.4501 NUMBER(7,4)");
+        assert_eq!(
+            apply("10.1", Arithmetic::Divide, "2.1"),
+            "4.8095238 NUMBER(10,7)"
+        );
+        assert_eq!(
+            apply("10.0001", Arithmetic::Multiply, "5.45"),
+            "54.500545 NUMBER(9,6)"
+        );
+        assert_eq!(
+            apply("10.0001", Arithmetic::Add, "5.45"),
+            "15.4501 NUMBER(7,4)"
+        );
         assert_eq!(apply("-7", Arithmetic::Modulo, "3"), "-1 NUMBER(1,0)");
-        assert_eq!(apply("-1", Arithmetic::Divide, "6"), "-0.166667 NUMBER(7,6)");
+        assert_eq!(
+            apply("-1", Arithmetic::Divide, "6"),
+            "-0.166667 NUMBER(7,6)"
+        );
     }
 
     #[test]
@@ -367,10 +389,15 @@ mod tests {
         assert_eq!(error.code, 100039);
         let error = Arithmetic::Multiply.apply(large, large, 0).unwrap_err();
         assert_eq!(error.code, 100039);
-        let error = Arithmetic::Divide.apply(large, Number::integer(0), 6).unwrap_err();
+        let error = Arithmetic::Divide
+            .apply(large, Number::integer(0), 6)
+            .unwrap_err();
         assert_eq!(error.to_string(), "100051 (22012): Division by zero");
         // 9e37 / 9e37 needs 9e43 on the way.
-        assert_eq!(Arithmetic::Divide.apply(large, large, 6).unwrap(), 1_000_000);
+        assert_eq!(
+            Arithmetic::Divide.apply(large, large, 6).unwrap(),
+            1_000_000
+        );
     }
 
     #[test]
@@ -381,11 +408,21 @@ mod tests {
             ("1e3", "1000"),
             ("15e-03", "0.015"),
             ("+7", "7"),
-            ("99999999999999999999999999999999999999", "99999999999999999999999999999999999999"),
+            (
+                "99999999999999999999999999999999999999",
+                "99999999999999999999999999999999999999",
+            ),
         ] {
             assert_eq!(number(text).to_string(), shown);
         }
-        for bad in ["", "-", "one", "1x", "1.2.3", "100000000000000000000000000000000000000"] {
+        for bad in [
+            "",
+            "-",
+            "one",
+            "1x",
+            "1.2.3",
+            "100000000000000000000000000000000000000",
+        ] {
             assert_eq!(Number::parse(bad), None, "{bad}");
         }
         assert_eq!(number("2.5").rounded(), 3);

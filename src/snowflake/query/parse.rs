@@ -61,7 +61,9 @@ fn tokens(sql: &str) -> SqlResult<Vec<Item>> {
         if matches!(cursor.peek(), Some(Token::Spaceship | Token::DoubleTilde)) {
             return Err(cursor.unexpected());
         }
-        let Some(mut token) = cursor.bump() else { break };
+        let Some(mut token) = cursor.bump() else {
+            break;
+        };
         if token == Token::AtSign {
             token = Token::Placeholder(format!("@{}", cursor.name(3)?));
         }
@@ -146,11 +148,15 @@ fn with_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 
 /// Whether tokens end in `IS [NOT] DISTINCT`: over how many of them, and the operator for it.
 fn distinct_from(tokens: &[TokenWithSpan]) -> Option<(usize, Token)> {
-    let mut words = tokens.iter().rev().enumerate().filter_map(|(at, token)| match &token.token {
-        Token::Whitespace(_) => None,
-        Token::Word(word) => Some((at, word.keyword)),
-        _ => Some((at, Keyword::NoKeyword)),
-    });
+    let mut words = tokens
+        .iter()
+        .rev()
+        .enumerate()
+        .filter_map(|(at, token)| match &token.token {
+            Token::Whitespace(_) => None,
+            Token::Word(word) => Some((at, word.keyword)),
+            _ => Some((at, Keyword::NoKeyword)),
+        });
     if words.next()?.1 != Keyword::DISTINCT {
         return None;
     }
@@ -312,7 +318,8 @@ mod tests {
 
     #[test]
     fn distinct_from_ends_before_and() {
-        let parsed = parse("select a is not distinct from b or c is distinct from d, x from t").unwrap();
+        let parsed =
+            parse("select a is not distinct from b or c is distinct from d, x from t").unwrap();
         assert_eq!(
             parsed.query.to_string(),
             "SELECT A <=> B OR C ~~ D, X FROM T"
@@ -327,7 +334,11 @@ mod tests {
             error("SELECT 1\n FROM )"),
             "SQL compilation error:\nsyntax error line 2 at position 6 unexpected ')'."
         );
-        assert!(error("SELECT (1").contains("unexpected '<EOF>'"), "{}", error("SELECT (1"));
+        assert!(
+            error("SELECT (1").contains("unexpected '<EOF>'"),
+            "{}",
+            error("SELECT (1")
+        );
         assert!(error("SELECT 1; SELECT 2").contains("line 1 at position 10 unexpected 'SELECT'"));
     }
 }

@@ -16,19 +16,35 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, TableSource, WindowUDF};
 
-use super::coerce;
 use super::functions::FUNCTIONS;
+use super::unify;
 
 /// DataFusion's aggregates that the rewriting calls.
 static AGGREGATES: LazyLock<HashMap<String, Arc<AggregateUDF>>> = LazyLock::new(|| {
     const NAMES: &[&str] = &[
-        "sum", "count", "min", "max", "median", "stddev", "stddev_pop", "var", "var_pop", "corr",
-        "covar_pop", "covar_samp", "bool_and", "bool_or", "first_value", "last_value", "nth_value",
+        "sum",
+        "count",
+        "min",
+        "max",
+        "median",
+        "stddev",
+        "stddev_pop",
+        "var",
+        "var_pop",
+        "corr",
+        "covar_pop",
+        "covar_samp",
+        "bool_and",
+        "bool_or",
+        "first_value",
+        "last_value",
+        "nth_value",
         "string_agg",
     ];
     let mut found = HashMap::new();
     for function in all_default_aggregate_functions() {
-        let names = std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str));
+        let names =
+            std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str));
         for name in names.filter(|name| NAMES.contains(name)) {
             found.insert(name.to_owned(), Arc::clone(&function));
         }
@@ -39,7 +55,8 @@ static AGGREGATES: LazyLock<HashMap<String, Arc<AggregateUDF>>> = LazyLock::new(
 /// DataFusion's window functions.
 static WINDOWS: LazyLock<HashMap<String, Arc<WindowUDF>>> = LazyLock::new(|| {
     let all = all_default_window_functions().into_iter();
-    all.map(|function| (function.name().to_owned(), function)).collect()
+    all.map(|function| (function.name().to_owned(), function))
+        .collect()
 });
 
 static EXPR_PLANNERS: LazyLock<Vec<Arc<dyn ExprPlanner>>> =
@@ -59,12 +76,10 @@ impl ContextProvider for Context<'_> {
         }
     }
 
-    fn create_cte_work_table(
-        &self,
-        name: &str,
-        schema: SchemaRef,
-    ) -> Result<Arc<dyn TableSource>> {
-        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(
+            name, schema,
+        ))))
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
@@ -121,7 +136,7 @@ impl ExprPlanner for Comparisons {
         use datafusion::sql::sqlparser::ast::BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
         if matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
             let op = expr.op.to_string();
-            (expr.left, expr.right) = coerce::compared(&op, expr.left, schema, expr.right, schema)?;
+            (expr.left, expr.right) = unify::compared(&op, expr.left, schema, expr.right, schema)?;
         }
         Ok(PlannerResult::Original(expr))
     }

@@ -56,7 +56,9 @@ pub fn exact(value: &ScalarValue, ty: DataType) -> SqlResult<String> {
 fn of_scalar(value: &ScalarValue, ty: DataType) -> SqlResult<Value<'static>> {
     let failed = |error| super::failure::of(&error, &Default::default());
     let array: ArrayRef = value.to_array().map_err(failed)?;
-    let field = ty.to_field("", true).with_data_type(array.data_type().clone());
+    let field = ty
+        .to_field("", true)
+        .with_data_type(array.data_type().clone());
     let column = Column::new(&Arc::clone(&array), &field)?;
     Ok(column.get(0).into_owned())
 }
@@ -70,21 +72,32 @@ mod tests {
         let zone = chrono_tz::America::Los_Angeles;
         let show = |value: ScalarValue, ty: &str| {
             let ty = DataType::parse(ty).unwrap();
-            render(&value, ty, zone).unwrap().unwrap_or("NULL".to_owned())
+            render(&value, ty, zone)
+                .unwrap()
+                .unwrap_or("NULL".to_owned())
         };
         let micros = Some(1_704_067_200_123_456);
         let utc: Option<Arc<str>> = Some("UTC".into());
         let east: Option<Arc<str>> = Some("+02:00".into());
         assert_eq!(
-            show(ScalarValue::TimestampMicrosecond(micros, None), "TIMESTAMP_NTZ(6)"),
+            show(
+                ScalarValue::TimestampMicrosecond(micros, None),
+                "TIMESTAMP_NTZ(6)"
+            ),
             "2024-01-01 00:00:00.123"
         );
         assert_eq!(
-            show(ScalarValue::TimestampMicrosecond(micros, utc), "TIMESTAMP_LTZ(6)"),
+            show(
+                ScalarValue::TimestampMicrosecond(micros, utc),
+                "TIMESTAMP_LTZ(6)"
+            ),
             "2023-12-31 16:00:00.123 -0800"
         );
         assert_eq!(
-            show(ScalarValue::TimestampMicrosecond(micros, east), "TIMESTAMP_TZ(6)"),
+            show(
+                ScalarValue::TimestampMicrosecond(micros, east),
+                "TIMESTAMP_TZ(6)"
+            ),
             "2024-01-01 02:00:00.123 +0200"
         );
         assert_eq!(show(ScalarValue::Date32(Some(-1)), "DATE"), "1969-12-31");

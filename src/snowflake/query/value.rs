@@ -8,7 +8,7 @@ use arrow::array::{
     Date32Builder, Decimal128Array, Decimal128Builder, Float64Array, Float64Builder, Int64Array,
     StringArray, StringBuilder, Time64NanosecondArray, Time64NanosecondBuilder,
 };
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType as ArrowType, Field, TimeUnit};
 
 use super::number::{self, Number};
@@ -109,7 +109,7 @@ impl Column {
     /// # Errors
     /// If values of its Arrow type have no place in Snowflake's types.
     pub fn new(array: &ArrayRef, field: &Field) -> SqlResult<Column> {
-        let to = |ty: &ArrowType| cast(array, ty).map_err(|error| SqlError::internal(&error));
+        let to = |ty: &ArrowType| exact_cast(array, ty);
         if array.data_type() == &ArrowType::Null {
             return Ok(Column::Null);
         }
@@ -191,6 +191,15 @@ impl Column {
     }
 }
 
+/// A cast that fails for what does not fit, where Arrow's own would give NULL.
+pub fn exact_cast(array: &ArrayRef, ty: &ArrowType) -> SqlResult<ArrayRef> {
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    cast_with_options(array, ty, &options).map_err(|error| SqlError::internal(&error))
+}
+
 fn taken<T: Array + Clone + 'static>(array: &ArrayRef) -> SqlResult<T> {
     let array = array.as_any().downcast_ref::<T>().cloned();
     array.ok_or_else(|| SqlError::new(603, "XX000", "an array is of another type than its field"))
@@ -228,11 +237,7 @@ pub fn offset_minutes(text: &str) -> i32 {
 /// `+02:00` of minutes.
 pub fn offset_text(minutes: i32) -> String {
     let sign = if minutes < 0 { '-' } else { '+' };
-    format!(
-        "{sign}{:02}:{:02}",
-        minutes.abs() / 60,
-        minutes.abs() % 60
-    )
+    format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
 }
 
 /// Puts values into an array of a field.
@@ -257,7 +262,11 @@ pub fn build<'a>(
     }
     let ty = DataType::of_field(field);
     let wrong = |value: Value<'_>| {
-        SqlError::new(603, "XX000", format!("a value {value:?} is not of type {ty}"))
+        SqlError::new(
+            603,
+            "XX000",
+            format!("a value {value:?} is not of type {ty}"),
+        )
     };
     Ok(match ty {
         DataType::Number { precision, scale } => {
@@ -313,8 +322,7 @@ pub fn build<'a>(
                 other => Err(wrong(other)),
             });
             let counts: Int64Array = counts.collect::<SqlResult<Vec<_>>>()?.into();
-            let array = cast(&counts, field.data_type());
-            array.map_err(|error| SqlError::internal(&error))?
+            exact_cast(&(Arc::new(counts) as ArrayRef), field.data_type())?
         }
         DataType::Binary { .. } => collect!(BinaryBuilder::new(), |value| match value {
             Value::Binary(bytes) => Ok(bytes),

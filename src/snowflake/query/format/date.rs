@@ -55,8 +55,18 @@ const ELEMENTS: &[(&str, Element)] = &[
 ];
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
@@ -143,7 +153,6 @@ impl Format {
             false => None,
         }
     }
-
 }
 
 fn element_at(text: &str) -> Option<(Element, usize)> {
@@ -210,7 +219,11 @@ impl Found {
     /// Reads an element from the start of a text; what is left.
     fn read<'a>(&mut self, element: Element, text: &'a str) -> Option<&'a str> {
         let number = |most: usize| {
-            let length = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
+            let length = text
+                .bytes()
+                .take(most)
+                .take_while(u8::is_ascii_digit)
+                .count();
             let value: u32 = text.get(..length)?.parse().ok()?;
             Some((value, &text[length..]))
         };
@@ -269,7 +282,11 @@ impl Found {
             }
             Element::Fraction(digits) => {
                 let most = usize::from(digits.unwrap_or(9));
-                let length = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
+                let length = text
+                    .bytes()
+                    .take(most)
+                    .take_while(u8::is_ascii_digit)
+                    .count();
                 let digits = text.get(..length)?;
                 self.nanos = format!("{digits:0<9}").parse().ok()?;
                 &text[length..]
@@ -302,7 +319,11 @@ impl Found {
                 let (minutes, rest) = number(2)?;
                 let hours = self.offset.unwrap_or(0);
                 let minutes = minutes as i32;
-                self.offset = Some(if hours < 0 { hours - minutes } else { hours + minutes });
+                self.offset = Some(if hours < 0 {
+                    hours - minutes
+                } else {
+                    hours + minutes
+                });
                 rest
             }
         };
@@ -364,10 +385,16 @@ pub fn detect(text: &str) -> Option<Parts> {
 
 /// Reads a time of day.
 pub fn detect_time(text: &str) -> Option<NaiveTime> {
-    ["HH24:MI:SS.FF", "HH24:MI:SS", "HH24:MI", "HH12:MI:SS AM", "HH12:MI AM"]
-        .iter()
-        .find_map(|format| Format::new(format).ok()?.parse(text))
-        .map(|parts| parts.time)
+    [
+        "HH24:MI:SS.FF",
+        "HH24:MI:SS",
+        "HH24:MI",
+        "HH12:MI:SS AM",
+        "HH12:MI AM",
+    ]
+    .iter()
+    .find_map(|format| Format::new(format).ok()?.parse(text))
+    .map(|parts| parts.time)
 }
 
 #[cfg(test)]
@@ -401,10 +428,22 @@ mod tests {
     #[test]
     fn texts_are_read() {
         let read = |format: &str, text: &str| Format::new(format).unwrap().parse(text);
-        assert_eq!(read("DD/MM/YYYY", "05/03/2024").unwrap().date, parts("2024-03-05").date);
-        assert_eq!(read("YYYYMMDD", "20240305").unwrap().date, parts("2024-03-05").date);
-        assert_eq!(read("DD-MON-YY", "5-mar-24").unwrap().date, parts("2024-03-05").date);
-        assert_eq!(read("HH12:MI PM", "12:30 AM").unwrap().time, parts("1970-01-01 00:30").time);
+        assert_eq!(
+            read("DD/MM/YYYY", "05/03/2024").unwrap().date,
+            parts("2024-03-05").date
+        );
+        assert_eq!(
+            read("YYYYMMDD", "20240305").unwrap().date,
+            parts("2024-03-05").date
+        );
+        assert_eq!(
+            read("DD-MON-YY", "5-mar-24").unwrap().date,
+            parts("2024-03-05").date
+        );
+        assert_eq!(
+            read("HH12:MI PM", "12:30 AM").unwrap().time,
+            parts("1970-01-01 00:30").time
+        );
         for (format, text) in [
             ("YYYY-MM-DD", "2024-02-30"),
             ("YYYY-MM-DD", "2024-03-05 10:00"),

@@ -16,12 +16,16 @@ pub struct Model {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Item {
     /// `0` shows zeros, `9` does not.
-    Digit { zero: bool },
+    Digit {
+        zero: bool,
+    },
     Group,
     Point,
     Dollar,
     /// `S`: always a sign. `MI`: a minus or a blank.
-    Sign { always: bool },
+    Sign {
+        always: bool,
+    },
 }
 
 impl Model {
@@ -60,14 +64,18 @@ impl Model {
                 'S' => (Item::Sign { always: true }, 1),
                 'M' if rest.starts_with("MI") => (Item::Sign { always: false }, 2),
                 _ => {
-                    return Err(SqlError::unsupported(format_args!("number format '{text}'")));
+                    return Err(SqlError::unsupported(format_args!(
+                        "number format '{text}'"
+                    )));
                 }
             };
             model.items.push(item);
             rest = &rest[length..];
         }
         match model.whole + model.fraction {
-            0 => Err(SqlError::unsupported(format_args!("number format '{text}'"))),
+            0 => Err(SqlError::unsupported(format_args!(
+                "number format '{text}'"
+            ))),
             _ => Ok(model),
         }
     }
@@ -83,14 +91,20 @@ impl Model {
         let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
         let whole = if whole == "0" { "" } else { whole };
         let negative = rounded.digits < 0;
-        let has_sign = self.items.iter().any(|item| matches!(item, Item::Sign { .. }));
+        let has_sign = self
+            .items
+            .iter()
+            .any(|item| matches!(item, Item::Sign { .. }));
         if whole.len() > self.whole {
             let places = self.items.len() + usize::from(!has_sign);
             return Ok("#".repeat(places));
         }
         // Digits are shown from the first that is there, or that a `0` asks for.
         let missing = self.whole - whole.len();
-        let first_zero = self.items.iter().position(|item| *item == Item::Digit { zero: true });
+        let first_zero = self
+            .items
+            .iter()
+            .position(|item| *item == Item::Digit { zero: true });
         let (mut out, mut place, mut started, mut after_point) = (String::new(), 0, false, false);
         let mut fractions = fraction.chars();
         let mut wholes = whole.chars();
@@ -98,7 +112,11 @@ impl Model {
             match item {
                 Item::Digit { .. } if after_point => out.extend(fractions.next()),
                 Item::Digit { .. } => {
-                    let digit = if place >= missing { wholes.next() } else { None };
+                    let digit = if place >= missing {
+                        wholes.next()
+                    } else {
+                        None
+                    };
                     place += 1;
                     let zero = first_zero.is_some_and(|zero| zero <= at);
                     match digit.or((zero || started).then_some('0')) {
@@ -123,7 +141,10 @@ impl Model {
             }
         }
         // A whole number without a place for a `0` still shows one.
-        if !started && self.fraction == 0 && let Some(last) = out.rfind(' ') {
+        if !started
+            && self.fraction == 0
+            && let Some(last) = out.rfind(' ')
+        {
             out.replace_range(last..=last, "0");
         }
         // Blanks come first, then what stands before the digits.
@@ -165,7 +186,11 @@ impl Model {
         }
         let number = Number::parse(&plain)?;
         Some(Number {
-            digits: if negative { -number.digits } else { number.digits },
+            digits: if negative {
+                -number.digits
+            } else {
+                number.digits
+            },
             ..number
         })
     }

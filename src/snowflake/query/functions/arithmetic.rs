@@ -20,8 +20,13 @@ pub const FUNCTIONS: &[Function] = &[
     binary("%"),
     Function::new("MOD", (2, 2), result, row),
     Function::new("$negate", (1, 1), same_number, negate),
-    Function::new("DIV0", (2, 2), quotient, |call, values| divide_or_zero(call, values)),
-    Function::new("DIV0NULL", (2, 2), quotient, |call, values| divide_or_zero(call, values)).lenient(),
+    Function::new("DIV0", (2, 2), quotient, |call, values| {
+        divide_or_zero(call, values)
+    }),
+    Function::new("DIV0NULL", (2, 2), quotient, |call, values| {
+        divide_or_zero(call, values)
+    })
+    .lenient(),
     Function::new("$average", (2, 2), average_type, average),
     Function::new("$summand", (1, 1), summand_type, to_result),
     Function::new("$median", (1, 1), median_type, to_result),
@@ -93,8 +98,10 @@ fn row<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
             }
             _ => {
                 let float = |value: &Value<'_>| match value {
-                    Value::Json(_) => convert::convert(value.clone(), DataType::Float, call.session)
-                        .and_then(|value| convert::float(&value)),
+                    Value::Json(_) => {
+                        convert::convert(value.clone(), DataType::Float, call.session)
+                            .and_then(|value| convert::float(&value))
+                    }
                     value => convert::float(value),
                 };
                 floats(op, float(left)?, float(right)?)
@@ -118,7 +125,11 @@ fn floats<'a>(op: Arithmetic, left: f64, right: f64) -> SqlResult<Value<'a>> {
 
 /// Columns of numbers, without a [`Value`] per row.
 fn batch(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<ArrayRef>> {
-    let [Column::Number(left, left_scale), Column::Number(right, right_scale)] = columns else {
+    let [
+        Column::Number(left, left_scale),
+        Column::Number(right, right_scale),
+    ] = columns
+    else {
         return Ok(None);
     };
     let DataType::Number { precision, scale } = call.result else {
@@ -152,7 +163,10 @@ fn batch(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<Array
         digits.push(match quick.filter(|digits| digits.unsigned_abs() < limit) {
             Some(digits) => digits,
             None => {
-                let number = |digits, scale: &u8| Number { digits, scale: *scale };
+                let number = |digits, scale: &u8| Number {
+                    digits,
+                    scale: *scale,
+                };
                 op.apply(number(a, left_scale), number(b, right_scale), scale)?
             }
         });

@@ -44,15 +44,25 @@ pub const FUNCTIONS: &[Function] = &[
     Function::new("TO_NUMBER", (1, 4), number, to_number),
     Function::new("TO_DECIMAL", (1, 4), number, to_number),
     Function::new("TO_NUMERIC", (1, 4), number, to_number),
-    Function::new("TRY_TO_NUMBER", (1, 4), number, |c, v| tried(to_number(c, v))),
-    Function::new("TRY_TO_DECIMAL", (1, 4), number, |c, v| tried(to_number(c, v))),
-    Function::new("TRY_TO_NUMERIC", (1, 4), number, |c, v| tried(to_number(c, v))),
+    Function::new("TRY_TO_NUMBER", (1, 4), number, |c, v| {
+        tried(to_number(c, v))
+    }),
+    Function::new("TRY_TO_DECIMAL", (1, 4), number, |c, v| {
+        tried(to_number(c, v))
+    }),
+    Function::new("TRY_TO_NUMERIC", (1, 4), number, |c, v| {
+        tried(to_number(c, v))
+    }),
     Function::new("TO_DOUBLE", (1, 2), of::float, to_number),
-    Function::new("TRY_TO_DOUBLE", (1, 2), of::float, |c, v| tried(to_number(c, v))),
+    Function::new("TRY_TO_DOUBLE", (1, 2), of::float, |c, v| {
+        tried(to_number(c, v))
+    }),
     Function::new("TO_BOOLEAN", (1, 1), of::boolean, to_type),
     Function::new("TRY_TO_BOOLEAN", (1, 1), of::boolean, try_to_type),
     Function::new("TO_BINARY", (1, 2), of::binary, to_binary),
-    Function::new("TRY_TO_BINARY", (1, 2), of::binary, |c, v| tried(to_binary(c, v))),
+    Function::new("TRY_TO_BINARY", (1, 2), of::binary, |c, v| {
+        tried(to_binary(c, v))
+    }),
 ];
 
 /// NULL in place of what cannot be converted; not in place of what icebox cannot do.
@@ -143,12 +153,16 @@ fn to_text<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
         }
         value @ (Value::Date(_) | Value::Time(_) | Value::Timestamp(_)) => {
             let compiled = call.compiled(&format, Format::new)?;
-            Ok(Value::text(compiled.format(convert::parts(value, call.session)?)))
+            Ok(Value::text(
+                compiled.format(convert::parts(value, call.session)?),
+            ))
         }
         Value::Binary(bytes) => match format.to_uppercase().as_str() {
             "HEX" => Ok(Value::text(convert::hex(bytes))),
             "UTF-8" | "UTF8" => Ok(Value::text(String::from_utf8_lossy(bytes))),
-            _ => Err(SqlError::unsupported(format_args!("binary format {format}"))),
+            _ => Err(SqlError::unsupported(format_args!(
+                "binary format {format}"
+            ))),
         },
         _ => Err(call.wrong_types()),
     }
@@ -167,7 +181,10 @@ fn to_type<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
                 SqlError::new(
                     100096,
                     "22007",
-                    format!("Can't parse '{text}' as {} with format '{format}'", kind(call.result)),
+                    format!(
+                        "Can't parse '{text}' as {} with format '{format}'",
+                        kind(call.result)
+                    ),
                 )
             })?;
             match call.result {
@@ -185,9 +202,13 @@ fn to_type<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
         }
         // A count of units of 10^-scale seconds.
         (Value::Number(number), Some(Value::Number(scale))) => {
-            let scale = u8::try_from(scale.rounded()).ok().filter(|scale| *scale <= 9);
+            let scale = u8::try_from(scale.rounded())
+                .ok()
+                .filter(|scale| *scale <= 9);
             let scale = scale.ok_or_else(|| call.wrong_types())?;
-            let nanos = number.rounded().checked_mul(10_i128.pow(u32::from(9 - scale)));
+            let nanos = number
+                .rounded()
+                .checked_mul(10_i128.pow(u32::from(9 - scale)));
             let nanos = nanos.ok_or_else(|| clock::out_of_range(number))?;
             let zone = match call.result {
                 DataType::TimestampNtz { .. } => Zone::None,
@@ -218,7 +239,10 @@ fn number(call: &Call) -> SqlResult<DataType> {
     let first = 1 + usize::from(has_format(call));
     let argument = |index: usize| match call.arguments.get(index) {
         None => Ok(None),
-        Some(_) => call.integer(index).map(Some).ok_or_else(|| call.wrong_types()),
+        Some(_) => call
+            .integer(index)
+            .map(Some)
+            .ok_or_else(|| call.wrong_types()),
     };
     let precision = argument(first)?.unwrap_or(38);
     let scale = argument(first + 1)?.unwrap_or(0);
@@ -235,7 +259,9 @@ fn to_number<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
         (Value::Text(text), true) => {
             let format = convert::text(values[1].clone(), call.session)?;
             let model = call.compiled(&format, Model::new)?;
-            let number = model.parse(text).ok_or_else(|| convert::not_numeric(text))?;
+            let number = model
+                .parse(text)
+                .ok_or_else(|| convert::not_numeric(text))?;
             Value::Number(number)
         }
         (value, _) => value.clone(),

@@ -13,10 +13,25 @@ use crate::snowflake::types::DataType;
 
 pub const FUNCTIONS: &[Function] = &[
     Function::new("DATEADD", (3, 3), added_type, |call, values| {
-        add(call, part(call, values)?, take::integer(call, values, 1)?, &values[2])
+        add(
+            call,
+            part(call, values)?,
+            take::integer(call, values, 1)?,
+            &values[2],
+        )
     }),
     Function::new("$interval", (3, 3), interval_type, interval),
-    Function::new("DATEDIFF", (3, 3), |_| Ok(DataType::Number { precision: 9, scale: 0 }), difference),
+    Function::new(
+        "DATEDIFF",
+        (3, 3),
+        |_| {
+            Ok(DataType::Number {
+                precision: 9,
+                scale: 0,
+            })
+        },
+        difference,
+    ),
     Function::new("DATE_TRUNC", (2, 2), truncated_type, truncate),
     Function::new("DATE_PART", (2, 2), part_type, |call, values| {
         extract(call, part(call, values)?, &values[1])
@@ -38,15 +53,26 @@ pub const FUNCTIONS: &[Function] = &[
     of_part("MINUTE"),
     of_part("SECOND"),
     Function::new("LAST_DAY", (1, 2), of::date, last_day),
-    Function::new("NEXT_DAY", (2, 2), of::date, |call, values| near_day(call, values, 1)),
-    Function::new("PREVIOUS_DAY", (2, 2), of::date, |call, values| near_day(call, values, -1)),
-    Function::new("ADD_MONTHS", (2, 2), |call| moment_type(call, 0), add_months),
+    Function::new("NEXT_DAY", (2, 2), of::date, |call, values| {
+        near_day(call, values, 1)
+    }),
+    Function::new("PREVIOUS_DAY", (2, 2), of::date, |call, values| {
+        near_day(call, values, -1)
+    }),
+    Function::new(
+        "ADD_MONTHS",
+        (2, 2),
+        |call| moment_type(call, 0),
+        add_months,
+    ),
     Function::new("MONTHS_BETWEEN", (2, 2), of::float, months_between),
     Function::new("DAYNAME", (1, 1), of::text, |call, values| {
         Ok(Value::text(date::day_name(wall(call, &values[0])?.date())))
     }),
     Function::new("MONTHNAME", (1, 1), of::text, |call, values| {
-        Ok(Value::text(date::month_name(wall(call, &values[0])?.month())))
+        Ok(Value::text(date::month_name(
+            wall(call, &values[0])?.month(),
+        )))
     }),
     Function::new("DATE_FROM_PARTS", (3, 3), of::date, |call, values| {
         Ok(Value::Date(clock::days(date_of(call, values)?)))
@@ -97,7 +123,11 @@ fn moment_type(call: &Call, index: usize) -> SqlResult<DataType> {
 fn moment<'a>(call: &Call, value: &Value<'a>) -> SqlResult<Value<'a>> {
     match value {
         Value::Date(_) | Value::Time(_) | Value::Timestamp(_) => Ok(value.clone()),
-        other => convert(other.clone(), DataType::TimestampNtz { scale: 9 }, call.session),
+        other => convert(
+            other.clone(),
+            DataType::TimestampNtz { scale: 9 },
+            call.session,
+        ),
     }
 }
 
@@ -142,11 +172,15 @@ fn add<'a>(call: &Call, part: Part, count: i64, value: &Value<'_>) -> SqlResult<
     }
     let reading = wall(call, &value)?;
     let moved = match (part.months(), part) {
-        (Some(months), _) => add_calendar_months(reading, months.checked_mul(count).ok_or_else(far)?),
+        (Some(months), _) => {
+            add_calendar_months(reading, months.checked_mul(count).ok_or_else(far)?)
+        }
         (_, Part::Week) => add_days(reading, count.checked_mul(7).ok_or_else(far)?),
         (_, Part::Day | Part::DayOfWeek | Part::DayOfYear) => add_days(reading, count),
         _ => {
-            return Err(SqlError::unsupported(format_args!("date part {part:?} in DATEADD")));
+            return Err(SqlError::unsupported(format_args!(
+                "date part {part:?} in DATEADD"
+            )));
         }
     };
     like(call, moved.ok_or_else(far)?, &value)
@@ -173,9 +207,11 @@ fn like<'a>(call: &Call, reading: NaiveDateTime, value: &Value<'_>) -> SqlResult
     Ok(match value {
         Value::Date(_) => Value::Date(clock::days(reading.date())),
         Value::Time(_) => Value::Time(clock::nanos_of_day(reading.time())),
-        Value::Timestamp(timestamp) => {
-            Value::Timestamp(clock::timestamp(reading, timestamp.zone, call.session.zone)?)
-        }
+        Value::Timestamp(timestamp) => Value::Timestamp(clock::timestamp(
+            reading,
+            timestamp.zone,
+            call.session.zone,
+        )?),
         _ => Value::Timestamp(clock::timestamp(reading, Zone::None, call.session.zone)?),
     })
 }
@@ -231,7 +267,9 @@ fn ordinal(part: Part, reading: NaiveDateTime) -> SqlResult<i128> {
         _ => match part.nanos() {
             Some(unit) => clock::nanos(reading).div_euclid(unit),
             None => {
-                return Err(SqlError::unsupported(format_args!("date part {part:?} in DATEDIFF")));
+                return Err(SqlError::unsupported(format_args!(
+                    "date part {part:?} in DATEDIFF"
+                )));
             }
         },
     })
@@ -242,7 +280,10 @@ fn difference<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let reading = |value: &Value<'_>| {
         let value = match moment(call, value)? {
             // Clocks of different zones are compared on the session's.
-            Value::Timestamp(Timestamp { nanos, zone: Zone::Fixed(_) }) => {
+            Value::Timestamp(Timestamp {
+                nanos,
+                zone: Zone::Fixed(_),
+            }) => {
                 let zone = Zone::Session;
                 Value::Timestamp(Timestamp { nanos, zone })
             }
@@ -280,7 +321,11 @@ fn truncate<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
         (Some(start), _) => like(call, start.and_time(NaiveTime::MIN), &value),
         (None, Some(unit)) => {
             let nanos = clock::nanos(reading);
-            like(call, clock::reading(nanos - nanos.rem_euclid(unit))?, &value)
+            like(
+                call,
+                clock::reading(nanos - nanos.rem_euclid(unit))?,
+                &value,
+            )
         }
         (None, None) => Err(SqlError::unsupported(format_args!(
             "date part {part:?} in DATE_TRUNC"
@@ -348,7 +393,9 @@ fn last_day<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
         Part::Month => end_of_month(year, month),
         Part::Week => Some(date.week(Weekday::Mon).last_day()),
         _ => {
-            return Err(SqlError::unsupported(format_args!("date part {part:?} in LAST_DAY")));
+            return Err(SqlError::unsupported(format_args!(
+                "date part {part:?} in LAST_DAY"
+            )));
         }
     };
     let last = last.ok_or_else(|| clock::out_of_range(date))?;
@@ -380,7 +427,8 @@ fn add_months<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let value = moment(call, &values[0])?;
     let reading = wall(call, &value)?;
     let count = take::integer(call, values, 1)?;
-    let mut moved = add_calendar_months(reading, count).ok_or_else(|| clock::out_of_range(reading))?;
+    let mut moved =
+        add_calendar_months(reading, count).ok_or_else(|| clock::out_of_range(reading))?;
     // The last day of a month goes to the last day of another.
     let date = reading.date();
     if end_of_month(date.year(), date.month()) == Some(date)

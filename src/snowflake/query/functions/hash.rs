@@ -19,7 +19,12 @@ pub const FUNCTIONS: &[Function] = &[
 ];
 
 fn hex(bytes: &[u8]) -> Value<'static> {
-    Value::text(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    Value::text(
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>(),
+    )
 }
 
 fn bytes(call: &Call, values: &[Value<'_>]) -> SqlResult<Vec<u8>> {

@@ -9,16 +9,46 @@ use crate::snowflake::types::DataType;
 
 pub const FUNCTIONS: &[Function] = &[
     Function::new("ABS", (1, 1), same, |call, values| {
-        on_number(call, values, |n| Ok(Number { digits: n.digits.abs(), ..n }), f64::abs)
+        on_number(
+            call,
+            values,
+            |n| {
+                Ok(Number {
+                    digits: n.digits.abs(),
+                    ..n
+                })
+            },
+            f64::abs,
+        )
     }),
-    Function::new("CEIL", (1, 2), rounded_type, |call, values| round(call, values, Rounding::Up)),
-    Function::new("FLOOR", (1, 2), rounded_type, |call, values| round(call, values, Rounding::Down)),
-    Function::new("ROUND", (1, 2), rounded_type, |call, values| round(call, values, Rounding::Half)),
-    Function::new("TRUNCATE", (1, 2), rounded_type, |call, values| round(call, values, Rounding::Zero)),
-    Function::new("SIGN", (1, 1), |_| Ok(DataType::Number { precision: 1, scale: 0 }), |_, values| {
-        let float = convert::float(&values[0])?;
-        Ok(Value::integer(i128::from(float > 0.0) - i128::from(float < 0.0)))
+    Function::new("CEIL", (1, 2), rounded_type, |call, values| {
+        round(call, values, Rounding::Up)
     }),
+    Function::new("FLOOR", (1, 2), rounded_type, |call, values| {
+        round(call, values, Rounding::Down)
+    }),
+    Function::new("ROUND", (1, 2), rounded_type, |call, values| {
+        round(call, values, Rounding::Half)
+    }),
+    Function::new("TRUNCATE", (1, 2), rounded_type, |call, values| {
+        round(call, values, Rounding::Zero)
+    }),
+    Function::new(
+        "SIGN",
+        (1, 1),
+        |_| {
+            Ok(DataType::Number {
+                precision: 1,
+                scale: 0,
+            })
+        },
+        |_, values| {
+            let float = convert::float(&values[0])?;
+            Ok(Value::integer(
+                i128::from(float > 0.0) - i128::from(float < 0.0),
+            ))
+        },
+    ),
     float("SQRT"),
     float("EXP"),
     float("LN"),
@@ -33,10 +63,14 @@ pub const FUNCTIONS: &[Function] = &[
     float("RADIANS"),
     float("DEGREES"),
     Function::new("POWER", (2, 2), of::float, |call, values| {
-        Ok(Value::Float(take::float(call, values, 0)?.powf(take::float(call, values, 1)?)))
+        Ok(Value::Float(
+            take::float(call, values, 0)?.powf(take::float(call, values, 1)?),
+        ))
     }),
     Function::new("ATAN2", (2, 2), of::float, |call, values| {
-        Ok(Value::Float(take::float(call, values, 0)?.atan2(take::float(call, values, 1)?)))
+        Ok(Value::Float(
+            take::float(call, values, 0)?.atan2(take::float(call, values, 1)?),
+        ))
     }),
     Function::new("LOG", (2, 2), of::float, |call, values| {
         let (base, value) = (take::float(call, values, 0)?, take::float(call, values, 1)?);
@@ -45,7 +79,9 @@ pub const FUNCTIONS: &[Function] = &[
         }
         Ok(Value::Float(value.ln() / base.ln()))
     }),
-    Function::new("PI", (0, 0), of::float, |_, _| Ok(Value::Float(std::f64::consts::PI))),
+    Function::new("PI", (0, 0), of::float, |_, _| {
+        Ok(Value::Float(std::f64::consts::PI))
+    }),
     Function::new("WIDTH_BUCKET", (4, 4), of::integer, width_bucket),
 ];
 
@@ -161,7 +197,10 @@ fn round<'a>(call: &Call, values: &[Value<'a>], rounding: Rounding) -> SqlResult
     let Some(power) = 10_i128.checked_pow(power) else {
         return Ok(Value::integer(0));
     };
-    let (quotient, rest) = (number.digits.div_euclid(power), number.digits.rem_euclid(power));
+    let (quotient, rest) = (
+        number.digits.div_euclid(power),
+        number.digits.rem_euclid(power),
+    );
     let up = match rounding {
         Rounding::Half if number.digits < 0 => rest > power / 2,
         Rounding::Half => rest >= power - rest,

@@ -30,22 +30,40 @@ pub enum Part {
 }
 
 const NAMES: &[(Part, &[&str])] = &[
-    (Part::Year, &["year", "y", "yy", "yyy", "yyyy", "yr", "years", "yrs"]),
+    (
+        Part::Year,
+        &["year", "y", "yy", "yyy", "yyyy", "yr", "years", "yrs"],
+    ),
     (Part::Quarter, &["quarter", "q", "qtr", "qtrs", "quarters"]),
     (Part::Month, &["month", "mm", "mon", "mons", "months"]),
-    (Part::Week, &["week", "w", "wk", "weekofyear", "woy", "wy", "weeks"]),
+    (
+        Part::Week,
+        &["week", "w", "wk", "weekofyear", "woy", "wy", "weeks"],
+    ),
     (Part::Day, &["day", "d", "dd", "days", "dayofmonth"]),
     (Part::DayOfWeek, &["dayofweek", "weekday", "dow", "dw"]),
     (
         Part::DayOfWeekIso,
-        &["dayofweekiso", "dayofweek_iso", "weekday_iso", "dow_iso", "dw_iso"],
+        &[
+            "dayofweekiso",
+            "dayofweek_iso",
+            "weekday_iso",
+            "dow_iso",
+            "dw_iso",
+        ],
     ),
     (Part::DayOfYear, &["dayofyear", "yearday", "doy", "dy"]),
-    (Part::WeekIso, &["weekiso", "week_iso", "weekofyeariso", "weekofyear_iso"]),
+    (
+        Part::WeekIso,
+        &["weekiso", "week_iso", "weekofyeariso", "weekofyear_iso"],
+    ),
     (Part::YearOfWeek, &["yearofweek"]),
     (Part::YearOfWeekIso, &["yearofweekiso"]),
     (Part::Hour, &["hour", "h", "hh", "hr", "hours", "hrs"]),
-    (Part::Minute, &["minute", "m", "mi", "min", "minutes", "mins"]),
+    (
+        Part::Minute,
+        &["minute", "m", "mi", "min", "minutes", "mins"],
+    ),
     (Part::Second, &["second", "s", "sec", "seconds", "secs"]),
     (
         Part::Millisecond,
@@ -57,7 +75,16 @@ const NAMES: &[(Part, &[&str])] = &[
     ),
     (
         Part::Nanosecond,
-        &["nanosecond", "ns", "nsec", "nanosec", "nsecond", "nanoseconds", "nanosecs", "nseconds"],
+        &[
+            "nanosecond",
+            "ns",
+            "nsec",
+            "nanosec",
+            "nsecond",
+            "nanoseconds",
+            "nanosecs",
+            "nseconds",
+        ],
     ),
     (
         Part::EpochSecond,
@@ -84,7 +111,9 @@ impl Part {
     /// If there is no part of that name.
     pub fn named(name: &str) -> SqlResult<Part> {
         let lower = name.to_lowercase();
-        let found = NAMES.iter().find(|(_, names)| names.contains(&lower.as_str()));
+        let found = NAMES
+            .iter()
+            .find(|(_, names)| names.contains(&lower.as_str()));
         found.map(|(part, _)| *part).ok_or_else(|| {
             let text = format!("'{name}' is not a valid date/time component");
             SqlError::compilation(1099, "22023", text)

@@ -8,14 +8,20 @@ use crate::snowflake::query::value::Value;
 
 pub const FUNCTIONS: &[Function] = &[
     // Text, pattern, escape character or ''.
-    Function::new("$like", (3, 3), of::boolean, |call, values| like(call, values, false)),
-    Function::new("$ilike", (3, 3), of::boolean, |call, values| like(call, values, true)),
+    Function::new("$like", (3, 3), of::boolean, |call, values| {
+        like(call, values, false)
+    }),
+    Function::new("$ilike", (3, 3), of::boolean, |call, values| {
+        like(call, values, true)
+    }),
     Function::new("REGEXP_LIKE", (2, 3), of::boolean, matches),
     Function::new("RLIKE", (2, 3), of::boolean, matches),
     Function::new("REGEXP_COUNT", (2, 4), of::integer, |call, values| {
         let regex = compiled(call, values, 3)?;
         let text = take::text(call, values, 0)?;
-        Ok(Value::integer(regex.find_iter(from(call, values, &text, 2)?.1).count() as i128))
+        Ok(Value::integer(
+            regex.find_iter(from(call, values, &text, 2)?.1).count() as i128,
+        ))
     }),
     Function::new("REGEXP_SUBSTR", (2, 6), of::text, |call, values| {
         let regex = compiled(call, values, 4)?;
@@ -30,8 +36,12 @@ pub const FUNCTIONS: &[Function] = &[
 fn like<'a>(call: &Call, values: &[Value<'a>], ignore_case: bool) -> SqlResult<Value<'a>> {
     let (pattern, escape) = (take::text(call, values, 1)?, take::text(call, values, 2)?);
     let key = format!("{escape}\u{0}{pattern}");
-    let regex = call.compiled(&key, |_| like_regex(&pattern, escape.chars().next(), ignore_case))?;
-    Ok(Value::Boolean(regex.is_match(&take::text(call, values, 0)?)))
+    let regex = call.compiled(&key, |_| {
+        like_regex(&pattern, escape.chars().next(), ignore_case)
+    })?;
+    Ok(Value::Boolean(
+        regex.is_match(&take::text(call, values, 0)?),
+    ))
 }
 
 fn like_regex(pattern: &str, escape: Option<char>, ignore_case: bool) -> SqlResult<Regex> {
@@ -95,7 +105,9 @@ fn compiled_as(
             ));
         }
         // Of `c` and `i` the last counts.
-        let case = parameters.rfind(['c', 'i']).map(|at| parameters.as_bytes()[at]);
+        let case = parameters
+            .rfind(['c', 'i'])
+            .map(|at| parameters.as_bytes()[at]);
         build(
             &form(&pattern),
             case == Some(b'i'),
@@ -108,7 +120,9 @@ fn compiled_as(
 /// REGEXP_LIKE must match the whole text.
 fn matches<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let regex = compiled_as(call, values, 2, |pattern| format!(r"\A(?:{pattern})\z"))?;
-    Ok(Value::Boolean(regex.is_match(&take::text(call, values, 0)?)))
+    Ok(Value::Boolean(
+        regex.is_match(&take::text(call, values, 0)?),
+    ))
 }
 
 /// The text from a character's place on, with the byte at which that is.
@@ -123,7 +137,10 @@ fn from<'t>(
         None => 1,
     };
     let start = usize::try_from(start - 1).map_err(|_| call.wrong_types())?;
-    let at = text.char_indices().nth(start).map_or(text.len(), |(at, _)| at);
+    let at = text
+        .char_indices()
+        .nth(start)
+        .map_or(text.len(), |(at, _)| at);
     Ok((at, &text[at..]))
 }
 
@@ -188,7 +205,9 @@ fn replace<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
         if occurrence != 0 && index as i64 + 1 != occurrence {
             continue;
         }
-        let Some(found) = captures.get(0) else { continue };
+        let Some(found) = captures.get(0) else {
+            continue;
+        };
         out.push_str(&rest[done..found.start()]);
         captures.expand(&replacement, &mut out);
         done = found.end();

@@ -9,12 +9,15 @@ use crate::snowflake::query::value::Value;
 
 pub const FUNCTIONS: &[Function] = &[
     Function::new("PARSE_JSON", (1, 1), of::variant, parse),
-    Function::new("TRY_PARSE_JSON", (1, 1), of::variant, |call, values| {
-        match parse(call, values) {
+    Function::new(
+        "TRY_PARSE_JSON",
+        (1, 1),
+        of::variant,
+        |call, values| match parse(call, values) {
             Err(error) if error.code >= 100_000 => Ok(Value::Null),
             other => other,
-        }
-    }),
+        },
+    ),
     Function::new("CHECK_JSON", (1, 1), of::text, |call, values| {
         match parse(call, values) {
             Err(error) if error.code >= 100_000 => Ok(Value::text(error.message)),
@@ -37,7 +40,13 @@ pub const FUNCTIONS: &[Function] = &[
     Function::new("ARRAY_CONSTRUCT", (0, usize::MAX), of::array, array).lenient(),
     Function::new("ARRAY_CONSTRUCT_COMPACT", (0, usize::MAX), of::array, array).lenient(),
     Function::new("OBJECT_CONSTRUCT", (0, usize::MAX), of::object, object).lenient(),
-    Function::new("OBJECT_CONSTRUCT_KEEP_NULL", (0, usize::MAX), of::object, object).lenient(),
+    Function::new(
+        "OBJECT_CONSTRUCT_KEEP_NULL",
+        (0, usize::MAX),
+        of::object,
+        object,
+    )
+    .lenient(),
     Function::new("GET_PATH", (2, 2), of::variant, get_path),
     Function::new("GET", (2, 2), of::variant, get),
     Function::new("ARRAY_SIZE", (1, 1), of::integer, |call, values| {
@@ -69,7 +78,10 @@ pub const FUNCTIONS: &[Function] = &[
         let (text, gap) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
         let parts: Vec<Json> = match gap.is_empty() {
             true => vec![Json::String(text.into_owned())],
-            false => text.split(gap.as_ref()).map(|part| Json::String(part.to_owned())).collect(),
+            false => text
+                .split(gap.as_ref())
+                .map(|part| Json::String(part.to_owned()))
+                .collect(),
         };
         Ok(Value::json(json::text(&Json::Array(parts))))
     }),

@@ -15,19 +15,31 @@ pub const FUNCTIONS: &[Function] = &[
     Function::new("CONCAT_WS", (2, usize::MAX), of::text, |call, values| {
         let gap = take::text(call, values, 0)?;
         let texts = (1..values.len()).map(|index| take::text(call, values, index));
-        Ok(Value::text(texts.collect::<SqlResult<Vec<_>>>()?.join(&gap)))
+        Ok(Value::text(
+            texts.collect::<SqlResult<Vec<_>>>()?.join(&gap),
+        ))
     }),
     Function::new("LENGTH", (1, 1), of::integer, length),
     Function::new("LEN", (1, 1), of::integer, length),
-    Function::new("OCTET_LENGTH", (1, 1), of::integer, |call, values| match &values[0] {
-        Value::Binary(bytes) => Ok(Value::integer(bytes.len() as i128)),
-        _ => Ok(Value::integer(take::text(call, values, 0)?.len() as i128)),
-    }),
+    Function::new(
+        "OCTET_LENGTH",
+        (1, 1),
+        of::integer,
+        |call, values| match &values[0] {
+            Value::Binary(bytes) => Ok(Value::integer(bytes.len() as i128)),
+            _ => Ok(Value::integer(take::text(call, values, 0)?.len() as i128)),
+        },
+    ),
     Function::new("SUBSTR", (2, 3), of::text, substring),
     Function::new("SUBSTRING", (2, 3), of::text, substring),
     Function::new("LEFT", (2, 2), of::text, |call, values| {
         let count = take::integer(call, values, 1)?.max(0) as usize;
-        Ok(Value::text(take::text(call, values, 0)?.chars().take(count).collect::<String>()))
+        Ok(Value::text(
+            take::text(call, values, 0)?
+                .chars()
+                .take(count)
+                .collect::<String>(),
+        ))
     }),
     Function::new("RIGHT", (2, 2), of::text, |call, values| {
         let count = take::integer(call, values, 1)?.max(0) as usize;
@@ -66,25 +78,33 @@ pub const FUNCTIONS: &[Function] = &[
         let from: Vec<char> = take::text(call, values, 1)?.chars().collect();
         let to: Vec<char> = take::text(call, values, 2)?.chars().collect();
         let text = take::text(call, values, 0)?;
-        let translated = text.chars().filter_map(|c| match from.iter().position(|f| *f == c) {
-            Some(place) => to.get(place).copied(),
-            None => Some(c),
-        });
+        let translated = text
+            .chars()
+            .filter_map(|c| match from.iter().position(|f| *f == c) {
+                Some(place) => to.get(place).copied(),
+                None => Some(c),
+            });
         Ok(Value::text(translated.collect::<String>()))
     }),
     Function::new("CHARINDEX", (2, 3), of::integer, position),
     Function::new("POSITION", (2, 3), of::integer, position),
     Function::new("CONTAINS", (2, 2), of::boolean, |call, values| {
         let part = take::text(call, values, 1)?;
-        Ok(Value::Boolean(take::text(call, values, 0)?.contains(part.as_ref())))
+        Ok(Value::Boolean(
+            take::text(call, values, 0)?.contains(part.as_ref()),
+        ))
     }),
     Function::new("STARTSWITH", (2, 2), of::boolean, |call, values| {
         let part = take::text(call, values, 1)?;
-        Ok(Value::Boolean(take::text(call, values, 0)?.starts_with(part.as_ref())))
+        Ok(Value::Boolean(
+            take::text(call, values, 0)?.starts_with(part.as_ref()),
+        ))
     }),
     Function::new("ENDSWITH", (2, 2), of::boolean, |call, values| {
         let part = take::text(call, values, 1)?;
-        Ok(Value::Boolean(take::text(call, values, 0)?.ends_with(part.as_ref())))
+        Ok(Value::Boolean(
+            take::text(call, values, 0)?.ends_with(part.as_ref()),
+        ))
     }),
     Function::new("SPLIT_PART", (3, 3), of::text, split_part),
     Function::new("STRTOK", (1, 3), of::text, token),
@@ -94,7 +114,9 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     Function::new("CHR", (1, 1), of::text, |call, values| {
         let code = u32::try_from(take::integer(call, values, 0)?).ok();
-        let c = code.and_then(char::from_u32).ok_or_else(|| call.wrong_types())?;
+        let c = code
+            .and_then(char::from_u32)
+            .ok_or_else(|| call.wrong_types())?;
         Ok(Value::text(c.to_string()))
     }),
     Function::new("EDITDISTANCE", (2, 2), of::integer, |call, values| {
@@ -104,12 +126,16 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     Function::new("HEX_ENCODE", (1, 1), of::text, |call, values| {
         let text = take::text(call, values, 0)?;
-        Ok(Value::text(crate::snowflake::query::convert::hex(text.as_bytes())))
+        Ok(Value::text(crate::snowflake::query::convert::hex(
+            text.as_bytes(),
+        )))
     }),
     Function::new("BASE64_ENCODE", (1, 1), of::text, |call, values| {
         use base64::Engine as _;
         let text = take::text(call, values, 0)?;
-        Ok(Value::text(base64::engine::general_purpose::STANDARD.encode(text.as_bytes())))
+        Ok(Value::text(
+            base64::engine::general_purpose::STANDARD.encode(text.as_bytes()),
+        ))
     }),
     Function::new("BASE64_DECODE_STRING", (1, 1), of::text, |call, values| {
         use base64::Engine as _;
@@ -117,7 +143,8 @@ pub const FUNCTIONS: &[Function] = &[
         let bytes = base64::engine::general_purpose::STANDARD.decode(text.as_bytes());
         let decoded = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
         decoded.map(Value::text).ok_or_else(|| {
-            let text = format!("The following string is not a legal base64-encoded value: '{text}'");
+            let text =
+                format!("The following string is not a legal base64-encoded value: '{text}'");
             SqlError::new(100346, "22000", text)
         })
     }),
@@ -198,7 +225,10 @@ fn substring<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
         _ if -start > count => return Ok(Value::text("")),
         _ => count + start,
     };
-    let kept = text.chars().skip(skipped as usize).take(length.max(0) as usize);
+    let kept = text
+        .chars()
+        .skip(skipped as usize)
+        .take(length.max(0) as usize);
     Ok(Value::text(kept.collect::<String>()))
 }
 
@@ -240,7 +270,10 @@ fn position<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
         3 => take::integer(call, values, 2)?.max(1) as usize,
         _ => 1,
     };
-    let from = text.char_indices().nth(start - 1).map_or(text.len(), |(at, _)| at);
+    let from = text
+        .char_indices()
+        .nth(start - 1)
+        .map_or(text.len(), |(at, _)| at);
     let found = text[from..].find(part.as_ref());
     Ok(Value::integer(found.map_or(0, |at| {
         (text[..from + at].chars().count() + 1) as i128
@@ -274,7 +307,9 @@ fn token<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
         3 => take::integer(call, values, 2)?,
         _ => 1,
     };
-    let mut tokens = text.split(|c| delimiters.contains(c)).filter(|token| !token.is_empty());
+    let mut tokens = text
+        .split(|c| delimiters.contains(c))
+        .filter(|token| !token.is_empty());
     let index = usize::try_from(wanted - 1).map_err(|_| call.wrong_types())?;
     Ok(tokens.nth(index).map_or(Value::Null, Value::text))
 }

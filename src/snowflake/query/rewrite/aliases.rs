@@ -51,12 +51,16 @@ impl Uses<'_> {
     }
 
     fn select(&mut self, select: &mut Select) {
-        let found = select.projection.iter().enumerate().find_map(|(place, item)| match item {
-            SelectItem::ExprWithAlias { expr, alias } if alias.value == self.name => {
-                Some((place, expr.clone()))
-            }
-            _ => None,
-        });
+        let found = select
+            .projection
+            .iter()
+            .enumerate()
+            .find_map(|(place, item)| match item {
+                SelectItem::ExprWithAlias { expr, alias } if alias.value == self.name => {
+                    Some((place, expr.clone()))
+                }
+                _ => None,
+            });
         let Some((place, meaning)) = found else {
             return;
         };
@@ -72,7 +76,11 @@ impl Uses<'_> {
                 let _ = expr.visit(&mut replaced);
             }
         }
-        let clauses = [&mut select.selection, &mut select.having, &mut select.qualify];
+        let clauses = [
+            &mut select.selection,
+            &mut select.having,
+            &mut select.qualify,
+        ];
         for expr in clauses.into_iter().flatten() {
             let _ = expr.visit(&mut replaced);
         }
@@ -108,9 +116,7 @@ impl VisitorMut for Replacer<'_> {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && matches!(expr, Expr::Identifier(ident) if ident.value == self.name)
-        {
+        if self.depth == 0 && matches!(expr, Expr::Identifier(ident) if ident.value == self.name) {
             self.count += 1;
             if self.replace {
                 *expr = Expr::Nested(Box::new(self.meaning.clone()));

@@ -68,7 +68,8 @@ pub fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
 pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Expr) -> Expr {
     let when = |(condition, result)| CaseWhen { condition, result };
     Expr::Case {
-        case_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        case_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(
+        ),
         end_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
         operand: None,
         conditions: branches.into_iter().map(when).collect(),

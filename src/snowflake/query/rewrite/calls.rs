@@ -109,7 +109,14 @@ const WINDOWS: &[(&str, &str, Option<&str>)] = &[
 /// Whether a name is an aggregate's, so that GROUP BY ALL leaves a column with it out.
 pub fn is_aggregate(name: &str) -> bool {
     const OTHERS: &[&str] = &[
-        "COUNT", "COUNT_IF", "COUNT_DISTINCT", "AVG", "LISTAGG", "MAX_BY", "MIN_BY", "ARRAY_AGG",
+        "COUNT",
+        "COUNT_IF",
+        "COUNT_DISTINCT",
+        "AVG",
+        "LISTAGG",
+        "MAX_BY",
+        "MIN_BY",
+        "ARRAY_AGG",
     ];
     let name = synonym(name);
     OTHERS.contains(&name) || AGGREGATES.iter().any(|(known, ..)| *known == name)
@@ -235,7 +242,10 @@ impl Call {
             _ if self.nulls.is_some() => "IGNORE NULLS",
             _ => return Ok(()),
         };
-        Err(SqlError::unsupported(format_args!("{clause} in a call of {}", self.name)))
+        Err(SqlError::unsupported(format_args!(
+            "{clause} in a call of {}",
+            self.name
+        )))
     }
 
     fn wants(&self, count: std::ops::RangeInclusive<usize>) -> SqlResult<()> {
@@ -268,10 +278,17 @@ impl Call {
     }
 
     fn aggregate(self, inner: &str, convert: Option<&str>) -> SqlResult<Expr> {
-        let most = if ["corr", "covar_pop", "covar_samp"].contains(&inner) { 2 } else { 1 };
+        let most = if ["corr", "covar_pop", "covar_samp"].contains(&inner) {
+            2
+        } else {
+            1
+        };
         self.wants(most..=most)?;
         if !self.within_group.is_empty() {
-            return Err(SqlError::unsupported(format_args!("WITHIN GROUP in {}", self.name)));
+            return Err(SqlError::unsupported(format_args!(
+                "WITHIN GROUP in {}",
+                self.name
+            )));
         }
         let arguments = self.arguments.iter().cloned().map(|one| match convert {
             Some(convert) => call(convert, vec![one]),
@@ -310,9 +327,10 @@ impl Call {
         let arguments = self.arguments.clone();
         let first = || arguments.first().cloned().unwrap_or_else(null);
         let rewritten = match self.name.as_str() {
-            "COUNT" if self.is_star => {
-                cast(Expr::Function(self.inner("count", vec![integer(1)])), COUNT_TYPE)
-            }
+            "COUNT" if self.is_star => cast(
+                Expr::Function(self.inner("count", vec![integer(1)])),
+                COUNT_TYPE,
+            ),
             "COUNT" => {
                 self.wants(1..=1)?;
                 cast(Expr::Function(self.inner("count", arguments)), COUNT_TYPE)
@@ -345,7 +363,8 @@ impl Call {
                 let by = arguments[1].clone();
                 let order = order_by(by.clone(), self.name == "MIN_BY");
                 if let FunctionArguments::List(list) = &mut inner.args {
-                    list.clauses.push(FunctionArgumentClause::OrderBy(vec![order]));
+                    list.clauses
+                        .push(FunctionArgumentClause::OrderBy(vec![order]));
                 }
                 inner.filter = Some(Box::new(Expr::IsNotNull(Box::new(by))));
                 Expr::Function(inner)
@@ -374,16 +393,17 @@ impl Call {
             _ => return Ok(None),
         };
         if !self.within_group.is_empty() {
-            return Err(SqlError::unsupported(format_args!("WITHIN GROUP in {}", self.name)));
+            return Err(SqlError::unsupported(format_args!(
+                "WITHIN GROUP in {}",
+                self.name
+            )));
         }
         Ok(Some(rewritten))
     }
 
     /// What is a CASE in other words.
     fn conditional(&mut self) -> SqlResult<Option<Expr>> {
-        let equal = |a: &Expr, b: &Expr| {
-            Expr::IsNotDistinctFrom(nested(a), nested(b))
-        };
+        let equal = |a: &Expr, b: &Expr| Expr::IsNotDistinctFrom(nested(a), nested(b));
         let is_null = |a: &Expr| Expr::IsNull(nested(a));
         let a = self.arguments.clone();
         Ok(Some(match self.name.as_str() {
@@ -429,7 +449,8 @@ impl Call {
                     "GREATEST" => BinaryOperator::GtEq,
                     _ => BinaryOperator::LtEq,
                 };
-                let mut branches = vec![(super::build::any(a.iter().map(is_null).collect()), null())];
+                let mut branches =
+                    vec![(super::build::any(a.iter().map(is_null).collect()), null())];
                 for (at, one) in a.iter().enumerate().take(a.len() - 1) {
                     let others = a[at + 1..].iter();
                     let wins = others.map(|other| binary(one.clone(), op.clone(), other.clone()));

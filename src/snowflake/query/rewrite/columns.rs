@@ -44,9 +44,10 @@ impl Rewriter<'_> {
             let name = match item {
                 SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
                 SelectItem::UnnamedExpr(Expr::Identifier(ident)) => ident.value.clone(),
-                SelectItem::UnnamedExpr(Expr::CompoundIdentifier(idents)) => {
-                    idents.last().map(|ident| ident.value.clone()).unwrap_or_default()
-                }
+                SelectItem::UnnamedExpr(Expr::CompoundIdentifier(idents)) => idents
+                    .last()
+                    .map(|ident| ident.value.clone())
+                    .unwrap_or_default(),
                 SelectItem::UnnamedExpr(expr) => {
                     let name = format!("#column{place}");
                     let (expr, alias) = (expr.clone(), quoted(&name));
@@ -60,12 +61,14 @@ impl Rewriter<'_> {
             names.push(name);
         }
         check_count(names.len(), columns.len())?;
-        let items = names.into_iter().zip(columns).map(|(name, column)| {
-            SelectItem::ExprWithAlias {
-                expr: Expr::Identifier(quoted(name)),
-                alias: quoted(column.name.value),
-            }
-        });
+        let items =
+            names
+                .into_iter()
+                .zip(columns)
+                .map(|(name, column)| SelectItem::ExprWithAlias {
+                    expr: Expr::Identifier(quoted(name)),
+                    alias: quoted(column.name.value),
+                });
         let items = items.collect();
         self.unnamed += 1;
         let relation = TableFactor::Derived {
@@ -142,7 +145,9 @@ pub(super) fn widen_first(query: &mut Query) -> SqlResult<()> {
                 *item = SelectItem::ExprWithAlias { expr, alias };
             }
             SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
-                return Err(SqlError::unsupported("* in the first half of a recursive query"));
+                return Err(SqlError::unsupported(
+                    "* in the first half of a recursive query",
+                ));
             }
         }
     }
@@ -153,7 +158,9 @@ fn check_count(own: usize, given: usize) -> SqlResult<()> {
     match own == given {
         true => Ok(()),
         false => {
-            let text = format!("number of columns in alias list ({given}) does not match that of the query ({own})");
+            let text = format!(
+                "number of columns in alias list ({given}) does not match that of the query ({own})"
+            );
             Err(SqlError::compilation(2020, "21S01", text))
         }
     }

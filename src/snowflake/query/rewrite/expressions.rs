@@ -12,6 +12,7 @@ use super::{MARK, Rewriter, constant};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::query::convert;
 use crate::snowflake::query::format::date;
+use crate::snowflake::query::number::Number;
 use crate::snowflake::types::DataType;
 
 /// Functions of the moment, which is the same throughout a statement: the types of their values.
@@ -56,6 +57,7 @@ impl Rewriter<'_> {
     fn rewritten(&mut self, expr: Expr) -> SqlResult<Expr> {
         Ok(match expr {
             Expr::Value(value) => match &value.value {
+                Value::Number(digits, _) if digits.contains(['e', 'E']) => exponential(digits),
                 Value::Number(..)
                 | Value::SingleQuotedString(_)
                 | Value::Boolean(_)
@@ -194,7 +196,9 @@ impl Rewriter<'_> {
                 access_chain.into_iter().try_fold(*root, step)?
             }
             // AT and BEFORE of a table.
-            Expr::Named { expr, name } if name.value.starts_with(MARK) => Expr::Named { expr, name },
+            Expr::Named { expr, name } if name.value.starts_with(MARK) => {
+                Expr::Named { expr, name }
+            }
             Expr::Array(array) => call("ARRAY_CONSTRUCT", array.elem),
             Expr::Dictionary(fields) => {
                 let pairs = fields
@@ -298,6 +302,14 @@ impl Rewriter<'_> {
     }
 }
 
+/// A number with an exponent, which DataFusion would make one with a negative scale.
+fn exponential(digits: &str) -> Expr {
+    match Number::parse(digits) {
+        Some(number) => Expr::value(Value::Number(number.to_string(), false)),
+        None => cast(string(digits), "FLOAT"),
+    }
+}
+
 fn convert_text(text: &str) -> crate::snowflake::query::value::Value<'_> {
     crate::snowflake::query::value::Value::Text(text.into())
 }
@@ -348,7 +360,10 @@ fn like(
         Some(other) => return Err(SqlError::unsupported(format_args!("ESCAPE {other}"))),
     };
     let one = |pattern: Expr| {
-        call(function, vec![expr.clone(), pattern, string(escape.clone())])
+        call(
+            function,
+            vec![expr.clone(), pattern, string(escape.clone())],
+        )
     };
     let patterns = match (is_any, pattern) {
         (true, Expr::Tuple(patterns)) => patterns,

@@ -6,8 +6,8 @@
 mod aliases;
 mod build;
 mod calls;
-mod expressions;
 mod columns;
+mod expressions;
 mod relations;
 mod select;
 

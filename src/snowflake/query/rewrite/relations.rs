@@ -14,8 +14,8 @@ use crate::snowflake::syntax::Cursor;
 
 /// Words that no table is called without quotes, but that the parser takes for a name.
 const RESERVED: &[&str] = &[
-    "FROM", "GROUP", "HAVING", "INTO", "LIMIT", "ON", "ORDER", "QUALIFY", "SELECT", "UNION", "USING",
-    "VALUES", "WHERE", "WITH",
+    "FROM", "GROUP", "HAVING", "INTO", "LIMIT", "ON", "ORDER", "QUALIFY", "SELECT", "UNION",
+    "USING", "VALUES", "WHERE", "WITH",
 ];
 
 /// Something that a query reads.
@@ -80,7 +80,8 @@ impl Rewriter<'_> {
                 }
                 // IDENTIFIER('name')
                 if let [ObjectNamePart::Function(function)] = name.0.as_mut_slice()
-                    && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(named))] = function.args.as_mut_slice()
+                    && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(named))] =
+                        function.args.as_mut_slice()
                     && function.name.value == "IDENTIFIER"
                     && version.is_none()
                 {
@@ -101,8 +102,9 @@ impl Rewriter<'_> {
                     None => {
                         if let [only] = written.0.as_slice() {
                             if self.is_common_table(only.as_str()) {
-                                let has_columns =
-                                    alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
+                                let has_columns = alias
+                                    .as_ref()
+                                    .is_some_and(|alias| !alias.columns.is_empty());
                                 return match at {
                                     None if has_columns => Err(SqlError::unsupported(
                                         "column names where a common table expression is read",
@@ -185,8 +187,13 @@ impl Rewriter<'_> {
             (None, _) => None,
         };
         let mut alias = alias;
-        let columns = alias.as_mut().map(|alias| std::mem::take(&mut alias.columns));
-        let columns = columns.into_iter().flatten().map(|column| column.name.value);
+        let columns = alias
+            .as_mut()
+            .map(|alias| std::mem::take(&mut alias.columns));
+        let columns = columns
+            .into_iter()
+            .flatten()
+            .map(|column| column.name.value);
         let columns = columns.collect();
         *factor = table(object_name(&name), alias, None);
         self.needs.requests.push(Request {
@@ -207,12 +214,16 @@ fn called(name: ObjectName, arguments: Vec<FunctionArg>) -> SqlResult<Source> {
             FunctionArg::ExprNamed { name, arg, .. } => match name {
                 Expr::Identifier(name) => (Some(Ident::quoted(name.value)), arg),
                 other => {
-                    return Err(SqlError::unsupported(format_args!("an argument named {other}")));
+                    return Err(SqlError::unsupported(format_args!(
+                        "an argument named {other}"
+                    )));
                 }
             },
         };
         let FunctionArgExpr::Expr(expr) = argument else {
-            return Err(SqlError::unsupported("* as an argument of a table function"));
+            return Err(SqlError::unsupported(
+                "* as an argument of a table function",
+            ));
         };
         taken.push((name, expr));
     }
@@ -227,7 +238,9 @@ fn called(name: ObjectName, arguments: Vec<FunctionArg>) -> SqlResult<Source> {
                 }
             }
             ("DIRECTORY", _) => {
-                return Err(SqlError::unsupported("DIRECTORY of anything but a stage's name"));
+                return Err(SqlError::unsupported(
+                    "DIRECTORY of anything but a stage's name",
+                ));
             }
             _ => {}
         }
@@ -302,7 +315,13 @@ fn at_argument(expr: &Expr) -> SqlResult<Expr> {
         return Err(bad());
     };
     let (kind, value) = match list.args.as_slice() {
-        [FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. }] => (name, value),
+        [
+            FunctionArg::Named {
+                name,
+                arg: FunctionArgExpr::Expr(value),
+                ..
+            },
+        ] => (name, value),
         [
             FunctionArg::ExprNamed {
                 name: Expr::Identifier(name),

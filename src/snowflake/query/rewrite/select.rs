@@ -47,12 +47,10 @@ impl Rewriter<'_> {
                     return Err(SqlError::unsupported("ORDER BY ALL of a set operation"));
                 };
                 let places = 1..=select.projection.len() as i64;
-                let order = places.map(|place| {
-                    datafusion::sql::sqlparser::ast::OrderByExpr {
-                        expr: integer(place),
-                        options: *options,
-                        with_fill: None,
-                    }
+                let order = places.map(|place| datafusion::sql::sqlparser::ast::OrderByExpr {
+                    expr: integer(place),
+                    options: *options,
+                    with_fill: None,
                 });
                 *kind = OrderByKind::Expressions(order.collect());
             }
@@ -63,12 +61,16 @@ impl Rewriter<'_> {
             }
             limit(limit_clause, fetch.quantity.unwrap_or_else(|| integer(1)))?;
         }
-        if let Some(LimitClause::LimitOffset { limit, limit_by, .. }) = limit_clause {
+        if let Some(LimitClause::LimitOffset {
+            limit, limit_by, ..
+        }) = limit_clause
+        {
             if !limit_by.is_empty() {
                 return Err(SqlError::unsupported("LIMIT BY"));
             }
             // LIMIT NULL is no limit.
-            if matches!(limit, Some(Expr::Value(value)) if value.value == datafusion::sql::sqlparser::ast::Value::Null) {
+            if matches!(limit, Some(Expr::Value(value)) if value.value == datafusion::sql::sqlparser::ast::Value::Null)
+            {
                 *limit = None;
             }
         }
@@ -199,7 +201,10 @@ impl Rewriter<'_> {
         group_by_all(group_by, projection)?;
         let names = self.item_names.get(&select_token.0.span.start);
         let has_wildcard = projection.iter().any(|item| {
-            matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
+            matches!(
+                item,
+                SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
+            )
         });
         let mut seen: HashSet<String> = HashSet::new();
         for (place, item) in projection.iter_mut().enumerate() {
@@ -285,7 +290,10 @@ fn limit(clause: &mut Option<LimitClause>, count: Expr) -> SqlResult<()> {
             });
             Ok(())
         }
-        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => {
+        Some(LimitClause::LimitOffset {
+            limit: limit @ None,
+            ..
+        }) => {
             *limit = Some(count);
             Ok(())
         }
@@ -338,7 +346,9 @@ pub(super) fn reads_itself(query: &Query, name: &str) -> bool {
     };
     let found = visit_relations(right.as_ref(), |relation| {
         let is_own = relation.0.len() == 1
-            && relation.0[0].as_ident().is_some_and(|ident: &Ident| ident.value == name);
+            && relation.0[0]
+                .as_ident()
+                .is_some_and(|ident: &Ident| ident.value == name);
         match is_own {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),

@@ -36,16 +36,46 @@ async fn aggregates_have_snowflakes_types() {
         .await
         .with_arrays("L", vec![("I", Arc::new(arrow::array::Int64Array::from(vec![i64::MAX, 1])))]);
     for (query, columns, expected) in [
-        ("SELECT SUM(d), AVG(d) FROM t", "SUM(D) NUMBER(24,2), AVG(D) NUMBER(38,8)", "3.35 | 1.67500000"),
-        ("SELECT SUM(i), AVG(i) FROM t", "SUM(I) NUMBER(38,0), AVG(I) NUMBER(38,6)", "5 | 1.666667"),
-        ("SELECT AVG(n), MEDIAN(i) FROM t", "AVG(N) NUMBER(38,7), MEDIAN(I) NUMBER(38,3)", "28.9500000 | 2.000"),
-        ("SELECT COUNT(*), COUNT(d), COUNT(DISTINCT i) FROM t", "COUNT(*) NUMBER(18,0), COUNT(D) NUMBER(18,0), COUNT(DISTINCT I) NUMBER(18,0)", "3 | 2 | 2"),
-        ("SELECT SUM(s), AVG(s) FROM t", "SUM(S) FLOAT, AVG(S) FLOAT", "15 | 7.5"),
+        (
+            "SELECT SUM(d), AVG(d) FROM t",
+            "SUM(D) NUMBER(24,2), AVG(D) NUMBER(38,8)",
+            "3.35 | 1.67500000",
+        ),
+        (
+            "SELECT SUM(i), AVG(i) FROM t",
+            "SUM(I) NUMBER(38,0), AVG(I) NUMBER(38,6)",
+            "5 | 1.666667",
+        ),
+        (
+            "SELECT AVG(n), MEDIAN(i) FROM t",
+            "AVG(N) NUMBER(38,7), MEDIAN(I) NUMBER(38,3)",
+            "28.9500000 | 2.000",
+        ),
+        (
+            "SELECT COUNT(*), COUNT(d), COUNT(DISTINCT i) FROM t",
+            "COUNT(*) NUMBER(18,0), COUNT(D) NUMBER(18,0), COUNT(DISTINCT I) NUMBER(18,0)",
+            "3 | 2 | 2",
+        ),
+        (
+            "SELECT SUM(s), AVG(s) FROM t",
+            "SUM(S) FLOAT, AVG(S) FLOAT",
+            "15 | 7.5",
+        ),
         // More than 64 bits.
-        ("SELECT SUM(i) FROM l", "SUM(I) NUMBER(31,0)", "9223372036854775808"),
-        ("SELECT AVG(i) FROM l WHERE i < 0", "AVG(I) NUMBER(38,6)", "NULL"),
+        (
+            "SELECT SUM(i) FROM l",
+            "SUM(I) NUMBER(31,0)",
+            "9223372036854775808",
+        ),
+        (
+            "SELECT AVG(i) FROM l WHERE i < 0",
+            "AVG(I) NUMBER(38,6)",
+            "NULL",
+        ),
     ] {
-        let rows = run(query, &session).await.unwrap_or_else(|error| panic!("{query}: {error}"));
+        let rows = run(query, &session)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"));
         assert_eq!(columns_of(&rows), columns, "{query}");
         assert_eq!(rows_of(&rows).join("; "), expected, "{query}");
     }
@@ -68,14 +98,32 @@ async fn aggregates_have_snowflakes_types() {
 #[tokio::test]
 async fn nulls_are_last_ascending_and_first_descending() {
     let nulls = "FROM (VALUES (2), (NULL), (1))";
-    assert_eq!(ask(&format!("SELECT column1 {nulls} ORDER BY 1")).await, "1; 2; NULL");
-    assert_eq!(ask(&format!("SELECT column1 {nulls} ORDER BY 1 DESC")).await, "NULL; 2; 1");
-    assert_eq!(ask(&format!("SELECT column1 {nulls} ORDER BY 1 DESC NULLS LAST")).await, "2; 1; NULL");
     assert_eq!(
-        ask(&format!("SELECT column1, ROW_NUMBER() OVER (ORDER BY column1 DESC) {nulls} ORDER BY 2")).await,
+        ask(&format!("SELECT column1 {nulls} ORDER BY 1")).await,
+        "1; 2; NULL"
+    );
+    assert_eq!(
+        ask(&format!("SELECT column1 {nulls} ORDER BY 1 DESC")).await,
+        "NULL; 2; 1"
+    );
+    assert_eq!(
+        ask(&format!(
+            "SELECT column1 {nulls} ORDER BY 1 DESC NULLS LAST"
+        ))
+        .await,
+        "2; 1; NULL"
+    );
+    assert_eq!(
+        ask(&format!(
+            "SELECT column1, ROW_NUMBER() OVER (ORDER BY column1 DESC) {nulls} ORDER BY 2"
+        ))
+        .await,
         "NULL | 1; 2 | 2; 1 | 3"
     );
-    assert_eq!(ask("SELECT column1 FROM VALUES ('b'), ('B'), ('a') ORDER BY 1").await, "B; a; b");
+    assert_eq!(
+        ask("SELECT column1 FROM VALUES ('b'), ('B'), ('a') ORDER BY 1").await,
+        "B; a; b"
+    );
 }
 
 #[tokio::test]
@@ -87,10 +135,19 @@ async fn texts_are_compared_with_numbers_as_numbers() {
         ("'10' BETWEEN 9 AND 11", "true"),
         ("CASE 10 WHEN '10.0' THEN 'same' ELSE 'other' END", "same"),
         ("'2024-1-5'::date = '2024-01-05'", "true"),
-        ("'2024-01-05'::date < '2024-01-05 00:00:01'::timestamp", "true"),
+        (
+            "'2024-01-05'::date < '2024-01-05 00:00:01'::timestamp",
+            "true",
+        ),
         // NTZ is read on the session's clock.
-        ("'2024-07-01 00:00:00'::timestamp_ntz = '2024-07-01 07:00:00 Z'::timestamp_ltz", "true"),
-        ("'x' = 1", "100038 (22018): Numeric value 'x' is not recognized"),
+        (
+            "'2024-07-01 00:00:00'::timestamp_ntz = '2024-07-01 07:00:00 Z'::timestamp_ltz",
+            "true",
+        ),
+        (
+            "'x' = 1",
+            "100038 (22018): Numeric value 'x' is not recognized",
+        ),
         ("true = 'yes'", "true"),
     ])
     .await;
@@ -98,23 +155,48 @@ async fn texts_are_compared_with_numbers_as_numbers() {
     assert_eq!(ask(sql).await, "10");
     let sql = "SELECT COUNT(*) FROM (VALUES ('1'), ('02')) a JOIN (VALUES (1), (2)) b ON a.column1 = b.column1";
     assert_eq!(ask(sql).await, "2");
-    assert!(ask("SELECT 1 = '2024-01-01'::date").await.starts_with("001044 (42P13)"));
+    assert!(
+        ask("SELECT 1 = '2024-01-01'::date")
+            .await
+            .starts_with("001044 (42P13)")
+    );
 }
 
 #[tokio::test]
 async fn formats_are_snowflakes() {
     expect(&[
-        ("TO_CHAR('2024-03-05 14:07:09'::timestamp, 'YYYY-MM-DD')", "2024-03-05"),
+        (
+            "TO_CHAR('2024-03-05 14:07:09'::timestamp, 'YYYY-MM-DD')",
+            "2024-03-05",
+        ),
         ("TO_VARCHAR('2024-03-05'::date, 'DD-MON-YY')", "05-Mar-24"),
-        ("TO_CHAR('2024-03-05'::date, '%Y')", "100096 (22007): Bad date/timestamp format '%Y'"),
+        (
+            "TO_CHAR('2024-03-05'::date, '%Y')",
+            "100096 (22007): Bad date/timestamp format '%Y'",
+        ),
         ("TO_CHAR(1234.5, '9,999.00')", " 1,234.50"),
         ("TO_DATE('05/03/2024', 'DD/MM/YYYY')", "2024-03-05"),
-        ("'2024-03-05 14:07:09.123456'::timestamp", "2024-03-05 14:07:09.123"),
-        ("'2024-03-05 14:07:09 +0100'::timestamp_tz", "2024-03-05 14:07:09.000 +0100"),
-        ("'2024-03-05 14:07:09'::timestamp_tz", "2024-03-05 14:07:09.000 -0800"),
-        ("'2024-03-05 14:07:09'::timestamp_ltz", "2024-03-05 14:07:09.000 -0800"),
+        (
+            "'2024-03-05 14:07:09.123456'::timestamp",
+            "2024-03-05 14:07:09.123",
+        ),
+        (
+            "'2024-03-05 14:07:09 +0100'::timestamp_tz",
+            "2024-03-05 14:07:09.000 +0100",
+        ),
+        (
+            "'2024-03-05 14:07:09'::timestamp_tz",
+            "2024-03-05 14:07:09.000 -0800",
+        ),
+        (
+            "'2024-03-05 14:07:09'::timestamp_ltz",
+            "2024-03-05 14:07:09.000 -0800",
+        ),
         ("'14:07:09'::time", "14:07:09"),
-        ("'2024-03-05 14:07:09'::timestamp::varchar", "2024-03-05 14:07:09.000"),
+        (
+            "'2024-03-05 14:07:09'::timestamp::varchar",
+            "2024-03-05 14:07:09.000",
+        ),
     ])
     .await;
 }
@@ -142,7 +224,11 @@ async fn time_travel_reaches_the_catalog() {
     ] {
         let sql = format!("SELECT x.a FROM t {at} AS x");
         assert_eq!(ask_of(&session, &sql).await, "1", "{sql}");
-        assert_eq!(session.asked.lock().unwrap().pop().as_deref(), Some(asked), "{sql}");
+        assert_eq!(
+            session.asked.lock().unwrap().pop().as_deref(),
+            Some(asked),
+            "{sql}"
+        );
     }
 }
 
@@ -151,32 +237,86 @@ async fn time_travel_reaches_the_catalog() {
 async fn what_is_not_there_is_refused_by_name() {
     let session = Session::default().with("T", "SELECT 1 AS a, 2 AS b").await;
     for (sql, expected) in [
-        ("SELECT a FROM t SAMPLE (10)", "Unsupported feature 'SAMPLE'."),
-        ("SELECT a FROM t TABLESAMPLE (10)", "Unsupported feature 'SAMPLE'."),
-        ("SELECT * FROM t PIVOT(SUM(a) FOR b IN (1, 2))", "Unsupported feature 'PIVOT'."),
-        ("SELECT NOSUCH(a) FROM t", "002140 (42601): SQL compilation error:\nUnknown function NOSUCH."),
+        (
+            "SELECT a FROM t SAMPLE (10)",
+            "Unsupported feature 'SAMPLE'.",
+        ),
+        (
+            "SELECT a FROM t TABLESAMPLE (10)",
+            "Unsupported feature 'SAMPLE'.",
+        ),
+        (
+            "SELECT * FROM t PIVOT(SUM(a) FOR b IN (1, 2))",
+            "Unsupported feature 'PIVOT'.",
+        ),
+        (
+            "SELECT NOSUCH(a) FROM t",
+            "002140 (42601): SQL compilation error:\nUnknown function NOSUCH.",
+        ),
         ("SELECT LOG10(a) FROM t", "Unknown function LOG10."),
         ("SELECT \"$cast\"(a, 'INT') FROM t", "Unknown function"),
-        ("SELECT a FROM t ORDER BY a FETCH FIRST 1 ROWS WITH TIES", "FETCH"),
+        (
+            "SELECT a FROM t ORDER BY a FETCH FIRST 1 ROWS WITH TIES",
+            "FETCH",
+        ),
         ("SELECT a FROM t GROUP BY ROLLUP(a)", "Unsupported feature"),
-        ("SELECT SUM(a) FILTER (WHERE b > 1) FROM t", "syntax error line 1 at position 21 unexpected '('"),
-        ("SELECT * RENAME a AS k FROM t", "Unsupported feature '* RENAME'."),
-        ("SELECT * ILIKE 'n%' FROM t", "Unsupported feature '* ILIKE'."),
-        ("SELECT * FROM t ASOF JOIN t u MATCH_CONDITION (t.a >= u.a)", "Unsupported feature"),
+        (
+            "SELECT SUM(a) FILTER (WHERE b > 1) FROM t",
+            "syntax error line 1 at position 21 unexpected '('",
+        ),
+        (
+            "SELECT * RENAME a AS k FROM t",
+            "Unsupported feature '* RENAME'.",
+        ),
+        (
+            "SELECT * ILIKE 'n%' FROM t",
+            "Unsupported feature '* ILIKE'.",
+        ),
+        (
+            "SELECT * FROM t ASOF JOIN t u MATCH_CONDITION (t.a >= u.a)",
+            "Unsupported feature",
+        ),
         ("SELECT a FROM t AT(TIMESTAMP => a)", "000904"),
-        ("SELECT t.a FROM t, LATERAL (SELECT t.a) x", "Unsupported feature 'LATERAL'."),
-        ("SELECT a FROM t WHERE (a, b) > ALL (SELECT 1, 2)", "Unsupported feature"),
-        ("SELECT a FROM t WHERE a = ANY (SELECT 1)", "Unsupported feature"),
-        ("SELECT DISTINCT ON (a) a FROM t", "Unsupported feature 'DISTINCT ON'."),
-        ("SELECT a FROM t CONNECT BY a = PRIOR b", "Unsupported feature 'CONNECT BY'."),
-        ("SELECT MIN(a) WITHIN GROUP (ORDER BY b) FROM t", "WITHIN GROUP"),
+        (
+            "SELECT t.a FROM t, LATERAL (SELECT t.a) x",
+            "Unsupported feature 'LATERAL'.",
+        ),
+        (
+            "SELECT a FROM t WHERE (a, b) > ALL (SELECT 1, 2)",
+            "Unsupported feature",
+        ),
+        (
+            "SELECT a FROM t WHERE a = ANY (SELECT 1)",
+            "Unsupported feature",
+        ),
+        (
+            "SELECT DISTINCT ON (a) a FROM t",
+            "Unsupported feature 'DISTINCT ON'.",
+        ),
+        (
+            "SELECT a FROM t CONNECT BY a = PRIOR b",
+            "Unsupported feature 'CONNECT BY'.",
+        ),
+        (
+            "SELECT MIN(a) WITHIN GROUP (ORDER BY b) FROM t",
+            "WITHIN GROUP",
+        ),
         ("SELECT MAX(a, 2) FROM t", "too many arguments"),
         ("SELECT a FROM t FOR UPDATE", "FOR UPDATE"),
         ("SELECT a COLLATE 'en' FROM t", "Unsupported feature"),
         ("SELECT a::geography FROM t", "Unsupported feature"),
-        ("SELECT a & b FROM t", "Unsupported feature 'the operator &'"),
-        ("SELECT * FROM t, LATERAL FLATTEN(input => a)", "Unsupported feature 'LATERAL FLATTEN'."),
-        ("SELECT a FROM t INTERSECT ALL SELECT b FROM t", "Unsupported feature 'INTERSECT ALL'."),
+        (
+            "SELECT a & b FROM t",
+            "Unsupported feature 'the operator &'",
+        ),
+        (
+            "SELECT * FROM t, LATERAL FLATTEN(input => a)",
+            "Unsupported feature 'LATERAL FLATTEN'.",
+        ),
+        (
+            "SELECT a FROM t INTERSECT ALL SELECT b FROM t",
+            "Unsupported feature 'INTERSECT ALL'.",
+        ),
         ("SELECT ROW_NUMBER() FROM t", "Missing OVER clause"),
     ] {
         let found = ask_of(&session, sql).await;
@@ -218,7 +358,10 @@ async fn distinct_from_binds_tighter_than_or() {
 async fn windows_have_snowflakes_default_frames() {
     let sql = "SELECT column1, LAST_VALUE(column1) OVER (ORDER BY column1), SUM(column1) OVER (ORDER BY column1), \
                LAG(column1, 1, 0) OVER (ORDER BY column1) FROM VALUES (1), (2), (3) ORDER BY 1";
-    assert_eq!(ask(sql).await, "1 | 3 | 1 | 0; 2 | 3 | 3 | 1; 3 | 3 | 6 | 2");
+    assert_eq!(
+        ask(sql).await,
+        "1 | 3 | 1 | 0; 2 | 3 | 3 | 1; 3 | 3 | 6 | 2"
+    );
 }
 
 #[tokio::test]
@@ -228,79 +371,19 @@ async fn branches_get_one_type() {
         ("IFF(false, 1, 2.5) * 2", "5.0 NUMBER(3,1)"),
         ("NVL(NULL, 2)", "2 NUMBER(1,0)"),
         ("COALESCE(NULL, 1.5, 2)", "1.5 NUMBER(2,1)"),
-        ("COALESCE(1, 'x')", "100038 (22018): Numeric value 'x' is not recognized"),
-        ("IFF(true, PARSE_JSON('\"a\"'), NULL)::varchar", "a VARCHAR(16777216)"),
+        (
+            "COALESCE(1, 'x')",
+            "100038 (22018): Numeric value 'x' is not recognized",
+        ),
+        (
+            "IFF(true, PARSE_JSON('\"a\"'), NULL)::varchar",
+            "a VARCHAR(16777216)",
+        ),
     ])
     .await;
-    assert_eq!(ask("SELECT 1 AS a UNION ALL SELECT 2.5 ORDER BY a").await, "1.0; 2.5");
+    assert_eq!(
+        ask("SELECT 1 AS a UNION ALL SELECT 2.5 ORDER BY a").await,
+        "1.0; 2.5"
+    );
     assert_eq!(ask("SELECT 1 AS a UNION SELECT 1.0").await, "1.0");
-}
-
-/// DataFusion gives a row for each of the subquery's.
-#[tokio::test]
-async fn a_query_as_a_value_has_one_row() {
-    let session = Session::default().with("T", "SELECT column1 AS a FROM VALUES (1), (2)").await;
-    for (sql, expected) in [
-        ("SELECT (SELECT a FROM t WHERE a = 2)", "2"),
-        ("SELECT (SELECT a FROM t WHERE a > 2)", "NULL"),
-        ("SELECT (SELECT a FROM t)", "090150 (22000): Single-row subquery returns more than one row."),
-        ("SELECT a FROM t WHERE a = (SELECT a FROM t)", "090150 (22000): Single-row subquery returns more than one row."),
-        ("SELECT a, (SELECT MAX(x.a) FROM t x WHERE x.a = t.a - 1) FROM t ORDER BY a", "1 | NULL; 2 | 1"),
-        ("SELECT a, (SELECT MAX(x.a) FROM t x WHERE x.a < t.a) FROM t", "002031 (42601): SQL compilation error:\nUnsupported subquery type cannot be evaluated"),
-        ("SELECT a, (SELECT x.a FROM t x WHERE x.a = t.a) FROM t ORDER BY a", "1 | 1; 2 | 2"),
-        ("SELECT a FROM t WHERE a IN (SELECT a + 1 FROM t)", "2"),
-        ("SELECT a FROM t WHERE EXISTS (SELECT 1 FROM t x WHERE x.a > t.a)", "1"),
-    ] {
-        assert_eq!(ask_of(&session, sql).await, expected, "{sql}");
-    }
-}
-
-#[tokio::test]
-async fn nulls_in_sets() {
-    let session = Session::default()
-        .with("T", "SELECT column1 AS a FROM VALUES (1), (NULL)")
-        .await
-        .with("U", "SELECT column1 AS a FROM VALUES (2), (NULL)")
-        .await;
-    for (sql, expected) in [
-        ("SELECT a FROM t WHERE a NOT IN (SELECT a FROM u)", ""),
-        ("SELECT a FROM t WHERE a NOT IN (SELECT a FROM u WHERE a = 2)", "1"),
-        ("SELECT a FROM t WHERE a NOT IN (2, NULL)", ""),
-        ("SELECT 3 NOT IN (2, NULL), 2 IN (2, NULL), NULL IN (1)", "NULL | true | NULL"),
-        ("SELECT a FROM t INTERSECT SELECT a FROM u", "NULL"),
-        ("SELECT a FROM t EXCEPT SELECT a FROM u", "1"),
-        ("SELECT COUNT(DISTINCT a), COUNT(*) FROM (SELECT a FROM t UNION SELECT a FROM u)", "2 | 3"),
-        ("SELECT COUNT(*) FROM t JOIN u ON t.a = u.a", "0"),
-        ("SELECT COUNT(*) FROM t JOIN u ON EQUAL_NULL(t.a, u.a)", "1"),
-    ] {
-        assert_eq!(ask_of(&session, sql).await, expected, "{sql}");
-    }
-}
-
-#[tokio::test]
-async fn clauses() {
-    let session = Session::default()
-        .with("T", "SELECT column1 AS id, column2 AS name FROM VALUES (1, 'a'), (2, 'b')")
-        .await;
-    for (sql, expected) in [
-        ("SELECT * FROM t JOIN t u USING (id) ORDER BY id", "1 | a | a; 2 | b | b"),
-        ("SELECT * REPLACE (id * 2 AS id) FROM t ORDER BY 1", "2 | a; 4 | b"),
-        ("SELECT x.k FROM t AS x(k, v) WHERE v = 'b'", "2"),
-        ("WITH x(k) AS (SELECT id FROM t) SELECT SUM(k) FROM x", "3"),
-        ("SELECT v.b FROM VALUES (1, 'x'), (2, 'y') AS v(a, b) WHERE a = 2", "y"),
-        ("SELECT b FROM (SELECT name AS a, id + 1 FROM t ORDER BY a) AS v(b, c) WHERE c = 3", "b"),
-        ("WITH RECURSIVE f(n, x) AS (SELECT 1, 1 UNION ALL SELECT n + 1, x * (n + 1) FROM f WHERE n < 5) SELECT MAX(x) FROM f", "120"),
-        ("WITH r AS (SELECT 'a' AS s UNION ALL SELECT s || 'b' FROM r WHERE LENGTH(s) < 3) SELECT s FROM r ORDER BY s DESC LIMIT 1", "abb"),
-        ("SELECT id FROM t ORDER BY id DESC LIMIT 1 OFFSET 1", "1"),
-        ("(SELECT id FROM t ORDER BY id LIMIT 1) UNION ALL SELECT 9", "1; 9"),
-        ("SELECT name, COUNT(*) FROM t GROUP BY 1 ORDER BY 2, 1", "a | 1; b | 1"),
-        ("SELECT UPPER(name) AS name, COUNT(*) FROM t GROUP BY name ORDER BY name", "A | 1; B | 1"),
-        ("SELECT DISTINCT 1 FROM t", "1"),
-        ("SELECT id + 1 AS n, n * 2 FROM t WHERE n = 2", "2 | 4"),
-        ("SELECT a.id FROM t a LEFT JOIN t b ON a.id = b.id + 1 WHERE b.id IS NULL", "1"),
-        ("SELECT COUNT(*) FROM t NATURAL JOIN t u", "2"),
-        ("SELECT id FROM t WHERE name = 'a' OR NOT name LIKE '%'", "1"),
-    ] {
-        assert_eq!(ask_of(&session, sql).await, expected, "{sql}");
-    }
 }

@@ -56,21 +56,51 @@ async fn dates() {
 async fn conversions() {
     expect(&[
         ("TRY_CAST('x' AS INT), TRY_CAST('7' AS INT)", "NULL | 7"),
-        ("TRY_TO_DATE('2024-13-01'), TRY_TO_NUMBER('1x'), TRY_TO_BOOLEAN('maybe')", "NULL | NULL | NULL"),
-        ("TO_NUMBER('12.3456', 10, 2), TO_NUMBER('$1,234.50', '$9,999.99', 10, 2)", "12.35 | 1234.50"),
-        ("TO_TIMESTAMP(1704067200), TO_TIMESTAMP_NTZ(1704067200123, 3)", "2024-01-01 00:00:00.000 | 2024-01-01 00:00:00.123"),
-        ("TO_TIMESTAMP('05.03.2024 14', 'DD.MM.YYYY HH24')", "2024-03-05 14:00:00.000"),
-        ("TO_DATE('x', 'YYYY')", "100096 (22007): Can't parse 'x' as date with format 'YYYY'"),
-        ("'maybe'::boolean", "100037 (22018): Boolean value 'maybe' is not recognized"),
-        ("'1e2'::float, 1.50::varchar, true::varchar, 0.1::float", "100 | 1.50 | true | 0.1"),
-        ("1::boolean, 'off'::boolean, '2024-01-01'::timestamp::date", "true | false | 2024-01-01"),
+        (
+            "TRY_TO_DATE('2024-13-01'), TRY_TO_NUMBER('1x'), TRY_TO_BOOLEAN('maybe')",
+            "NULL | NULL | NULL",
+        ),
+        (
+            "TO_NUMBER('12.3456', 10, 2), TO_NUMBER('$1,234.50', '$9,999.99', 10, 2)",
+            "12.35 | 1234.50",
+        ),
+        (
+            "TO_TIMESTAMP(1704067200), TO_TIMESTAMP_NTZ(1704067200123, 3)",
+            "2024-01-01 00:00:00.000 | 2024-01-01 00:00:00.123",
+        ),
+        (
+            "TO_TIMESTAMP('05.03.2024 14', 'DD.MM.YYYY HH24')",
+            "2024-03-05 14:00:00.000",
+        ),
+        (
+            "TO_DATE('x', 'YYYY')",
+            "100096 (22007): Can't parse 'x' as date with format 'YYYY'",
+        ),
+        (
+            "'maybe'::boolean",
+            "100037 (22018): Boolean value 'maybe' is not recognized",
+        ),
+        (
+            "'1e2'::float, 1.50::varchar, true::varchar, 0.1::float",
+            "100 | 1.50 | true | 0.1",
+        ),
+        (
+            "1::boolean, 'off'::boolean, '2024-01-01'::timestamp::date",
+            "true | false | 2024-01-01",
+        ),
         ("'9999-12-31'::timestamp_ntz(6)", "9999-12-31 00:00:00.000"),
     ])
     .await;
     expect_typed(&[
         ("'a'::varchar(3)", "a VARCHAR(3)"),
-        ("'2024-01-01 10:00:00'::timestamp_ltz(6)", "2024-01-01 10:00:00.000 -0800 TIMESTAMP_LTZ(6)"),
-        ("TO_TIMESTAMP_TZ('2024-01-01 10:00:00 +0530')", "2024-01-01 10:00:00.000 +0530 TIMESTAMP_TZ(9)"),
+        (
+            "'2024-01-01 10:00:00'::timestamp_ltz(6)",
+            "2024-01-01 10:00:00.000 -0800 TIMESTAMP_LTZ(6)",
+        ),
+        (
+            "TO_TIMESTAMP_TZ('2024-01-01 10:00:00 +0530')",
+            "2024-01-01 10:00:00.000 +0530 TIMESTAMP_TZ(9)",
+        ),
         ("NULL::number(10,2)", "NULL NUMBER(10,2)"),
     ])
     .await;
@@ -97,9 +127,18 @@ async fn texts() {
 #[tokio::test]
 async fn numbers() {
     expect(&[
-        ("ROUND(2.345, 2), ROUND(-2.5), ROUND(1250, -2), TRUNC(2.349, 2)", "2.35 | -3 | 1300 | 2.34"),
-        ("CEIL(1.1), FLOOR(-1.1), ABS(-3.5), SIGN(-2), MOD(7, 3)", "2 | -2 | 3.5 | -1 | 1"),
-        ("SQRT(16), POWER(2, 10), EXP(0), LN(1), LOG(10, 100)", "4 | 1024 | 1 | 0 | 2"),
+        (
+            "ROUND(2.345, 2), ROUND(-2.5), ROUND(1250, -2), TRUNC(2.349, 2)",
+            "2.35 | -3 | 1300 | 2.34",
+        ),
+        (
+            "CEIL(1.1), FLOOR(-1.1), ABS(-3.5), SIGN(-2), MOD(7, 3)",
+            "2 | -2 | 3.5 | -1 | 1",
+        ),
+        (
+            "SQRT(16), POWER(2, 10), EXP(0), LN(1), LOG(10, 100)",
+            "4 | 1024 | 1 | 0 | 2",
+        ),
         ("-(1 + 2), +3, - 2.5", "-3 | 3 | -2.5"),
         ("WIDTH_BUCKET(5, 0, 10, 5)", "3"),
     ])
@@ -112,24 +151,57 @@ async fn aggregates() {
         .with("T", "SELECT column1 AS g, column2 AS v FROM VALUES ('a', 3), ('a', 1), ('b', 2), ('b', NULL)")
         .await;
     for (sql, expected) in [
-        ("SELECT g, COUNT_IF(v > 1), MAX_BY(g, v), MIN_BY(v, v) FROM t GROUP BY g ORDER BY g", "a | 1 | a | 1; b | 1 | b | 2"),
-        ("SELECT LISTAGG(v, ',') WITHIN GROUP (ORDER BY v DESC) FROM t", "3,2,1"),
-        ("SELECT LISTAGG(DISTINCT g, ',') WITHIN GROUP (ORDER BY g) FROM t", "a,b"),
+        (
+            "SELECT g, COUNT_IF(v > 1), MAX_BY(g, v), MIN_BY(v, v) FROM t GROUP BY g ORDER BY g",
+            "a | 1 | a | 1; b | 1 | b | 2",
+        ),
+        (
+            "SELECT LISTAGG(v, ',') WITHIN GROUP (ORDER BY v DESC) FROM t",
+            "3,2,1",
+        ),
+        (
+            "SELECT LISTAGG(DISTINCT g, ',') WITHIN GROUP (ORDER BY g) FROM t",
+            "a,b",
+        ),
         ("SELECT LISTAGG(g) FROM t WHERE false", ""),
-        ("SELECT g, SUM(v) s FROM t GROUP BY ALL HAVING s > 2 ORDER BY s DESC", "a | 4"),
-        ("SELECT MEDIAN(v), STDDEV(v), ANY_VALUE(1) FROM t", "2.000 | 1 | 1"),
-        ("SELECT g, v FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY g ORDER BY v) = 1 ORDER BY g", "a | 1; b | 2"),
+        (
+            "SELECT g, SUM(v) s FROM t GROUP BY ALL HAVING s > 2 ORDER BY s DESC",
+            "a | 4",
+        ),
+        (
+            "SELECT MEDIAN(v), STDDEV(v), ANY_VALUE(1) FROM t",
+            "2.000 | 1 | 1",
+        ),
+        (
+            "SELECT g, v FROM t QUALIFY ROW_NUMBER() OVER (PARTITION BY g ORDER BY v) = 1 ORDER BY g",
+            "a | 1; b | 2",
+        ),
         ("SELECT TOP 1 v FROM t ORDER BY v", "1"),
         ("SELECT g FROM t MINUS SELECT 'a'", "b"),
-        ("SELECT g, AVG(v) OVER (PARTITION BY g) a FROM t QUALIFY a = 2 ORDER BY 1", "a | 2.000000; a | 2.000000; b | 2.000000; b | 2.000000"),
-        ("SELECT g, RATIO_TO_REPORT(v) OVER () FROM t WHERE v = 3", "a | 1.000000"),
+        (
+            "SELECT g, AVG(v) OVER (PARTITION BY g) a FROM t QUALIFY a = 2 ORDER BY 1",
+            "a | 2.000000; a | 2.000000; b | 2.000000; b | 2.000000",
+        ),
+        (
+            "SELECT g, RATIO_TO_REPORT(v) OVER () FROM t WHERE v = 3",
+            "a | 1.000000",
+        ),
         ("SELECT v FROM t WHERE v = (SELECT MAX(v) FROM t)", "3"),
         ("SELECT * EXCLUDE g FROM t WHERE v = 3", "3"),
         ("SELECT *, v FROM t WHERE v = 3", "a | 3 | 3"),
         ("SELECT v, v FROM t WHERE v = 3", "3 | 3"),
-        ("WITH x AS (SELECT g, v + 1 AS w FROM t) SELECT SUM(w) FROM x", "9"),
-        ("WITH t AS (SELECT v FROM t WHERE v = 1) SELECT * FROM t", "1"),
-        ("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 4) SELECT SUM(n), MAX(n) FROM r", "10 | 4"),
+        (
+            "WITH x AS (SELECT g, v + 1 AS w FROM t) SELECT SUM(w) FROM x",
+            "9",
+        ),
+        (
+            "WITH t AS (SELECT v FROM t WHERE v = 1) SELECT * FROM t",
+            "1",
+        ),
+        (
+            "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 4) SELECT SUM(n), MAX(n) FROM r",
+            "10 | 4",
+        ),
         ("SELECT APPROX_COUNT_DISTINCT(g) FROM t", "2"),
     ] {
         assert_eq!(ask_of(&session, sql).await, expected, "{sql}");
@@ -139,17 +211,41 @@ async fn aggregates() {
 #[tokio::test]
 async fn semi_structured() {
     let session = Session::default()
-        .with("J", r#"SELECT PARSE_JSON('{"b": {"c": [1, {"d": "x"}]}, "A": 1.50, "n": null}') AS v"#)
+        .with(
+            "J",
+            r#"SELECT PARSE_JSON('{"b": {"c": [1, {"d": "x"}]}, "A": 1.50, "n": null}') AS v"#,
+        )
         .await;
     for (sql, expected) in [
-        ("SELECT v:b.c[0], v:b.c[1].d, v:b.c[1].d::string, v:A, v:a, v:n FROM j", "1 | \"x\" | x | 1.5 | NULL | null"),
+        (
+            "SELECT v:b.c[0], v:b.c[1].d, v:b.c[1].d::string, v:A, v:a, v:n FROM j",
+            "1 | \"x\" | x | 1.5 | NULL | null",
+        ),
         ("SELECT v['b']['c'][1]['d']::varchar FROM j", "x"),
-        ("SELECT v:A::number(4,2) + 1, TYPEOF(v:b), ARRAY_SIZE(v:b.c) FROM j", "2.50 | OBJECT | 2"),
-        ("SELECT v:b.c[1].d = 'x', v:A = 1.5, v:n IS NULL, v:n::int IS NULL FROM j", "true | true | false | true"),
-        ("SELECT OBJECT_CONSTRUCT('b', 1, 'a', NULL, 'c', 'x')::varchar", r#"{"b":1,"c":"x"}"#),
-        ("SELECT ARRAY_CONSTRUCT(1, 'a', NULL)::varchar, [1, 2]::varchar", r#"[1,"a",null] | [1,2]"#),
-        ("SELECT PARSE_JSON('[1')", "100069 (22P02): Error parsing JSON: EOF while parsing a list at line 1 column 2"),
-        ("SELECT MAX(v) FROM j", "000002 (0A000): SQL compilation error:\nUnsupported feature 'MAX of a VARIANT; cast it first'."),
+        (
+            "SELECT v:A::number(4,2) + 1, TYPEOF(v:b), ARRAY_SIZE(v:b.c) FROM j",
+            "2.50 | OBJECT | 2",
+        ),
+        (
+            "SELECT v:b.c[1].d = 'x', v:A = 1.5, v:n IS NULL, v:n::int IS NULL FROM j",
+            "true | true | false | true",
+        ),
+        (
+            "SELECT OBJECT_CONSTRUCT('b', 1, 'a', NULL, 'c', 'x')::varchar",
+            r#"{"b":1,"c":"x"}"#,
+        ),
+        (
+            "SELECT ARRAY_CONSTRUCT(1, 'a', NULL)::varchar, [1, 2]::varchar",
+            r#"[1,"a",null] | [1,2]"#,
+        ),
+        (
+            "SELECT PARSE_JSON('[1')",
+            "100069 (22P02): Error parsing JSON: EOF while parsing a list at line 1 column 2",
+        ),
+        (
+            "SELECT MAX(v) FROM j",
+            "000002 (0A000): SQL compilation error:\nUnsupported feature 'MAX of a VARIANT; cast it first'.",
+        ),
     ] {
         assert_eq!(ask_of(&session, sql).await, expected, "{sql}");
     }

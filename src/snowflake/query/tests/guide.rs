@@ -26,12 +26,21 @@ async fn lake() -> Session {
 async fn row_counts() {
     let sql = "SELECT 'transactions' AS table_name, COUNT(*) AS row_count FROM iceberg_transactions UNION ALL SELECT 'items', COUNT(*) FROM iceberg_transaction_items UNION ALL SELECT 'stores', COUNT(*) FROM iceberg_stores UNION ALL SELECT 'products', COUNT(*) FROM iceberg_products UNION ALL SELECT 'customers', COUNT(*) FROM iceberg_customers";
     let rows = run(sql, &lake().await).await.unwrap();
-    assert_eq!(columns_of(&rows), "TABLE_NAME VARCHAR(16777216), ROW_COUNT NUMBER(18,0)");
+    assert_eq!(
+        columns_of(&rows),
+        "TABLE_NAME VARCHAR(16777216), ROW_COUNT NUMBER(18,0)"
+    );
     let mut found = rows_of(&rows);
     found.sort();
     assert_eq!(
         found,
-        ["customers | 1", "items | 3", "products | 2", "stores | 2", "transactions | 3"]
+        [
+            "customers | 1",
+            "items | 3",
+            "products | 2",
+            "stores | 2",
+            "transactions | 3"
+        ]
     );
 }
 
@@ -43,7 +52,10 @@ async fn revenue_by_store() {
         columns_of(&rows),
         "STORE_NAME VARCHAR(16777216), CITY VARCHAR(16777216), TOTAL_TRANSACTIONS NUMBER(18,0), TOTAL_REVENUE NUMBER(24,2)"
     );
-    assert_eq!(rows_of(&rows), ["South | Rome | 1 | 99.99", "North | Oslo | 2 | 10.75"]);
+    assert_eq!(
+        rows_of(&rows),
+        ["South | Rome | 1 | 99.99", "North | Oslo | 2 | 10.75"]
+    );
 }
 
 #[tokio::test]
@@ -76,8 +88,14 @@ async fn newest_metadata_file() {
     let session = Session::default();
     let sql = "SELECT RELATIVE_PATH FROM DIRECTORY(@stg_meta_transactions) WHERE RELATIVE_PATH LIKE '%.metadata.json' ORDER BY LAST_MODIFIED DESC LIMIT 1";
     assert_eq!(ask_of(&session, sql).await, "00002-b.metadata.json");
-    assert_eq!(session.asked.lock().unwrap().pop().as_deref(), Some("DIRECTORY STG_META_TRANSACTIONS"));
+    assert_eq!(
+        session.asked.lock().unwrap().pop().as_deref(),
+        Some("DIRECTORY STG_META_TRANSACTIONS")
+    );
     let sql = "SELECT MAX(last_modified) FROM DIRECTORY(@db.lakehouse.\"s\")";
     assert_eq!(ask_of(&session, sql).await, "1969-12-31 16:00:03.000 -0800");
-    assert_eq!(session.asked.lock().unwrap().pop().as_deref(), Some("DIRECTORY DB.LAKEHOUSE.\"s\""));
+    assert_eq!(
+        session.asked.lock().unwrap().pop().as_deref(),
+        Some("DIRECTORY DB.LAKEHOUSE.\"s\"")
+    );
 }

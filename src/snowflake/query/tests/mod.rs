@@ -1,8 +1,10 @@
 //! Queries over tables in memory, as a session would ask them.
 
+mod clauses;
 mod differences;
 mod functions;
 mod guide;
+mod lake;
 mod session;
 
 use std::sync::Mutex;
@@ -51,7 +53,10 @@ impl Catalog for Session {
     }
 
     async fn directory(&self, stage: &ObjectName) -> SqlResult<Rows> {
-        self.asked.lock().unwrap().push(format!("DIRECTORY {stage}"));
+        self.asked
+            .lock()
+            .unwrap()
+            .push(format!("DIRECTORY {stage}"));
         let ty = DataType::TimestampTz { scale: 3 };
         let at = |millis| ScalarValue::TimestampMillisecond(Some(millis), Some("UTC".into()));
         let file = |name: &str, millis| vec![ScalarValue::from(name), at(millis)];
@@ -84,7 +89,9 @@ impl Catalog for Session {
 impl Session {
     /// A table of the rows of a query, with columns of exactly its types.
     async fn with(mut self, name: &str, query: &str) -> Session {
-        let rows = run(query, &self).await.unwrap_or_else(|error| panic!("{query}: {error}"));
+        let rows = run(query, &self)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"));
         self.insert(name, rows);
         self
     }
@@ -128,16 +135,25 @@ fn rows_of(rows: &Rows) -> Vec<String> {
     let types = rows.types();
     let cell = |row, column: usize| {
         let value = rows.value(row, column);
-        render(&value, types[column], parameters().zone).unwrap().unwrap_or("NULL".to_owned())
+        render(&value, types[column], parameters().zone)
+            .unwrap()
+            .unwrap_or("NULL".to_owned())
     };
-    let row = |row| (0..types.len()).map(|column| cell(row, column)).collect::<Vec<_>>().join(" | ");
+    let row = |row| {
+        (0..types.len())
+            .map(|column| cell(row, column))
+            .collect::<Vec<_>>()
+            .join(" | ")
+    };
     (0..rows.len()).map(row).collect()
 }
 
 /// Names and types of the columns.
 fn columns_of(rows: &Rows) -> String {
     let fields = rows.schema.fields().iter();
-    let column = |field: &arrow::datatypes::FieldRef| format!("{} {}", field.name(), DataType::of_field(field));
+    let column = |field: &arrow::datatypes::FieldRef| {
+        format!("{} {}", field.name(), DataType::of_field(field))
+    };
     fields.map(column).collect::<Vec<_>>().join(", ")
 }
 
@@ -167,7 +183,9 @@ async fn expect(cases: &[(&str, &str)]) {
     for (expression, expected) in cases {
         let found = ask(&format!("SELECT {expression}")).await;
         if found != *expected {
-            wrong.push(format!("{expression}\n  is       {found}\n  expected {expected}"));
+            wrong.push(format!(
+                "{expression}\n  is       {found}\n  expected {expected}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -179,7 +197,9 @@ async fn expect_typed(cases: &[(&str, &str)]) {
     for (expression, expected) in cases {
         let found = typed(expression).await;
         if found != *expected {
-            wrong.push(format!("{expression}\n  is       {found}\n  expected {expected}"));
+            wrong.push(format!(
+                "{expression}\n  is       {found}\n  expected {expected}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
