@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::cast;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::MemTable;
 use datafusion::common::config::ConfigOptions;
@@ -29,6 +28,7 @@ use super::coerce::SnowflakeTypes;
 use super::parse::parse;
 use super::planner::Context;
 use super::rewrite::{self, DUPLICATE, Needs, Source};
+use super::value::exact_cast;
 use super::{Argument, Catalog, Moment, Parameters, TimeTravel, failure};
 use crate::snowflake::error::{Position, SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
@@ -345,11 +345,10 @@ fn as_declared(batch: &RecordBatch, schema: &SchemaRef) -> SqlResult<RecordBatch
         .map(
             |(column, field)| match column.data_type() == field.data_type() {
                 true => Ok(Arc::clone(column)),
-                false => cast(column, field.data_type()),
+                false => exact_cast(column, field.data_type()),
             },
         );
-    let columns = columns.collect::<Result<Vec<_>, _>>();
-    let columns = columns.map_err(|error| SqlError::internal(&error))?;
+    let columns = columns.collect::<SqlResult<Vec<_>>>()?;
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|error| SqlError::internal(&error))

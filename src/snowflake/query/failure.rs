@@ -76,7 +76,13 @@ fn arrow(error: &ArrowError, places: &HashMap<String, Position>) -> SqlError {
         ArrowError::DivideByZero => super::number::division_by_zero(),
         ArrowError::ArithmeticOverflow(text) => SqlError::new(100039, "22003", text.clone()),
         ArrowError::CastError(text) | ArrowError::ParseError(text) => {
-            SqlError::new(100038, "22018", text.clone())
+            match text
+                .strip_prefix("Cannot cast string '")
+                .and_then(|rest| rest.split_once('\''))
+            {
+                Some((value, _)) => super::convert::not_numeric(value),
+                None => SqlError::new(100038, "22018", text.clone()),
+            }
         }
         ArrowError::InvalidArgumentError(text) if text.contains("too large") => {
             SqlError::new(100039, "22003", text.clone())

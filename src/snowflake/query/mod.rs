@@ -2,7 +2,7 @@
 //!
 //! A query goes through five steps: [`parse`] reads it with names in upper case; [`rewrite`] turns what Snowflake reads otherwise
 //! than DataFusion into functions of ours ([`functions`]), and names what the session must provide; the [`Catalog`] provides it;
-//! [`planner`] and [`coerce`] plan it with Snowflake's types; DataFusion runs it. What none of them knows is an error.
+//! [`planner`], [`unify`] and [`coerce`] plan it with Snowflake's types; DataFusion runs it. What none of them knows is an error.
 
 mod aggregates;
 mod clock;
@@ -20,6 +20,7 @@ mod render;
 mod rewrite;
 #[cfg(test)]
 mod tests;
+mod unify;
 mod value;
 
 use std::collections::HashMap;

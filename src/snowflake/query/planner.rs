@@ -16,8 +16,8 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, TableSource, WindowUDF};
 
-use super::coerce;
 use super::functions::FUNCTIONS;
+use super::unify;
 
 /// DataFusion's aggregates that the rewriting calls.
 static AGGREGATES: LazyLock<HashMap<String, Arc<AggregateUDF>>> = LazyLock::new(|| {
@@ -136,7 +136,7 @@ impl ExprPlanner for Comparisons {
         use datafusion::sql::sqlparser::ast::BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
         if matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
             let op = expr.op.to_string();
-            (expr.left, expr.right) = coerce::compared(&op, expr.left, schema, expr.right, schema)?;
+            (expr.left, expr.right) = unify::compared(&op, expr.left, schema, expr.right, schema)?;
         }
         Ok(PlannerResult::Original(expr))
     }

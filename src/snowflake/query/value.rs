@@ -8,7 +8,7 @@ use arrow::array::{
     Date32Builder, Decimal128Array, Decimal128Builder, Float64Array, Float64Builder, Int64Array,
     StringArray, StringBuilder, Time64NanosecondArray, Time64NanosecondBuilder,
 };
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType as ArrowType, Field, TimeUnit};
 
 use super::number::{self, Number};
@@ -109,7 +109,7 @@ impl Column {
     /// # Errors
     /// If values of its Arrow type have no place in Snowflake's types.
     pub fn new(array: &ArrayRef, field: &Field) -> SqlResult<Column> {
-        let to = |ty: &ArrowType| cast(array, ty).map_err(|error| SqlError::internal(&error));
+        let to = |ty: &ArrowType| exact_cast(array, ty);
         if array.data_type() == &ArrowType::Null {
             return Ok(Column::Null);
         }
@@ -189,6 +189,15 @@ impl Column {
             Column::Binary(array) => Value::Binary(Cow::Borrowed(array.value(row))),
         }
     }
+}
+
+/// A cast that fails for what does not fit, where Arrow's own would give NULL.
+pub fn exact_cast(array: &ArrayRef, ty: &ArrowType) -> SqlResult<ArrayRef> {
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    cast_with_options(array, ty, &options).map_err(|error| SqlError::internal(&error))
 }
 
 fn taken<T: Array + Clone + 'static>(array: &ArrayRef) -> SqlResult<T> {
@@ -313,8 +322,7 @@ pub fn build<'a>(
                 other => Err(wrong(other)),
             });
             let counts: Int64Array = counts.collect::<SqlResult<Vec<_>>>()?.into();
-            let array = cast(&counts, field.data_type());
-            array.map_err(|error| SqlError::internal(&error))?
+            exact_cast(&(Arc::new(counts) as ArrayRef), field.data_type())?
         }
         DataType::Binary { .. } => collect!(BinaryBuilder::new(), |value| match value {
             Value::Binary(bytes) => Ok(bytes),

@@ -12,6 +12,7 @@ use super::{MARK, Rewriter, constant};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::query::convert;
 use crate::snowflake::query::format::date;
+use crate::snowflake::query::number::Number;
 use crate::snowflake::types::DataType;
 
 /// Functions of the moment, which is the same throughout a statement: the types of their values.
@@ -56,6 +57,7 @@ impl Rewriter<'_> {
     fn rewritten(&mut self, expr: Expr) -> SqlResult<Expr> {
         Ok(match expr {
             Expr::Value(value) => match &value.value {
+                Value::Number(digits, _) if digits.contains(['e', 'E']) => exponential(digits),
                 Value::Number(..)
                 | Value::SingleQuotedString(_)
                 | Value::Boolean(_)
@@ -297,6 +299,14 @@ impl Rewriter<'_> {
             Rewritten::Expr(expr) => Ok(expr),
             Rewritten::Unknown(call) => Ok(self.ask_session(call.name, call.arguments)),
         }
+    }
+}
+
+/// A number with an exponent, which DataFusion would make one with a negative scale.
+fn exponential(digits: &str) -> Expr {
+    match Number::parse(digits) {
+        Some(number) => Expr::value(Value::Number(number.to_string(), false)),
+        None => cast(string(digits), "FLOAT"),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Queries over tables in memory, as a session would ask them.
 
+mod clauses;
 mod differences;
 mod functions;
 mod guide;
+mod lake;
 mod session;
 
 use std::sync::Mutex;
