@@ -140,10 +140,8 @@ impl LakeTableProvider {
                 false => Field::clone(field),
             }
         });
-        let columns = Schema::new_with_metadata(
-            fields.collect::<Vec<_>>(),
-            self.columns.metadata().clone(),
-        );
+        let columns =
+            Schema::new_with_metadata(fields.collect::<Vec<_>>(), self.columns.metadata().clone());
         self.stored_names = Some(Arc::clone(&self.columns));
         self.columns = Arc::new(columns);
         self.schema = Arc::clone(&self.columns);
