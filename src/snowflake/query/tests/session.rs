@@ -125,6 +125,15 @@ async fn bindings_variables_pipes_and_session_functions() {
         "SYSADMIN | true"
     );
     assert_eq!(ask("SELECT a FROM IDENTIFIER('t')").await, "1");
+    assert_eq!(
+        ask("SELECT * FROM TABLE(RESULT_SCAN(CURRENT_ROLE()))").await,
+        ""
+    );
+    let asked = session.asked.lock().unwrap().pop();
+    assert_eq!(
+        asked.as_deref(),
+        Some("RESULT_SCAN  => SYSADMIN VARCHAR(16777216)")
+    );
     assert!(
         ask("SELECT :nosuch")
             .await
