@@ -126,6 +126,10 @@ async fn bindings_variables_pipes_and_session_functions() {
     );
     assert_eq!(ask("SELECT a FROM IDENTIFIER('t')").await, "1");
     assert_eq!(
+        ask("SELECT column1 FROM VALUES (1), (2), (3) ORDER BY 1 LIMIT :v OFFSET :v").await,
+        "3"
+    );
+    assert_eq!(
         ask("SELECT * FROM TABLE(RESULT_SCAN(CURRENT_ROLE()))").await,
         ""
     );
