@@ -35,21 +35,62 @@ test *filter: clients
     export ICEBOX_CLIENTS='{{clients_dir}}'
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --locked {{filter}}
-        exec cargo test --locked --doc
+        cargo test --locked --doc
+    else
+        cargo test --locked {{filter}}
     fi
-    exec cargo test --locked {{filter}}
+    [ -n '{{filter}}' ] || tests/it/conformance/run.sh '{{icebox}}' --but-embedded
 
-# Real clients (aws, DuckDB, pyiceberg, ...) for the tests, in a virtual environment made once
+# What the real pg_lake answered, on every engine that is here or on one: just conformance --engine native
+[no-exit-message]
+conformance *arguments: build clients
+    ICEBOX_CLIENTS='{{clients_dir}}' tests/it/conformance/run.sh '{{icebox}}' {{arguments}}
+
+# Real clients (aws, DuckDB, pyiceberg, Snowflake's drivers, ...) for the tests, in virtual environments, and PostgreSQL 16 to 18; made once
 clients:
     #!/bin/sh
     set -eu
-    requirements=tests/it/clients/requirements.txt
-    [ -e "$requirements" ] || exit 0
-    if ! cmp -s "$requirements" '{{clients_dir}}/requirements.txt'; then
-        python3 -m venv '{{clients_dir}}'
-        '{{clients_dir}}/bin/pip' install --quiet --disable-pip-version-check -r "$requirements"
-        cp "$requirements" '{{clients_dir}}/requirements.txt'
+    environment() {
+        [ -e "$1" ] && ! cmp -s "$1" "$2/requirements.txt" || return 0
+        python3 -m venv "$2"
+        "$2/bin/pip" install --quiet --disable-pip-version-check -r "$1"
+        cp "$1" "$2/requirements.txt"
+    }
+    environment tests/it/clients/requirements.txt '{{clients_dir}}'
+    # These exclude each other, and much else.
+    for one in snowflake4 snowflake5 snowflake_cli; do
+        environment "tests/it/clients/$one.txt" "{{clients_dir}}/$one"
+    done
+    if ! command -v npm >/dev/null; then
+        echo "npm is not here: tests of the engine native and of Snowflake's driver for Node are skipped" >&2
+        exit 0
     fi
+    for one in postgres snowflake_node; do
+        packages="tests/it/clients/$one" dir="{{clients_dir}}/$one"
+        ! cmp -s "$packages/package-lock.json" "$dir/package-lock.json" || continue
+        mkdir -p "$dir"
+        cp "$packages/package.json" "$packages/package-lock.json" "$dir"
+        npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel error || rm -f "$dir/package-lock.json"
+    done
+
+# An installation for the engine native without the real pg_lake: PostgreSQL 16, 17 or 18, and icebox as its pgduck_server
+native-installation version dir: build clients
+    python3 tests/it/clients/native_installation.py '{{clients_dir}}'/postgres/node_modules/postgres-{{version}}-* '{{dir}}' '{{icebox}}'
+    @echo 'Now: icebox --state-dir <another> up --engine native --pg-bin {{dir}}/bin'
+
+# Test the engine `containers` on substitute images, which are made from this system's own packages, without a registry
+[no-exit-message]
+test-containers *filter: build clients
+    ICEBOX_CLIENTS='{{clients_dir}}' tests/containers/run.sh {{icebox}} {{filter}}
+
+# Build the image with PostgreSQL and the real pg_lake, and get that of the S3 server: what the engine `containers` runs on
+images:
+    #!/bin/sh
+    set -eu
+    image() { printenv "$1" || sed -n "s/^$1=//p" compose/.env; }
+    docker=$(command -v docker || command -v podman) || { echo 'images: neither docker nor podman is installed' >&2; exit 1; }
+    "$docker" build --tag "$(image ICEBOX_POSTGRES_IMAGE)" compose
+    "$docker" image inspect "$(image ICEBOX_S3_IMAGE)" >/dev/null 2>&1 || "$docker" pull "$(image ICEBOX_S3_IMAGE)"
 
 # Measure start, sync, bulk write and the guide's queries in throw-away sandboxes, beside peers
 bench *arguments: build clients

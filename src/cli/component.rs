@@ -27,9 +27,9 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         args.name
     );
     tracing::info!(component = args.name, "starting");
-    component
-        .run(super::asked_to_end())
-        .await
-        .map_err(anyhow::Error::from_boxed)?;
+    tokio::select! {
+        ended = component.run(super::asked_to_end()) => ended.map_err(anyhow::Error::from_boxed)?,
+        never = super::memory::trim_after_work() => match never {},
+    }
     Ok(ExitCode::SUCCESS)
 }

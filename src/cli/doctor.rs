@@ -18,20 +18,29 @@ pub struct Args {
 
 /// Exits with 1 when something is missing without which no sandbox starts.
 pub fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
-    let checks = examine(
+    let report = examine(
         state,
         &Options {
             pg_bin: args.pg_bin.clone(),
             ..Options::default()
         },
     );
-    let is_well = checks
-        .iter()
-        .all(|check| check.is_found || !check.is_required);
+    let is_well = report.is_well();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&checks)?);
+        println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        checks.iter().for_each(show);
+        println!("Engines, the best one first:");
+        for found in &report.engines {
+            let mark = if found.is_found { "ok" } else { "missing" };
+            println!(
+                "{mark:<8}  {:<19} {}",
+                found.engine.to_string(),
+                found.detail
+            );
+            show_fix(found.fix.as_deref());
+        }
+        println!("\nParts:");
+        report.parts.iter().for_each(show);
         println!(
             "{}",
             if is_well {
@@ -58,7 +67,11 @@ fn show(check: &Check) {
     if !check.is_found {
         println!("          {:<19} for {}", "", check.needed_for);
     }
-    if let Some(fix) = &check.fix {
+    show_fix(check.fix.as_deref());
+}
+
+fn show_fix(fix: Option<&str>) {
+    if let Some(fix) = fix {
         println!("          {:<19} to get it: {fix}", "");
     }
 }

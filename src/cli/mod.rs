@@ -5,7 +5,10 @@ mod component;
 mod doctor;
 mod down;
 mod env;
+mod install_stand_in;
 mod logs;
+mod memory;
+mod pgduck_server;
 mod run;
 mod simulate;
 mod sql;
@@ -13,8 +16,10 @@ mod status;
 mod up;
 mod verify;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use icebox::sandbox::{SandboxInfo, StateDir};
@@ -66,11 +71,19 @@ enum Command {
     /// Run one component in the foreground, for the sandbox itself.
     #[command(hide = true)]
     Component(component::Args),
+    #[command(hide = true)]
+    PgduckServer(pgduck_server::Args),
+    /// Add icebox's stand-in for pg_lake to a PostgreSQL installation.
+    #[command(hide = true)]
+    InstallStandIn(install_stand_in::Args),
 }
 
+/// How long a command waits for its connections to end.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 pub fn main() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
-    let is_service = matches!(&cli.command, Command::Component(_)) || cli.command.is_supervisor();
+    let cli = Cli::parse_from(arguments());
+    let is_service = cli.command.is_service();
     start_logging(if is_service { "info" } else { "warn" });
     if !is_service {
         end_with_the_pipe();
@@ -84,19 +97,47 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Env => env::run(&info()?),
         Command::Logs(args) => logs::run(&args, &state),
         Command::Doctor(args) => doctor::run(&args, &state),
-        Command::Sql(args) => multi_threaded()?.block_on(sql::run(args, &info()?)),
-        Command::Run(args) => multi_threaded()?.block_on(run::run(args, &info()?)),
-        Command::Simulate(args) => multi_threaded()?.block_on(simulate::run(args, &info()?)),
-        Command::Verify(args) => multi_threaded()?.block_on(verify::run(args, &info()?)),
+        Command::Sql(args) => multi_threaded()?.block_on(as_client(sql::run(args, &info()?))),
+        Command::Run(args) => multi_threaded()?.block_on(as_client(run::run(args, &info()?))),
+        Command::Simulate(args) => {
+            multi_threaded()?.block_on(as_client(simulate::run(args, &info()?)))
+        }
+        Command::Verify(args) => multi_threaded()?.block_on(as_client(verify::run(args, &info()?))),
         // The reader is measured against peers that use all cores.
         Command::Bench(args) => tokio::runtime::Runtime::new()?.block_on(bench::run(args)),
         Command::Component(args) => multi_threaded()?.block_on(component::run(&args)),
+        Command::PgduckServer(args) => multi_threaded()?.block_on(pgduck_server::run(&args)),
+        Command::InstallStandIn(args) => install_stand_in::run(&args),
     }
 }
 
+/// Runs a command that talks to PostgreSQL, and lets its connections say goodbye: otherwise the server logs each as lost.
+async fn as_client(
+    command: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let result = command.await;
+    let _ = tokio::time::timeout(GOODBYE, icebox::postgres::connections_ended()).await;
+    result
+}
+
+/// The command line, with the subcommand that the program's own name stands for.
+fn arguments() -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let program = arguments.first().map(Path::new);
+    if program.and_then(Path::file_name) == Some("pgduck_server".as_ref()) {
+        arguments.insert(1, "pgduck-server".into());
+    }
+    arguments
+}
+
 impl Command {
-    fn is_supervisor(&self) -> bool {
-        matches!(self, Command::Up(args) if args.is_foreground())
+    /// Whether it runs until it is asked to end.
+    fn is_service(&self) -> bool {
+        match self {
+            Command::Up(args) => args.is_foreground(),
+            Command::Component(_) | Command::PgduckServer(_) => true,
+            _ => false,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 #[derive(clap::Args)]
 pub struct Args {
     /// What plays PostgreSQL, pg_lake and S3; auto takes the first that works here.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, env = "ICEBOX_ENGINE", default_value_t)]
     engine: Engine,
     /// The directory of PostgreSQL's server programs; otherwise the newest that is found.
     #[arg(long, value_name = "DIR")]

@@ -1,11 +1,48 @@
-//! The embedded stand-in for `pg_lake`: an SQL-only extension and the lake engine behind it.
+//! The stand-in for `pg_lake`: an SQL-only extension and the lake engine behind it.
 
 mod arrays;
 pub mod columns;
 mod datetime;
 pub mod engine;
+pub mod extension;
 pub mod prefix;
+pub mod secret;
 pub mod values;
 
-/// The port in the name of the lake engine's socket, as libpq wants one.
-pub const ENGINE_PORT: u16 = 5332;
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::postgres::client::conninfo_value;
+
+/// Where PostgreSQL finds the lake engine, or `pgduck_server`: a unix socket. As text it is what the real extension's setting
+/// `pg_lake_engine.host` takes.
+#[derive(Clone, Debug)]
+pub struct EngineSocket {
+    pub dir: PathBuf,
+    /// The port in the name of the socket, as libpq wants one.
+    pub port: u16,
+}
+
+impl EngineSocket {
+    /// The usual port, `pgduck_server`'s own.
+    pub const PORT: u16 = 5332;
+
+    /// The socket in `dir`, with the usual port.
+    pub fn in_dir(dir: impl Into<PathBuf>) -> EngineSocket {
+        EngineSocket {
+            dir: dir.into(),
+            port: Self::PORT,
+        }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(format!(".s.PGSQL.{}", self.port))
+    }
+}
+
+impl fmt::Display for EngineSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dir = self.dir.to_string_lossy();
+        write!(f, "host={} port={}", conninfo_value(&dir), self.port)
+    }
+}

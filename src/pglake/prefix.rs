@@ -9,6 +9,7 @@
 //! <prefix>/<share dir>/…              links, except
 //! <prefix>/<share dir>/extension/     links to the installation's extensions, and pg_lake's control and script files
 //! <prefix>/<library dir>              a link
+//! <prefix>/<bin dir>/../lib/*.so*     links, as some builds bring the libraries that `postgres` itself is linked to
 //! ```
 
 use std::fs;
@@ -16,11 +17,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::ENGINE_PORT;
+use super::{EngineSocket, extension};
 use crate::postgres::Installation;
-
-const CONTROL: &str = include_str!("extension/pg_lake.control");
-const SCRIPT: &str = include_str!("extension/pg_lake--1.0.sql");
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot prepare the private PostgreSQL prefix: {doing} {path}")]
@@ -33,11 +31,11 @@ pub struct PrefixError {
 
 /// Makes or refreshes the prefix, and gives the directory to start `postgres` from.
 ///
-/// The extension's server points at the socket in `engine_socket_dir`.
+/// The extension's server points at `engine_socket`.
 pub fn prepare(
     installation: &Installation,
     prefix: &Path,
-    engine_socket_dir: &Path,
+    engine_socket: &EngineSocket,
 ) -> Result<PathBuf, PrefixError> {
     let bin = below(prefix, &installation.bin_dir);
     let share = below(prefix, &installation.share_dir);
@@ -57,21 +55,13 @@ pub fn prepare(
         fs::create_dir_all(parent).map_err(failed("creating", parent))?;
     }
     link(&installation.pkglib_dir, &library)?;
+    link_shared_libraries(&installation.bin_dir.with_file_name("lib"), prefix)?;
 
-    let script = SCRIPT
-        .replace(
-            "@ENGINE_SOCKET_DIR@",
-            &engine_socket_dir.to_string_lossy().replace('\'', "''"),
-        )
-        .replace("@ENGINE_PORT@", &ENGINE_PORT.to_string());
-    for (name, contents) in [("pg_lake.control", CONTROL), ("pg_lake--1.0.sql", &script)] {
-        let path = extension.join(name);
-        // An installation may have the real pg_lake: then this entry is a link, and must not be written through.
-        if path.is_symlink() {
-            fs::remove_file(&path).map_err(failed("replacing", &path))?;
-        }
-        fs::write(&path, contents).map_err(failed("writing", &path))?;
-    }
+    extension::install(&extension, engine_socket).map_err(|source| PrefixError {
+        doing: "adding pg_lake to",
+        path: extension.clone(),
+        source,
+    })?;
     Ok(bin)
 }
 
@@ -97,6 +87,22 @@ fn link_entries(from: &Path, to: &Path, except: &str) -> Result<(), PrefixError>
         let entry = entry.map_err(failed("listing", from))?;
         if entry.file_name() != except {
             link(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Links the shared libraries of a directory, unless the directory is a link already.
+fn link_shared_libraries(from: &Path, prefix: &Path) -> Result<(), PrefixError> {
+    let to = below(prefix, from);
+    if !from.is_dir() || to.is_symlink() {
+        return Ok(());
+    }
+    fs::create_dir_all(&to).map_err(failed("creating", &to))?;
+    for entry in fs::read_dir(from).map_err(failed("listing", from))? {
+        let name = entry.map_err(failed("listing", from))?.file_name();
+        if name.to_string_lossy().contains(".so") {
+            link(&from.join(&name), &to.join(&name))?;
         }
     }
     Ok(())

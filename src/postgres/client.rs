@@ -1,11 +1,12 @@
 //! Connecting to the sandbox's PostgreSQL, over TLS as a cloud client would.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio_postgres::error::DbError;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls};
 
@@ -74,14 +75,23 @@ pub async fn connect_with_notices(
     };
     let Some(path) = &endpoint.ca_file else {
         let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
-        tokio::spawn(drive(connection, on_notice));
+        tokio::spawn(drive(connection, on_notice, Open::new()));
         return Ok(client);
     };
     let tls = tokio_postgres_rustls::MakeRustlsConnect::new(trusting(path)?);
     config.ssl_mode(tokio_postgres::config::SslMode::Require);
     let (client, connection) = config.connect(tls).await.map_err(failed)?;
-    tokio::spawn(drive(connection, on_notice));
+    tokio::spawn(drive(connection, on_notice, Open::new()));
     Ok(client)
+}
+
+/// A value in a libpq connection string (PostgreSQL documentation, "34.1.1.1. Keyword/Value Connection Strings").
+pub fn conninfo_value(value: &str) -> String {
+    let is_plain = |c: char| !c.is_whitespace() && c != '\'' && c != '\\';
+    if !value.is_empty() && value.chars().all(is_plain) {
+        return value.to_owned();
+    }
+    format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
 /// TLS that trusts the certificates in one PEM file and no others.
@@ -109,9 +119,37 @@ fn trusting(path: &PathBuf) -> Result<rustls::ClientConfig, ConnectError> {
         .with_no_client_auth())
 }
 
+/// How many connections are open.
+static OPEN: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
+
+/// Counts one of them.
+struct Open;
+
+impl Open {
+    fn new() -> Open {
+        OPEN.send_modify(|open| *open += 1);
+        Open
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        OPEN.send_modify(|open| *open -= 1);
+    }
+}
+
+/// Waits until no connection of this process is open: each ends soon after its client is dropped, when it has told the
+/// server.
+pub async fn connections_ended() {
+    let _ = OPEN.subscribe().wait_for(|open| *open == 0).await;
+}
+
 /// Moves bytes until the client is dropped or the connection fails.
-async fn drive<S, T>(mut connection: Connection<S, T>, mut on_notice: impl FnMut(DbError))
-where
+async fn drive<S, T>(
+    mut connection: Connection<S, T>,
+    mut on_notice: impl FnMut(DbError),
+    _open: Open,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
 {

@@ -7,6 +7,11 @@ use std::fmt::Write;
 
 use super::{Installation, ServerConfig};
 
+/// The library of the scheduler.
+pub const PG_CRON: &str = "pg_cron";
+/// The library that loads those of the real `pg_lake`.
+pub const PG_EXTENSION_BASE: &str = "pg_extension_base";
+
 /// The settings of a sandbox's server.
 pub fn settings(config: &ServerConfig, installation: &Installation) -> String {
     let mut text = String::from(
@@ -40,13 +45,20 @@ pub fn settings(config: &ServerConfig, installation: &Installation) -> String {
     set("fsync", "off");
     set("full_page_writes", "off");
     set("synchronous_commit", "on");
-    // A placeholder until the extension that owns it is loaded, so that SHOW works from the first connection.
-    set("pg_lake_iceberg.default_location_prefix", "");
-    if installation.has_pg_cron {
-        set("shared_preload_libraries", "pg_cron");
+    let libraries = installation.libraries(config.preload);
+    set("shared_preload_libraries", &libraries.join(","));
+    if libraries.contains(&PG_CRON) {
         set("cron.database_name", "postgres");
         // Jobs then run inside the server and need no password.
         set("cron.use_background_workers", "on");
+    }
+    if !libraries.contains(&PG_EXTENSION_BASE) {
+        // A placeholder, so that SHOW works from the first connection. The real pg_lake owns the setting from the
+        // start on, and takes no empty one.
+        set("pg_lake_iceberg.default_location_prefix", "");
+    }
+    for (name, value) in &config.settings {
+        set(name, value);
     }
     text
 }

@@ -34,15 +34,11 @@ impl Installation {
     /// Finds a server of version 15 or newer: in `pg_bin` and nowhere else when it is given; otherwise on PATH, then
     /// the newest under `/usr/lib/postgresql` (Debian) or `/usr/pgsql-*` (PGDG on EL), then where `pg_config` says.
     pub fn find(pg_bin: Option<&Path>) -> Result<Installation, Error> {
-        let candidates = match pg_bin {
-            Some(dir) => vec![dir.to_path_buf()],
-            None => candidates(),
-        };
         let mut refused = Vec::new();
-        for dir in &candidates {
-            match Installation::open(dir) {
+        for found in Installation::all(pg_bin) {
+            match found {
                 Ok(found) => return Ok(found),
-                Err(reason) => refused.push(format!("{}: {reason}", dir.display())),
+                Err(reason) => refused.push(reason),
             }
         }
         let reason = if refused.is_empty() {
@@ -53,6 +49,17 @@ impl Installation {
         Err(Error::NotFound {
             reason,
             fix: INSTALL,
+        })
+    }
+
+    /// All servers in the places where [`find`](Self::find) looks, in that order; or why one of them cannot be used.
+    pub fn all(pg_bin: Option<&Path>) -> impl Iterator<Item = Result<Installation, String>> {
+        let candidates = match pg_bin {
+            Some(dir) => vec![dir.to_path_buf()],
+            None => candidates(),
+        };
+        candidates.into_iter().map(|dir| {
+            Installation::open(&dir).map_err(|reason| format!("{}: {reason}", dir.display()))
         })
     }
 
@@ -99,6 +106,12 @@ impl Installation {
             .unwrap_or(&self.version)
     }
 
+    /// Those of the libraries that are installed.
+    pub fn libraries<'a>(&self, wanted: &[&'a str]) -> Vec<&'a str> {
+        let is_there = |name: &&str| self.pkglib_dir.join(format!("{name}.so")).exists();
+        wanted.iter().copied().filter(is_there).collect()
+    }
+
     /// A program of this installation.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin_dir.join(name)
@@ -114,9 +127,7 @@ fn candidates() -> Vec<PathBuf> {
         }
     };
     let on_path = |name: &str| {
-        std::env::var_os("PATH")
-            .iter()
-            .flat_map(std::env::split_paths)
+        path()
             .map(|dir| dir.join(name))
             .find(|program| program.is_file())
     };
@@ -127,21 +138,8 @@ fn candidates() -> Vec<PathBuf> {
     {
         add(dir.to_path_buf());
     }
-    let mut versions: Vec<(u32, PathBuf)> = Vec::new();
-    for (root, prefix) in [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")] {
-        for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let version = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(prefix)?.parse().ok());
-            versions.extend(version.map(|version| (version, entry.path().join("bin"))));
-        }
-    }
-    versions.sort();
-    versions
+    packaged()
         .into_iter()
-        .rev()
-        .map(|(_, dir)| dir)
         .filter(|dir| dir.join("postgres").exists())
         .for_each(&mut add);
     if let Some(pg_config) = on_path("pg_config")
@@ -153,6 +151,28 @@ fn candidates() -> Vec<PathBuf> {
     found
 }
 
+/// The directories of PATH.
+pub fn path() -> impl Iterator<Item = PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).collect::<Vec<_>>().into_iter()
+}
+
+/// The directories that Debian's and PGDG's packages have a version's programs in, the newest first.
+pub fn packaged() -> Vec<PathBuf> {
+    let mut versions: Vec<(u32, PathBuf)> = Vec::new();
+    for (root, prefix) in [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")] {
+        for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let version = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(prefix)?.parse().ok());
+            versions.extend(version.map(|version| (version, entry.path().join("bin"))));
+        }
+    }
+    versions.sort();
+    versions.into_iter().rev().map(|(_, dir)| dir).collect()
+}
+
 /// The share and library directories of the server in `bin_dir`.
 fn directories(bin_dir: &Path) -> Result<(PathBuf, PathBuf), String> {
     let pg_config = bin_dir.join("pg_config");
@@ -162,18 +182,20 @@ fn directories(bin_dir: &Path) -> Result<(PathBuf, PathBuf), String> {
             return Ok((PathBuf::from(share), PathBuf::from(pkglib.trim())));
         }
     }
-    // Some distributions ship pg_config with the development files only; these are their two layouts.
-    let debian = bin_dir
-        .parent()
-        .and_then(Path::file_name)
-        .map(|version| Path::new("/usr/share/postgresql").join(version));
-    let relative = bin_dir.parent().map(|prefix| prefix.join("share"));
-    let share = [debian, relative]
+    // Some distributions ship pg_config with the development files only. These are Debian's layout, and the two that
+    // PostgreSQL's own build makes.
+    let prefix = bin_dir.parent().unwrap_or(bin_dir);
+    let version = prefix.file_name().unwrap_or_default();
+    let layouts = [
+        (Path::new("/usr/share/postgresql").join(version), "lib"),
+        (prefix.join("share"), "lib"),
+        (prefix.join("share/postgresql"), "lib/postgresql"),
+    ];
+    let found = layouts
         .into_iter()
-        .flatten()
-        .find(|dir| dir.join("extension").is_dir());
-    match share {
-        Some(share) => Ok((share, bin_dir.with_file_name("lib"))),
+        .find(|(share, _)| share.join("extension").is_dir());
+    match found {
+        Some((share, library)) => Ok((share, prefix.join(library))),
         None => Err("its share directory cannot be found (pg_config is missing)".to_owned()),
     }
 }

@@ -15,7 +15,7 @@ pub mod tls;
 use std::path::PathBuf;
 
 pub use account::Account;
-pub use client::{ConnectError, Endpoint, connect, connect_with_notices};
+pub use client::{ConnectError, Endpoint, connect, connect_with_notices, connections_ended};
 pub use installation::Installation;
 pub use server::{Server, ServerConfig};
 

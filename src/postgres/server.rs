@@ -35,6 +35,10 @@ pub struct ServerConfig {
     pub account: Option<Account>,
     /// The `postgres` program to start: the installation's own, or a copy in a private prefix.
     pub program: PathBuf,
+    /// The libraries to load at its start, if the installation has them.
+    pub preload: &'static [&'static str],
+    /// Settings beyond those of any sandbox's server.
+    pub settings: Vec<(&'static str, String)>,
     /// Where freshly initialised clusters are kept for the next sandbox; `None` keeps none.
     pub cache_dir: Option<PathBuf>,
 }

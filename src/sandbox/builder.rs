@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::supervisor::{self, Isolation};
-use super::{Engine, Error, Event, Options, SandboxInfo, StateDir};
+use super::{Engine, Error, Event, Options, SandboxInfo, StateDir, chain, engine};
 
 /// Worker threads for icebox's own components, when they run inside the program.
 const WORKERS: usize = 2;
@@ -139,12 +139,13 @@ impl SandboxBuilder {
                 .map_err(Error::file("set the mode of", temporary.path()))?;
         }
         let state = StateDir::new(&state_dir)?;
+        let is_temporary = temporary.is_some();
         let (stop, stopped) = oneshot::channel();
         let (started, start) = oneshot::channel();
         // The system ends a component with the thread that started it, so the sandbox has one of its own.
         let thread = std::thread::Builder::new()
             .name("icebox-sandbox".to_owned())
-            .spawn(move || run(&state, &options, &*report, started, stopped))
+            .spawn(move || run(&state, &options, is_temporary, &*report, started, stopped))
             .map_err(Error::Thread)?;
         match start.await {
             Ok(Ok(info)) => Ok(Sandbox {
@@ -163,6 +164,7 @@ impl SandboxBuilder {
 fn run(
     state: &StateDir,
     options: &Options,
+    is_temporary: bool,
     report: &(dyn Fn(Event) + Send + Sync),
     started: oneshot::Sender<Result<SandboxInfo, Error>>,
     stopped: oneshot::Receiver<()>,
@@ -205,6 +207,10 @@ fn run(
             Err(error) => {
                 let _ = started.send(Err(error));
             }
+        }
+        // What is outside the temporary directory would outlive it.
+        if is_temporary && let Err(error) = engine::purge(state).await {
+            tracing::warn!(error = chain(&error), "the sandbox has left data behind");
         }
     });
     components.shutdown_background();

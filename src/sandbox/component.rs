@@ -11,9 +11,11 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::container::Container;
 use crate::objectstore::{S3Config, server};
-use crate::pglake::engine;
+use crate::pglake::{EngineSocket, engine};
 use crate::postgres::{self, Endpoint};
+use crate::tables::LakeIo;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -118,6 +120,8 @@ pub enum IceboxComponent {
         postgres_user: String,
         postgres_password: String,
     },
+    /// One that watches a container.
+    Container(Box<Container>),
 }
 
 impl IceboxComponent {
@@ -126,6 +130,17 @@ impl IceboxComponent {
         match self {
             IceboxComponent::S3 { .. } => "s3",
             IceboxComponent::LakeEngine { .. } => "lake-engine",
+            IceboxComponent::Container(_) => "container",
+        }
+    }
+
+    /// What its process needs in the environment.
+    pub fn environment(&self) -> Option<(&'static str, String)> {
+        match self {
+            IceboxComponent::Container(container) => {
+                Some(("DOCKER_HOST", container.daemon_address()))
+            }
+            IceboxComponent::S3 { .. } | IceboxComponent::LakeEngine { .. } => None,
         }
     }
 
@@ -159,15 +174,23 @@ impl IceboxComponent {
                 postgres_user,
                 postgres_password,
             } => {
+                let mut postgres = tokio_postgres::Config::new();
+                postgres
+                    .host_path(postgres_socket_dir)
+                    .port(postgres_port)
+                    .user(postgres_user)
+                    .password(postgres_password);
                 let config = engine::EngineConfig {
-                    socket_dir,
-                    s3,
-                    postgres_socket_dir,
-                    postgres_port,
-                    postgres_user,
-                    postgres_password,
+                    socket: EngineSocket::in_dir(socket_dir),
+                    // PostgreSQL may run as another user; the directory keeps everyone else out.
+                    socket_mode: 0o777,
+                    io: LakeIo::s3(s3),
+                    postgres,
                 };
                 engine::serve(config, shutdown).await?;
+            }
+            IceboxComponent::Container(container) => {
+                container.run(shutdown).await.map_err(super::Error::from)?;
             }
         }
         Ok(())

@@ -5,9 +5,36 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use super::{Options, StateDir};
+use super::{EngineKind, Options, StateDir, engine};
 use crate::postgres::installation::INSTALL;
 use crate::postgres::{Account, Installation};
+
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// In the order in which `--engine auto` tries them.
+    pub engines: Vec<EngineCheck>,
+    pub parts: Vec<Check>,
+}
+
+impl Report {
+    /// Whether a sandbox can start here.
+    pub fn is_well(&self) -> bool {
+        self.engines.iter().any(|engine| engine.is_found)
+            && (self.parts.iter()).all(|part| part.is_found || !part.is_required)
+    }
+}
+
+/// One engine.
+#[derive(Clone, Debug, Serialize)]
+pub struct EngineCheck {
+    pub engine: EngineKind,
+    pub is_found: bool,
+    /// What was found, or what is missing.
+    pub detail: String,
+    /// What brings what is missing.
+    pub fix: Option<String>,
+}
 
 /// One prerequisite.
 #[derive(Clone, Debug, Serialize)]
@@ -15,7 +42,7 @@ pub struct Check {
     pub name: &'static str,
     /// What does not work without it.
     pub needed_for: &'static str,
-    /// Whether a sandbox can start without it.
+    /// Whether nothing can start without it.
     pub is_required: bool,
     pub is_found: bool,
     /// What was found, or what is wrong.
@@ -25,9 +52,31 @@ pub struct Check {
 }
 
 /// Looks at everything; changes nothing, and asks no network.
-pub fn examine(state: &StateDir, options: &Options) -> Vec<Check> {
+pub fn examine(state: &StateDir, options: &Options) -> Report {
+    let engines: Vec<EngineCheck> = (engine::PROVIDERS.iter())
+        .map(|provider| match provider.find(options, false) {
+            Ok(found) => EngineCheck {
+                engine: provider.kind(),
+                is_found: true,
+                detail: found.reason,
+                fix: None,
+            },
+            Err(missing) => EngineCheck {
+                engine: provider.kind(),
+                is_found: false,
+                detail: missing.reason,
+                fix: missing.fix,
+            },
+        })
+        .collect();
+    let has_engine = engines.iter().any(|engine| engine.is_found);
+    let parts = parts(state, options, has_engine);
+    Report { engines, parts }
+}
+
+fn parts(state: &StateDir, options: &Options, has_engine: bool) -> Vec<Check> {
     let installation = Installation::find(options.pg_bin.as_deref());
-    let mut checks = vec![postgres(&installation)];
+    let mut checks = vec![postgres(&installation, !has_engine)];
     let major = installation
         .as_ref()
         .map_or_else(|_| "<version>".to_owned(), |found| found.major.to_string());
@@ -41,7 +90,7 @@ pub fn examine(state: &StateDir, options: &Options) -> Vec<Check> {
     checks.push(Check {
         name: "postgresql-contrib",
         needed_for: "pg_lake's stand-in, which reaches the lake through postgres_fdw",
-        is_required: true,
+        is_required: !has_engine,
         is_found,
         detail,
         fix: Some("sudo apt-get install postgresql-contrib".to_owned()),
@@ -85,7 +134,10 @@ pub fn examine(state: &StateDir, options: &Options) -> Vec<Check> {
     checks
 }
 
-fn postgres(installation: &Result<Installation, crate::postgres::Error>) -> Check {
+fn postgres(
+    installation: &Result<Installation, crate::postgres::Error>,
+    is_required: bool,
+) -> Check {
     let (is_found, detail) = match installation {
         Ok(found) => (
             true,
@@ -96,8 +148,8 @@ fn postgres(installation: &Result<Installation, crate::postgres::Error>) -> Chec
     };
     Check {
         name: "postgresql",
-        needed_for: "everything: a server of version 15 or newer",
-        is_required: true,
+        needed_for: "the engines native and embedded: a server of version 15 or newer",
+        is_required,
         is_found,
         detail,
         fix: Some(INSTALL.to_owned()),

@@ -6,6 +6,7 @@
 
 mod builder;
 mod component;
+pub mod container;
 pub mod control;
 pub mod doctor;
 pub mod engine;
@@ -230,6 +231,17 @@ pub enum Error {
     StartFailed(String),
     #[error("cannot set up PostgreSQL")]
     Postgres(#[from] crate::postgres::Error),
+    #[error(
+        "the data of {state_dir} is in volumes of the container engine at {recorded_socket}, made when the directory was \
+         {recorded_dir}; go back to that, or start over with `icebox down --purge`"
+    )]
+    DataElsewhere {
+        state_dir: PathBuf,
+        recorded_dir: PathBuf,
+        recorded_socket: PathBuf,
+    },
+    #[error("{}", .0.with_fix())]
+    Container(#[from] container::Error),
     #[error("cannot start the sandbox's thread")]
     Thread(#[source] std::io::Error),
 }

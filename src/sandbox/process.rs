@@ -107,6 +107,16 @@ pub fn spawn(
         .map_err(Error::file("open", log))?;
     let errors = output.try_clone().map_err(Error::file("open", log))?;
     command.stdin(Stdio::null()).stdout(output).stderr(errors);
+    end_with_this_thread(&mut command, signal);
+    let program = command.get_program().to_os_string();
+    tokio::process::Command::from(command)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(Error::file("run", program))
+}
+
+/// Has the process of `command` get `signal` when the thread ends that starts it.
+pub fn end_with_this_thread(command: &mut Command, signal: Signal) {
     let parent = std::process::id();
     // SAFETY: between fork and exec only async-signal-safe calls are made: prctl, getppid. This runs after the
     // change of user, which would clear the death signal.
@@ -119,11 +129,6 @@ pub fn spawn(
             Ok(())
         });
     }
-    let program = command.get_program().to_os_string();
-    tokio::process::Command::from(command)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(Error::file("run", program))
 }
 
 /// The last lines of a log.

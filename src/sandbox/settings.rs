@@ -67,6 +67,16 @@ impl Settings {
         Ok((settings, ports))
     }
 
+    pub fn postgres_port(&self) -> u16 {
+        self.postgres_port
+            .expect("loading the settings chooses the ports")
+    }
+
+    pub fn s3_port(&self) -> u16 {
+        self.s3_port
+            .expect("loading the settings chooses the ports")
+    }
+
     fn generate() -> Settings {
         Settings {
             postgres_port: None,

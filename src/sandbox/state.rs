@@ -5,14 +5,16 @@
 //!   lock               locked by the supervisor for as long as it lives; says who that is
 //!   history            what was typed at the SQL prompt (0600)
 //!   settings.json      ports, bucket, keys and passwords: chosen at the first start, kept (0600)
+//!   containers.json    whose containers, network and volumes to look for; exists once the engine `containers` has run
 //!   sandbox.json       how to reach everything; exists while the sandbox is up (0600)
 //!   components/        configuration of icebox's own components (0600)
 //!   run/               <component>.json: process, endpoint, number of restarts
 //!   log/               <component>.log, and icebox.log of the supervisor
 //!   tls/               PostgreSQL's certificate and key
 //!   s3/                the S3 server's buckets
-//!   postgres/          data/: the database cluster; prefix/: the private prefix of the engine `embedded`
-//!   sockets/           postgres/ and engine/: unix sockets between the components
+//!   postgres/          data/: the database cluster; prefix/: the private prefix of the engine `embedded`;
+//!                      pgduck/ and pgduck.sql: the files of `pgduck_server` and its S3 secret (engine `native`)
+//!   sockets/           postgres/, pgduck/ and engine/: unix sockets between the components
 //! ```
 //!
 //! `sockets` is a link to a directory with a short name where the path would be too long for a socket, and
@@ -87,6 +89,10 @@ impl StateDir {
         self.root.join("settings.json")
     }
 
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers.json")
+    }
+
     pub fn component_config(&self, component: &str) -> PathBuf {
         self.root
             .join("components")
@@ -140,8 +146,8 @@ impl StateDir {
         Ok(target)
     }
 
-    /// The folder for sockets: short enough, and reachable by `account`, who owns its folder `postgres` and may
-    /// enter its folder `engine`.
+    /// The folder for sockets: short enough, and reachable by `account`, who owns its folders `postgres` and `pgduck`
+    /// and may enter its folder `engine`.
     pub fn socket_dir(&self, account: Option<&Account>) -> Result<PathBuf, Error> {
         let dir = self.root.join("sockets");
         let target = match std::fs::read_link(&dir) {
@@ -160,10 +166,12 @@ impl StateDir {
             }
         };
         make_dir_among_others(&target, 0o711)?;
-        make_dir(&target.join("postgres"), 0o700)?;
-        make_dir(&target.join("engine"), 0o700)?;
+        for name in ["postgres", "pgduck", "engine"] {
+            make_dir(&target.join(name), 0o700)?;
+        }
         if let Some(account) = account {
             account.own(&target.join("postgres"))?;
+            account.own(&target.join("pgduck"))?;
             let engine = target.join("engine");
             std::os::unix::fs::chown(&engine, None, Some(account.gid))
                 .map_err(Error::file("change the owner of", &engine))?;
@@ -174,7 +182,7 @@ impl StateDir {
     }
 
     /// A name that is this directory's own, for what lives elsewhere.
-    fn short_name(&self) -> String {
+    pub fn short_name(&self) -> String {
         let digest = Sha256::digest(self.root.as_os_str().as_encoded_bytes());
         digest
             .iter()
@@ -287,7 +295,13 @@ impl StateDir {
         for folder in FOLDERS {
             remove_tree(&self.root.join(folder))?;
         }
-        for file in ["history", "sandbox.json", "settings.json", "lock"] {
+        for file in [
+            "containers.json",
+            "history",
+            "sandbox.json",
+            "settings.json",
+            "lock",
+        ] {
             let path = self.root.join(file);
             if path.exists() {
                 std::fs::remove_file(&path).map_err(Error::file("remove", path))?;

@@ -89,7 +89,7 @@ pub async fn start(
     let lock = state.lock(is_library)?.ok_or_else(busy)?;
     stop_leftovers(state).await?;
 
-    let chosen = engine::choose(options)?;
+    let chosen = engine::choose(options, is_library)?;
     report(Event::Engine {
         engine: chosen.kind,
         reason: chosen.reason.clone(),
@@ -122,7 +122,7 @@ pub async fn start(
         let task = tokio::spawn(keeper.run(stop.clone(), ended_sender.clone()));
         components.push(Supervised { stop, task });
     }
-    let running = Running {
+    let mut running = Running {
         info: plan.info,
         state: state.clone(),
         components,
@@ -134,11 +134,24 @@ pub async fn start(
             .iter()
             .map(|component| wait_until_up(component, report)),
     );
+    let ask = plan.ask.clone();
+    let asked = async {
+        all_up.await?;
+        match ask {
+            Some(ask) => ask(running.info.clone())
+                .await
+                .map_err(|source| Error::NotUp {
+                    component: "postgres",
+                    source,
+                }),
+            None => Ok(running.info.clone()),
+        }
+    };
     let result = tokio::select! {
-        result = all_up => result.map(|_| ()),
+        result = asked => result,
         Some(Ended { component, reason }) = ended.recv() => {
             let log = state.log(component);
-            let tail = process::tail(&log, 12);
+            let tail = process::tail(&log, 20);
             Err(Error::ComponentFailed { component, reason, log, tail })
         }
         () = tokio::time::sleep(START_TIMEOUT) => Err(Error::StartTimeout {
@@ -147,10 +160,14 @@ pub async fn start(
         }),
         () = interrupted => Err(Error::Interrupted),
     };
-    let result =
-        result.and_then(|()| state.write_json(&SandboxInfo::path(state.root()), &running.info));
+    let result = result.and_then(|info| {
+        state
+            .write_json(&SandboxInfo::path(state.root()), &info)
+            .map(|()| info)
+    });
     match result {
-        Ok(()) => {
+        Ok(info) => {
+            running.info = info;
             // From now on an end is followed by a restart, and nobody waits to hear of it.
             drop(ended);
             report(Event::Ready);
@@ -184,6 +201,7 @@ pub async fn stop_leftovers(state: &StateDir) -> Result<(), Error> {
         }
         let _ = std::fs::remove_file(entry.path());
     }
+    engine::remove_leftovers(state).await;
     Ok(())
 }
 
@@ -197,6 +215,7 @@ impl Running {
                 tracing::error!(%error, "a component's keeper failed");
             }
         }
+        engine::remove_leftovers(&self.state).await;
     }
 }
 
@@ -309,7 +328,8 @@ impl Keeper {
                 command
                     .arg0("icebox")
                     .args(["component", part.name(), "--config"])
-                    .arg(config);
+                    .arg(config)
+                    .envs(part.environment());
                 Instance::Process(process::spawn(command, &log, death_signal)?)
             }
             (Launch::Icebox(part), Isolation::Here(runtime)) => {

@@ -21,7 +21,8 @@ impl fmt::Display for Position {
 /// An error that a client sees, `002003 (42S02): SQL compilation error:` and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlError {
-    pub code: u32,
+    /// Of six digits; negative for the exceptions that scripts declare.
+    pub code: i32,
     pub state: &'static str,
     /// The whole text, `SQL compilation error:` included where Snowflake has it.
     pub message: String,
@@ -30,7 +31,7 @@ pub struct SqlError {
 
 impl SqlError {
     /// An error whose text stands alone, such as `Division by zero`.
-    pub fn new(code: u32, state: &'static str, message: impl Into<String>) -> SqlError {
+    pub fn new(code: i32, state: &'static str, message: impl Into<String>) -> SqlError {
         SqlError {
             code,
             state,
@@ -40,7 +41,7 @@ impl SqlError {
     }
 
     /// An error with the prefix that most have, `SQL compilation error:` on a line of its own.
-    pub fn compilation(code: u32, state: &'static str, text: impl fmt::Display) -> SqlError {
+    pub fn compilation(code: i32, state: &'static str, text: impl fmt::Display) -> SqlError {
         SqlError::new(code, state, format!("SQL compilation error:\n{text}"))
     }
 
@@ -83,17 +84,22 @@ impl SqlError {
 
     /// A column, alias or variable that is not known.
     pub fn invalid_identifier(name: impl fmt::Display, position: Option<Position>) -> SqlError {
-        let mut text = String::new();
-        if let Some(position) = position {
-            text = format!("error {position}\n");
+        let text = format!("invalid identifier '{name}'");
+        match position {
+            Some(position) => SqlError::located(904, "42000", position, text),
+            None => SqlError::compilation(904, "42000", text),
         }
-        let mut error = SqlError::compilation(
-            904,
-            "42000",
-            format_args!("{text}invalid identifier '{name}'"),
-        );
-        error.position = position;
-        error
+    }
+
+    /// An error of compilation that tells its place on the first line: `SQL compilation error: error line …`.
+    pub fn located(
+        code: i32,
+        state: &'static str,
+        position: Position,
+        text: impl fmt::Display,
+    ) -> SqlError {
+        let message = format!("SQL compilation error: error {position}\n{text}");
+        SqlError::new(code, state, message).at(position)
     }
 
     /// What went wrong inside icebox, or between it and the object store or PostgreSQL.

@@ -78,11 +78,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader without tables, using all cores.
+    /// A reader without tables, using all cores, with caches of its own.
     ///
     /// # Errors
     /// If the query engine's settings are refused.
     pub fn new(io: LakeIo) -> Result<Self> {
+        let io = io.caching_data();
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(DEFAULT_CATALOG, DEFAULT_SCHEMA)
             .with_create_default_catalog_and_schema(false)

@@ -50,6 +50,11 @@ impl<V> Cache<V> {
         Some(Arc::clone(&entry.value))
     }
 
+    /// Whether anything is ever kept.
+    pub(super) fn is_on(&self) -> bool {
+        self.capacity > 0
+    }
+
     /// Keeps `value`, unless it alone is a large part of the capacity.
     pub(super) fn insert(&self, location: &str, value: &Arc<V>, weight: usize) {
         if weight > self.capacity / 4 {

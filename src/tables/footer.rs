@@ -10,8 +10,8 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ARROW_SCHEMA_META_KEY;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetObjectReader};
@@ -160,6 +160,39 @@ impl LakeFileReader {
         self.footer.as_ref()?.whole.as_ref()
     }
 
+    /// The ranges of the file, from the cache as far as it has them. Queries ask for the same ranges, those of column chunks and
+    /// pages, so they are kept as they are asked for.
+    async fn fetch(&self, ranges: &[Range<u64>]) -> ParquetResult<Vec<Bytes>> {
+        let cache = self.io.ranges();
+        if !cache.is_on() {
+            let bytes = self.store.get_ranges(&self.key, ranges).await;
+            return bytes.map_err(|error| self.failed(error));
+        }
+        let name = |range: &Range<u64>| format!("{}#{}-{}", self.location, range.start, range.end);
+        let mut found: Vec<_> = ranges.iter().map(|range| cache.get(&name(range))).collect();
+        let (missing, slots): (Vec<_>, Vec<_>) = ranges
+            .iter()
+            .cloned()
+            .zip(&mut found)
+            .filter(|(_, slot)| slot.is_none())
+            .unzip();
+        if !missing.is_empty() {
+            let fetched = self.store.get_ranges(&self.key, &missing).await;
+            let fetched = fetched.map_err(|error| self.failed(error))?;
+            for ((range, slot), bytes) in missing.iter().zip(slots).zip(fetched) {
+                // A copy, for a range may be a slice of a much larger answer.
+                let kept = Arc::new(Bytes::copy_from_slice(&bytes));
+                cache.insert(&name(range), &kept, kept.len());
+                *slot = Some(kept);
+            }
+        }
+        Ok(found
+            .into_iter()
+            .flatten()
+            .map(|bytes| Bytes::clone(&bytes))
+            .collect())
+    }
+
     fn failed(&self, source: object_store::Error) -> ParquetError {
         ParquetError::External(Box::new(Error::Storage {
             doing: "read",
@@ -175,8 +208,8 @@ impl AsyncFileReader for LakeFileReader {
             if let Some(whole) = self.whole() {
                 return slice(whole, &range, &self.location);
             }
-            let bytes = self.store.get_range(&self.key, range).await;
-            bytes.map_err(|error| self.failed(error))
+            let mut bytes = self.fetch(std::slice::from_ref(&range)).await?;
+            Ok(bytes.swap_remove(0))
         }
         .boxed()
     }
@@ -192,8 +225,7 @@ impl AsyncFileReader for LakeFileReader {
                     .map(|range| slice(whole, range, &self.location))
                     .collect();
             }
-            let bytes = self.store.get_ranges(&self.key, &ranges).await;
-            bytes.map_err(|error| self.failed(error))
+            self.fetch(&ranges).await
         }
         .boxed()
     }
@@ -271,7 +303,27 @@ impl ParquetFileReaderFactory for LakeReaderFactory {
 
 #[cfg(test)]
 mod tests {
+    use object_store::ObjectStoreExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_is_kept_where_that_is_asked_for() {
+        let store = Arc::new(object_store::memory::InMemory::new());
+        let key = Path::from("a");
+        store.put(&key, "0123456789".into()).await.unwrap();
+        let plain = LakeIo::with_stores([("memory://m", Arc::clone(&store) as _)]);
+        let read = |io: &LakeIo| io.parquet_reader("memory://m/a", 10).unwrap();
+        let mut kept = read(&plain.caching_data());
+        assert_eq!(kept.get_bytes(2..4).await.unwrap(), "23");
+        let both = kept.get_byte_ranges(vec![6..9, 2..4]).await.unwrap();
+        assert_eq!(both, ["678", "23"]);
+        store.delete(&key).await.unwrap();
+        let again = kept.get_byte_ranges(vec![2..4, 6..9]).await.unwrap();
+        assert_eq!(again, ["23", "678"]);
+        assert!(kept.get_bytes(0..1).await.is_err());
+        assert!(read(&plain).get_bytes(2..4).await.is_err());
+    }
 
     #[test]
     fn a_scan_path_leads_back_to_its_location() {

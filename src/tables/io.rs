@@ -25,6 +25,8 @@ use crate::objectstore::{S3Config, client};
 
 const FOOTER_CACHE_BYTES: usize = 64 << 20;
 const DELETE_CACHE_BYTES: usize = 32 << 20;
+/// What is kept of data files, where that is asked for.
+const RANGE_CACHE_BYTES: usize = 64 << 20;
 
 /// Where a lake file is: the root of its object store, and its key there.
 ///
@@ -90,17 +92,25 @@ pub struct LakeIo {
 }
 
 struct Inner {
-    s3: Option<S3Config>,
+    /// With the bucket that each is for; `None` is for all others.
+    s3: Vec<(Option<String>, S3Config)>,
     /// By root. S3 buckets are added on first use.
     stores: RwLock<HashMap<String, Arc<dyn ObjectStore>>>,
     footers: Cache<Footer>,
     deletes: Cache<PositionDeletes>,
+    /// Parts of data files, by location and range.
+    ranges: Cache<Bytes>,
 }
 
 impl LakeIo {
     /// Lakes in any bucket of an S3 service; a bucket is opened when it is first named. `file://` works too.
     pub fn s3(config: S3Config) -> Self {
-        Self::build(Some(config), HashMap::new())
+        Self::s3_by_bucket([(None, config)])
+    }
+
+    /// As [`s3`](Self::s3), with a service for each bucket that is named, and the one without a name for all others.
+    pub fn s3_by_bucket(configs: impl IntoIterator<Item = (Option<String>, S3Config)>) -> Self {
+        Self::build(configs.into_iter().collect(), HashMap::new(), 0)
     }
 
     /// Lakes in given stores, by root (`s3://bucket`, `memory://name`). `file://` works without being given.
@@ -111,19 +121,32 @@ impl LakeIo {
             .into_iter()
             .map(|(root, store)| (root.into(), store))
             .collect();
-        Self::build(None, stores)
+        Self::build(Vec::new(), stores, 0)
     }
 
-    fn build(s3: Option<S3Config>, stores: HashMap<String, Arc<dyn ObjectStore>>) -> Self {
+    fn build(
+        s3: Vec<(Option<String>, S3Config)>,
+        stores: HashMap<String, Arc<dyn ObjectStore>>,
+        range_cache_bytes: usize,
+    ) -> Self {
         let inner = Inner {
             s3,
             stores: RwLock::new(stores),
             footers: Cache::new(FOOTER_CACHE_BYTES),
             deletes: Cache::new(DELETE_CACHE_BYTES),
+            ranges: Cache::new(range_cache_bytes),
         };
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// The same lakes with caches of their own, which keep up to 64 MiB of what is read from data files as well: for many
+    /// queries of the same tables.
+    pub fn caching_data(&self) -> Self {
+        let stores = self.inner.stores.read();
+        let stores = stores.unwrap_or_else(PoisonError::into_inner).clone();
+        Self::build(self.inner.s3.clone(), stores, RANGE_CACHE_BYTES)
     }
 
     /// The object store that a location is in.
@@ -138,9 +161,14 @@ impl LakeIo {
             return Ok(Arc::clone(store));
         }
         drop(stores);
-        let store: Arc<dyn ObjectStore> = match (&self.inner.s3, root.strip_prefix("s3://")) {
+        let bucket = root.strip_prefix("s3://");
+        let config = bucket.and_then(|bucket| {
+            let of = |wanted| self.inner.s3.iter().find(|(of, _)| of.as_deref() == wanted);
+            of(Some(bucket)).or_else(|| of(None))
+        });
+        let store: Arc<dyn ObjectStore> = match (config, bucket) {
             (_, None) if root == "file://" => Arc::new(LocalFileSystem::new()),
-            (Some(config), Some(bucket)) => {
+            (Some((_, config)), Some(bucket)) => {
                 client::object_store(config, bucket).map_err(|source| Error::OpenStore {
                     root: root.to_owned(),
                     source: Box::new(source),
@@ -224,6 +252,10 @@ impl LakeIo {
         &self.inner.footers
     }
 
+    pub(super) fn ranges(&self) -> &Cache<Bytes> {
+        &self.inner.ranges
+    }
+
     pub(super) fn deletes(&self) -> &Cache<PositionDeletes> {
         &self.inner.deletes
     }
@@ -231,9 +263,9 @@ impl LakeIo {
 
 impl fmt::Debug for LakeIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoint = self.inner.s3.as_ref().map(|config| &config.endpoint);
+        let endpoints = self.inner.s3.iter().map(|(_, config)| &config.endpoint);
         f.debug_struct("LakeIo")
-            .field("s3", &endpoint)
+            .field("s3", &endpoints.collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

@@ -57,20 +57,20 @@ impl LakeTable {
         let metadata = TableMetadata::read_from(&io.file_io(), metadata_location)
             .await
             .map_err(failed)?;
-        Self::from_metadata(io, metadata_location, metadata).await
+        Self::from_metadata(io, metadata_location, Arc::new(metadata)).await
     }
 
     /// The table of metadata that is at hand; `metadata_location` only names it, and need not exist yet.
     pub async fn from_metadata(
         io: &LakeIo,
         metadata_location: &str,
-        metadata: TableMetadata,
+        metadata: TableMetadataRef,
     ) -> Result<Self> {
         let failed = |source: iceberg::Error| Error::Metadata {
             location: metadata_location.to_owned(),
             source: Box::new(source),
         };
-        let table = open(io, Arc::new(metadata)).map_err(failed)?;
+        let table = open(io, metadata).map_err(failed)?;
         let arrow_schema = schema::to_arrow(table.metadata().current_schema()).map_err(failed)?;
         Ok(Self {
             io: io.clone(),

@@ -1,8 +1,12 @@
 //! The one integration-test binary: a module per capability.
 
 mod bench;
+mod conformance;
+mod containers;
+mod native;
 mod parity;
 mod pglake;
 mod reader;
 mod s3;
 mod sandbox;
+mod support;

@@ -1,10 +1,10 @@
 //! The reader on lakes that the real `pg_lake` wrote.
 
 mod evolution;
-mod lake;
+pub mod lake;
 mod overlay;
 mod traps;
-mod value;
+pub mod value;
 
 use std::sync::Arc;
 

@@ -5,7 +5,9 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use icebox::sandbox::process::ProcessId;
-use icebox::sandbox::{Engine, Sandbox, SandboxInfo};
+use icebox::sandbox::{EngineKind, Sandbox, SandboxInfo};
+
+use crate::support::sandbox::{engine_under_test, icebox};
 
 /// A state directory that is stopped and removed at the end of the test, however it ends.
 struct StateDir {
@@ -27,12 +29,15 @@ impl StateDir {
     }
 
     fn icebox(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_icebox"));
-        command
-            .env("ICEBOX_STATE_DIR", &self.path)
-            .args(arguments)
-            .stdin(std::process::Stdio::null());
-        command.output().unwrap()
+        icebox(&self.path, arguments).output().unwrap()
+    }
+
+    /// The component that plays the lake.
+    fn lake(&self) -> &'static str {
+        match self.info().engine {
+            EngineKind::Embedded => "lake-engine",
+            EngineKind::Native | EngineKind::Containers => "pgduck_server",
+        }
     }
 
     /// Standard output of a command that must succeed.
@@ -144,9 +149,10 @@ fn up_status_env_and_down() {
     assert!(String::from_utf8_lossy(&early.stderr).contains("icebox up"));
 
     let first = dir.ok(&["up"]);
-    assert!(first.contains("engine embedded: auto took it"), "{first}");
-    assert!(first.contains("sslmode=require"), "{first}");
     let (before, pid) = (dir.info(), dir.status()["supervisor_pid"].clone());
+    let told = format!("engine {}: asked for; PostgreSQL", before.engine);
+    assert!(first.contains(&told), "{first}");
+    assert!(first.contains("sslmode=require"), "{first}");
 
     // A second `up` finds it.
     let second = dir.ok(&["up"]);
@@ -162,7 +168,7 @@ fn up_status_env_and_down() {
         .iter()
         .map(|component| component["name"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(names, ["lake-engine", "postgres", "s3"]);
+    assert_eq!(names, [dir.lake(), "postgres", "s3"]);
     for component in status["components"].as_array().unwrap() {
         assert_eq!(component["is_up"], true, "{component}");
         assert!(component["memory_bytes"].as_u64() > Some(0), "{component}");
@@ -364,15 +370,14 @@ fn up_recovers_from_a_killed_supervisor() {
     dir.sql("CREATE TABLE kept (id int)");
     dir.sql("INSERT INTO kept VALUES (7)");
     let supervisor = dir.status()["supervisor_pid"].as_i64().unwrap() as i32;
-    let old: Vec<i32> = ["postgres", "s3", "lake-engine"]
-        .map(|name| dir.component(name, 0))
-        .into();
+    let names = ["postgres", "s3", dir.lake()];
+    let old = names.map(|name| dir.component(name, 0));
     kill_9(supervisor);
     dir.ok(&["up"]);
     let status = dir.status();
     assert_eq!(status["state"], "up");
     assert_ne!(status["supervisor_pid"], supervisor);
-    for (name, old) in ["postgres", "s3", "lake-engine"].into_iter().zip(old) {
+    for (name, old) in names.into_iter().zip(old) {
         assert_ne!(dir.component(name, 0), old, "{name} is the old process");
         assert!(
             !Path::new(&format!("/proc/{old}/exe")).exists(),
@@ -391,7 +396,7 @@ fn killed_components_come_back() {
     dir.ok(&["up"]);
     dir.sql("CREATE TABLE kept (id int)");
     for round in 1..=2 {
-        for name in ["s3", "lake-engine", "postgres"] {
+        for name in ["s3", dir.lake(), "postgres"] {
             kill_9(dir.component(name, round - 1));
             dir.component(name, round);
         }
@@ -420,12 +425,42 @@ fn a_busy_port_is_an_error_that_names_the_option() {
 #[test]
 fn engines_that_are_not_there_say_so() {
     let dir = StateDir::new();
-    for engine in ["containers", "native"] {
-        let output = dir.icebox(&["up", "--engine", engine]);
+    let empty = tempfile::tempdir().unwrap();
+    let path = empty.path().to_str().unwrap();
+    for (engine, reasons) in [
+        (
+            "containers",
+            ["no container engine: none of", "apt-get install docker.io"],
+        ),
+        ("native", ["no `postgres` there", "postgresql-18-pg-lake"]),
+        (
+            "embedded",
+            ["no `postgres` there", "apt-get install postgresql"],
+        ),
+    ] {
+        let output = icebox(&dir.path, &["up", "--engine", engine, "--pg-bin", path])
+            .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+            .output()
+            .unwrap();
         assert!(!output.status.success());
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(error.contains("not in this version"), "{error}");
+        for reason in reasons {
+            assert!(error.contains(reason), "{engine}: {error}");
+        }
     }
+}
+
+#[test]
+fn auto_takes_an_engine_that_works_and_says_why() {
+    let dir = StateDir::new();
+    let up = dir.ok(&["up", "--engine", "auto"]);
+    let engine = dir.info().engine;
+    let told = format!("engine {engine}: auto took it");
+    assert!(up.contains(&told), "{up}");
+    assert!(
+        engine != EngineKind::Embedded || up.contains("native: no PostgreSQL with pg_lake"),
+        "{up}"
+    );
 }
 
 #[test]
@@ -511,28 +546,46 @@ fn sql_prints_errors_notices_and_formats() {
     );
     let json = dir.ok(&["sql", "--format", "json", "SELECT 1 AS a, NULL AS b"]);
     assert_eq!(json, "{\"a\":\"1\",\"b\":null}\n");
+
+    // Every connection has said goodbye.
+    let log = dir.ok(&["logs", "postgres"]);
+    assert!(
+        log.contains("nope") && !log.contains("could not receive data"),
+        "{log}"
+    );
 }
 
 #[test]
 fn doctor_tells_what_is_missing_and_how_to_get_it() {
     let dir = StateDir::new();
     let report: serde_json::Value = serde_json::from_str(&dir.ok(&["doctor", "--json"])).unwrap();
-    let postgres = &report[0];
+    let engines: Vec<_> = report["engines"].as_array().unwrap().iter().collect();
+    let names: Vec<_> = engines.iter().map(|engine| &engine["engine"]).collect();
+    assert_eq!(names, ["containers", "native", "embedded"]);
+    for engine in engines {
+        assert_ne!(engine["detail"], "", "{engine}");
+    }
+    let postgres = &report["parts"][0];
     assert_eq!(postgres["name"], "postgresql");
     assert_eq!(postgres["is_found"], true);
 
     let empty = tempfile::tempdir().unwrap();
-    let output = dir.icebox(&["doctor", "--pg-bin", empty.path().to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(1));
+    let pg_bin = ["--pg-bin", empty.path().to_str().unwrap()];
+    let output = dir.icebox(&[&["doctor", "--json"], &pg_bin[..]].concat());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["engines"][2]["is_found"], false, "{report:#}");
+    let is_well = report["engines"][0]["is_found"] == true;
+    assert_eq!(output.status.success(), is_well, "{report:#}");
+    let output = dir.icebox(&[&["doctor"], &pg_bin[..]].concat());
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("MISSING"), "{text}");
+    assert_eq!(text.contains("MISSING"), !is_well, "{text}");
     assert!(text.contains("apt-get install postgresql"), "{text}");
 }
 
 #[tokio::test]
 async fn the_library_starts_a_sandbox_and_dropping_it_stops_everything() {
     let sandbox = Sandbox::builder()
-        .engine(Engine::Auto)
+        .engine(engine_under_test())
         .bucket("a-bucket")
         .start()
         .await

@@ -11,21 +11,14 @@ use crate::pglake::columns::Column;
 
 /// How the engine itself reaches PostgreSQL.
 #[derive(Clone, Debug)]
-pub struct LocalPostgres {
-    pub socket_dir: std::path::PathBuf,
-    pub port: u16,
-    pub user: String,
-    pub password: String,
-}
+pub struct LocalPostgres(pub tokio_postgres::Config);
 
 impl LocalPostgres {
     /// Opens a connection that speaks as postgres_fdw's remote sessions do.
     pub async fn connect(&self, database: &str) -> Result<Client> {
-        let (client, connection) = tokio_postgres::Config::new()
-            .host_path(&self.socket_dir)
-            .port(self.port)
-            .user(&self.user)
-            .password(&self.password)
+        let (client, connection) = self
+            .0
+            .clone()
             .dbname(database)
             .application_name("icebox lake engine")
             .connect(NoTls)

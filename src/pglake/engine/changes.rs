@@ -253,7 +253,8 @@ impl Changes {
             .build()?
             .metadata;
         Ok(Arc::new(
-            LakeTable::from_metadata(self.table.io(), &self.version.location, metadata).await?,
+            LakeTable::from_metadata(self.table.io(), &self.version.location, Arc::new(metadata))
+                .await?,
         ))
     }
 
@@ -264,7 +265,7 @@ impl Changes {
         columns: Arc<Vec<BoundColumn>>,
     ) -> Result<()> {
         self.version = self.version.with_schema(changes)?;
-        let metadata = self.version.metadata.as_ref().clone();
+        let metadata = self.version.metadata.clone();
         let io = self.table.io().clone();
         self.table =
             Arc::new(LakeTable::from_metadata(&io, &self.version.location, metadata).await?);

@@ -108,16 +108,23 @@ fn file_and_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     file.map(|file| format!("{file}: {innermost}"))
 }
 
+/// How the object store's client begins to tell of an HTTP status.
+const ANSWERED: &str = "Server returned non-2xx status code: ";
+
 /// Reading or writing the lake failed.
 fn storage(error: &(dyn std::error::Error + 'static)) -> Error {
     let message = file_and_cause(error).unwrap_or_else(|| chain(error));
-    match is_connection(error) || chain(error).contains("error sending request") {
-        true => Error::new(
+    if is_connection(error) || chain(error).contains("error sending request") {
+        return Error::new(
             "08006",
             format!("IO Error: Could not establish connection to the object store: {message}"),
         )
-        .hint("Is the sandbox's S3 server up? (icebox status)"),
-        false => Error::new("XX000", message),
+        .hint("Is the sandbox's S3 server up? (icebox status)");
+    }
+    // pg_lake's words for what the store answers.
+    match message.split_once(ANSWERED) {
+        Some((what, answer)) => Error::new("0A000", format!("HTTP Error: {what}{answer}")),
+        None => Error::new("XX000", message),
     }
 }
 

@@ -8,7 +8,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::logical_expr::Expr;
@@ -27,6 +26,7 @@ use super::rowid::FileNumbers;
 use super::statement::table_oid;
 use super::translate::{Output, prefilter, translate};
 use super::view::TableView;
+use crate::pglake::EngineSocket;
 use crate::tables::{FILE_COLUMN, POSITION_COLUMN};
 
 /// A table as PostgreSQL reads it back: which columns, and the numbers of its files.
@@ -72,7 +72,7 @@ pub(super) struct Evaluator {
     pub context: SessionContext,
     pub scans: Scans,
     /// Where PostgreSQL finds the engine.
-    pub socket_dir: PathBuf,
+    pub socket: EngineSocket,
 }
 
 /// A query with the tables that it reads, ready to be run any number of times with the same result.
@@ -218,11 +218,7 @@ impl Prepared {
                 files: self.files.clone(),
             };
             let token = self.evaluator.scans.offer(scan);
-            let connection = format!(
-                "host='{}' port={} user=lake dbname=lake",
-                self.evaluator.socket_dir.display(),
-                crate::pglake::ENGINE_PORT
-            );
+            let connection = format!("{} user=lake dbname=lake", self.evaluator.socket);
             _ = write!(
                 setup,
                 "CREATE TEMP VIEW \"{oid}\" AS SELECT * FROM {dblink}({}, 'SCAN {token}') AS t({definition});",

@@ -13,9 +13,10 @@
 //! evaluate    queries that PostgreSQL evaluates   commit      changes as files
 //! catalog     the engine's view of the database   view        versions of tables
 //! rpc         requests of the extension           modify      UPDATE and DELETE by condition
-//! fetch       rows by their identity
+//! fetch       rows by their identity            access      what a query may not ask for
 //! ```
 
+mod access;
 mod catalog;
 mod changes;
 mod commit;
@@ -38,7 +39,6 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -50,28 +50,23 @@ use tokio::net::UnixListener;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use crate::objectstore::S3Config;
+use super::EngineSocket;
 use crate::tables::LakeIo;
 
 use catalog::{Catalog, LocalPostgres};
 use evaluate::{Evaluator, Scans};
 
-/// The file name of its socket: libpq's, for port [`ENGINE_PORT`](super::ENGINE_PORT).
-pub const SOCKET: &str = ".s.PGSQL.5332";
-
 /// What a lake engine needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EngineConfig {
-    /// The directory of its socket, `.s.PGSQL.5332`. Whoever may enter it may use the engine.
-    pub socket_dir: PathBuf,
+    /// Whoever may connect to it may use the engine.
+    pub socket: EngineSocket,
+    /// The socket's mode.
+    pub socket_mode: u32,
     /// Where the tables are.
-    pub s3: S3Config,
-    /// How the engine itself reaches PostgreSQL: the directory of the server's socket, and its port.
-    pub postgres_socket_dir: PathBuf,
-    pub postgres_port: u16,
-    /// A superuser.
-    pub postgres_user: String,
-    pub postgres_password: String,
+    pub io: LakeIo,
+    /// How the engine itself reaches PostgreSQL, as a superuser; the database is that of each client.
+    pub postgres: tokio_postgres::Config,
 }
 
 /// A database that the engine works for.
@@ -97,28 +92,18 @@ struct Engine {
     last_id: AtomicI32,
 }
 
-/// Returns what a large statement has left in the allocator: glibc keeps it otherwise, for as long as the engine lives.
-fn give_memory_back() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: malloc_trim may be called at any time, from any thread.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// Serves until `shutdown` completes.
 pub async fn serve(
     config: EngineConfig,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let socket = config.socket_dir.join(SOCKET);
+    let socket = config.socket.path();
     match std::fs::remove_file(&socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(&socket)?;
-    // PostgreSQL may run as another user; the directory keeps everyone else out.
-    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o777))?;
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(config.socket_mode))?;
     let engine = Arc::new(Engine::new(config)?);
     tracing::info!(socket = %socket.display(), "the lake engine is ready");
     let mut shutdown = std::pin::pin!(shutdown);
@@ -143,7 +128,7 @@ pub async fn serve(
 
 impl Engine {
     fn new(config: EngineConfig) -> io::Result<Self> {
-        let io = LakeIo::s3(config.s3);
+        let io = config.io;
         let runtime = RuntimeEnvBuilder::new()
             .with_object_store_registry(io.registry())
             .build_arc()
@@ -158,14 +143,9 @@ impl Engine {
             evaluator: Arc::new(Evaluator {
                 context: SessionContext::new_with_config_rt(settings, runtime),
                 scans: Scans::default(),
-                socket_dir: config.socket_dir,
+                socket: config.socket,
             }),
-            postgres: LocalPostgres {
-                socket_dir: config.postgres_socket_dir,
-                port: config.postgres_port,
-                user: config.postgres_user,
-                password: config.postgres_password,
-            },
+            postgres: LocalPostgres(config.postgres),
             databases: Mutex::default(),
             clients: Mutex::default(),
             last_id: AtomicI32::new(0),
@@ -198,7 +178,6 @@ impl Engine {
                 tokio::time::sleep(LINGER).await;
                 if database.clients.load(Ordering::SeqCst) == 0 {
                     database.catalog.disconnect().await;
-                    give_memory_back();
                 }
             });
         }

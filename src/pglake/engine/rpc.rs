@@ -157,7 +157,10 @@ async fn files(io: &LakeIo, location: &str) -> Result<Vec<serde_json::Value>> {
 async fn list(io: &LakeIo, pattern: &str) -> Result<Vec<serde_json::Value>> {
     let invalid =
         |reason: String| Error::new("22023", format!("invalid pattern \"{pattern}\": {reason}"));
-    let glob = glob::Pattern::new(pattern).map_err(|error| invalid(error.to_string()))?;
+    // At the end, `**` is every file below, as in DuckDB's globs.
+    let every_file = if pattern.ends_with("/**") { "/*" } else { "" };
+    let glob = glob::Pattern::new(&format!("{pattern}{every_file}"))
+        .map_err(|error| invalid(error.to_string()))?;
     // Only what comes before the first wildcard narrows the listing, and only whole path segments.
     let fixed = &pattern[..pattern.find(['*', '?', '[']).unwrap_or(pattern.len())];
     let root: Location = pattern.parse()?;
@@ -176,7 +179,7 @@ async fn list(io: &LakeIo, pattern: &str) -> Result<Vec<serde_json::Value>> {
         .map_err(|error| Error::new("08006", format!("cannot list {folder}: {error}")))?;
     let mut objects: Vec<_> = listed
         .into_iter()
-        .map(|object| (format!("{}{}", root.root(), object.location), object))
+        .map(|object| (format!("{}/{}", root.root(), object.location), object))
         .filter(|(url, _)| glob.matches_with(url, options))
         .collect();
     objects.sort_by(|left, right| left.0.cmp(&right.0));

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use sqlparser::ast::{Query, SetExpr};
 
+use super::access;
 use super::changes::Changes;
 use super::cursor::{RowSink, Rows};
 use super::error::{Error, Result};
@@ -94,6 +95,7 @@ impl Session {
             }
             Statement::Select(query) => Some(width(query)),
             Statement::RelationSize { .. } => Some(1),
+            Statement::RelationRows => Some(2),
             Statement::Insert { returning, .. }
             | Statement::UpdateRow { returning, .. }
             | Statement::DeleteRow { returning, .. }
@@ -190,7 +192,10 @@ impl Session {
                 substitute(&mut query, parameters)?;
                 let source = match request(&query) {
                     Some(request) => CursorSource::Answer(self.call(&request).await?),
-                    None => CursorSource::Query(Box::new(self.prepare(query).await?)),
+                    None => {
+                        self.check_access(&query).await?;
+                        CursorSource::Query(Box::new(self.prepare(query).await?))
+                    }
                 };
                 self.open()?
                     .cursors
@@ -212,6 +217,7 @@ impl Session {
             Statement::Select(query) => {
                 let mut query = query.as_ref().clone();
                 substitute(&mut query, parameters)?;
+                self.check_access(&query).await?;
                 let rows = self.prepare(query).await?.run().await?.drain(sink).await?;
                 Ok(format!("SELECT {rows}"))
             }
@@ -301,8 +307,15 @@ impl Session {
                         .map(|file| file.size)
                         .sum::<u64>();
                 }
-                // ANALYZE counts in PostgreSQL's blocks.
+                // It counts in PostgreSQL's blocks.
                 sink.value(Some(&bytes.div_ceil(8192).to_string()));
+                sink.end_row();
+                Ok("SELECT 1".to_owned())
+            }
+            Statement::RelationRows => {
+                // None yet: then all rows are read, as version 15 does.
+                sink.value(Some("-1"));
+                sink.value(Some("f"));
                 sink.end_row();
                 Ok("SELECT 1".to_owned())
             }
@@ -362,6 +375,19 @@ impl Session {
             .collect();
         error.detail = Some(format!("Failing row contains ({}).", values.join(", ")));
         error
+    }
+
+    /// An error for a query of a user that asks for what the lake cannot do.
+    async fn check_access(&self, query: &Query) -> Result<()> {
+        let Some(refused) = access::refused(query) else {
+            return Ok(());
+        };
+        let tables: Vec<u32> = tables(query).into_iter().collect();
+        let name = match tables.as_slice() {
+            [only] => self.database.catalog.relation_name(*only).await.ok(),
+            _ => None,
+        };
+        Err(refused.error(name.as_deref()))
     }
 
     pub(super) async fn prepare(&mut self, query: Query) -> Result<Prepared> {

@@ -71,6 +71,8 @@ pub enum Statement {
     RelationSize {
         table: u32,
     },
+    /// Rows of a table as its statistics have them, which ANALYZE asks for from version 16 on, to take a sample.
+    RelationRows,
     /// The rows of a table as the session with this token sees them.
     Scan {
         token: String,
@@ -182,6 +184,7 @@ fn parse_one(sql: &str) -> Result<Statement> {
     match parse_ast(sql)? {
         Ast::Query(query) => match relation_size(sql) {
             Some(table) => Ok(Statement::RelationSize { table }),
+            None if sql.starts_with(RELATION_ROWS) => Ok(Statement::RelationRows),
             None => Ok(Statement::Select(query)),
         },
         Ast::Insert(insert) => parse_insert(insert).ok_or_else(unsupported),
@@ -328,6 +331,9 @@ fn last_ident(name: &ObjectName) -> Option<&Ident> {
 pub fn table_oid(name: &ObjectName) -> Option<u32> {
     last_ident(name)?.value.parse().ok()
 }
+
+/// How postgres_fdw's query begins for the statistics of one table.
+const RELATION_ROWS: &str = "SELECT reltuples, relkind FROM pg_catalog.pg_class WHERE oid = '";
 
 /// `SELECT pg_catalog.pg_relation_size('pg_temp."16400"'::pg_catalog.regclass) / …`, as ANALYZE sends it.
 fn relation_size(sql: &str) -> Option<u32> {

@@ -60,7 +60,7 @@ impl Loaded {
         version: TableVersion,
         columns: Arc<Vec<BoundColumn>>,
     ) -> Result<Self> {
-        let metadata = version.metadata.as_ref().clone();
+        let metadata = version.metadata.clone();
         let table = Arc::new(LakeTable::from_metadata(io, &version.location, metadata).await?);
         Ok(Self {
             version,

@@ -20,13 +20,23 @@ CREATE FOREIGN DATA WRAPPER pg_lake_iceberg HANDLER postgres_fdw_handler VALIDAT
 
 -- The application name tells the lake engine which backend it serves. A high price per transferred row makes the
 -- planner push whole aggregates and joins to the engine.
+-- Where the engine is follows from the same setting as in pg_lake itself: a connection string with a host, whose
+-- value may be quoted, and a port.
 DO $do$
+DECLARE
+  engine text := coalesce(nullif(current_setting('pg_lake_engine.host', true), ''), '@ENGINE_HOST@');
+  host text[] := regexp_match(engine, $$\mhost\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))$$);
+  port text := coalesce((regexp_match(engine, $$\mport\s*=\s*'?(\d+)$$))[1], '5332');
 BEGIN
+  IF host IS NULL THEN
+    RAISE EXCEPTION 'the setting pg_lake_engine.host has no host: %', engine USING
+      ERRCODE = '22023', HINT = 'It is a connection string such as ''host=/tmp port=5332''.';
+  END IF;
   EXECUTE format(
     $$CREATE SERVER pg_lake_iceberg FOREIGN DATA WRAPPER pg_lake_iceberg OPTIONS (
-        host '@ENGINE_SOCKET_DIR@', port '@ENGINE_PORT@', dbname %L, application_name 'fdw %%p',
+        host %L, port %L, dbname %L, application_name 'fdw %%p',
         batch_size '4000', fetch_size '10000', fdw_startup_cost '1', fdw_tuple_cost '100')$$,
-    current_database());
+    regexp_replace(coalesce(host[1], host[2]), $$\\(.)$$, $$\1$$, 'g'), port, current_database());
 END
 $do$;
 GRANT USAGE ON FOREIGN SERVER pg_lake_iceberg TO PUBLIC;
@@ -87,6 +97,16 @@ CREATE VIEW pg_catalog.iceberg_tables AS
   JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE l.metadata_location IS NOT NULL;
 GRANT SELECT ON pg_catalog.iceberg_tables TO PUBLIC;
+
+CREATE FUNCTION lake_engine.refuse_catalog_write() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RAISE EXCEPTION 'writes to the % catalog are currently only supported via pg_lake_iceberg tables',
+    CASE TG_OP WHEN 'INSERT' THEN NEW.catalog_name ELSE OLD.catalog_name END USING ERRCODE = '0A000';
+END
+$$;
+CREATE TRIGGER refuse INSTEAD OF INSERT OR UPDATE OR DELETE ON pg_catalog.iceberg_tables
+  FOR EACH ROW EXECUTE FUNCTION lake_engine.refuse_catalog_write();
 
 CREATE FUNCTION lake_engine.call(request jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -194,6 +214,78 @@ BEGIN
 END
 $$;
 
+-- A row as PostgreSQL shows it in `Failing row contains …`.
+CREATE FUNCTION lake_engine.row_description(relation oid, r text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  shown text;
+BEGIN
+  EXECUTE format('SELECT concat(''('', array_to_string(ARRAY[%s], '', '', ''null''), '')'') FROM (SELECT $1::%s AS r OFFSET 0) a',
+    (SELECT string_agg(format('(r).%I::text', attname), ', ' ORDER BY attnum) FROM pg_attribute
+     WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped), relation::regclass)
+  INTO shown USING r;
+  RETURN shown;
+END
+$$;
+
+-- The expressions of a table's generated columns, each a function of the row: as parsed expressions they follow renames, and
+-- columns that they read cannot be dropped.
+CREATE FUNCTION lake_engine.generated_columns(relation oid)
+RETURNS TABLE (attnum smallint, attname name, expression regprocedure)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT a.attnum, a.attname, p.oid::regprocedure
+  FROM pg_attribute a JOIN pg_proc p
+    ON p.pronamespace = 'lake_engine'::regnamespace AND p.proname = format('generated_%s_%s', relation, a.attnum)::name
+  WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+$$;
+
+CREATE FUNCTION lake_engine.add_generated(relation oid, column_name name, inputs name[], expression text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  target pg_attribute;
+  function_name text;
+BEGIN
+  SELECT * INTO STRICT target FROM pg_attribute WHERE attrelid = relation AND attname = column_name;
+  function_name := format('lake_engine.generated_%s_%s', relation, target.attnum);
+  EXECUTE format('CREATE FUNCTION %s(r %s) RETURNS %s LANGUAGE sql STABLE RETURN (SELECT %s FROM (SELECT %s) a)',
+    function_name, relation::regclass, format_type(target.atttypid, target.atttypmod), expression,
+    coalesce((SELECT string_agg(format('(r).%1$I AS %1$I', input), ', ') FROM unnest(inputs) input), '1 AS none'));
+  -- It goes with its column.
+  INSERT INTO pg_depend (classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype)
+  VALUES ('pg_proc'::regclass, function_name::regproc, 0, 'pg_class'::regclass, relation, target.attnum, 'a');
+END
+$$;
+
+-- The values of generated columns, which postgres_fdw would leave to the other side. DEFAULT arrives here as NULL.
+CREATE FUNCTION lake_engine.generate_row() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  every_value text;
+  given_value text;
+  given name;
+BEGIN
+  SELECT string_agg(CASE WHEN g.attnum IS NULL THEN format('(n).%I', a.attname)
+                         ELSE format('%s(n)', g.expression::oid::regproc) END, ', ' ORDER BY a.attnum),
+         string_agg(format(CASE TG_OP WHEN 'INSERT' THEN 'WHEN (n).%1$I IS NOT NULL THEN %1$L'
+                                      ELSE 'WHEN (n).%1$I IS NOT NULL AND (n).%1$I IS DISTINCT FROM (o).%1$I THEN %1$L' END,
+                             a.attname), ' ')
+           FILTER (WHERE g.attnum IS NOT NULL)
+  INTO every_value, given_value
+  FROM pg_attribute a LEFT JOIN lake_engine.generated_columns(TG_RELID) g USING (attnum)
+  WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND NOT a.attisdropped;
+  EXECUTE format('SELECT CASE %s END FROM (SELECT $1::%2$s AS n, $2::%2$s AS o OFFSET 0) a', given_value, TG_RELID::regclass)
+  INTO given USING NEW::text, CASE TG_OP WHEN 'INSERT' THEN NULL ELSE OLD::text END;
+  IF given IS NOT NULL THEN
+    RAISE EXCEPTION '%', format(CASE TG_OP WHEN 'INSERT' THEN 'cannot insert a non-DEFAULT value into column "%s"'
+                                           ELSE 'column "%s" can only be updated to DEFAULT' END, given)
+      USING ERRCODE = '428C9', DETAIL = format('Column "%s" is a generated column.', given);
+  END IF;
+  EXECUTE format('SELECT %s FROM (SELECT $1::%s AS n OFFSET 0) a', every_value, TG_RELID::regclass)
+  INTO NEW USING NEW::text;
+  RETURN NEW;
+END
+$$;
+
 -- CHECK constraints: PostgreSQL leaves those of a foreign table to the other side.
 CREATE FUNCTION lake_engine.check_row() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -210,24 +302,35 @@ BEGIN
     INTO holds USING NEW::text;
     IF NOT holds THEN
       RAISE EXCEPTION 'new row for relation "%" violates check constraint "%"', TG_TABLE_NAME, violated.conname USING
-        ERRCODE = '23514', DETAIL = format('Failing row contains %s.', NEW);
+        ERRCODE = '23514',
+        DETAIL = format('Failing row contains %s.', lake_engine.row_description(TG_RELID, NEW::text));
     END IF;
   END LOOP;
   RETURN NEW;
 END
 $$;
 
--- A trigger for each row has postgres_fdw send the rows one by one: only a table with CHECK constraints has it.
-CREATE FUNCTION lake_engine.add_check_trigger(relation oid) RETURNS void
+-- A trigger for each row has postgres_fdw send the rows one by one: only a table that needs one has it. They fire in the
+-- order of their names: what is generated is checked too.
+CREATE FUNCTION lake_engine.add_row_triggers(relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  wanted text;
 BEGIN
-  IF EXISTS (SELECT FROM pg_constraint WHERE conrelid = relation AND contype = 'c')
-    AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = 'pg_lake_check_row')
-  THEN
-    EXECUTE format('CREATE TRIGGER pg_lake_check_row BEFORE INSERT OR UPDATE ON %s
-                    FOR EACH ROW EXECUTE FUNCTION lake_engine.check_row()', relation::regclass);
-    UPDATE pg_trigger SET tgisinternal = true WHERE tgrelid = relation AND tgname = 'pg_lake_check_row';
-  END IF;
+  FOR wanted IN
+    SELECT t.function_name
+    FROM (SELECT 'check_row' WHERE EXISTS (SELECT FROM pg_constraint WHERE conrelid = relation AND contype = 'c')
+          UNION ALL
+          SELECT 'generate_row' WHERE EXISTS (SELECT FROM lake_engine.generated_columns(relation))) t (function_name)
+    WHERE NOT EXISTS (SELECT FROM pg_trigger g
+                      WHERE g.tgrelid = relation AND g.tgfoid = format('lake_engine.%s', t.function_name)::regproc)
+  LOOP
+    EXECUTE format('CREATE TRIGGER %I BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION lake_engine.%I()',
+      CASE wanted WHEN 'generate_row' THEN 'pg_lake_1_generate_row' ELSE 'pg_lake_2_check_row' END,
+      relation::regclass, wanted);
+    UPDATE pg_trigger SET tgisinternal = true
+    WHERE tgrelid = relation AND tgfoid = format('lake_engine.%s', wanted)::regproc;
+  END LOOP;
 END
 $$;
 
@@ -244,6 +347,9 @@ BEGIN
     RAISE EXCEPTION 'invalid option "%"', existing[1] USING
       ERRCODE = 'HV00D',
       HINT = 'The embedded stand-in of icebox has no table options.';
+  ELSIF EXISTS (SELECT FROM pg_attribute WHERE attrelid = relation AND attgenerated <> '') THEN
+    RAISE EXCEPTION 'generated columns of CREATE FOREIGN TABLE are not supported by the embedded stand-in for pg_lake' USING
+      ERRCODE = '0A000', HINT = 'Use CREATE TABLE ... USING iceberg.';
   END IF;
   EXECUTE format('ALTER FOREIGN TABLE %s OPTIONS (ADD schema_name ''pg_temp'', ADD table_name %L)',
                  relation::regclass, relation::text);
@@ -251,7 +357,7 @@ BEGIN
                   FOR EACH STATEMENT EXECUTE FUNCTION lake_engine.before_write()', relation::regclass);
   -- Internal, so that \d shows the table as the user made it.
   UPDATE pg_trigger SET tgisinternal = true WHERE tgrelid = relation AND tgname = 'pg_lake_before_write';
-  PERFORM lake_engine.add_check_trigger(relation);
+  PERFORM lake_engine.add_row_triggers(relation);
   INSERT INTO lake_iceberg.tables_internal (table_name, columns) VALUES (relation, columns);
   PERFORM lake_engine.call(jsonb_build_object(
     'op', 'create_table', 'table', relation::bigint, 'columns', columns,
@@ -268,6 +374,7 @@ DECLARE
   source pg_class;
   refused text;
   definitions text;
+  generated jsonb;
   sequences jsonb;
   sequence jsonb;
   name text;
@@ -294,10 +401,20 @@ BEGIN
       USING ERRCODE = '0A000';
   ELSIF source.reloptions IS NOT NULL THEN
     RAISE EXCEPTION 'invalid option "%"', split_part(source.reloptions[1], '=', 1) USING ERRCODE = 'HV00D';
-  ELSIF EXISTS (SELECT FROM pg_attribute WHERE attrelid = relation AND attgenerated <> '') THEN
-    RAISE EXCEPTION 'generated columns are not supported by the embedded stand-in for pg_lake' USING
-      ERRCODE = '0A000', HINT = 'Compute the value in the INSERT, or use the native or containers engine.';
+  ELSIF EXISTS (SELECT FROM pg_attribute WHERE attrelid = relation AND attgenerated NOT IN ('', 's')) THEN
+    RAISE EXCEPTION 'virtual generated columns are not supported' USING
+      ERRCODE = '0A000', DETAIL = 'Iceberg tables do not support virtual generated columns.';
   END IF;
+
+  SELECT coalesce(jsonb_agg(jsonb_build_object(
+    'column', a.attname, 'expression', pg_get_expr(d.adbin, d.adrelid), 'inputs', (
+      SELECT coalesce(jsonb_agg(input.attname), '[]') FROM pg_depend reads
+      JOIN pg_attribute input ON input.attrelid = reads.refobjid AND input.attnum = reads.refobjsubid
+      WHERE reads.classid = 'pg_attrdef'::regclass AND reads.objid = d.oid AND reads.refclassid = 'pg_class'::regclass
+        AND reads.refobjid = relation AND reads.refobjsubid NOT IN (0, a.attnum)))), '[]')
+  INTO generated
+  FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  WHERE a.attrelid = relation AND a.attgenerated <> '';
 
   FOR column_name IN
     SELECT attname FROM pg_attribute
@@ -319,7 +436,7 @@ BEGIN
                 THEN format(' (START %s INCREMENT %s MINVALUE %s MAXVALUE %s CACHE %s%s)', s.seqstart, s.seqincrement,
                             s.seqmin, s.seqmax, s.seqcache, CASE WHEN s.seqcycle THEN ' CYCLE' ELSE '' END)
                 ELSE '' END,
-      'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid),
+      CASE WHEN a.attgenerated = '' THEN 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid) END,
       CASE WHEN a.attnotnull THEN 'NOT NULL' END) AS item
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid
@@ -357,6 +474,9 @@ BEGIN
   FOR sequence IN SELECT jsonb_array_elements(sequences) LOOP
     EXECUTE format('ALTER SEQUENCE %s OWNED BY %s.%I', sequence->>'sequence', name, sequence->>'column');
   END LOOP;
+  PERFORM lake_engine.add_generated(name::regclass, g->>'column', ARRAY(SELECT jsonb_array_elements_text(g->'inputs')),
+                                    g->>'expression')
+  FROM jsonb_array_elements(generated) g;
   PERFORM lake_engine.register(name::regclass);
   IF populated THEN
     EXECUTE format('INSERT INTO %s SELECT * FROM %s', name, relation::regclass);
@@ -380,7 +500,7 @@ BEGIN
   IF before IS NULL THEN
     RETURN;
   END IF;
-  PERFORM lake_engine.add_check_trigger(relation);
+  PERFORM lake_engine.add_row_triggers(relation);
   IF before = after THEN
     RETURN;
   END IF;
@@ -435,7 +555,8 @@ END
 $$;
 
 -- Replaces an Iceberg table with an empty plain one, so that the DROP TABLE that is about to run finds a table.
-CREATE FUNCTION lake_engine.before_drop(relation regclass, cascade boolean) RETURNS void
+-- `caller_path`: by which an error names what depends on the table.
+CREATE FUNCTION lake_engine.before_drop(relation regclass, cascade boolean, caller_path text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   name text := relation::text;
@@ -445,7 +566,9 @@ BEGIN
     RAISE EXCEPTION 'must be owner of foreign table %', (SELECT relname FROM pg_class WHERE oid = relation)
       USING ERRCODE = '42501';
   END IF;
+  PERFORM set_config('search_path', caller_path, true);
   EXECUTE format('DROP FOREIGN TABLE %s %s', name, CASE WHEN cascade THEN 'CASCADE' ELSE '' END);
+  PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
   EXECUTE format('CREATE TABLE %s () USING heap', name);
   EXECUTE format('ALTER TABLE %s OWNER TO %I', name, owner);
 END
@@ -505,7 +628,8 @@ BEGIN
     relation := pg_catalog.to_regclass(item);
     IF relation IS NOT NULL AND lake_engine.is_lake_table(relation) THEN
       PERFORM lake_engine.before_drop(
-        relation, (dropped OPERATOR(pg_catalog.->>) 'cascade')::pg_catalog.bool);
+        relation, (dropped OPERATOR(pg_catalog.->>) 'cascade')::pg_catalog.bool,
+        pg_catalog.current_setting('search_path'));
     END IF;
   END LOOP;
   PERFORM pg_catalog.set_config('lake_engine.nested', 'off', true);

@@ -1,7 +1,42 @@
-//! The engine `containers`: not built in this version.
+//! The engine `containers`: PostgreSQL with `pg_lake` and `pgduck_server` in one container or two, an S3 server in another, on a
+//! network of their own. The images are those of `compose/`, or what the environment names instead.
 
-use super::{Found, Provider};
-use crate::sandbox::{EngineKind, Options};
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::local::action;
+use super::{Ask, Context, Found, Missing, Plan, Provider};
+use crate::objectstore::{S3Config, client};
+use crate::postgres::tls::Certificate;
+use crate::postgres::{Endpoint, connect};
+use crate::sandbox::component::{BoxError, Component, IceboxComponent, Launch, Probe, Step};
+use crate::sandbox::container::{self, Belongings, Container, Daemon};
+use crate::sandbox::{EngineKind, Error, Options, SandboxInfo, chain};
+
+/// The images' names and settings, as the compose file has them.
+const DEFAULTS: &str = include_str!("../../../compose/.env");
+/// For images that are not icebox's own.
+const ENTRYPOINT: &str = include_str!("../../../compose/entrypoint.sh");
+const ENTRYPOINT_PATH: &str = "/icebox-entrypoint.sh";
+
+/// The volume of PostgreSQL and pgduck_server; they share it where they are in two containers.
+const POSTGRES_HOME: &str = "/var/lib/postgresql";
+const S3_DATA: &str = "/data";
+const POSTGRES_PORT: u16 = 5432;
+const S3_PORT: u16 = 9000;
+
+/// The watching process stops its container in this time.
+const STOP: &[(Signal, Duration)] = &[(
+    Signal::SIGTERM,
+    container::STOP_PATIENCE.saturating_add(Duration::from_secs(10)),
+)];
+/// Between an S3 server's first answer and the first bucket that it makes.
+const S3_PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Containers;
 
@@ -10,7 +45,327 @@ impl Provider for Containers {
         EngineKind::Containers
     }
 
-    fn find(&self, _options: &Options) -> Result<Found, String> {
-        Err("not in this version of icebox".to_owned())
+    fn find(&self, _options: &Options, is_library: bool) -> Result<Found, Missing> {
+        let images = Images::configured();
+        let found = wait_for(async {
+            let daemon = Daemon::find().await?;
+            if is_library && !container::daemon::is_where_testcontainers_looks(&daemon.socket) {
+                return Err(container::Error::NotInEnvironment {
+                    socket: daemon.socket,
+                });
+            }
+            for image in images.all() {
+                if !daemon.has_image(image).await? {
+                    let image = image.to_owned();
+                    return Err(container::Error::NoImage { image });
+                }
+            }
+            Ok(daemon.socket)
+        });
+        let socket = found.map_err(|error| Missing {
+            reason: chain(&error),
+            fix: error.fix(),
+        })?;
+        let reason = format!(
+            "the container engine at {} has {}",
+            socket.display(),
+            images.all().collect::<Vec<_>>().join(" and ")
+        );
+        Ok(Found {
+            reason,
+            plan: Box::new(move |context| plan(&images, &socket, context)),
+        })
+    }
+}
+
+/// What the containers are made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Images {
+    postgres: String,
+    /// `None`: pgduck_server is in the same image.
+    pgduck: Option<String>,
+    s3: String,
+    s3_command: Vec<String>,
+    /// A quarter of the machine's where empty.
+    memory_limit: String,
+}
+
+impl Images {
+    /// As the environment says, else as the compose file does.
+    fn configured() -> Images {
+        Images::from(|name| std::env::var(name).ok())
+    }
+
+    fn from(environment: impl Fn(&str) -> Option<String>) -> Images {
+        let value = |name: &str| {
+            environment(name).unwrap_or_else(|| {
+                let mut lines = DEFAULTS.lines().filter_map(|line| line.split_once('='));
+                let found = lines.find(|(key, _)| *key == name);
+                found.map_or_else(String::new, |(_, value)| value.to_owned())
+            })
+        };
+        Images {
+            postgres: value("ICEBOX_POSTGRES_IMAGE"),
+            pgduck: Some(value("ICEBOX_PGDUCK_IMAGE")).filter(|image| !image.is_empty()),
+            s3: value("ICEBOX_S3_IMAGE"),
+            s3_command: value("ICEBOX_S3_COMMAND")
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
+            memory_limit: value("ICEBOX_PGDUCK_MEMORY_LIMIT"),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.postgres), self.pgduck.as_ref(), Some(&self.s3)]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
+}
+
+fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, Error> {
+    let Context {
+        state, settings, ..
+    } = context;
+    let belongings = Belongings::of(state, socket);
+    if let Some(recorded) = Belongings::recorded(state)?
+        && recorded != belongings
+    {
+        return Err(Error::DataElsewhere {
+            state_dir: state.root().to_path_buf(),
+            recorded_dir: recorded.state_dir,
+            recorded_socket: recorded.socket,
+        });
+    }
+    let volume = belongings.part("postgres");
+    let s3_volume = belongings.part("s3");
+    wait_for(async {
+        let daemon = Daemon::connect(socket).await?;
+        let volumes = [volume.clone(), s3_volume.clone()];
+        belongings.prepare(&daemon, state, &volumes).await
+    })?;
+
+    let certificate = Certificate::ensure(&state.tls_dir())?;
+    let [certificate_text, key_text] = [&certificate.certificate, &certificate.key]
+        .map(|path| std::fs::read_to_string(path).map_err(Error::file("read", path)));
+    let (postgres_port, s3_port) = (settings.postgres_port(), settings.s3_port());
+    let s3_address = SocketAddr::from((Ipv4Addr::LOCALHOST, s3_port));
+    let info = SandboxInfo {
+        engine: context.engine,
+        engine_reason: context.reason.to_owned(),
+        postgres: Endpoint {
+            host: Ipv4Addr::LOCALHOST.to_string(),
+            port: postgres_port,
+            dbname: "postgres".to_owned(),
+            user: "snowflake_admin".to_owned(),
+            password: settings.admin_password.clone(),
+            ca_file: Some(certificate.certificate.clone()),
+        },
+        application_password: settings.application_password.clone(),
+        postgres_version: String::new(),
+        has_pg_cron: false,
+        s3: S3Config {
+            endpoint: format!("http://{s3_address}"),
+            region: settings.region.clone(),
+            access_key_id: settings.access_key_id.clone(),
+            secret_access_key: settings.secret_access_key.clone(),
+        },
+        bucket: settings.bucket.clone(),
+        state_dir: state.root().to_path_buf(),
+    };
+    let lake_environment = pairs(&[
+        (
+            "ICEBOX_S3_ENDPOINT",
+            &format!("http://{}:{S3_PORT}", belongings.part("s3")),
+        ),
+        ("ICEBOX_S3_REGION", &settings.region),
+        ("ICEBOX_S3_ACCESS_KEY_ID", &settings.access_key_id),
+        ("ICEBOX_S3_SECRET_ACCESS_KEY", &settings.secret_access_key),
+        ("ICEBOX_BUCKET", &settings.bucket),
+        ("ICEBOX_PGDUCK_MEMORY_LIMIT", &images.memory_limit),
+    ]);
+    let postgres_environment = pairs(&[
+        ("ICEBOX_ADMIN_PASSWORD", &settings.admin_password),
+        (
+            "ICEBOX_APPLICATION_PASSWORD",
+            &settings.application_password,
+        ),
+        ("ICEBOX_TLS_CERTIFICATE", &certificate_text?),
+        ("ICEBOX_TLS_KEY", &key_text?),
+    ]);
+    let maker = Maker {
+        belongings: &belongings,
+        log_of: &|name| state.log(name),
+    };
+
+    let mut postgres = maker.container("postgres", &images.postgres);
+    postgres.environment = [lake_environment.clone(), postgres_environment].concat();
+    postgres.volumes = vec![(volume.clone(), POSTGRES_HOME.to_owned())];
+    postgres.ports = vec![(postgres_port, POSTGRES_PORT)];
+    let mut pgduck = images.pgduck.as_ref().map(|image| {
+        let mut pgduck = maker.container("pgduck_server", image);
+        pgduck.environment = lake_environment;
+        pgduck.volumes.clone_from(&postgres.volumes);
+        pgduck
+    });
+    if let Some(pgduck) = &mut pgduck {
+        // These images are other people's, and know nothing of the roles.
+        for (container, role) in [(&mut postgres, "postgres"), (pgduck, "pgduck")] {
+            container.entrypoint = Some(ENTRYPOINT_PATH.to_owned());
+            container.files = vec![(ENTRYPOINT_PATH.to_owned(), ENTRYPOINT.to_owned(), 0o755)];
+            container.command = vec![role.to_owned()];
+            container.user = Some("0".to_owned());
+        }
+    }
+    let mut s3 = maker.container("s3", &images.s3);
+    s3.environment = pairs(&[
+        ("MINIO_ROOT_USER", &settings.access_key_id),
+        ("MINIO_ROOT_PASSWORD", &settings.secret_access_key),
+        ("MINIO_REGION", &settings.region),
+    ]);
+    s3.command.clone_from(&images.s3_command);
+    s3.volumes = vec![(s3_volume, S3_DATA.to_owned())];
+    s3.ports = vec![(s3_port, S3_PORT)];
+
+    let address = format!("{}:{}", info.postgres.host, info.postgres.port);
+    let answers = Step::Probe(Probe::Postgres(info.postgres.clone()));
+    let mut components = vec![component("postgres", address, postgres, vec![answers])];
+    // PostgreSQL starts once pgduck_server has its socket, so it has no probe of its own.
+    components.extend(pgduck.map(|pgduck| component("pgduck_server", volume, pgduck, vec![])));
+    components.push(component(
+        "s3",
+        info.s3.endpoint.clone(),
+        s3,
+        s3_ready(&info, s3_address),
+    ));
+    Ok(Plan {
+        components,
+        info,
+        ask: Some(ask()),
+        notices: Vec::new(),
+    })
+}
+
+/// Makes containers of one sandbox.
+struct Maker<'a> {
+    belongings: &'a Belongings,
+    log_of: &'a dyn Fn(&str) -> PathBuf,
+}
+
+impl Maker<'_> {
+    fn container(&self, name: &str, image: &str) -> Container {
+        Container {
+            socket: self.belongings.socket.clone(),
+            name: self.belongings.part(name),
+            image: image.to_owned(),
+            entrypoint: None,
+            command: Vec::new(),
+            user: None,
+            environment: Vec::new(),
+            files: Vec::new(),
+            ports: Vec::new(),
+            volumes: Vec::new(),
+            network: self.belongings.name.clone(),
+            labels: self.belongings.labels(),
+            log: (self.log_of)(name),
+        }
+    }
+}
+
+fn component(
+    name: &'static str,
+    endpoint: String,
+    container: Container,
+    ready: Vec<Step>,
+) -> Component {
+    Component {
+        name,
+        endpoint,
+        launch: Launch::Icebox(IceboxComponent::Container(Box::new(container))),
+        prepare: None,
+        ready,
+        stop: STOP,
+    }
+}
+
+/// An HTTP answer, then the bucket. A server may answer for a while before it takes requests.
+fn s3_ready(info: &SandboxInfo, address: SocketAddr) -> Vec<Step> {
+    let make_bucket = action(
+        (info.s3.clone(), info.bucket.clone()),
+        |(s3, bucket)| async move {
+            let begun = Instant::now();
+            loop {
+                match client::ensure_bucket(&s3, &bucket).await {
+                    Err(error) if begun.elapsed() < S3_PATIENCE => {
+                        tracing::debug!(%error, "no bucket yet");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                    result => return Ok(result?),
+                }
+            }
+        },
+    );
+    vec![Step::Probe(Probe::Http(address)), make_bucket]
+}
+
+/// The server's version, and whether it has pg_cron: an image does not tell.
+fn ask() -> Ask {
+    Arc::new(|mut info| {
+        Box::pin(async move {
+            let client = connect(&info.postgres).await?;
+            let sql = "SELECT split_part(current_setting('server_version'), ' ', 1),
+                              EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_cron')";
+            let row = client.query_one(sql, &[]).await?;
+            (info.postgres_version, info.has_pg_cron) = (row.try_get(0)?, row.try_get(1)?);
+            Ok::<_, BoxError>(info)
+        })
+    })
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+    pairs.iter().map(owned).collect()
+}
+
+/// Runs `work` to its end, also where the caller is on a runtime that it must not block.
+fn wait_for<T: Send>(
+    work: impl Future<Output = Result<T, container::Error>> + Send,
+) -> Result<T, container::Error> {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(container::Error::Runtime)?;
+        runtime.block_on(work)
+    };
+    std::thread::scope(|scope| match scope.spawn(run).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_the_compose_files_unless_the_environment_says_otherwise() {
+        let images = Images::from(|_| None);
+        assert!(images.postgres.starts_with("icebox-pg-lake:"), "{images:?}");
+        assert!(images.s3.starts_with("minio/minio:RELEASE."), "{images:?}");
+        assert_eq!(images.s3_command, ["server", "/data"]);
+        assert_eq!(images.all().count(), 2);
+
+        let two = Images::from(|name| match name {
+            "ICEBOX_POSTGRES_IMAGE" => Some("pg_lake:local".to_owned()),
+            "ICEBOX_PGDUCK_IMAGE" => Some("pgduck-server:local".to_owned()),
+            _ => None,
+        });
+        let all: Vec<&str> = two.all().collect();
+        assert_eq!(
+            all,
+            ["pg_lake:local", "pgduck-server:local", images.s3.as_str()]
+        );
     }
 }

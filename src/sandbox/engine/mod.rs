@@ -2,18 +2,50 @@
 
 mod containers;
 mod embedded;
+mod local;
 mod native;
+mod pgduck;
 
-use super::component::Component;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::component::{BoxError, Component};
+use super::container::Belongings;
 use super::settings::Settings;
-use super::{Engine, EngineKind, Error, Options, SandboxInfo, StateDir};
+use super::{Engine, EngineKind, Error, Options, SandboxInfo, StateDir, chain};
 
 /// An engine, as something that may or may not work on this machine.
 pub trait Provider: Sync {
     fn kind(&self) -> EngineKind;
 
     /// Looks for what the engine needs, without a network and without starting anything; or says what is missing.
-    fn find(&self, options: &Options) -> Result<Found, String>;
+    /// `is_library`: the sandbox will run inside the current program.
+    fn find(&self, options: &Options, is_library: bool) -> Result<Found, Missing>;
+}
+
+/// Why an engine cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Half a sentence.
+    pub reason: String,
+    /// The command, or the place to read, that changes that.
+    pub fix: Option<String>,
+}
+
+impl From<String> for Missing {
+    fn from(reason: String) -> Missing {
+        Missing { reason, fix: None }
+    }
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.fix {
+            Some(fix) => write!(f, "{}; to get it: {fix}", self.reason),
+            None => f.write_str(&self.reason),
+        }
+    }
 }
 
 /// What makes the components of a sandbox; blocks, but only for files and short commands.
@@ -34,11 +66,20 @@ pub struct Context<'a> {
     pub reason: &'a str,
 }
 
+/// Completes what is told about a sandbox by asking its server.
+pub type Ask = Arc<
+    dyn Fn(SandboxInfo) -> Pin<Box<dyn Future<Output = Result<SandboxInfo, BoxError>> + Send>>
+        + Send
+        + Sync,
+>;
+
 /// A sandbox that only needs to be started.
 pub struct Plan {
     /// In the order in which they are stopped; they start together.
     pub components: Vec<Component>,
     pub info: SandboxInfo,
+    /// Asked once everything is up, where something of `info` cannot be known before.
+    pub ask: Option<Ask>,
     /// What the user should know.
     pub notices: Vec<String>,
 }
@@ -52,14 +93,14 @@ pub struct Chosen {
 }
 
 /// All engines, in the order in which `auto` tries them.
-const PROVIDERS: [&dyn Provider; 3] = [
+pub const PROVIDERS: [&dyn Provider; 3] = [
     &containers::Containers,
     &native::Native,
     &embedded::Embedded,
 ];
 
 /// Takes the engine that was asked for, or the first that works.
-pub fn choose(options: &Options) -> Result<Chosen, Error> {
+pub fn choose(options: &Options, is_library: bool) -> Result<Chosen, Error> {
     let wanted = match options.engine {
         Engine::Auto => None,
         Engine::Containers => Some(EngineKind::Containers),
@@ -72,7 +113,7 @@ pub fn choose(options: &Options) -> Result<Chosen, Error> {
         if wanted.is_some_and(|wanted| wanted != kind) {
             continue;
         }
-        match provider.find(options) {
+        match provider.find(options, is_library) {
             Ok(Found { reason, plan }) => {
                 let reason = match wanted {
                     Some(_) => format!("asked for; {reason}"),
@@ -81,16 +122,39 @@ pub fn choose(options: &Options) -> Result<Chosen, Error> {
                 };
                 return Ok(Chosen { kind, reason, plan });
             }
-            Err(reason) if wanted.is_some() => {
+            Err(missing) if wanted.is_some() => {
                 return Err(Error::EngineUnavailable {
                     engine: kind,
-                    reason,
+                    reason: missing.to_string(),
                 });
             }
-            Err(reason) => passed_over.push(format!("{kind}: {reason}")),
+            Err(missing) => passed_over.push(format!("{kind}: {}", missing.reason)),
         }
     }
     Err(Error::NoEngine {
         reasons: passed_over.join("; "),
     })
+}
+
+/// Removes what a stopped sandbox, or one that was killed, still has outside its state directory and its processes. The
+/// data stays. A failure is logged: there is nothing that a caller could do, and the next start tries again.
+pub async fn remove_leftovers(state: &StateDir) {
+    if let Err(error) = remove_belongings(state, false).await {
+        tracing::warn!(
+            error = chain(&error),
+            "leftovers of the sandbox cannot be removed"
+        );
+    }
+}
+
+/// Removes the data that a stopped sandbox has outside its state directory.
+pub async fn purge(state: &StateDir) -> Result<(), Error> {
+    remove_belongings(state, true).await
+}
+
+async fn remove_belongings(state: &StateDir, data: bool) -> Result<(), Error> {
+    match Belongings::recorded(state)? {
+        Some(belongings) => Ok(belongings.remove(data).await?),
+        None => Ok(()),
+    }
 }

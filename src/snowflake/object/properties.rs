@@ -345,12 +345,24 @@ mod tests {
     fn mistakes_are_named() {
         for (text, code, part) in [
             ("SIZE = 20", 2029, "Missing option(s): TYPE"),
-            ("TYPE = IPV6", 1008, "invalid value [IPV6] for parameter 'TYPE'"),
-            ("TYPE = IPV4 SIZE = 9", 1008, "invalid value [9] for parameter 'SIZE'"),
+            (
+                "TYPE = IPV6",
+                1008,
+                "invalid value [IPV6] for parameter 'TYPE'",
+            ),
+            (
+                "TYPE = IPV4 SIZE = 9",
+                1008,
+                "invalid value [9] for parameter 'SIZE'",
+            ),
             ("TYPE = IPV4 TYPE = IPV4", 1003, "duplicate property 'TYPE'"),
             ("TYPE = IPV4 COLOUR = 'red'", 1003, "unexpected 'COLOUR'"),
             ("TYPE = IPV4 COMMENT = red", 1003, "unexpected 'red'"),
-            ("TYPE = IPV4 DIRECTORY = (ENABLE = TRUE)", 2029, "Missing option(s): NAME"),
+            (
+                "TYPE = IPV4 DIRECTORY = (ENABLE = TRUE)",
+                2029,
+                "Missing option(s): NAME",
+            ),
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error.code, code, "{text}: {error}");

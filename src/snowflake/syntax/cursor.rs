@@ -343,7 +343,7 @@ mod tests {
             error.to_string(),
             "001003 (42000): SQL compilation error:\nsyntax error line 2 at position 2 unexpected 'é'."
         );
-        cursor.ident().unwrap();
+        cursor.bump().unwrap();
         cursor.expect("TABLE").unwrap();
         assert!(cursor.unexpected().message.contains("unexpected '<EOF>'"));
     }

@@ -35,7 +35,7 @@ pub fn split(text: &str) -> SqlResult<Vec<Statement<'_>>> {
 }
 
 /// Passes one statement, without its semicolon.
-fn pass_statement(cursor: &mut Cursor<'_>) {
+pub fn pass_statement(cursor: &mut Cursor<'_>) {
     let (mut brackets, mut blocks) = (0_usize, 0_usize);
     // `DECLARE a INT; b INT; BEGIN`: its semicolons belong to it.
     let mut is_declaring = cursor.is_next("DECLARE");

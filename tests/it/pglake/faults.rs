@@ -108,7 +108,7 @@ async fn any_process_may_be_killed_in_the_middle_of_a_sync() {
             Err(_) => failed += 1,
         }
         if victim == "supervisor" {
-            sandbox.ok(&["up"]);
+            sandbox.start();
         }
         let (_, wrong) = recovered(&sandbox, WRONG).await;
         assert_eq!(

@@ -1,7 +1,7 @@
-//! A sandbox with the embedded engine for one test, and PostgreSQL clients that show statements and answers as text.
+//! A sandbox for one test, and PostgreSQL clients that show statements and answers as text.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -18,6 +18,15 @@ pub const NULL: &str = "∅";
 
 /// The bucket of every test's sandbox.
 pub const BUCKET: &str = "lake";
+
+/// The engine that tests run on: `ICEBOX_TEST_ENGINE`, or the one that works everywhere.
+pub fn engine_under_test() -> Engine {
+    match std::env::var("ICEBOX_TEST_ENGINE") {
+        Ok(name) => clap::ValueEnum::from_str(&name, true)
+            .unwrap_or_else(|_| panic!("ICEBOX_TEST_ENGINE: there is no engine {name}")),
+        Err(_) => Engine::Embedded,
+    }
+}
 
 /// A sandbox inside the test's process, with the extension made in the database `postgres`; stopped when dropped.
 pub struct TestSandbox {
@@ -36,7 +45,7 @@ impl TestSandbox {
 
     async fn named(bucket: &str) -> Self {
         let sandbox = Sandbox::builder()
-            .engine(Engine::Embedded)
+            .engine(engine_under_test())
             .bucket(bucket)
             .start()
             .await
@@ -75,11 +84,7 @@ impl TestSandbox {
             .await
             .run(&format!("CREATE DATABASE {name}"))
             .await;
-        let endpoint = Endpoint {
-            dbname: name.to_owned(),
-            ..self.info().postgres.clone()
-        };
-        let db = Db::connect(&endpoint).await;
+        let db = Db::connect(&in_database(self.info(), name)).await;
         db.run("CREATE EXTENSION pg_lake CASCADE").await;
         db
     }
@@ -160,6 +165,14 @@ impl TestSandbox {
     }
 }
 
+/// The administrator's endpoint of another database.
+pub fn in_database(info: &SandboxInfo, name: &str) -> Endpoint {
+    Endpoint {
+        dbname: name.to_owned(),
+        ..info.postgres.clone()
+    }
+}
+
 /// A file of a snapshot, with its statistics by column.
 #[derive(Debug)]
 pub struct LakeFile {
@@ -174,14 +187,33 @@ fn plain(datum: &iceberg::spec::Datum) -> String {
     datum.to_string().trim_matches('"').to_owned()
 }
 
+/// The program, for a sandbox in this directory, and on the engine under test.
+pub fn icebox(state_dir: &Path, arguments: &[&str]) -> Command {
+    let engine = clap::ValueEnum::to_possible_value(&engine_under_test()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_icebox"));
+    command
+        .env("ICEBOX_STATE_DIR", state_dir)
+        .env("ICEBOX_ENGINE", engine.get_name())
+        .args(arguments)
+        .stdin(std::process::Stdio::null());
+    command
+}
+
 /// A sandbox of the command, with a process for every component; stopped and removed when dropped.
 pub struct CommandSandbox {
     _parent: tempfile::TempDir,
-    state_dir: PathBuf,
+    pub state_dir: PathBuf,
+    /// What it is started with.
+    start: Vec<String>,
 }
 
 impl CommandSandbox {
     pub fn up() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts one with these options of `icebox up`.
+    pub fn with(options: &[&str]) -> Self {
         let parent = tempfile::tempdir().unwrap();
         // PostgreSQL's account must get through when the tests run as root.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -190,19 +222,27 @@ impl CommandSandbox {
         let sandbox = Self {
             _parent: parent,
             state_dir,
+            start: options.iter().map(ToString::to_string).collect(),
         };
-        sandbox.ok(&["up", "--engine", "embedded"]);
+        sandbox.start();
         sandbox
     }
 
+    /// Starts it again, with the options that it was first started with.
+    pub fn start(&self) -> String {
+        let options = self.start.iter().map(String::as_str);
+        self.ok(&std::iter::once("up").chain(options).collect::<Vec<_>>())
+    }
+
     pub fn icebox(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_icebox"))
-            .env("ICEBOX_STATE_DIR", &self.state_dir)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(arguments)
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap()
+        self.command(arguments).output().unwrap()
+    }
+
+    /// The program, for this sandbox and the engine under test.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = icebox(&self.state_dir, arguments);
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command
     }
 
     /// What a command that must succeed prints.
@@ -220,15 +260,23 @@ impl CommandSandbox {
         SandboxInfo::load(&self.state_dir).unwrap()
     }
 
-    /// The process of a component (`postgres`, `s3`, `lake-engine`), or of the `supervisor`, if it runs.
+    pub fn status(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.icebox(&["status", "--json"]).stdout).unwrap()
+    }
+
+    /// The process of a component (`postgres`, `s3`, `lake-engine`), or of the `supervisor`, if it runs. The lake engine
+    /// has another name where it is the real one's.
     pub fn process(&self, name: &str) -> Option<ProcessId> {
-        let status = self.icebox(&["status", "--json"]).stdout;
-        let status: serde_json::Value = serde_json::from_slice(&status).ok()?;
+        let status = self.status();
         let pid = match name {
             "supervisor" => &status["supervisor_pid"],
             _ => {
-                let components = status["components"].as_array()?;
-                let component = components.iter().find(|found| found["name"] == name)?;
+                let is_wanted = |found: &str| {
+                    found == name || (name == "lake-engine" && found == "pgduck_server")
+                };
+                let mut components = status["components"].as_array()?.iter();
+                let component =
+                    components.find(|found| found["name"].as_str().is_some_and(is_wanted))?;
                 &component["pid"]
             }
         };

@@ -1,0 +1,89 @@
+//! What postgres_fdw passes on though the lake cannot do it: locks of a reader, and rows' own numbers shown to one.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Expr, Query, visit_expressions};
+
+use super::error::Error;
+
+/// What a query asks for that it may not have.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Lock,
+    Ctid,
+}
+
+/// The scan of an UPDATE or DELETE both locks its rows and asks for their `ctid`; a query of a user does one of the two.
+pub(super) fn refused(query: &Query) -> Option<Refused> {
+    match (!query.locks.is_empty(), asks_for_ctid(query)) {
+        (true, false) => Some(Refused::Lock),
+        (false, true) => Some(Refused::Ctid),
+        _ => None,
+    }
+}
+
+impl Refused {
+    /// In pg_lake's words; `name` is that of the table, where there is one only.
+    pub(super) fn error(&self, name: Option<&str>) -> Error {
+        let message = match (self, name) {
+            (Refused::Lock, _) => {
+                "SELECT .. FOR UPDATE is not yet supported on pg_lake tables".to_owned()
+            }
+            (Refused::Ctid, Some(name)) => {
+                format!("System column \"ctid\" is not supported for pg_lake table  \"{name}\"")
+            }
+            (Refused::Ctid, None) => {
+                "System column \"ctid\" is not supported for pg_lake tables".to_owned()
+            }
+        };
+        Error::new("0A000", message)
+    }
+}
+
+fn asks_for_ctid(query: &Query) -> bool {
+    visit_expressions(query, |expr: &Expr| {
+        let name = match expr {
+            Expr::Identifier(name) => Some(name),
+            Expr::CompoundIdentifier(names) => names.last(),
+            _ => None,
+        };
+        match name {
+            Some(name) if name.value == "ctid" => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    })
+    .is_break()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::statement::{Statement, parse};
+    use super::*;
+
+    #[test]
+    fn only_the_scan_of_a_change_locks_and_tells_ctid() {
+        for (sql, expected) in [
+            ("SELECT a FROM pg_temp.\"7\"", None),
+            ("SELECT a, ctid FROM pg_temp.\"7\" FOR UPDATE", None),
+            (
+                "SELECT r1.ctid, r2.a FROM (pg_temp.\"7\" r1 INNER JOIN pg_temp.\"8\" r2 ON (TRUE)) FOR UPDATE OF r1",
+                None,
+            ),
+            (
+                "SELECT a FROM pg_temp.\"7\" WHERE ((a = 'ctid')) FOR UPDATE",
+                Some(Refused::Lock),
+            ),
+            ("SELECT a FROM pg_temp.\"7\" FOR SHARE", Some(Refused::Lock)),
+            ("SELECT ctid FROM pg_temp.\"7\"", Some(Refused::Ctid)),
+            (
+                "SELECT a FROM pg_temp.\"7\" WHERE ((ctid = '(0,1)'))",
+                Some(Refused::Ctid),
+            ),
+        ] {
+            let Some(Statement::Select(query)) = parse(sql).unwrap().pop() else {
+                panic!("{sql} is a query");
+            };
+            assert_eq!(refused(&query), expected, "{sql}");
+        }
+    }
+}

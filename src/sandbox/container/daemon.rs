@@ -1,0 +1,168 @@
+//! The container engine of this machine: Docker or podman, behind a unix socket that speaks Docker's API.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use testcontainers::bollard::{API_DEFAULT_VERSION, Docker, errors::Error as DockerError};
+use testcontainers::core::client::docker_client_instance;
+
+use super::Error;
+
+/// For the daemon to say who it is, while one is looked for: an idle one on this machine answers in milliseconds.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
+/// The same once it is known to be there: it may be busy with another container.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// For a request; removing a container with much data takes a while.
+const TIMEOUT_SECONDS: u64 = 120;
+
+/// The socket that testcontainers takes where `DOCKER_HOST` is not set.
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// A daemon that answers.
+#[derive(Clone, Debug)]
+pub struct Daemon {
+    pub socket: PathBuf,
+    pub client: Docker,
+}
+
+impl Daemon {
+    /// The daemon that `DOCKER_HOST` names, else the first of the usual sockets that answers; asks no network.
+    pub async fn find() -> Result<Daemon, Error> {
+        let mut first_failure = None;
+        let candidates = candidates()?;
+        for socket in &candidates {
+            match Daemon::connect_within(socket, LOOK_PATIENCE).await {
+                Ok(daemon) => return Ok(daemon),
+                // The one that exists and fails says more than the ones that do not exist.
+                Err(Error::NoSocket { .. }) => {}
+                Err(error) => first_failure = first_failure.or(Some(error)),
+            }
+        }
+        Err(first_failure.unwrap_or(Error::NoDaemon {
+            looked_at: candidates,
+        }))
+    }
+
+    /// The daemon behind one socket.
+    pub async fn connect(socket: &Path) -> Result<Daemon, Error> {
+        Daemon::connect_within(socket, PATIENCE).await
+    }
+
+    async fn connect_within(socket: &Path, patience: Duration) -> Result<Daemon, Error> {
+        let socket = socket.to_path_buf();
+        if let Err(reason) = tokio::net::UnixStream::connect(&socket).await {
+            return Err(match reason.kind() {
+                std::io::ErrorKind::NotFound => Error::NoSocket { socket },
+                std::io::ErrorKind::PermissionDenied => Error::NoPermission { socket },
+                _ => Error::NotListening { socket, reason },
+            });
+        }
+        let connected =
+            Docker::connect_with_unix(&address(&socket), TIMEOUT_SECONDS, API_DEFAULT_VERSION);
+        let client = connected.map_err(|error| Error::request("take a connection", error))?;
+        match tokio::time::timeout(patience, client.ping()).await {
+            // A refusal of the version is an answer too.
+            Ok(Ok(_) | Err(DockerError::DockerResponseServerError { .. })) => {}
+            Ok(Err(error)) => return Err(Error::request("answer", error)),
+            Err(_) => return Err(Error::Silent { socket }),
+        }
+        // podman asks its helpers for their versions first, which takes it a second.
+        match client.negotiate_version().await {
+            Ok(client) => Ok(Daemon { socket, client }),
+            Err(error) => Err(Error::request("tell its version", error)),
+        }
+    }
+
+    /// Whether the image is on this machine.
+    pub async fn has_image(&self, image: &str) -> Result<bool, Error> {
+        match self.client.inspect_image(image).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_not_found(&error) => Ok(false),
+            Err(error) => Err(Error::request("look for images", error)),
+        }
+    }
+}
+
+/// The value of `DOCKER_HOST` that leads to a socket.
+pub fn address(socket: &Path) -> String {
+    format!("unix://{}", socket.display())
+}
+
+/// Sockets to try, in this order.
+fn candidates() -> Result<Vec<PathBuf>, Error> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(host) = variable("DOCKER_HOST") {
+        let host = host.to_string_lossy().into_owned();
+        return match host.strip_prefix("unix://") {
+            Some(path) => Ok(vec![PathBuf::from(path)]),
+            None => Err(Error::NotLocal { host }),
+        };
+    }
+    let mut sockets = vec![PathBuf::from(DEFAULT_SOCKET)];
+    if let Some(runtime) = variable("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        sockets.extend(["docker.sock", "podman/podman.sock"].map(|name| runtime.join(name)));
+    }
+    if let Some(home) = variable("HOME").map(PathBuf::from) {
+        sockets.extend(
+            ["run/docker.sock", "desktop/docker.sock"].map(|name| home.join(".docker").join(name)),
+        );
+    }
+    sockets.push(PathBuf::from("/run/podman/podman.sock"));
+    Ok(sockets)
+}
+
+/// Whether testcontainers, which reads the environment of this process, would talk to the daemon behind `socket`.
+pub fn is_where_testcontainers_looks(socket: &Path) -> bool {
+    match std::env::var_os("DOCKER_HOST") {
+        Some(host) => host.to_string_lossy() == address(socket),
+        None => socket == Path::new(DEFAULT_SOCKET),
+    }
+}
+
+pub fn is_not_found(error: &DockerError) -> bool {
+    matches!(
+        error,
+        DockerError::DockerResponseServerError {
+            status_code: 404,
+            ..
+        }
+    )
+}
+
+/// Makes testcontainers speak a version of the API that the daemon knows. It begins with the newest that it knows itself,
+/// which every older daemon refuses (seen with testcontainers 0.28, and Docker 20.10 and 28), and has no setting for it.
+/// Its client is shared for as long as somebody holds it, and the version with it, so this works when called while
+/// testcontainers starts a container, before its first request. Blocks for a moment.
+pub fn settle_version() {
+    let negotiate = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| error.to_string())?;
+        runtime.block_on(async {
+            let client = docker_client_instance()
+                .await
+                .map_err(|error| error.to_string())?;
+            client
+                .negotiate_version()
+                .await
+                .map_err(|error| error.to_string())
+        })
+    };
+    // The caller's runtime cannot wait for another one on its own thread.
+    let on_a_thread = || std::thread::scope(|scope| scope.spawn(negotiate).join());
+    let flavor = tokio::runtime::Handle::current().runtime_flavor();
+    let outcome = match flavor {
+        // Another of its tasks may hold what the negotiation waits for.
+        tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(on_a_thread),
+        _ => on_a_thread(),
+    };
+    match outcome {
+        Ok(Ok(client)) => {
+            tracing::debug!(version = %client.client_version(), "the API's version is settled")
+        }
+        // The start itself then says what is wrong.
+        Ok(Err(error)) => tracing::warn!(%error, "the API's version is not settled"),
+        Err(_) => tracing::error!("settling the API's version panicked"),
+    }
+}

@@ -1,0 +1,217 @@
+//! What the engines have in common that run PostgreSQL on this machine: the server, icebox's S3 server, and how both are
+//! told of. What differs is data: see [`Lake`].
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::{Context, Plan};
+use crate::objectstore::{S3Config, client};
+use crate::postgres::server::Roles;
+use crate::postgres::tls::Certificate;
+use crate::postgres::{Account, Installation, Server, ServerConfig};
+use crate::sandbox::component::{
+    Action, BoxError, Component, IceboxComponent, Launch, Probe, Step,
+};
+use crate::sandbox::{Error, SandboxInfo, StateDir};
+
+/// icebox's own superuser: the lake engine asks it what has been committed.
+pub const LAKE_ROLE: &str = "icebox_lake";
+
+/// A fast shutdown ends sessions in an orderly way, an immediate one at once; both leave a usable cluster.
+const STOP_POSTGRES: &[(Signal, Duration)] = &[
+    (Signal::SIGINT, Duration::from_secs(10)),
+    (Signal::SIGQUIT, Duration::from_secs(5)),
+];
+pub const STOP: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(5))];
+
+/// A sandbox on this machine: its places, ports and accounts.
+pub struct Local<'a> {
+    context: &'a Context<'a>,
+    pub installation: Installation,
+    /// Whom PostgreSQL runs as, where that is not the current user.
+    pub account: Option<Account>,
+    /// For files that PostgreSQL's account may read. It is icebox's own.
+    pub postgres_dir: PathBuf,
+    /// The folders of the sockets, see [`StateDir::socket_dir`].
+    pub sockets: PathBuf,
+    pub postgres_sockets: PathBuf,
+    pub postgres_port: u16,
+    s3_address: SocketAddr,
+    pub s3: S3Config,
+}
+
+/// What plays the lake on one of these engines.
+pub struct Lake {
+    /// The `postgres` program to start.
+    pub program: PathBuf,
+    /// The libraries that PostgreSQL loads at its start, if they are installed.
+    pub preload: &'static [&'static str],
+    /// PostgreSQL's settings beyond those of any sandbox.
+    pub settings: Vec<(&'static str, String)>,
+    /// What PostgreSQL sends its Iceberg work to.
+    pub engine: Component,
+}
+
+impl<'a> Local<'a> {
+    pub fn new(installation: Installation, context: &'a Context<'a>) -> Result<Local<'a>, Error> {
+        let Context {
+            state, settings, ..
+        } = context;
+        let account = Account::unprivileged()?;
+        let postgres_dir = state.postgres_dir(account.as_ref())?;
+        let sockets = state.socket_dir(account.as_ref())?;
+        let s3_address = SocketAddr::from((Ipv4Addr::LOCALHOST, settings.s3_port()));
+        Ok(Local {
+            context,
+            installation,
+            account,
+            postgres_dir,
+            postgres_sockets: sockets.join("postgres"),
+            sockets,
+            postgres_port: settings.postgres_port(),
+            s3_address,
+            s3: S3Config {
+                endpoint: format!("http://{s3_address}"),
+                region: settings.region.clone(),
+                access_key_id: settings.access_key_id.clone(),
+                secret_access_key: settings.secret_access_key.clone(),
+            },
+        })
+    }
+
+    /// The sandbox's bucket.
+    pub fn bucket(&self) -> &str {
+        &self.context.settings.bucket
+    }
+
+    /// Of the role [`LAKE_ROLE`].
+    pub fn lake_password(&self) -> &str {
+        &self.context.settings.lake_password
+    }
+
+    pub fn plan(self, lake: Lake) -> Result<Plan, Error> {
+        let Context {
+            state, settings, ..
+        } = self.context;
+        let role = |name: &str, password: &String| (name.to_owned(), password.clone());
+        let roles = Roles {
+            superuser: role(LAKE_ROLE, &settings.lake_password),
+            admin: role("snowflake_admin", &settings.admin_password),
+            application: role("application", &settings.application_password),
+        };
+        let config = ServerConfig {
+            data_dir: self.postgres_dir.join("data"),
+            socket_dir: self.postgres_sockets,
+            port: self.postgres_port,
+            certificate: Certificate::ensure(&state.tls_dir())?,
+            account: self.account,
+            program: lake.program,
+            preload: lake.preload,
+            settings: lake.settings,
+            cache_dir: cache_dir(),
+        };
+        let installation = self.installation;
+        let server = Server::new(installation.clone(), config, roles.clone());
+        let info = SandboxInfo {
+            engine: self.context.engine,
+            engine_reason: self.context.reason.to_owned(),
+            postgres: server.endpoint(&roles.admin),
+            application_password: settings.application_password.clone(),
+            postgres_version: installation.short_version().to_owned(),
+            has_pg_cron: installation.has_pg_cron,
+            s3: self.s3,
+            bucket: settings.bucket.clone(),
+            state_dir: state.root().to_path_buf(),
+        };
+        let mut notices = Vec::new();
+        if !installation.has_pg_cron {
+            notices.push(format!(
+                "pg_cron is not installed, so CREATE EXTENSION pg_cron will fail and everything else works; \
+                 to install it: sudo apt-get install postgresql-{}-cron",
+                installation.major
+            ));
+        }
+        let components = vec![
+            postgres_component(server, &info),
+            lake.engine,
+            s3_component(state, &info, self.s3_address),
+        ];
+        Ok(Plan {
+            components,
+            info,
+            ask: None,
+            notices,
+        })
+    }
+}
+
+fn postgres_component(server: Server, info: &SandboxInfo) -> Component {
+    let (prepared, started, bootstrapped) = (server.clone(), server.clone(), server);
+    Component {
+        name: "postgres",
+        endpoint: format!("{}:{}", info.postgres.host, info.postgres.port),
+        launch: Launch::Program(Arc::new(move || started.command())),
+        prepare: Some(Arc::new(move || {
+            prepared.clear_leftovers()?;
+            prepared.prepare()?;
+            Ok(())
+        })),
+        ready: vec![
+            action(bootstrapped, |server| async move {
+                Ok(server.bootstrap().await?)
+            }),
+            Step::Probe(Probe::Postgres(info.postgres.clone())),
+        ],
+        stop: STOP_POSTGRES,
+    }
+}
+
+fn s3_component(state: &StateDir, info: &SandboxInfo, listen: SocketAddr) -> Component {
+    Component {
+        name: "s3",
+        endpoint: info.s3.endpoint.clone(),
+        launch: Launch::Icebox(IceboxComponent::S3 {
+            root: state.s3_dir(),
+            listen,
+            access_key_id: info.s3.access_key_id.clone(),
+            secret_access_key: info.s3.secret_access_key.clone(),
+            region: info.s3.region.clone(),
+        }),
+        prepare: None,
+        ready: vec![
+            Step::Probe(Probe::Http(listen)),
+            action(
+                (info.s3.clone(), info.bucket.clone()),
+                |(s3, bucket)| async move {
+                    client::ensure_bucket(&s3, &bucket).await?;
+                    Ok(())
+                },
+            ),
+        ],
+        stop: STOP,
+    }
+}
+
+/// A step that runs `work` on a copy of `input`.
+pub fn action<I, F>(input: I, work: impl Fn(I) -> F + Send + Sync + Clone + 'static) -> Step
+where
+    I: Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    let action: Action = Arc::new(move || Box::pin(work(input.clone())));
+    Step::Do(action)
+}
+
+/// Where things worth keeping between sandboxes are, `None` without a home directory.
+fn cache_dir() -> Option<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(dir) if !dir.is_empty() => PathBuf::from(dir),
+        _ => PathBuf::from(std::env::var_os("HOME")?).join(".cache"),
+    };
+    Some(base.join("icebox"))
+}

@@ -1,0 +1,19 @@
+#!/bin/sh
+# s3-entrypoint.sh server DIR: serves the buckets in DIR on port 9000. MINIO_ROOT_USER and MINIO_ROOT_PASSWORD are the keys.
+set -eu
+if [ "$#" -ne 2 ] || [ "$1" != server ]; then
+    echo "usage: server DIR" >&2
+    exit 2
+fi
+umask 077
+cat >/run/s3.json <<JSON
+{
+    "component": "s3",
+    "root": "$2",
+    "listen": "0.0.0.0:9000",
+    "access_key_id": "$MINIO_ROOT_USER",
+    "secret_access_key": "$MINIO_ROOT_PASSWORD",
+    "region": "${MINIO_REGION:-us-east-1}"
+}
+JSON
+exec icebox component s3 --config /run/s3.json

@@ -1,0 +1,39 @@
+"""Makes an installation that the engine native takes, where the real pg_lake is not at hand: a PostgreSQL, icebox's
+stand-in extension in its share directory, and icebox as its pgduck_server.
+
+    native_installation.py <directory of a PostgreSQL, as in node_modules> <new directory> <icebox>
+
+PostgreSQL runs as an account of its own where this runs as root, so the new directory must be where that account gets to.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+
+def place(source, target):
+    """A hard link where the file system has them, else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+package, root, icebox = map(os.path.abspath, sys.argv[1:])
+native = os.path.join(package, "native")
+shutil.copytree(native, root, copy_function=place, symlinks=True)
+for folder, _, _ in os.walk(root):
+    os.chmod(folder, 0o755)
+for program in os.scandir(os.path.join(root, "bin")):
+    # A package has no modes, and PostgreSQL looks for its files beside the program, so that must not be a link elsewhere.
+    os.chmod(program.path, 0o755)
+# A package has no symbolic links either; this file lists them.
+with open(os.path.join(native, "pg-symlinks.json")) as file:
+    for link in json.load(file):
+        target, source = (os.path.join(root, os.path.relpath(link[end], "native")) for end in ("target", "source"))
+        if not os.path.lexists(target):
+            os.symlink(os.path.relpath(source, os.path.dirname(target)), target)
+subprocess.run([icebox, "install-stand-in", "--share", os.path.join(root, "share/postgresql")], check=True)
+place(icebox, os.path.join(root, "bin/pgduck_server"))

@@ -1,0 +1,318 @@
+//! Answers as text that can be compared: by value, and without what differs between any two installations.
+
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+/// How NULL shows.
+const NULL: &str = "∅";
+
+/// What a statement was answered with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// `SQLSTATE: message` of an error.
+    pub error: Option<String>,
+    /// The number in the command's tag.
+    pub count: u64,
+    pub rows: Vec<String>,
+    /// `DETAIL: …`, `HINT: …`, `NOTICE: …`, `WARNING: …`.
+    pub notes: Vec<String>,
+    /// Of a pair of statements: both counts, and whether the second waited.
+    pub pair: Option<(u64, bool, u64)>,
+}
+
+impl Answer {
+    pub fn of_pair(first: u64, waits: bool, second: u64) -> Answer {
+        Answer {
+            pair: Some((first, waits, second)),
+            ..Answer::default()
+        }
+    }
+
+    /// The lines of a transcript after a statement. `columns`: those of the rows that count.
+    pub fn parse(lines: &[&str], columns: Option<&[usize]>) -> Answer {
+        let mut answer = Answer::default();
+        let mut lines = lines.iter().map(|line| without_time(line));
+        let first = lines.next().unwrap_or_default();
+        if let Some(error) = first.strip_prefix("ERROR: ") {
+            answer.error = Some(message(error));
+        } else {
+            let number = first.rsplit(' ').next().and_then(|word| word.parse().ok());
+            answer.count = number.unwrap_or_default();
+        }
+        let mut has_header = false;
+        for line in lines.filter(|line| line.starts_with("   ")) {
+            let text = line.trim();
+            let kind = text.split_once(": ").map(|(kind, _)| kind);
+            match kind {
+                Some("DETAIL" | "HINT" | "NOTICE" | "WARNING") => answer.notes.push(note(text)),
+                // The path through pg_lake's own functions.
+                Some("CONTEXT") => {}
+                _ if answer.error.is_some() => {}
+                _ if !has_header => has_header = true,
+                _ => {
+                    let values: Vec<String> = text.split(" | ").map(from_python).collect();
+                    let values = match columns {
+                        Some(columns) => columns.iter().map(|i| values[*i].clone()).collect(),
+                        None => values,
+                    };
+                    answer.rows.push(values.join("|"));
+                }
+            }
+        }
+        // A row whose only value is the empty text is an empty line, which the capture has trimmed away.
+        if has_header && answer.rows.is_empty() && answer.count == 0 && first.starts_with("OK SHOW")
+        {
+            answer.rows.push(String::new());
+        }
+        answer
+    }
+
+    /// As one text. Rows without an order that the statement asks for are sorted.
+    pub fn told(&self, statement: &str) -> String {
+        if let Some((first, waits, second)) = self.pair {
+            let waits = if waits { "waits" } else { "does not wait" };
+            return format!("first OK {first}; second {waits}, OK {second}");
+        }
+        let mut told = match &self.error {
+            Some(error) => format!("ERROR {}", anonymous(error)),
+            None if self.rows.is_empty() && self.count == 0 => "OK".to_owned(),
+            None => {
+                let mut rows: Vec<String> = self.rows.iter().map(|row| anonymous(row)).collect();
+                if !statement.to_uppercase().contains("ORDER BY") {
+                    rows.sort();
+                }
+                let rows = rows.join(" / ");
+                let colon = if rows.is_empty() { "" } else { ": " };
+                format!("OK {}{colon}{rows}", self.count.max(self.rows.len() as u64))
+            }
+        };
+        for note in &self.notes {
+            told.push('\n');
+            told.push_str(&anonymous(note));
+        }
+        told
+    }
+}
+
+/// Sends one message; of several statements in it, the last one's answer counts, as in the capture.
+pub async fn ask(
+    client: &Client,
+    statement: &str,
+    notices: impl FnOnce() -> Vec<String>,
+) -> Answer {
+    let outcome = client.simple_query(statement).await;
+    let mut answer = Answer::default();
+    match outcome {
+        Ok(messages) => {
+            let mut rows = Vec::new();
+            for message in messages {
+                match message {
+                    SimpleQueryMessage::Row(row) => {
+                        let values =
+                            (0..row.len()).map(|i| row.get(i).map_or(NULL.to_owned(), value));
+                        rows.push(values.collect::<Vec<_>>().join("|"));
+                    }
+                    SimpleQueryMessage::CommandComplete(count) => {
+                        answer.count = count;
+                        answer.rows = std::mem::take(&mut rows);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Err(error) => match error.as_db_error() {
+            Some(error) => {
+                answer.error = Some(message(&format!(
+                    "{}: {}",
+                    error.code().code(),
+                    error.message()
+                )));
+                let detail = error.detail().map(|text| note(&format!("DETAIL: {text}")));
+                let hint = error.hint().map(|text| note(&format!("HINT: {text}")));
+                answer.notes.extend(detail.into_iter().chain(hint));
+            }
+            None => answer.error = Some(format!("connection: {error}")),
+        },
+    }
+    let said = notices().into_iter().map(|text| note(&text));
+    answer.notes.extend(said);
+    answer
+}
+
+/// The first line: what follows shows pg_lake's own queries.
+fn message(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn note(text: &str) -> String {
+    let (kind, rest) = text.split_once(':').unwrap_or(("", text));
+    format!("{kind}: {}", message(rest.trim()))
+}
+
+fn without_time(line: &str) -> &str {
+    match line.rsplit_once(" (") {
+        Some((text, time)) if time.ends_with(" ms)") => text,
+        _ => line,
+    }
+}
+
+/// A value as the capture shows it, which is as Python does.
+fn from_python(text: &str) -> String {
+    match text {
+        "None" => return NULL.to_owned(),
+        "True" => return "t".to_owned(),
+        "False" => return "f".to_owned(),
+        _ => {}
+    }
+    let call = |name: &str| text.strip_prefix(name)?.strip_suffix(')');
+    if let Some(number) = call("Decimal(") {
+        return value(number.trim_matches('\''));
+    }
+    let moment = call("datetime.datetime(").or_else(|| call("datetime.date("));
+    if let Some(parts) = moment {
+        let (parts, zone) = match parts.split_once(", tzinfo=") {
+            Some((parts, _)) => (parts, "+00"),
+            None => (parts, ""),
+        };
+        let part: Vec<&str> = parts.split(", ").collect();
+        let at = |i: usize| {
+            part.get(i)
+                .and_then(|part| part.parse::<u32>().ok())
+                .unwrap_or(0)
+        };
+        let date = format!("{:04}-{:02}-{:02}", at(0), at(1), at(2));
+        if text.starts_with("datetime.date(") {
+            return date;
+        }
+        let mut time = format!("{:02}:{:02}:{:02}", at(3), at(4), at(5));
+        if at(6) > 0 {
+            time.push_str(format!(".{:06}", at(6)).trim_end_matches('0'));
+        }
+        return format!("{date} {time}{zone}");
+    }
+    if text.starts_with("{'") {
+        return value(&text.replace('\'', "\""));
+    }
+    value(text)
+}
+
+/// Numbers without trailing zeros, JSON without spaces that mean nothing.
+fn value(text: &str) -> String {
+    if text.starts_with('{')
+        && let Ok(json) = serde_json::from_str::<serde_json::Value>(text)
+    {
+        return json.to_string();
+    }
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_decimal = digits
+        .split_once('.')
+        .is_some_and(|(a, b)| is_number(a) && is_number(b));
+    match is_decimal {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_hex(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Text without object ids, random names, and where under a prefix a database's tables lie.
+pub fn anonymous(text: &str) -> String {
+    // An error that names a request by its URL, in quotes: how an object was asked for is each client's own business.
+    let quoted = text.split('\'').enumerate().map(|(place, part)| {
+        let is_request = part.starts_with("http://")
+            || part.contains('?') && (part.starts_with('/') || part.contains("://"));
+        match place % 2 == 1 && is_request {
+            true => "…".to_owned(),
+            false => without_port(part),
+        }
+    });
+    let text = quoted
+        .collect::<Vec<_>>()
+        .join("'")
+        .replace("/frompg/tables/scratch/", "/scratch/")
+        .replace("/frompg/tables/capture/", "/capture/");
+    let mut before = "";
+    let words = text.split('/').enumerate().map(|(place, segment)| {
+        let (stem, tail) = match segment.find(['.', '|', ' ', '\'', '"']) {
+            Some(end) => segment.split_at(end),
+            None => (segment, ""),
+        };
+        let in_data = std::mem::replace(&mut before, segment) == "data";
+        let stem = match stem {
+            _ if place == 0 => stem.to_owned(),
+            _ if is_number(stem) && !in_data => "OID".to_owned(),
+            _ if in_data && stem.len() == 2 && is_hex(stem) => "HH".to_owned(),
+            _ => without_uuids(stem),
+        };
+        format!("{stem}{tail}")
+    });
+    words.collect::<Vec<_>>().join("/")
+}
+
+/// The object store's address, wherever it is.
+fn without_port(text: &str) -> String {
+    match text.split_once("http://") {
+        Some((before, url)) => {
+            let key = url.find('/').map_or("", |at| &url[at..]);
+            format!("{before}http://S3{key}")
+        }
+        None => text.to_owned(),
+    }
+}
+
+/// `snap-123-1-<uuid>` and the like, with words for what is random.
+fn without_uuids(text: &str) -> String {
+    let mut named = String::new();
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let candidate = rest.get(..36).unwrap_or_default();
+        let parts: Vec<&str> = candidate.split('-').collect();
+        if parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
+            && parts.iter().all(|part| is_hex(part))
+        {
+            named.push_str("UUID");
+            rest = &rest[36..];
+        } else {
+            named.push(next);
+            rest = &rest[next.len_utf8()..];
+        }
+    }
+    match named
+        .strip_prefix("snap-")
+        .and_then(|rest| rest.split_once('-'))
+    {
+        Some((number, rest)) if is_number(number) => format!("snap-ID-{rest}"),
+        _ => named,
+    }
+}
+
+#[test]
+fn what_differs_between_installations_is_left_out() {
+    let location = "s3://probe-lake/x/scratch/public/d1/19080/metadata/00008-0d64f11f-0b6a-44c4-a020-fb475d333098.metadata.json|2";
+    let ours = location
+        .replace("/scratch/", "/frompg/tables/scratch/")
+        .replace("19080", "7");
+    assert_eq!(
+        anonymous(location),
+        "s3://probe-lake/x/scratch/public/d1/OID/metadata/00008-UUID.metadata.json|2"
+    );
+    assert_eq!(anonymous(location), anonymous(&ours));
+    assert_eq!(
+        anonymous("a/snap-12-1-0d64f11f-0b6a-44c4-a020-fb475d333098.avro"),
+        "a/snap-ID-1-UUID.avro"
+    );
+    assert_eq!(from_python("Decimal('1.500')"), value("1.50"));
+    assert_eq!(
+        from_python("datetime.datetime(9999, 12, 31, 23, 59, 59, 999999)"),
+        "9999-12-31 23:59:59.999999"
+    );
+    assert_eq!(
+        from_python("{'operation': 'append'}"),
+        value("{\"operation\":  \"append\"}")
+    );
+}

@@ -1,0 +1,115 @@
+//! docs/differences.md and README.md against the lists of deviations: each tells what the other does.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use super::expectations::{self, PgLake, read_toml};
+use super::lake;
+
+/// `documents.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Documents {
+    #[serde(rename = "unseen")]
+    unseen: Vec<Unseen>,
+}
+
+/// A row of docs/differences.md of which no replayed statement shows anything.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unseen {
+    row: String,
+    reason: String,
+}
+
+fn document(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The first cells of the tables' rows, without the marks of code.
+fn first_cells(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let rows = lines.iter().enumerate().filter(|(place, line)| {
+        let is_header = lines
+            .get(place + 1)
+            .is_some_and(|next| next.starts_with("| ---"));
+        line.starts_with("| ") && !line.starts_with("| ---") && !is_header
+    });
+    rows.filter_map(|(_, line)| line.split('|').nth(1))
+        .map(|cell| cell.replace('`', "").trim().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_deviation_is_told_and_every_telling_is_a_deviation() {
+    let mut wrong = Vec::new();
+    let mut told = BTreeSet::new();
+    for name in ["ddl", "dml", "types", "transactions", "outages"] {
+        for deviation in expectations::of(name).deviations {
+            let where_ = format!("{name}.toml, {}", deviation.statement);
+            match deviation.told {
+                Some(row) => {
+                    told.insert((row, where_));
+                }
+                None if deviation.of == [PgLake::StandIn] => {
+                    wrong.push(format!("{where_}: says not which document tells of it"))
+                }
+                None => {}
+            }
+        }
+    }
+    let lake = lake::expectations();
+    told.extend(
+        lake.refused
+            .into_iter()
+            .map(|entry| (entry.told, format!("lake.toml, {}", entry.statement))),
+    );
+    told.extend(
+        lake.deviations
+            .into_iter()
+            .map(|entry| (entry.told, format!("lake.toml, {}", entry.what))),
+    );
+
+    let differences = first_cells(&document("docs/differences.md"));
+    let readme = first_cells(&document("README.md"));
+    assert!(
+        differences.len() > 10 && readme.len() > 10,
+        "the tables are not found"
+    );
+    for (row, place) in &told {
+        if !differences
+            .iter()
+            .chain(&readme)
+            .any(|cell| cell.contains(row))
+        {
+            wrong.push(format!(
+                "{place}: neither docs/differences.md nor README.md has a row for {row:?}"
+            ));
+        }
+    }
+    let unseen = read_toml::<Documents>("documents").unseen;
+    for cell in &differences {
+        let is_told = told.iter().any(|(row, _)| cell.contains(row));
+        let excuse = unseen.iter().find(|entry| cell.contains(&entry.row));
+        match (is_told, excuse) {
+            (true, Some(excuse)) => wrong.push(format!(
+                "documents.toml: {:?} is seen after all",
+                excuse.row
+            )),
+            (false, None) => wrong.push(format!("docs/differences.md: no answer shows {cell:?}")),
+            _ => {}
+        }
+    }
+    for entry in unseen
+        .iter()
+        .filter(|entry| !differences.iter().any(|cell| cell.contains(&entry.row)))
+    {
+        wrong.push(format!(
+            "documents.toml: docs/differences.md has no row {:?} ({})",
+            entry.row, entry.reason
+        ));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

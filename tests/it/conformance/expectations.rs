@@ -1,0 +1,193 @@
+//! What the replay of a transcript knows beside it: `transcripts/<name>.toml`.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+/// Everything beside one transcript.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectations {
+    /// Answers that differ from the real extension's, on purpose or for want of a way.
+    #[serde(default, rename = "deviation")]
+    pub deviations: Vec<Deviation>,
+    /// Answers of which only a part is the same every time.
+    #[serde(default, rename = "loose")]
+    pub loose: Vec<Loose>,
+    /// What the capture did and did not print.
+    #[serde(default, rename = "scene")]
+    pub scenes: Vec<Direction>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deviation {
+    pub statement: String,
+    /// Which of several equal statements, from 1; otherwise all of them.
+    pub nth: Option<usize>,
+    pub of: Vec<PgLake>,
+    /// Only on servers older than this version.
+    pub before_postgres: Option<u32>,
+    /// `*` stands for anything.
+    pub answer: String,
+    pub reason: String,
+    /// The first cell of the row in docs/differences.md or README.md that tells users.
+    pub told: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loose {
+    pub statement: String,
+    pub answer: String,
+    pub reason: String,
+}
+
+/// Of one scene, what the transcript does not show. Places count the scene's statements from 1.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Direction {
+    pub heading: String,
+    /// The sessions of statements that are not the first session's.
+    #[serde(default)]
+    pub sessions: HashMap<String, Vec<usize>>,
+    #[serde(default)]
+    pub unprinted: Vec<Unprinted>,
+    pub fault: Option<FaultAt>,
+    #[serde(default)]
+    pub writers: Option<Writers>,
+    /// Statements that are not run, and why.
+    pub skip: Option<Skip>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unprinted {
+    pub before: usize,
+    #[serde(default = "first_session")]
+    pub session: String,
+    /// A statement, or a pair `first || second`.
+    pub run: String,
+    pub answer: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultAt {
+    pub of: Part,
+    pub before: usize,
+    #[serde(default)]
+    pub kind: FaultKind,
+}
+
+/// Who fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    S3,
+    QueryEngine,
+    Postgres,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// Ended, and not started again before the transcript says `up:`.
+    #[default]
+    Down,
+    /// Ended, and started again at once.
+    Restarts,
+    /// Does not answer for two seconds of the next statement.
+    Hangs,
+}
+
+/// Sessions that write at the same time, and the answers that none of them may miss.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Writers {
+    pub before: usize,
+    pub sessions: usize,
+    pub each: usize,
+    /// `{}` stands for a number of its own for each.
+    pub run: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Skip {
+    pub from: usize,
+    pub reason: String,
+}
+
+pub fn first_session() -> String {
+    "A".to_owned()
+}
+
+pub fn of(name: &str) -> Expectations {
+    read_toml(&format!("transcripts/{name}"))
+}
+
+/// A file beside the tests.
+pub fn read_toml<T: serde::de::DeserializeOwned>(name: &str) -> T {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/it/conformance")
+        .join(format!("{name}.toml"));
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+impl Deviation {
+    pub fn applies(&self, statement: &str, nth: usize, on: &On) -> bool {
+        self.statement == statement
+            && self.nth.is_none_or(|wanted| wanted == nth)
+            && self.of.contains(&on.pg_lake)
+            && self
+                .before_postgres
+                .is_none_or(|version| on.postgres < version)
+    }
+}
+
+/// Who answers. Not the engine: a native or containers engine may have icebox's stand-in installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PgLake {
+    Real,
+    StandIn,
+}
+
+/// Where it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct On {
+    pub pg_lake: PgLake,
+    /// The server's major version.
+    pub postgres: u32,
+}
+
+/// Whether `text` is `pattern`, in which `*` stands for anything.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|start| text.strip_prefix(start)) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+#[test]
+fn a_star_stands_for_anything() {
+    assert!(matches("a*c*", "abcd"));
+    assert!(matches("a*", "a"));
+    assert!(matches("a", "a"));
+    assert!(!matches("a", "ab"));
+    assert!(!matches("a*d", "abc"));
+}

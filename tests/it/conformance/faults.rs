@@ -1,0 +1,100 @@
+//! Components that are down, restart or hang, on whichever engine.
+
+use std::time::Duration;
+
+use icebox::sandbox::EngineKind;
+use icebox::sandbox::process::ProcessId;
+use nix::sys::signal::Signal;
+
+use super::expectations::{FaultKind, Part};
+use crate::support::sandbox::{CommandSandbox, Db, until};
+
+/// How long a component hangs: longer than any statement takes, and shorter than anybody's patience.
+const HANG: Duration = Duration::from_secs(2);
+
+/// The component that plays a part.
+fn component(engine: EngineKind, part: Part) -> &'static str {
+    match part {
+        Part::Postgres => "postgres",
+        Part::S3 => "s3",
+        Part::QueryEngine if engine == EngineKind::Embedded => "lake-engine",
+        Part::QueryEngine => "pgduck_server",
+    }
+}
+
+/// Why the components of this engine cannot be made to fail one by one, if they cannot.
+pub fn impossible(engine: EngineKind) -> Option<&'static str> {
+    match engine {
+        EngineKind::Containers => {
+            Some("its components are containers, not processes of this machine")
+        }
+        EngineKind::Native | EngineKind::Embedded => None,
+    }
+}
+
+/// A fault that lasts until [`Fault::end`], or until it is dropped.
+pub struct Fault {
+    /// Stopped as well, as it would start the component again.
+    supervisor: Option<ProcessId>,
+}
+
+impl Fault {
+    pub fn begin(sandbox: &CommandSandbox, part: Part, kind: FaultKind) -> Fault {
+        let name = component(sandbox.info().engine, part);
+        let running = |name: &str| {
+            sandbox
+                .process(name)
+                .unwrap_or_else(|| panic!("`icebox status` shows no process of {name}"))
+        };
+        let victim = running(name);
+        let mut fault = Fault { supervisor: None };
+        match kind {
+            FaultKind::Hangs => {
+                victim.signal(Signal::SIGSTOP);
+                std::thread::spawn(move || {
+                    std::thread::sleep(HANG);
+                    victim.signal(Signal::SIGCONT);
+                });
+                return fault;
+            }
+            FaultKind::Restarts => {}
+            FaultKind::Down => {
+                let supervisor = running("supervisor");
+                supervisor.signal(Signal::SIGSTOP);
+                fault.supervisor = Some(supervisor);
+            }
+        }
+        victim.signal(Signal::SIGKILL);
+        while victim.is_alive() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        fault
+    }
+
+    /// Returns when everything answers again, on a new connection.
+    pub async fn end(mut self, endpoint: &icebox::postgres::Endpoint, bucket: &str) {
+        self.go_on();
+        let everything = format!("SELECT count(*) FROM lake_file.list('s3://{bucket}/x/**')");
+        until(
+            "the sandbox answers again",
+            Duration::from_secs(60),
+            async || match Db::try_connect(endpoint).await {
+                Ok(db) => db.try_run(&everything).await.is_ok(),
+                Err(_) => false,
+            },
+        )
+        .await;
+    }
+
+    fn go_on(&mut self) {
+        if let Some(supervisor) = self.supervisor.take() {
+            supervisor.signal(Signal::SIGCONT);
+        }
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        self.go_on();
+    }
+}

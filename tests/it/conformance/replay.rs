@@ -1,0 +1,329 @@
+//! A transcript, replayed statement by statement on one sandbox.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use icebox::postgres::Endpoint;
+
+use super::BUCKET;
+use super::answer::{Answer, anonymous, ask};
+use super::expectations::{
+    self, Direction, Expectations, On, Part, Unprinted, first_session, matches,
+};
+use super::faults::Fault;
+use super::transcript::{self, Entry};
+use crate::support::sandbox::{CommandSandbox, Db, until};
+
+/// Long enough for anything but a statement that waits for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// As in the capture: the catalog that is PostgreSQL's own, whatever the sandbox's default is.
+const SESSION: &str = "SET timezone = 'UTC'; SET pg_lake_iceberg.default_catalog = 'postgres'";
+
+/// One sandbox and its sessions.
+pub struct Stage<'a> {
+    endpoint: Endpoint,
+    on: On,
+    /// Whose components may fail.
+    sandbox: Option<&'a CommandSandbox>,
+    sessions: HashMap<String, Db>,
+    fault: Option<Fault>,
+    report: Report,
+    /// How often a statement has come.
+    seen: HashMap<String, usize>,
+}
+
+/// What came out.
+#[derive(Default)]
+struct Report {
+    same: usize,
+    differing: Vec<usize>,
+    wrong: Vec<String>,
+}
+
+impl<'a> Stage<'a> {
+    pub fn new(endpoint: Endpoint, on: On, sandbox: Option<&'a CommandSandbox>) -> Self {
+        Self {
+            endpoint,
+            on,
+            sandbox,
+            sessions: HashMap::new(),
+            fault: None,
+            report: Report::default(),
+            seen: HashMap::new(),
+        }
+    }
+
+    async fn session(&mut self, name: &str) -> &Db {
+        if !self.sessions.contains_key(name) {
+            let db = Db::connect(&self.endpoint).await;
+            db.run(SESSION).await;
+            self.sessions.insert(name.to_owned(), db);
+        }
+        &self.sessions[name]
+    }
+
+    /// Runs `fixtures/pg_lake/transcripts/<name>.txt` and fails with every answer that is not as it should be.
+    pub async fn replay(mut self, name: &str) {
+        let expectations = expectations::of(name);
+        let scenes = transcript::scenes(&transcript::read(&format!("{name}.txt")));
+        for direction in &expectations.scenes {
+            let is_there = scenes
+                .iter()
+                .any(|scene| scene.heading == direction.heading);
+            assert!(
+                is_there,
+                "{name}.toml: {name}.txt has no heading {:?}",
+                direction.heading
+            );
+        }
+        for scene in scenes {
+            let none = Direction::default();
+            let direction = expectations
+                .scenes
+                .iter()
+                .find(|found| found.heading == scene.heading);
+            let direction = direction.unwrap_or(&none);
+            let mut place = 0;
+            let mut prepared = 0;
+            for entry in &scene.entries {
+                let next = place + 1;
+                if next > prepared {
+                    self.unprinted(direction, next).await;
+                    prepared = next;
+                }
+                if matches!(entry, Entry::Up) {
+                    self.up().await;
+                    continue;
+                }
+                place = next;
+                if direction
+                    .skip
+                    .as_ref()
+                    .is_some_and(|skip| place >= skip.from)
+                {
+                    let why = &direction.skip.as_ref().expect("just seen").reason;
+                    println!(
+                        "not run, from statement {place} of \"{}\" on: {why}",
+                        scene.heading
+                    );
+                    break;
+                }
+                let session = direction
+                    .sessions
+                    .iter()
+                    .find(|(_, places)| places.is_empty() || places.contains(&place));
+                let session = session.map_or_else(first_session, |(name, _)| name.clone());
+                let (exchange, answer) = match entry {
+                    Entry::Exchange(exchange) => {
+                        (exchange, self.ask(&session, &exchange.statement).await)
+                    }
+                    Entry::Pair(exchange) => (exchange, self.pair(&exchange.statement).await),
+                    Entry::Up => continue,
+                };
+                self.judge(
+                    &expectations,
+                    &exchange.statement,
+                    &exchange.answer,
+                    &answer,
+                );
+            }
+            if place + 1 > prepared {
+                self.unprinted(direction, place + 1).await;
+            }
+        }
+        self.finish(name, &expectations);
+    }
+
+    async fn ask(&mut self, session: &str, statement: &str) -> Answer {
+        let db = self.session(session).await;
+        let answer = ask(&db.client, statement, || db.notices());
+        tokio::time::timeout(PATIENCE, answer)
+            .await
+            .unwrap_or_else(|_| panic!("no answer within {PATIENCE:?}: {statement}"))
+    }
+
+    /// What the capture did before a statement and did not print.
+    async fn unprinted(&mut self, direction: &Direction, place: usize) {
+        for Unprinted {
+            session,
+            run,
+            answer,
+            ..
+        } in direction
+            .unprinted
+            .iter()
+            .filter(|step| step.before == place)
+        {
+            let given = match run.contains(" || ") {
+                true => self.pair(run).await,
+                false => self.ask(session, run).await,
+            };
+            self.check(run, answer, &given.told(run));
+        }
+        if let Some(writers) = direction
+            .writers
+            .as_ref()
+            .filter(|writers| writers.before == place)
+        {
+            let mut at_once = tokio::task::JoinSet::new();
+            for writer in 0..writers.sessions {
+                let (endpoint, run, each) =
+                    (self.endpoint.clone(), writers.run.clone(), writers.each);
+                at_once.spawn(async move {
+                    let db = Db::connect(&endpoint).await;
+                    for number in 0..each {
+                        let number = (writer * each + number).to_string();
+                        db.run(&run.replace("{}", &number)).await;
+                    }
+                });
+            }
+            at_once.join_all().await;
+        }
+        if let Some(fault) = direction
+            .fault
+            .as_ref()
+            .filter(|fault| fault.before == place)
+        {
+            let sandbox = self.sandbox.expect("a sandbox whose components may fail");
+            self.fault = Some(Fault::begin(sandbox, fault.of, fault.kind));
+            if fault.of == Part::Postgres {
+                self.sessions.clear();
+            }
+        }
+    }
+
+    /// The end of a fault.
+    async fn up(&mut self) {
+        if let Some(fault) = self.fault.take() {
+            fault.end(&self.endpoint, BUCKET).await;
+        }
+    }
+
+    /// `first || second`: the second is sent by another session while the first's transaction is open.
+    async fn pair(&mut self, statements: &str) -> Answer {
+        let (first, second) = statements.split_once(" || ").expect("two statements");
+        for name in ["A", "B", "watcher"] {
+            self.session(name).await;
+        }
+        let [a, b, watcher] = ["A", "B", "watcher"].map(|name| &self.sessions[name]);
+        let pid = b.one("SELECT pg_backend_pid()").await;
+        let waiting =
+            format!("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}");
+        a.run("BEGIN").await;
+        let first = a.run(first).await.count;
+        let mut other = std::pin::pin!(b.try_run(second));
+        let mut waits = false;
+        let mut answer = None;
+        until(
+            "the second statement is answered, or waits for a lock",
+            PATIENCE,
+            async || {
+                tokio::select! {
+                    given = &mut other => answer = Some(given),
+                    waiting = watcher.one(&waiting) => waits = waiting == "t",
+                }
+                waits || answer.is_some()
+            },
+        )
+        .await;
+        a.run("COMMIT").await;
+        let answer = match answer {
+            Some(answer) => answer,
+            None => other.await,
+        };
+        match answer {
+            Ok(answer) => Answer::of_pair(first, waits, answer.count),
+            Err(failure) => Answer {
+                error: Some(failure.text),
+                ..Answer::default()
+            },
+        }
+    }
+
+    fn check(&mut self, statement: &str, expected: &str, told: &str) {
+        if !matches(&anonymous(expected), told) {
+            let wrong = format!("{statement}\n  expected {expected}\n  but got  {told}");
+            self.report.wrong.push(wrong);
+        }
+    }
+
+    fn judge(
+        &mut self,
+        expectations: &Expectations,
+        statement: &str,
+        recorded: &Answer,
+        given: &Answer,
+    ) {
+        let nth = self.seen.entry(statement.to_owned()).or_default();
+        *nth += 1;
+        let nth = *nth;
+        let (real, told) = (recorded.told(statement), given.told(statement));
+        let mut deviations = expectations.deviations.iter().enumerate();
+        if let Some((place, deviation)) =
+            deviations.find(|(_, deviation)| deviation.applies(statement, nth, &self.on))
+        {
+            self.report.differing.push(place);
+            if told == real {
+                let wrong = format!(
+                    "{statement}\n  is listed as a deviation, but is answered as by pg_lake: {told}"
+                );
+                return self.report.wrong.push(wrong);
+            }
+            println!("{statement}\n  {told}: {}", deviation.reason);
+            return self.check(statement, &deviation.answer, &told);
+        }
+        if let Some(loose) = expectations
+            .loose
+            .iter()
+            .find(|loose| loose.statement == statement)
+        {
+            return self.check(statement, &loose.answer, &told);
+        }
+        self.report.same += 1;
+        if told != real {
+            let wrong = format!("{statement}\n  pg_lake: {real}\n  here:    {told}");
+            self.report.wrong.push(wrong);
+        }
+    }
+
+    fn finish(self, name: &str, expectations: &Expectations) {
+        let Report {
+            same,
+            differing,
+            mut wrong,
+        } = self.report;
+        for (place, deviation) in expectations.deviations.iter().enumerate() {
+            let concerns = deviation.of.contains(&self.on.pg_lake)
+                && deviation
+                    .before_postgres
+                    .is_none_or(|version| self.on.postgres < version);
+            if concerns && !differing.contains(&place) {
+                wrong.push(format!(
+                    "{name}.toml lists what {name}.txt does not have: {}",
+                    deviation.statement
+                ));
+            }
+        }
+        for loose in &expectations.loose {
+            if !self.seen.contains_key(&loose.statement) {
+                wrong.push(format!(
+                    "{name}.toml lists what {name}.txt does not have: {} ({})",
+                    loose.statement, loose.reason
+                ));
+            }
+        }
+        println!(
+            "{name}.txt on {:?}: {same} answers compared with pg_lake's, {} differ as listed",
+            self.on,
+            differing.len()
+        );
+        assert!(same > 0, "{name}.txt has no statement that is compared");
+        assert!(
+            wrong.is_empty(),
+            "{} answers are wrong:\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
+    }
+}

@@ -1,0 +1,41 @@
+//! Which engine `auto` takes.
+
+use super::lab::{Lab, is_enabled};
+
+#[test]
+fn auto_takes_containers_when_the_images_are_there() {
+    if !is_enabled() {
+        return;
+    }
+    let lab = Lab::new();
+    let up = lab.ok(&["up"]);
+    assert!(
+        up.contains("engine containers: auto took it: the container engine at"),
+        "{up}"
+    );
+}
+
+#[test]
+fn auto_goes_on_without_a_container_engine_or_an_image() {
+    if !is_enabled() {
+        return;
+    }
+    for (name, value, reason) in [
+        (
+            "DOCKER_HOST",
+            "unix:///nonexistent/docker.sock",
+            "containers: no container engine",
+        ),
+        (
+            "ICEBOX_S3_IMAGE",
+            "icebox-no-such-image:1",
+            "containers: image icebox-no-such-image:1 is missing",
+        ),
+    ] {
+        let lab = Lab::with(&[(name, value)]);
+        let up = lab.ok(&["up"]);
+        assert!(up.contains(reason), "{up}");
+        assert!(!up.contains("engine containers"), "{up}");
+        assert!(!lab.state_dir.join("containers.json").exists());
+    }
+}

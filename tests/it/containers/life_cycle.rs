@@ -1,0 +1,230 @@
+//! Up, down and everything between, as a user sees it.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::lab::{Belongings, Lab, docker, is_enabled};
+use crate::support::sandbox::text;
+
+#[test]
+fn up_down_and_up_again() {
+    if !is_enabled() {
+        return;
+    }
+    let lab = Lab::new();
+    let first = lab.ok(&["up", "--engine", "containers"]);
+    assert!(first.contains("engine containers: asked for"), "{first}");
+    assert!(first.contains("sslmode=require"), "{first}");
+    let before = lab.info();
+    assert!(lab.ok(&["up"]).contains("already running"));
+
+    let status = lab.status();
+    assert_eq!(status["state"], "up");
+    let names: Vec<_> = status["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|component| component["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["postgres", "s3"]);
+
+    // The server itself has said what it is.
+    assert!(before.has_pg_cron);
+    let version = lab.sql("SHOW server_version");
+    assert_eq!(version.split(' ').next().unwrap(), before.postgres_version);
+    assert_eq!(lab.sql("SHOW max_worker_processes"), "64");
+    assert_eq!(lab.sql("SELECT 'Z' < 'a', upper('é')"), "t,É");
+
+    lab.sql("CREATE EXTENSION pg_lake CASCADE");
+    lab.sql(
+        "ALTER DATABASE postgres SET pg_lake_iceberg.default_location_prefix = 's3://icebox-lake/'",
+    );
+    lab.sql("CREATE TABLE kept (id int) USING iceberg");
+    lab.sql("INSERT INTO kept VALUES (7)");
+    lab.sql("CREATE TABLE heap (id int)");
+    lab.sql("INSERT INTO heap VALUES (8)");
+    assert_eq!(
+        lab.ok(&[
+            "sql",
+            "--on",
+            "snowflake",
+            "--format",
+            "csv",
+            "SELECT id FROM kept"
+        ]),
+        "id\n7\n"
+    );
+
+    // What the containers print is in the sandbox's logs.
+    let log = lab.ok(&["logs", "postgres", "-n", "1000"]);
+    assert!(
+        log.contains("database system is ready to accept connections"),
+        "{log}"
+    );
+
+    lab.ok(&["down"]);
+    assert_eq!(lab.status()["state"], "down");
+    let stopped = lab.belongings();
+    assert_eq!(
+        (
+            stopped.containers.len(),
+            stopped.networks.len(),
+            stopped.volumes.len()
+        ),
+        (0, 0, 2),
+        "{stopped:?}"
+    );
+    let log = lab.ok(&["logs", "postgres", "-n", "10"]);
+    assert!(log.contains("database system is shut down"), "{log}");
+
+    lab.ok(&["up", "--engine", "containers"]);
+    let after = lab.info();
+    assert_eq!(before.postgres, after.postgres);
+    assert_eq!(before.s3, after.s3);
+    assert_eq!(lab.sql("SELECT k.id, h.id FROM kept k, heap h"), "7,8");
+    lab.sql("INSERT INTO kept VALUES (9)");
+
+    lab.ok(&["down", "--purge"]);
+    assert_eq!(lab.belongings(), Belongings::default());
+    assert!(!lab.state_dir.exists());
+}
+
+#[test]
+fn everything_listens_on_loopback_only() {
+    if !is_enabled() {
+        return;
+    }
+    let lab = Lab::up();
+    let info = lab.info();
+    let s3_port: u16 = info
+        .s3
+        .endpoint
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    for (component, port) in [("postgres", info.postgres.port), ("s3", s3_port)] {
+        let bindings = docker(&[
+            "inspect",
+            "--format",
+            "{{range .NetworkSettings.Ports}}{{range .}}{{.HostIp}}:{{.HostPort}} {{end}}{{end}}",
+            &lab.container(component),
+        ]);
+        assert_eq!(bindings.trim(), format!("127.0.0.1:{port}"), "{component}");
+        // An address of this machine that is loopback too, but not the one that is bound.
+        let patience = Duration::from_secs(2);
+        let elsewhere = SocketAddr::from(([127, 0, 0, 2], port));
+        assert!(
+            TcpStream::connect_timeout(&elsewhere, patience).is_err(),
+            "{component}"
+        );
+        let here = SocketAddr::from(([127, 0, 0, 1], port));
+        assert!(
+            TcpStream::connect_timeout(&here, patience).is_ok(),
+            "{component}"
+        );
+    }
+}
+
+#[test]
+fn only_tls_with_a_password_gets_in() {
+    if !is_enabled() {
+        return;
+    }
+    let lab = Lab::up();
+    let info = lab.info();
+    let try_as = |settings: &str, password: &str| {
+        let port = info.postgres.port;
+        let target =
+            format!("host=localhost hostaddr=127.0.0.1 port={port} dbname=postgres {settings}");
+        let mut psql = std::process::Command::new("psql");
+        psql.args([&target, "-X", "-A", "-t", "-c"]);
+        psql.arg("SELECT current_user, ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()");
+        text(&psql.env("PGPASSWORD", password).output().unwrap())
+    };
+    let password = &info.postgres.password;
+    let plain = try_as("user=snowflake_admin sslmode=disable", password);
+    assert!(plain.contains("no encryption"), "{plain}");
+    let wrong = try_as("user=snowflake_admin sslmode=require", "wrong");
+    assert!(wrong.contains("password authentication failed"), "{wrong}");
+    let ca = info
+        .postgres
+        .ca_file
+        .as_ref()
+        .unwrap()
+        .display()
+        .to_string();
+    let verified = format!("user=snowflake_admin sslmode=verify-full sslrootcert={ca}");
+    assert_eq!(try_as(&verified, password), "snowflake_admin|t\n");
+    let application = try_as(
+        "user=application sslmode=require",
+        &info.application_password,
+    );
+    assert_eq!(application, "application|t\n");
+    assert_eq!(
+        lab.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'application'"),
+        "f"
+    );
+}
+
+#[test]
+fn two_sandboxes_side_by_side() {
+    if !is_enabled() {
+        return;
+    }
+    let (one, two) = (Lab::new(), Lab::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| one.ok(&["up", "--engine", "containers"]));
+        scope.spawn(|| two.ok(&["up", "--engine", "containers"]));
+    });
+    assert_ne!(one.info().postgres.port, two.info().postgres.port);
+    assert_ne!(one.info().s3.endpoint, two.info().s3.endpoint);
+    one.sql("CREATE TABLE only_here (id int)");
+    assert_eq!(two.sql("SELECT to_regclass('only_here') IS NULL"), "t");
+    one.ok(&["down", "--purge"]);
+    assert_eq!(two.sql("SELECT 1"), "1");
+    assert_eq!(two.belongings().containers.len(), 2);
+}
+
+#[test]
+fn the_guides_files_run_and_every_answer_is_the_same() {
+    if !is_enabled() {
+        return;
+    }
+    let lab = Lab::up();
+    lab.ok(&["run", "scenarios/retail-lakehouse"]);
+    let report = lab.ok(&["verify", "--queries", "scenarios/retail-lakehouse/queries"]);
+    let summary = report.lines().last().unwrap();
+    assert!(summary.contains("gave the same answer"), "{report}");
+    // The guide's layout, which the settings of the object-store catalog give.
+    let location =
+        lab.sql("SELECT DISTINCT split_part(metadata_location, '/', 4) FROM iceberg_tables");
+    assert_eq!(location, "frompg");
+}
+
+#[test]
+fn pgduck_server_in_a_container_of_its_own() {
+    if !is_enabled() {
+        return;
+    }
+    let image = std::env::var("ICEBOX_POSTGRES_IMAGE").unwrap();
+    let lab = Lab::with(&[("ICEBOX_PGDUCK_IMAGE", &image)]);
+    lab.ok(&["up", "--engine", "containers"]);
+    assert_eq!(lab.belongings().containers.len(), 3);
+    lab.sql("CREATE EXTENSION pg_lake CASCADE");
+    lab.sql(
+        "ALTER DATABASE postgres SET pg_lake_iceberg.default_location_prefix = 's3://icebox-lake/'",
+    );
+    lab.sql("CREATE TABLE t (id int) USING iceberg");
+    lab.sql("INSERT INTO t SELECT generate_series(1, 1000)");
+    assert_eq!(lab.sql("SELECT count(*), sum(id) FROM t"), "1000,500500");
+    docker(&["kill", &lab.container("pgduck_server")]);
+    lab.component("pgduck_server", 1);
+    super::lab::eventually("pgduck_server answers again", || {
+        lab.icebox(&["sql", "INSERT INTO t VALUES (1001)"])
+            .status
+            .success()
+    });
+    assert_eq!(lab.sql("SELECT count(*) FROM t"), "1001");
+}
