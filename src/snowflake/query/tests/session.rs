@@ -29,11 +29,11 @@ async fn errors() {
     for (sql, expected) in [
         (
             "SELECT b FROM t",
-            "000904 (42000): SQL compilation error:\nerror line 1 at position 7\ninvalid identifier 'B'",
+            "000904 (42000): SQL compilation error: error line 1 at position 7\ninvalid identifier 'B'",
         ),
         (
             "SELECT a\nFROM t\nWHERE t.zz = 1",
-            "000904 (42000): SQL compilation error:\nerror line 3 at position 8\ninvalid identifier 'T.ZZ'",
+            "000904 (42000): SQL compilation error: error line 3 at position 8\ninvalid identifier 'T.ZZ'",
         ),
         ("SELECT \"a\" FROM t", "invalid identifier 'a'"),
         (
