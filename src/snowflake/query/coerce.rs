@@ -107,6 +107,21 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 any
             })
         }
+        Expr::InSubquery(mut query) => {
+            let inner = query.subquery.subquery.schema();
+            if let Some(first) = inner.columns().into_iter().next() {
+                let column = Expr::Column(first);
+                let left = (*query.expr).clone();
+                let (left, right) = compared("IN", left, schema, column.clone(), inner)?;
+                if right != column {
+                    return Err(external(SqlError::unsupported(
+                        "IN of a query whose column has another type; cast it there",
+                    )));
+                }
+                *query.expr = left;
+            }
+            yes(Expr::InSubquery(query))
+        }
         Expr::Case(case) => case_of(case, schema),
         Expr::ScalarSubquery(subquery) => yes(Expr::ScalarSubquery(aggregates::checked(subquery)?)),
         Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "coalesce" => {
@@ -135,14 +150,13 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             if function.fun.name() == "sum" && is_wide(&function.params.args, schema)? {
                 function.fun = WindowFunctionDefinition::AggregateUDF(aggregates::wide_sum());
             }
-            // The default of LAG and LEAD.
-            if function.params.args.len() == 3
-                && let Some(ty) = type_of(&function.params.args[0], schema)?
-                && type_of(&function.params.args[2], schema)? != Some(ty)
-                && !matches!(&function.params.args[2], Expr::Literal(value, _) if value.is_null())
+            // LAG and LEAD, whose default may have more digits than the values.
+            if let [value, _, default] = function.params.args.as_mut_slice()
+                && let Some(both) = unified(vec![value.clone(), default.clone()], schema)?
+                && let Ok([wider, wider_default]) = <[Expr; 2]>::try_from(both)
             {
-                let default = function.params.args.remove(2);
-                function.params.args.push(cast(default, ty));
+                (*value, *default) = (wider, wider_default);
+                return yes(Expr::WindowFunction(function));
             }
             Ok(Transformed::no(Expr::WindowFunction(function)))
         }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Decimal128Array};
+use arrow::datatypes::DataType as ArrowType;
 use chrono::NaiveDate;
 
 use super::{Call, Function, of};
-use crate::snowflake::error::SqlResult;
-use crate::snowflake::query::number::{Arithmetic, MAX_PRECISION, Number, Precision, rescale};
+use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::query::number::{Arithmetic, MAX_PRECISION, Number, Precision, fit, rescale};
 use crate::snowflake::query::value::{Column, Value};
 use crate::snowflake::query::{clock, convert};
 use crate::snowflake::types::DataType;
@@ -28,15 +29,13 @@ pub const FUNCTIONS: &[Function] = &[
     })
     .lenient(),
     Function::new("$average", (2, 2), average_type, average),
-    Function::new("$summand", (1, 1), summand_type, to_result),
+    Function::new("$summand", (1, 1), summand_type, to_result).batched(recast),
     Function::new("$median", (1, 1), median_type, to_result),
     Function::new("$float", (1, 1), of::float, to_result),
 ];
 
 const fn binary(name: &'static str) -> Function {
-    let mut function = Function::new(name, (2, 2), result, row);
-    function.batch = Some(batch);
-    function
+    Function::new(name, (2, 2), result, row).batched(batch)
 }
 
 fn operation(name: &str) -> Arithmetic {
@@ -174,7 +173,43 @@ fn batch(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<Array
     }
     let array = Decimal128Array::new(digits.into(), nulls.finish())
         .with_precision_and_scale(precision, scale as i8);
-    let array = array.map_err(|error| crate::snowflake::error::SqlError::internal(&error))?;
+    let array = array.map_err(|error| SqlError::internal(&error))?;
+    Ok(Some(Arc::new(array)))
+}
+
+/// A column of numbers as one of the result's precision and scale.
+pub fn recast(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<ArrayRef>> {
+    let (Some(Column::Number(array, own)), DataType::Number { precision, scale }) =
+        (columns.first(), call.result)
+    else {
+        return Ok(None);
+    };
+    if array.len() != rows {
+        return Ok(None);
+    }
+    let grows = match array.data_type() {
+        ArrowType::Decimal128(known, _) => own == &scale && *known <= precision,
+        _ => false,
+    };
+    let array = match grows {
+        true => array.clone(),
+        false => {
+            let one = |digits| {
+                fit(
+                    Number {
+                        digits,
+                        scale: *own,
+                    },
+                    precision,
+                    scale,
+                )
+            };
+            let digits = array.iter().map(|digits| digits.map(one).transpose());
+            digits.collect::<SqlResult<Decimal128Array>>()?
+        }
+    };
+    let array = array.with_precision_and_scale(precision, scale as i8);
+    let array = array.map_err(|error| SqlError::internal(&error))?;
     Ok(Some(Arc::new(array)))
 }
 

@@ -230,11 +230,6 @@ pub mod of {
             length: crate::snowflake::types::MAX_BINARY,
         })
     }
-
-    /// The type of the first argument.
-    pub fn first(call: &Call) -> SqlResult<DataType> {
-        Ok(call.ty(0))
-    }
 }
 
 /// Reading arguments of rows.

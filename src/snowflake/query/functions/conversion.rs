@@ -12,7 +12,8 @@ use crate::snowflake::types::DataType;
 pub const FUNCTIONS: &[Function] = &[
     Function::new("$cast", (2, 2), named_type, |call, values| {
         convert(values[0].clone(), call.result, call.session)
-    }),
+    })
+    .batched(super::arithmetic::recast),
     Function::new("$try_cast", (2, 2), named_type, |call, values| {
         tried(convert(values[0].clone(), call.result, call.session))
     }),

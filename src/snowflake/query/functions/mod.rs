@@ -90,6 +90,15 @@ impl Function {
         self
     }
 
+    /// The same, with another way for whole columns.
+    pub const fn batched(
+        mut self,
+        batch: fn(&Call, &[Column], usize) -> SqlResult<Option<ArrayRef>>,
+    ) -> Function {
+        self.batch = Some(batch);
+        self
+    }
+
     pub const fn volatile(mut self) -> Function {
         self.is_pure = false;
         self

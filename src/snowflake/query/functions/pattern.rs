@@ -33,19 +33,56 @@ pub const FUNCTIONS: &[Function] = &[
     Function::new("REGEXP_REPLACE", (2, 6), of::text, replace),
 ];
 
+/// A pattern of LIKE. Most are a text with `%` before or behind it, for which a regular expression is slow.
+enum Pattern {
+    Equal(String),
+    Start(String),
+    End(String),
+    Inside(String),
+    Regex(Regex),
+}
+
+impl Pattern {
+    fn new(pattern: &str, escape: Option<char>, ignore_case: bool) -> SqlResult<Pattern> {
+        let text = pattern.trim_matches('%');
+        let is_plain = !ignore_case
+            && !text.contains(['%', '_'])
+            && !escape.is_some_and(|escape| pattern.contains(escape));
+        let text = text.to_owned();
+        Ok(
+            match (is_plain, pattern.starts_with('%'), pattern.ends_with('%')) {
+                (false, ..) => Pattern::Regex(like_regex(pattern, escape, ignore_case)?),
+                (true, false, false) => Pattern::Equal(text),
+                (true, false, true) => Pattern::Start(text),
+                (true, true, false) => Pattern::End(text),
+                (true, true, true) => Pattern::Inside(text),
+            },
+        )
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Pattern::Equal(whole) => text == whole,
+            Pattern::Start(start) => text.starts_with(start.as_str()),
+            Pattern::End(end) => text.ends_with(end.as_str()),
+            Pattern::Inside(part) => text.contains(part.as_str()),
+            Pattern::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
 fn like<'a>(call: &Call, values: &[Value<'a>], ignore_case: bool) -> SqlResult<Value<'a>> {
     let (pattern, escape) = (take::text(call, values, 1)?, take::text(call, values, 2)?);
-    let key = format!("{escape}\u{0}{pattern}");
-    let regex = call.compiled(&key, |_| {
-        like_regex(&pattern, escape.chars().next(), ignore_case)
+    let compiled = call.compiled(&pattern, |pattern| {
+        Pattern::new(pattern, escape.chars().next(), ignore_case)
     })?;
     Ok(Value::Boolean(
-        regex.is_match(&take::text(call, values, 0)?),
+        compiled.matches(&take::text(call, values, 0)?),
     ))
 }
 
 fn like_regex(pattern: &str, escape: Option<char>, ignore_case: bool) -> SqlResult<Regex> {
-    let mut regex = String::from("^(?:");
+    let mut regex = String::from(r"\A(?:");
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
         match c {
@@ -60,7 +97,7 @@ fn like_regex(pattern: &str, escape: Option<char>, ignore_case: bool) -> SqlResu
             other => regex.push_str(&regex::escape(&other.to_string())),
         }
     }
-    regex.push_str(")$");
+    regex.push_str(r")\z");
     build(&regex, ignore_case, true, false)
 }
 

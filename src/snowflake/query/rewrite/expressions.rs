@@ -1,6 +1,7 @@
 //! Expressions: the ones that DataFusion reads as Snowflake does stay, others become calls of functions, and the rest is refused.
 
 use chrono::SecondsFormat;
+use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr, Ident, Interval,
     JsonPath, Subscript, TrimWhereField, TypedString, UnaryOperator, Value,
@@ -237,36 +238,42 @@ impl Rewriter<'_> {
 
     /// `:name`, `?` and `$name`.
     fn parameter(&mut self, name: &str) -> SqlResult<Expr> {
-        let found = match name.chars().next() {
-            Some('?') => {
-                self.positions += 1;
-                self.parameters.bindings.get(&self.positions.to_string())
-            }
-            Some(':') => {
-                let key = name[1..].to_uppercase();
-                self.parameters.bindings.get(&key)
-            }
-            _ => {
-                let key = name.trim_start_matches('$').to_uppercase();
-                if !key.is_empty() && key.bytes().all(|digit| digit.is_ascii_digit()) {
-                    // The column of this place, in the table that is read.
-                    return Ok(Expr::Identifier(Ident::with_quote('"', format!("${key}"))));
-                }
-                let found = self.parameters.variables.get(&key);
-                if found.is_none() {
-                    let text = format!("Session variable '${key}' does not exist");
-                    return Err(SqlError::compilation(2211, "02000", text));
-                }
-                found
+        let key = name.trim_start_matches('$');
+        if name.starts_with('$') && !key.is_empty() && key.bytes().all(|c| c.is_ascii_digit()) {
+            // The column of this place, in the table that is read.
+            return Ok(Expr::Identifier(Ident::with_quote('"', name)));
+        }
+        let (value, ty) = self.value_of(name)?;
+        constant(value, *ty)
+    }
+
+    /// The value of a bind variable or a session variable.
+    pub(super) fn value_of(&mut self, name: &str) -> SqlResult<&(ScalarValue, DataType)> {
+        let parameters = self.parameters;
+        let key = name[1..].to_uppercase();
+        let (found, missing) = match name.chars().next() {
+            Some('$') => (
+                parameters.variables.get(&key),
+                SqlError::compilation(
+                    2211,
+                    "02000",
+                    format_args!("Session variable '${key}' does not exist"),
+                ),
+            ),
+            first => {
+                let key = match first {
+                    Some('?') => {
+                        self.positions += 1;
+                        self.positions.to_string()
+                    }
+                    _ => key,
+                };
+                let text = format!("Bind variable {name} not set.");
+                let missing = SqlError::compilation(2049, "42601", text);
+                (parameters.bindings.get(&key), missing)
             }
         };
-        match found {
-            Some((value, ty)) => constant(value, *ty),
-            None => {
-                let text = format!("Bind variable {name} not set.");
-                Err(SqlError::compilation(2049, "42601", text))
-            }
-        }
+        found.ok_or(missing)
     }
 
     fn function(&mut self, function: datafusion::sql::sqlparser::ast::Function) -> SqlResult<Expr> {

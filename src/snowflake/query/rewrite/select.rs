@@ -61,6 +61,7 @@ impl Rewriter<'_> {
             }
             limit(limit_clause, fetch.quantity.unwrap_or_else(|| integer(1)))?;
         }
+        self.plain_limit(limit_clause)?;
         if let Some(LimitClause::LimitOffset {
             limit, limit_by, ..
         }) = limit_clause
@@ -88,6 +89,27 @@ impl Rewriter<'_> {
             limit(limit_clause, quantity)?;
         }
         self.set(body)
+    }
+
+    /// A limit that is a variable becomes the number that it has: DataFusion takes only whole numbers.
+    fn plain_limit(&mut self, clause: &mut Option<LimitClause>) -> SqlResult<()> {
+        let Some(LimitClause::LimitOffset { limit, offset, .. }) = clause else {
+            return Ok(());
+        };
+        let offset = offset.as_mut().map(|offset| &mut offset.value);
+        for expr in limit.as_mut().into_iter().chain(offset) {
+            let Expr::Value(value) = &expr else { continue };
+            let datafusion::sql::sqlparser::ast::Value::Placeholder(name) = &value.value else {
+                continue;
+            };
+            let (value, ty) = self.value_of(name)?;
+            let text = crate::snowflake::query::render::exact(value, *ty)?;
+            let number = crate::snowflake::query::number::Number::parse(&text);
+            let count = number.and_then(|number| i64::try_from(number.rounded()).ok());
+            let count = count.ok_or_else(|| SqlError::unsupported(format_args!("LIMIT {text}")))?;
+            *expr = integer(count);
+        }
+        Ok(())
     }
 
     fn set(&mut self, body: &mut Box<SetExpr>) -> SqlResult<()> {

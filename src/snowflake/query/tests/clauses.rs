@@ -131,6 +131,73 @@ async fn clauses() {
             "SELECT id FROM t WHERE name = 'a' OR NOT name LIKE '%'",
             "1",
         ),
+        ("SELECT COUNT(*) FROM t WHERE name LIKE NULL", "0"),
+        (
+            "SELECT COUNT(*) FROM t WHERE id::varchar || '.0' IN (SELECT id FROM t)",
+            "2",
+        ),
+        (
+            "SELECT COUNT(*) FROM t WHERE id IN (SELECT id::varchar FROM t)",
+            "000002 (0A000): SQL compilation error:\nUnsupported feature 'IN of a query whose column has another type; cast it there'.",
+        ),
+        ("SELECT MAX(id) AS m FROM t HAVING m > 1", "2"),
+        (
+            "SELECT id FROM t WHERE id IN (SELECT MAX(id) FROM t GROUP BY name) ORDER BY 1",
+            "1; 2",
+        ),
+        (
+            "SELECT t.*, u.name AS other FROM t JOIN t u ON t.id = u.id WHERE t.id = 1",
+            "1 | a | a",
+        ),
+        (
+            "SELECT DATEADD(day, id, '2024-01-01'::date) FROM t ORDER BY 1",
+            "2024-01-02; 2024-01-03",
+        ),
+        (
+            "SELECT id, LAG(name) OVER (ORDER BY id), LEAD(id, 1, 0.5) OVER (ORDER BY id) FROM t ORDER BY 1",
+            "1 | NULL | 2.0; 2 | a | 0.5",
+        ),
+        (
+            "SELECT SUM(id) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM t ORDER BY 1",
+            "1; 3",
+        ),
+        ("SELECT id FROM t ORDER BY name DESC, id", "2; 1"),
+        (
+            "SELECT a.name, b.name FROM t a, t b WHERE a.id = b.id - 1",
+            "a | b",
+        ),
+        (
+            "SELECT x.n FROM (SELECT COUNT(*) AS n FROM t GROUP BY id) x ORDER BY n DESC LIMIT 1",
+            "1",
+        ),
+        (
+            "SELECT name, COUNT(*) OVER () FROM t GROUP BY name ORDER BY name",
+            "a | 2; b | 2",
+        ),
+        (
+            "SELECT name, SUM(COUNT(*)) OVER () FROM t GROUP BY name ORDER BY name",
+            "a | 2; b | 2",
+        ),
+        (
+            "SELECT name, SUM(id) / SUM(SUM(id)) OVER () FROM t GROUP BY name ORDER BY name",
+            "a | 0.333333; b | 0.666667",
+        ),
+        (
+            "SELECT CASE name WHEN 'a' THEN id END FROM t ORDER BY 1",
+            "1; NULL",
+        ),
+        (
+            "SELECT COUNT(DISTINCT CASE WHEN id > 1 THEN name END) FROM t",
+            "1",
+        ),
+        (
+            "SELECT id FROM t QUALIFY RANK() OVER (ORDER BY id DESC) <= 1",
+            "2",
+        ),
+        (
+            "SELECT id AS \"Id\", \"Id\" + 1 FROM t ORDER BY \"Id\" LIMIT 1",
+            "1 | 2",
+        ),
     ] {
         assert_eq!(ask_of(&session, sql).await, expected, "{sql}");
     }

@@ -332,6 +332,8 @@ async fn patterns_are_snowflakes() {
         ("'a_b' LIKE 'a^_b' ESCAPE '^'", "true"),
         ("'axb' LIKE 'a^_b' ESCAPE '^'", "false"),
         ("'ABC' ILIKE 'a%'", "true"),
+        ("'abc' LIKE 'abc', 'abc' LIKE '%c', 'abc' LIKE '%b%', 'abc' LIKE '%', '' LIKE '%%', 'abc' LIKE 'b'", "true | true | true | true | true | false"),
+        ("'abc' LIKE 'a_c', 'abc' LIKE '_c', 'a.c' LIKE 'a.c', 'abc' LIKE 'a.c', 'a%' LIKE 'a!%' ESCAPE '!'", "true | false | true | false | true"),
         ("'abc' LIKE ANY ('x%', 'a%')", "true"),
         ("'abc' NOT LIKE 'b%'", "true"),
         ("'abc' RLIKE 'b'", "false"),

@@ -29,11 +29,11 @@ async fn errors() {
     for (sql, expected) in [
         (
             "SELECT b FROM t",
-            "000904 (42000): SQL compilation error:\nerror line 1 at position 7\ninvalid identifier 'B'",
+            "000904 (42000): SQL compilation error: error line 1 at position 7\ninvalid identifier 'B'",
         ),
         (
             "SELECT a\nFROM t\nWHERE t.zz = 1",
-            "000904 (42000): SQL compilation error:\nerror line 3 at position 8\ninvalid identifier 'T.ZZ'",
+            "000904 (42000): SQL compilation error: error line 3 at position 8\ninvalid identifier 'T.ZZ'",
         ),
         ("SELECT \"a\" FROM t", "invalid identifier 'a'"),
         (
@@ -125,6 +125,19 @@ async fn bindings_variables_pipes_and_session_functions() {
         "SYSADMIN | true"
     );
     assert_eq!(ask("SELECT a FROM IDENTIFIER('t')").await, "1");
+    assert_eq!(
+        ask("SELECT column1 FROM VALUES (1), (2), (3) ORDER BY 1 LIMIT :v OFFSET :v").await,
+        "3"
+    );
+    assert_eq!(
+        ask("SELECT * FROM TABLE(RESULT_SCAN(CURRENT_ROLE()))").await,
+        ""
+    );
+    let asked = session.asked.lock().unwrap().pop();
+    assert_eq!(
+        asked.as_deref(),
+        Some("RESULT_SCAN  => SYSADMIN VARCHAR(16777216)")
+    );
     assert!(
         ask("SELECT :nosuch")
             .await
