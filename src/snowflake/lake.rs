@@ -1,5 +1,7 @@
 //! Tables of the account as DataFusion reads them: with Snowflake's names and types.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -13,28 +15,31 @@ use super::types::DataType;
 use crate::tables::{LakeTable, LakeTableProvider};
 
 /// A table, now or at a point in time.
-pub async fn provider(
-    session: &Session,
-    object: &Object,
-    at: Option<&TimeTravel>,
-) -> SqlResult<Arc<LakeTableProvider>> {
-    let location = table::metadata_location(object);
-    let location = location.ok_or_else(|| SqlError::no_object(&object.name))?;
-    let lake = session.account().table(location).await?;
-    let is_native = table::of(object).is_some();
-    let provider = match at {
-        None => LakeTableProvider::new(lake),
-        Some(at) => {
-            let snapshot = snapshot(session, &lake, object, at)?;
-            LakeTableProvider::at_snapshot(lake, snapshot)
-                .map_err(|error| SqlError::internal(&error))?
-        }
-    };
-    Ok(Arc::new(match is_native {
-        true => provider,
-        // Names from a file are upper-cased.
-        false => provider.renamed(str::to_uppercase),
-    }))
+pub fn provider<'a>(
+    session: &'a Session,
+    object: &'a Object,
+    at: Option<&'a TimeTravel>,
+) -> BoxFuture<'a, SqlResult<Arc<LakeTableProvider>>> {
+    async move {
+        let location = table::metadata_location(object);
+        let location = location.ok_or_else(|| SqlError::no_object(&object.name))?;
+        let lake = session.account().table(location).await?;
+        let is_native = table::of(object).is_some();
+        let provider = match at {
+            None => LakeTableProvider::new(lake),
+            Some(at) => {
+                let snapshot = snapshot(session, &lake, object, at)?;
+                LakeTableProvider::at_snapshot(lake, snapshot)
+                    .map_err(|error| SqlError::internal(&error))?
+            }
+        };
+        Ok(Arc::new(match is_native {
+            true => provider,
+            // Names from a file are upper-cased.
+            false => provider.renamed(str::to_uppercase),
+        }))
+    }
+    .boxed()
 }
 
 /// The snapshot that a table had at a point in time.

@@ -1,5 +1,7 @@
 //! Iceberg tables that others write: a metadata file on an external volume, moved on by REFRESH.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -77,7 +79,8 @@ fn location(session: &Session, properties: &Properties, path: &str) -> SqlResult
 }
 
 /// Reads a metadata file, and tells of a refresh to it.
-async fn read(session: &Session, location: &str) -> SqlResult<Refresh> {
+fn read<'a>(session: &'a Session, location: &'a str) -> BoxFuture<'a, SqlResult<Refresh>> {
+    async move {
     let lake = session.account().world.lake();
     let table = LakeTable::load(lake, location).await.map_err(|error| {
         let text = format!(
@@ -94,6 +97,8 @@ async fn read(session: &Session, location: &str) -> SqlResult<Refresh> {
         sequence_number: metadata.last_sequence_number(),
         schema_id: metadata.current_schema_id(),
     })
+    }
+    .boxed()
 }
 
 /// `CREATE ICEBERG TABLE name …` of an external catalog.
@@ -125,7 +130,12 @@ pub async fn create(session: &Session, create: Create, cursor: &mut Cursor<'_>) 
 
 /// `ALTER ICEBERG TABLE name REFRESH ['path']`: the table becomes what the file says, newer or older. Without a path it is
 /// read again from where it is.
-pub async fn refresh(session: &Session, object: &Object, path: Option<&str>) -> SqlResult<Rows> {
+pub fn refresh<'a>(
+    session: &'a Session,
+    object: &'a Object,
+    path: Option<&'a str>,
+) -> BoxFuture<'a, SqlResult<Rows>> {
+    async move {
     let Some(table) = of(object) else {
         let text = format!(
             "ALTER command failed. The provided table must be an Iceberg table with an external catalog integration to perform the command ICEBERG_TABLE_REFRESH. The type of table {} is NOT_ICEBERG.",
@@ -150,6 +160,8 @@ pub async fn refresh(session: &Session, object: &Object, path: Option<&str>) -> 
             Ok(())
         })?;
     Ok(Rows::status("Statement executed successfully."))
+    }
+    .boxed()
 }
 
 /// `SYSTEM$GET_ICEBERG_TABLE_INFORMATION`.

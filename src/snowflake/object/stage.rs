@@ -1,5 +1,7 @@
 //! External stages with their directory tables: the files of a bucket as they were when last listed.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -192,11 +194,12 @@ pub fn of(stage: &Object) -> Stage {
 }
 
 /// Lists the bucket below a stage's URL and `below`, with paths as they are below the URL.
-pub async fn list(
-    session: &Session,
-    stage: &Object,
-    below: &str,
-) -> SqlResult<BTreeMap<String, File>> {
+pub fn list<'a>(
+    session: &'a Session,
+    stage: &'a Object,
+    below: &'a str,
+) -> BoxFuture<'a, SqlResult<BTreeMap<String, File>>> {
+    async move {
     let url = url(stage);
     if let Some(name) = stage.properties.name("STORAGE_INTEGRATION") {
         let integration =
@@ -213,10 +216,6 @@ pub async fn list(
         }
     }
     let lake = session.account().world.lake();
-    let failed = |error: &(dyn std::error::Error + 'static)| {
-        let text = format!("Failure using stage area. Cause: [{}]", crate::chain(error));
-        SqlError::new(91003, "22000", text)
-    };
     // A listing goes by whole segments, and `below` may end inside of one.
     let folder = match below.rfind('/') {
         Some(end) => &below[..end],
@@ -245,6 +244,8 @@ pub async fn list(
         })
     });
     Ok(files.collect())
+    }
+    .boxed()
 }
 
 /// Brings a stage's directory table up to date with the bucket, below `subpath`.
@@ -469,4 +470,9 @@ impl super::Definition for Definition {
             rows,
         ))
     }
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> SqlError {
+    let text = format!("Failure using stage area. Cause: [{}]", crate::chain(error));
+    SqlError::new(91003, "22000", text)
 }

@@ -1,6 +1,8 @@
 //! Tables: native ones, which are Iceberg in the sandbox's own bucket, and Iceberg tables of external catalogs, which share
 //! their names.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -166,92 +168,96 @@ fn iceberg_type(ty: DataType) -> SqlResult<Type> {
 }
 
 /// Makes a native table, without rows.
-pub async fn make(
-    session: &Session,
-    create: &Create,
+pub fn make<'a>(
+    session: &'a Session,
+    create: &'a Create,
     columns: Vec<TableColumn>,
     properties: Properties,
-) -> SqlResult<Rows> {
-    if columns.is_empty() {
-        return Err(SqlError::compilation(
-            1003,
-            "42601",
-            "A table has at least one column.",
-        ));
+) -> BoxFuture<'a, SqlResult<Rows>> {
+    async move {
+        if columns.is_empty() {
+            return Err(SqlError::compilation(
+                1003,
+                "42601",
+                "A table has at least one column.",
+            ));
+        }
+        let fields = columns.iter().enumerate().map(|(index, column)| {
+            let ty = iceberg_type(column.data_type())?;
+            let (id, name) = (index as i32 + 1, column.name.as_str());
+            Ok(Arc::new(match column.is_nullable {
+                true => NestedField::optional(id, name, ty),
+                false => NestedField::required(id, name, ty),
+            }))
+        });
+        let fields = fields.collect::<SqlResult<Vec<_>>>()?;
+        let schema = IcebergSchema::builder().with_fields(fields).build();
+        let world = &session.account().world;
+        let location = format!("{}{}", world.storage(), uuid::Uuid::new_v4());
+        let version = TableVersion::create(&location, schema.map_err(failed)?, HashMap::new());
+        let mut version = version.map_err(failed)?;
+        version
+            .write_metadata(&world.lake().file_io())
+            .await
+            .map_err(failed)?;
+        let state = State::Table(Table {
+            metadata_location: version.location,
+            columns,
+        });
+        session.create(Kind::Table, create, properties, state)
     }
-    let failed = |error: iceberg::Error| SqlError::internal(&error);
-    let fields = columns.iter().enumerate().map(|(index, column)| {
-        let ty = iceberg_type(column.data_type())?;
-        let (id, name) = (index as i32 + 1, column.name.as_str());
-        Ok(Arc::new(match column.is_nullable {
-            true => NestedField::optional(id, name, ty),
-            false => NestedField::required(id, name, ty),
-        }))
-    });
-    let fields = fields.collect::<SqlResult<Vec<_>>>()?;
-    let schema = IcebergSchema::builder().with_fields(fields).build();
-    let world = &session.account().world;
-    let location = format!("{}{}", world.storage(), uuid::Uuid::new_v4());
-    let version = TableVersion::create(&location, schema.map_err(failed)?, HashMap::new());
-    let mut version = version.map_err(failed)?;
-    version
-        .write_metadata(&world.lake().file_io())
-        .await
-        .map_err(failed)?;
-    let state = State::Table(Table {
-        metadata_location: version.location,
-        columns,
-    });
-    session.create(Kind::Table, create, properties, state)
+    .boxed()
 }
 
 /// Appends rows to a native table; the columns of the batches are the table's, by name.
-pub async fn append(
-    session: &Session,
-    name: &ObjectName,
+pub fn append<'a>(
+    session: &'a Session,
+    name: &'a ObjectName,
     batches: Vec<RecordBatch>,
-) -> SqlResult<u64> {
-    let failed = |error: iceberg::Error| SqlError::internal(&error);
-    let account = session.account();
-    // Writers of a table queue.
-    let lock = account.write_lock(name);
-    let _queued = lock.lock().await;
-    let object = account.find(Kind::Table, name)?;
-    let Some(table) = of(&object) else {
-        let text = format!(
-            "Iceberg table {} of an external catalog is read-only.",
-            name.last()
-        );
-        return Err(SqlError::compilation(93_620, "0A000", text));
-    };
-    let io = account.world.lake().file_io();
-    let version = TableVersion::load(&io, &table.metadata_location).await;
-    let version = version.map_err(failed)?;
-    let location = data_file_location(version.metadata.location());
-    let schema = Arc::clone(version.metadata.current_schema());
-    let mut writer = DataFileWriter::create(&io, &location, schema)
-        .await
-        .map_err(failed)?;
-    for batch in &batches {
-        writer.write(batch).await.map_err(failed)?;
-    }
-    let rows = writer.rows();
-    let Some(file) = writer.finish().await.map_err(failed)? else {
-        return Ok(0);
-    };
-    let change = RowChange {
-        added: vec![file],
-        ..RowChange::default()
-    };
-    let mut version = version.with_rows(&io, change).await.map_err(failed)?;
-    version.write_metadata(&io).await.map_err(failed)?;
-    account.update(Kind::Table, name, |object| {
-        if let State::Table(table) = &mut object.state {
-            table.metadata_location = version.location;
+) -> BoxFuture<'a, SqlResult<u64>> {
+    async move {
+        let account = session.account();
+        // Writers of a table queue.
+        let lock = account.write_lock(name);
+        let _queued = lock.lock().await;
+        let object = account.find(Kind::Table, name)?;
+        let Some(table) = of(&object) else {
+            let text = format!(
+                "Iceberg table {} of an external catalog is read-only.",
+                name.last()
+            );
+            return Err(SqlError::compilation(93_620, "0A000", text));
+        };
+        let io = account.world.lake().file_io();
+        let version = TableVersion::load(&io, &table.metadata_location).await;
+        let version = version.map_err(failed)?;
+        let location = data_file_location(version.metadata.location());
+        let schema = Arc::clone(version.metadata.current_schema());
+        let mut writer = DataFileWriter::create(&io, &location, schema)
+            .await
+            .map_err(failed)?;
+        for batch in &batches {
+            writer.write(batch).await.map_err(failed)?;
         }
-        Ok(())
-    })?;
-    Ok(rows)
+        let rows = writer.rows();
+        let Some(file) = writer.finish().await.map_err(failed)? else {
+            return Ok(0);
+        };
+        let change = RowChange {
+            added: vec![file],
+            ..RowChange::default()
+        };
+        let mut version = version.with_rows(&io, change).await.map_err(failed)?;
+        version.write_metadata(&io).await.map_err(failed)?;
+        account.update(Kind::Table, name, |object| {
+            if let State::Table(table) = &mut object.state {
+                table.metadata_location = version.location;
+            }
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+    .boxed()
 }
 
 /// `name type [NOT NULL] …` of CREATE TABLE.
@@ -386,31 +392,38 @@ impl super::Definition for Definition {
 }
 
 /// `CREATE TABLE … AS SELECT`, with or without a list of columns.
-async fn create_as(
-    session: &Session,
-    create: &Create,
+fn create_as<'a>(
+    session: &'a Session,
+    create: &'a Create,
     columns: Vec<TableColumn>,
-    query: &str,
-) -> SqlResult<Rows> {
-    if session.is_there(Kind::Table, create)? {
-        return session.create(Kind::Table, create, Properties::default(), State::None);
-    }
-    let read = crate::snowflake::statement::query::read(session, query).await?;
-    let columns = match columns.is_empty() {
-        false => columns,
-        true => {
-            let fields = read.rows.schema.fields().iter();
-            let columns = fields.map(|field| TableColumn {
-                name: Ident::quoted(field.name().as_str()),
-                ty: DataType::of_field(field).to_string(),
-                is_nullable: true,
-            });
-            columns.collect()
+    query: &'a str,
+) -> BoxFuture<'a, SqlResult<Rows>> {
+    async move {
+        if session.is_there(Kind::Table, create)? {
+            return session.create(Kind::Table, create, Properties::default(), State::None);
         }
-    };
-    let status = make(session, create, columns, Properties::default()).await?;
-    let name = session.full_name(Kind::Table, &create.name)?;
-    crate::snowflake::statement::insert::append_rows(session, &name, None, &read.rows).await?;
-    read.consume(session)?;
-    Ok(status)
+        let read = crate::snowflake::statement::query::read(session, query).await?;
+        let columns = match columns.is_empty() {
+            false => columns,
+            true => {
+                let fields = read.rows.schema.fields().iter();
+                let columns = fields.map(|field| TableColumn {
+                    name: Ident::quoted(field.name().as_str()),
+                    ty: DataType::of_field(field).to_string(),
+                    is_nullable: true,
+                });
+                columns.collect()
+            }
+        };
+        let status = make(session, create, columns, Properties::default()).await?;
+        let name = session.full_name(Kind::Table, &create.name)?;
+        crate::snowflake::statement::insert::append_rows(session, &name, None, &read.rows).await?;
+        read.consume(session)?;
+        Ok(status)
+    }
+    .boxed()
+}
+
+fn failed(error: iceberg::Error) -> SqlError {
+    SqlError::internal(&error)
 }

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::reply::Failure;
 
 /// The code of a request that is not one.
-const BAD_REQUEST: u32 = 390400;
+const BAD_REQUEST: i32 = 390400;
 
 pub(super) struct Call {
     pub method: Method,

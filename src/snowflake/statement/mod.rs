@@ -80,7 +80,16 @@ const STATEMENTS: &[Statement] = statements! {
 };
 
 /// Runs one statement, or several that are joined by `->>`, each with the answers of those before it as `$1`, `$2` …
-pub async fn execute(
+pub fn execute<'a>(
+    session: &'a Session,
+    sql: &'a str,
+    bindings: &'a Bindings,
+    depth: usize,
+) -> BoxFuture<'a, SqlResult<Answer>> {
+    run_pipe(session, sql, bindings, depth).boxed()
+}
+
+async fn run_pipe(
     session: &Session,
     sql: &str,
     bindings: &Bindings,

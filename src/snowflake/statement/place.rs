@@ -8,7 +8,6 @@ use crate::snowflake::names::ObjectName;
 use crate::snowflake::object::Kind;
 use crate::snowflake::rest::{Answer, StatementKind};
 use crate::snowflake::syntax::Cursor;
-use crate::snowflake::types::DataType;
 
 /// `USE [ROLE | WAREHOUSE | DATABASE | SCHEMA] name`
 pub async fn use_(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
@@ -192,11 +191,3 @@ pub async fn grant(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<An
     Ok(succeeded())
 }
 
-/// The type of a session variable, for those who list them.
-pub fn type_name(ty: DataType) -> String {
-    ty.to_string()
-        .split('(')
-        .next()
-        .unwrap_or_default()
-        .to_owned()
-}

@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use super::Context;
 use crate::snowflake::error::{SqlError, SqlResult};
@@ -53,15 +55,18 @@ impl Read {
 }
 
 /// Runs a query for a statement that writes.
-pub async fn read(session: &Session, sql: &str) -> SqlResult<Read> {
-    let bindings = Bindings::default();
-    let context = Context {
-        session,
-        bindings: &bindings,
-        earlier: &[],
-        depth: 0,
-    };
-    read_in(context, sql).await
+pub fn read<'a>(session: &'a Session, sql: &'a str) -> BoxFuture<'a, SqlResult<Read>> {
+    async move {
+        let bindings = Bindings::default();
+        let context = Context {
+            session,
+            bindings: &bindings,
+            earlier: &[],
+            depth: 0,
+        };
+        read_in(context, sql).await
+    }
+    .boxed()
 }
 
 /// The same with bindings.
