@@ -64,6 +64,8 @@ pub enum AccountError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("cannot make the first objects of an account")]
+    Furnish(#[source] SqlError),
     #[error("cannot start a query engine")]
     Engine(#[source] datafusion::error::DataFusionError),
 }
@@ -95,7 +97,8 @@ impl Account {
             objects.last_id = objects.last_id.max(object.id);
             objects.by_name.insert((kind, object.name.clone()), object);
         }
-        Ok(Account {
+        let is_new = objects.by_name.is_empty();
+        let account = Account {
             objects: RwLock::new(objects),
             directory: folder,
             engine: Engine::new(runtime(world.lake())?, super::distinct::optimizer_rules()),
@@ -104,7 +107,33 @@ impl Account {
             tasks: Queue::default(),
             tables: Mutex::default(),
             writers: Mutex::default(),
-        })
+        };
+        if is_new {
+            account.furnish().map_err(AccountError::Furnish)?;
+        }
+        Ok(account)
+    }
+
+    /// What every account has from its first day: the system's roles, and a warehouse.
+    fn furnish(&self) -> SqlResult<()> {
+        let owner = Ident::unquoted("ACCOUNTADMIN");
+        let make = |kind: Kind, name: &str, state: State| {
+            let mut properties = Properties::default();
+            properties.complete(kind.about().properties)?;
+            let name = ObjectName(vec![Ident::unquoted(name)]);
+            self.create(kind, name, owner.clone(), properties, state, false)
+        };
+        for role in [
+            "ACCOUNTADMIN",
+            "SECURITYADMIN",
+            "USERADMIN",
+            "SYSADMIN",
+            "PUBLIC",
+        ] {
+            make(Kind::Role, role, State::None)?;
+        }
+        let state = State::Warehouse(Default::default());
+        make(Kind::Warehouse, "COMPUTE_WH", state).map(drop)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Objects> {

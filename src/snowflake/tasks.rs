@@ -1,7 +1,9 @@
 //! Running tasks: roots on their schedules, the tasks below them as those above succeed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
@@ -12,7 +14,7 @@ use super::history::{RunState, TaskRun};
 use super::names::{Ident, ObjectName};
 use super::object::{Kind, Object, task};
 use super::rest::new_query_id;
-use super::schedule::Schedule;
+use super::schedule::{Hold, Schedule};
 use super::script::Bindings;
 use super::session::Session;
 use super::statement;
@@ -59,9 +61,11 @@ impl Queue {
 /// Runs the account's tasks until the future is dropped. Runs that were due while nothing ran them are not made up for.
 pub async fn run(account: Arc<Account>) {
     let mut last = account.now();
+    // While somebody has it, the clock is not moved on: a run ends at its own time.
+    let mut held: Option<Arc<Hold>> = None;
     loop {
         for root in account.tasks.take() {
-            begin(&account, root, account.now(), "EXECUTE TASK");
+            begin(&account, root, account.now(), "EXECUTE TASK", None);
         }
         let now = account.now();
         let mut next: Option<DateTime<Utc>> = None;
@@ -72,7 +76,7 @@ pub async fn run(account: Arc<Account>) {
             if let Some(due) = schedule.next_after(resumed, last.max(resumed))
                 && due <= now
             {
-                begin(&account, object.name.clone(), due, "SCHEDULE");
+                begin(&account, object.name.clone(), due, "SCHEDULE", held.clone());
             }
             if let Some(due) = schedule.next_after(resumed, now.max(resumed)) {
                 next = Some(next.map_or(due, |next| next.min(due)));
@@ -81,12 +85,20 @@ pub async fn run(account: Arc<Account>) {
         last = now;
         let sleep = async {
             match next {
-                Some(next) => drop(account.world.clock().sleep_until(next).await),
+                Some(next) => account.world.clock().sleep_until(next).await,
                 None => std::future::pending().await,
             }
         };
+        let mut sleep = pin!(sleep);
+        // The clock knows of the next sleep before it may move on.
+        let at_once = futures::poll!(sleep.as_mut());
+        drop(held.take());
+        if let Poll::Ready(hold) = at_once {
+            held = Some(Arc::new(hold));
+            continue;
+        }
         tokio::select! {
-            () = sleep => {}
+            hold = sleep => held = Some(Arc::new(hold)),
             () = account.tasks.changed.notified() => {}
         }
     }
@@ -100,7 +112,13 @@ fn scheduled(object: &Object) -> Option<(DateTime<Utc>, Schedule)> {
 }
 
 /// Starts a run of a graph, unless one is under way that must not overlap.
-fn begin(account: &Arc<Account>, root: ObjectName, due: DateTime<Utc>, from: &'static str) {
+fn begin(
+    account: &Arc<Account>,
+    root: ObjectName,
+    due: DateTime<Utc>,
+    from: &'static str,
+    held: Option<Arc<Hold>>,
+) {
     let Some(object) = account.get(Kind::Task, &root) else {
         return;
     };
@@ -112,6 +130,7 @@ fn begin(account: &Arc<Account>, root: ObjectName, due: DateTime<Utc>, from: &'s
     tokio::spawn(async move {
         graph(&account, &object, due, from).await;
         account.tasks.end(&root);
+        drop(held);
     });
 }
 

@@ -314,7 +314,9 @@ fn resume(account: &Account, name: &ObjectName) -> SqlResult<()> {
             task.failures = 0;
         }
         Ok(())
-    })
+    })?;
+    account.tasks.ring();
+    Ok(())
 }
 
 /// Stops a task, for a reason if it was not asked for.

@@ -190,4 +190,3 @@ pub async fn grant(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<An
     }
     Ok(succeeded())
 }
-
