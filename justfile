@@ -46,26 +46,32 @@ test *filter: clients
 conformance *arguments: build clients
     ICEBOX_CLIENTS='{{clients_dir}}' tests/it/conformance/run.sh '{{icebox}}' {{arguments}}
 
-# Real clients (aws, DuckDB, pyiceberg, ...) for the tests, in a virtual environment, and PostgreSQL 16 to 18; made once
+# Real clients (aws, DuckDB, pyiceberg, Snowflake's drivers, ...) for the tests, in virtual environments, and PostgreSQL 16 to 18; made once
 clients:
     #!/bin/sh
     set -eu
-    requirements=tests/it/clients/requirements.txt
-    [ -e "$requirements" ] || exit 0
-    if ! cmp -s "$requirements" '{{clients_dir}}/requirements.txt'; then
-        python3 -m venv '{{clients_dir}}'
-        '{{clients_dir}}/bin/pip' install --quiet --disable-pip-version-check -r "$requirements"
-        cp "$requirements" '{{clients_dir}}/requirements.txt'
-    fi
-    packages=tests/it/clients/postgres
+    environment() {
+        [ -e "$1" ] && ! cmp -s "$1" "$2/requirements.txt" || return 0
+        python3 -m venv "$2"
+        "$2/bin/pip" install --quiet --disable-pip-version-check -r "$1"
+        cp "$1" "$2/requirements.txt"
+    }
+    environment tests/it/clients/requirements.txt '{{clients_dir}}'
+    # These exclude each other, and much else.
+    for one in snowflake4 snowflake5 snowflake_cli; do
+        environment "tests/it/clients/$one.txt" "{{clients_dir}}/$one"
+    done
     if ! command -v npm >/dev/null; then
-        echo 'npm is not here: tests of the engine native are skipped' >&2
-    elif ! cmp -s "$packages/package-lock.json" '{{clients_dir}}/postgres/package-lock.json'; then
-        mkdir -p '{{clients_dir}}/postgres'
-        cp "$packages/package.json" "$packages/package-lock.json" '{{clients_dir}}/postgres'
-        npm ci --prefix '{{clients_dir}}/postgres' --ignore-scripts --no-audit --no-fund --loglevel error ||
-            rm -f '{{clients_dir}}/postgres/package-lock.json'
+        echo "npm is not here: tests of the engine native and of Snowflake's driver for Node are skipped" >&2
+        exit 0
     fi
+    for one in postgres snowflake_node; do
+        packages="tests/it/clients/$one" dir="{{clients_dir}}/$one"
+        ! cmp -s "$packages/package-lock.json" "$dir/package-lock.json" || continue
+        mkdir -p "$dir"
+        cp "$packages/package.json" "$packages/package-lock.json" "$dir"
+        npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel error || rm -f "$dir/package-lock.json"
+    done
 
 # An installation for the engine native without the real pg_lake: PostgreSQL 16, 17 or 18, and icebox as its pgduck_server
 native-installation version dir: build clients

@@ -1,9 +1,28 @@
-//! Snowflake's read side: tables registered by metadata location, queried with DataFusion.
+//! The Snowflake side: tables registered by metadata location and queried with DataFusion, the language of procedures,
+//! and the schedules of tasks.
 
+pub mod account;
 mod catalog;
 mod distinct;
+pub mod error;
 mod follow;
+mod functions;
+pub mod history;
+mod lake;
+pub mod names;
+pub mod object;
+pub mod query;
 pub mod reader;
+pub mod rest;
+pub mod rows;
+pub mod schedule;
+pub mod script;
+pub mod session;
+pub mod statement;
+pub mod syntax;
+pub mod tasks;
+pub mod types;
+pub mod world;
 
 pub use follow::{FollowError, follow};
 pub use reader::Reader;

@@ -137,8 +137,9 @@ impl Manifests<'_> {
             };
             let mut writer = self.writer(content)?;
             let mut files = 0;
-            let loaded: Vec<_> = stream::iter(&older)
-                .map(|manifest| manifest.load_manifest(self.io))
+            let io = self.io;
+            let loaded: Vec<_> = stream::iter(older.clone())
+                .map(|manifest| async move { manifest.load_manifest(io).await })
                 .buffered(CONCURRENT_READS)
                 .try_collect()
                 .await?;

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{ColumnStatistics, DFSchema, Statistics};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
@@ -69,6 +70,8 @@ pub struct LakeTableProvider {
     overlay: Arc<Overlay>,
     live_batches: Arc<Vec<LiveBatch>>,
     with_positions: bool,
+    /// The columns as the files name them, where the table names them otherwise.
+    stored_names: Option<SchemaRef>,
 }
 
 impl LakeTableProvider {
@@ -113,6 +116,7 @@ impl LakeTableProvider {
             overlay: Arc::default(),
             live_batches: Arc::default(),
             with_positions: false,
+            stored_names: None,
         }
     }
 
@@ -124,6 +128,44 @@ impl LakeTableProvider {
         self.live_batches = Arc::new(overlay.live_batches(&self.columns)?);
         self.overlay = Arc::new(overlay);
         Ok(self)
+    }
+
+    /// The same table with other names of its columns. A name that another column has already stays as it is.
+    pub fn renamed(mut self, rename: impl Fn(&str) -> String) -> Self {
+        let mut taken = HashSet::new();
+        let fields = self.columns.fields().iter().map(|field| {
+            let name = rename(field.name());
+            match taken.insert(name.clone()) {
+                true => Field::clone(field).with_name(name),
+                false => Field::clone(field),
+            }
+        });
+        let columns =
+            Schema::new_with_metadata(fields.collect::<Vec<_>>(), self.columns.metadata().clone());
+        self.stored_names = Some(Arc::clone(&self.columns));
+        self.columns = Arc::new(columns);
+        self.schema = Arc::clone(&self.columns);
+        self
+    }
+
+    /// Filters with the names that columns have in the files.
+    fn stored(&self, filters: &[Expr]) -> DataFusionResult<Vec<Expr>> {
+        let Some(stored) = &self.stored_names else {
+            return Ok(filters.to_vec());
+        };
+        let rename = |filter: &Expr| {
+            let renamed = filter.clone().transform(|one| match &one {
+                Expr::Column(column) => match self.columns.index_of(&column.name) {
+                    Ok(index) => Ok(Transformed::yes(Expr::Column(
+                        datafusion::common::Column::new_unqualified(stored.field(index).name()),
+                    ))),
+                    Err(_) => Ok(Transformed::no(one)),
+                },
+                _ => Ok(Transformed::no(one)),
+            });
+            renamed.map(|renamed| renamed.data)
+        };
+        filters.iter().map(rename).collect()
     }
 
     /// The same table with two more columns: [`FILE_COLUMN`] and [`POSITION_COLUMN`].
@@ -379,7 +421,7 @@ impl TableProvider for LakeTableProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let files = self.files(filters).await?;
+        let files = self.files(&self.stored(filters)?).await?;
         let mut inputs: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !files.is_empty() {
             inputs.push(if self.with_positions {

@@ -9,4 +9,5 @@ mod pglake;
 mod reader;
 mod s3;
 mod sandbox;
+mod snowflake;
 mod support;

@@ -1,0 +1,398 @@
+//! The objects of an account, in memory and on disk.
+//!
+//! ```text
+//! <state directory>/snowflake/
+//!   objects/<id>.json   one file per object, written anew whenever it changes
+//! ```
+//!
+//! Files are replaced whole, so a killed process leaves an object as it was before or after a statement.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use chrono::{DateTime, Utc};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use serde::{Deserialize, Serialize};
+
+use super::error::{SqlError, SqlResult};
+use super::history::History;
+use super::names::{Ident, ObjectName};
+use super::object::properties::Properties;
+use super::object::{Kind, Object, Scope, State};
+use super::query::Engine;
+use super::tasks::Queue;
+use super::world::World;
+use crate::tables::{LakeIo, LakeTable};
+
+/// An account: its objects, and the world outside of it.
+pub struct Account {
+    objects: RwLock<Objects>,
+    directory: PathBuf,
+    pub world: Arc<dyn World>,
+    pub history: History,
+    pub tasks: Queue,
+    engine: Engine,
+    /// Tables by metadata file, the last one used of each location.
+    tables: Mutex<HashMap<String, Arc<LakeTable>>>,
+    /// Writers of a table queue here.
+    writers: Mutex<HashMap<ObjectName, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+#[derive(Default)]
+struct Objects {
+    by_name: BTreeMap<(Kind, ObjectName), Object>,
+    /// The newest last, for UNDROP; gone when the process ends.
+    dropped: Vec<(Kind, Object)>,
+    last_id: u64,
+}
+
+/// What is wrong with the files of an account.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    #[error("cannot read {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path} is not what icebox writes there; move it away to go on without that object")]
+    Bad {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("cannot make the first objects of an account")]
+    Furnish(#[source] SqlError),
+    #[error("cannot start a query engine")]
+    Engine(#[source] datafusion::error::DataFusionError),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored<T> {
+    kind: Kind,
+    object: T,
+}
+
+impl Account {
+    /// The account whose files are in `directory`, which is made if it is not there.
+    pub fn open(directory: &Path, world: Arc<dyn World>) -> Result<Account, AccountError> {
+        let folder = directory.join("objects");
+        let read = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| AccountError::Read { path, source }
+        };
+        std::fs::create_dir_all(&folder).map_err(read(&folder))?;
+        let mut objects = Objects::default();
+        for file in std::fs::read_dir(&folder).map_err(read(&folder))? {
+            let path = file.map_err(read(&folder))?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let bytes = std::fs::read(&path).map_err(read(&path))?;
+            let Stored { kind, object } = serde_json::from_slice::<Stored<Object>>(&bytes)
+                .map_err(|source| AccountError::Bad { path, source })?;
+            objects.last_id = objects.last_id.max(object.id);
+            objects.by_name.insert((kind, object.name.clone()), object);
+        }
+        let is_new = objects.by_name.is_empty();
+        let account = Account {
+            objects: RwLock::new(objects),
+            directory: folder,
+            engine: Engine::new(runtime(world.lake())?, super::distinct::optimizer_rules()),
+            world,
+            history: History::default(),
+            tasks: Queue::default(),
+            tables: Mutex::default(),
+            writers: Mutex::default(),
+        };
+        if is_new {
+            account.furnish().map_err(AccountError::Furnish)?;
+        }
+        Ok(account)
+    }
+
+    /// What every account has from its first day: the system's roles, and a warehouse.
+    fn furnish(&self) -> SqlResult<()> {
+        let owner = Ident::unquoted("ACCOUNTADMIN");
+        let make = |kind: Kind, name: &str, state: State| {
+            let mut properties = Properties::default();
+            properties.complete(kind.about().properties)?;
+            let name = ObjectName(vec![Ident::unquoted(name)]);
+            self.create(kind, name, owner.clone(), properties, state, false)
+        };
+        for role in [
+            "ACCOUNTADMIN",
+            "SECURITYADMIN",
+            "USERADMIN",
+            "SYSADMIN",
+            "PUBLIC",
+        ] {
+            make(Kind::Role, role, State::None)?;
+        }
+        let state = State::Warehouse(Default::default());
+        make(Kind::Warehouse, "COMPUTE_WH", state).map(drop)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Objects> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Objects> {
+        self.objects.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn get(&self, kind: Kind, name: &ObjectName) -> Option<Object> {
+        self.read().by_name.get(&(kind, name.clone())).cloned()
+    }
+
+    /// As [`Account::get`]; a missing one is Snowflake's error.
+    pub fn find(&self, kind: Kind, name: &ObjectName) -> SqlResult<Object> {
+        self.get(kind, name).ok_or_else(|| kind.missing(name))
+    }
+
+    /// The objects of a kind whose names begin with these parts, by name.
+    pub fn list(&self, kind: Kind, within: &[Ident]) -> Vec<Object> {
+        let objects = self.read();
+        let of_kind = objects
+            .by_name
+            .range((kind, ObjectName(within.to_vec()))..)
+            .take_while(|((one, name), _)| *one == kind && name.0.starts_with(within));
+        of_kind.map(|(_, object)| object.clone()).collect()
+    }
+
+    /// Makes an object, in place of one of the same name if `replace` is true.
+    pub fn create(
+        &self,
+        kind: Kind,
+        name: ObjectName,
+        owner: Ident,
+        properties: Properties,
+        state: State,
+        replace: bool,
+    ) -> SqlResult<Object> {
+        let mut objects = self.write();
+        objects.check_container(kind, &name)?;
+        let key = (kind, name.clone());
+        if let Some(old) = objects.by_name.get(&key).cloned() {
+            if !replace {
+                return Err(SqlError::exists(name.last()));
+            }
+            self.forget(&old)?;
+            objects.dropped.push((kind, old));
+        }
+        objects.last_id += 1;
+        let now = self.now();
+        let object = Object {
+            name,
+            id: objects.last_id,
+            owner,
+            created_on: now,
+            updated_on: now,
+            properties,
+            state,
+        };
+        self.keep(kind, &object)?;
+        objects.by_name.insert(key, object.clone());
+        Ok(object)
+    }
+
+    /// Changes an object; if `change` fails, nothing has changed.
+    pub fn update<T>(
+        &self,
+        kind: Kind,
+        name: &ObjectName,
+        change: impl FnOnce(&mut Object) -> SqlResult<T>,
+    ) -> SqlResult<T> {
+        let mut objects = self.write();
+        let object = objects.by_name.get_mut(&(kind, name.clone()));
+        let object = object.ok_or_else(|| kind.missing(name))?;
+        let mut changed = object.clone();
+        let answer = change(&mut changed)?;
+        self.keep(kind, &changed)?;
+        *object = changed;
+        Ok(answer)
+    }
+
+    /// Gives an object another name in the same or another container.
+    pub fn rename(&self, kind: Kind, from: &ObjectName, to: ObjectName) -> SqlResult<()> {
+        let mut objects = self.write();
+        objects.check_container(kind, &to)?;
+        if objects.by_name.contains_key(&(kind, to.clone())) {
+            return Err(SqlError::exists(to.last()));
+        }
+        let object = objects.by_name.get(&(kind, from.clone()));
+        let mut object = object.cloned().ok_or_else(|| kind.missing(from))?;
+        object.name = to.clone();
+        object.updated_on = self.now();
+        self.keep(kind, &object)?;
+        objects.by_name.remove(&(kind, from.clone()));
+        objects.by_name.insert((kind, to), object);
+        Ok(())
+    }
+
+    /// Drops an object with all that is in it.
+    pub fn remove(&self, kind: Kind, name: &ObjectName) -> SqlResult<Vec<(Kind, Object)>> {
+        let mut objects = self.write();
+        if !objects.by_name.contains_key(&(kind, name.clone())) {
+            return Err(kind.missing(name));
+        }
+        let is_gone = |(one, other): &(Kind, ObjectName)| {
+            (*one == kind && other == name)
+                || (kind.is_container() && one.is_inside(kind) && other.0.starts_with(&name.0))
+        };
+        let keys: Vec<_> = objects
+            .by_name
+            .keys()
+            .filter(|key| is_gone(key))
+            .cloned()
+            .collect();
+        let mut gone = Vec::new();
+        for key in keys {
+            if let Some(object) = objects.by_name.remove(&key) {
+                self.forget(&object)?;
+                gone.push((key.0, object));
+            }
+        }
+        objects.dropped.extend(gone.iter().cloned());
+        Ok(gone)
+    }
+
+    /// Brings back the newest dropped object of a name, with what was dropped with it.
+    pub fn undrop(&self, kind: Kind, name: &ObjectName) -> SqlResult<()> {
+        let mut objects = self.write();
+        objects.check_container(kind, name)?;
+        if objects.by_name.contains_key(&(kind, name.clone())) {
+            return Err(SqlError::exists(name.last()));
+        }
+        let position = objects
+            .dropped
+            .iter()
+            .rposition(|(one, object)| *one == kind && object.name == *name);
+        let position = position.ok_or_else(|| kind.missing(name))?;
+        let mut back = vec![objects.dropped.remove(position)];
+        if kind.is_container() {
+            // The newest of every name that was inside.
+            let mut index = objects.dropped.len();
+            while index > 0 {
+                index -= 1;
+                let (one, object) = &objects.dropped[index];
+                let belongs = one.is_inside(kind) && object.name.0.starts_with(&name.0);
+                if belongs && !back.iter().any(|(k, o)| k == one && o.name == object.name) {
+                    back.push(objects.dropped.remove(index));
+                }
+            }
+        }
+        for (kind, object) in back {
+            self.keep(kind, &object)?;
+            objects.by_name.insert((kind, object.name.clone()), object);
+        }
+        Ok(())
+    }
+
+    /// The query engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The table at a metadata file. A file never changes, so tables are kept; the oldest go when there are many.
+    pub async fn table(&self, location: &str) -> SqlResult<Arc<LakeTable>> {
+        const MOST: usize = 256;
+        let known = |tables: &Mutex<HashMap<String, Arc<LakeTable>>>| {
+            let tables = tables.lock().unwrap_or_else(PoisonError::into_inner);
+            tables.get(location).cloned()
+        };
+        if let Some(table) = known(&self.tables) {
+            return Ok(table);
+        }
+        let table = LakeTable::load(self.world.lake(), location).await;
+        let table = Arc::new(table.map_err(|error| SqlError::internal(&error))?);
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if tables.len() >= MOST {
+            tables.clear();
+        }
+        tables.insert(location.to_owned(), Arc::clone(&table));
+        Ok(table)
+    }
+
+    /// The lock that a writer of a table holds.
+    pub fn write_lock(&self, name: &ObjectName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(writers.entry(name.clone()).or_default())
+    }
+
+    /// Asks for a run of a root task now.
+    pub fn run_task_now(&self, name: &ObjectName) {
+        self.tasks.ask(name);
+    }
+
+    /// The account's clock.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.world.clock().now()
+    }
+
+    fn path(&self, object: &Object) -> PathBuf {
+        self.directory.join(format!("{:08}.json", object.id))
+    }
+
+    fn keep(&self, kind: Kind, object: &Object) -> SqlResult<()> {
+        let path = self.path(object);
+        let write = || {
+            let bytes = serde_json::to_vec_pretty(&Stored { kind, object })?;
+            let new = path.with_extension("new");
+            let mut file = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&new)?;
+            file.write_all(&bytes)?;
+            std::fs::rename(&new, &path)
+        };
+        write().map_err(|error: std::io::Error| not_kept(&path, &error))
+    }
+
+    fn forget(&self, object: &Object) -> SqlResult<()> {
+        let path = self.path(object);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(not_kept(&path, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Objects {
+    /// The database and the schema of a name must be there.
+    fn check_container(&self, kind: Kind, name: &ObjectName) -> SqlResult<()> {
+        let has = |kind, parts: &[Ident]| {
+            let container = ObjectName(parts.to_vec());
+            match self.by_name.contains_key(&(kind, container.clone())) {
+                true => Ok(()),
+                false => Err(Kind::missing(kind, &container)),
+            }
+        };
+        match kind.scope() {
+            Scope::Account => Ok(()),
+            Scope::Database => has(Kind::Database, &name.0[..1]),
+            Scope::Schema => {
+                has(Kind::Database, &name.0[..1])?;
+                has(Kind::Schema, &name.0[..2])
+            }
+        }
+    }
+}
+
+/// DataFusion's runtime on the lake's stores.
+fn runtime(lake: &LakeIo) -> Result<Arc<RuntimeEnv>, AccountError> {
+    let builder = RuntimeEnvBuilder::new().with_object_store_registry(lake.registry());
+    builder.build_arc().map_err(AccountError::Engine)
+}
+
+fn not_kept(path: &Path, error: &std::io::Error) -> SqlError {
+    let text = format!("cannot write {}: {error}", path.display());
+    SqlError::new(603, "XX000", text)
+}

@@ -1,0 +1,122 @@
+//! Errors as Snowflake gives them: a code of six digits, an SQLSTATE, a text, and a place in the statement.
+
+use std::fmt;
+
+/// Result of anything that a statement does.
+pub type SqlResult<T> = Result<T, SqlError>;
+
+/// A place in a statement: the line from 1, the column from 0, as Snowflake counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub line: u32,
+    pub column: u32,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} at position {}", self.line, self.column)
+    }
+}
+
+/// An error that a client sees, `002003 (42S02): SQL compilation error:` and so on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlError {
+    /// Of six digits; negative for the exceptions that scripts declare.
+    pub code: i32,
+    pub state: &'static str,
+    /// The whole text, `SQL compilation error:` included where Snowflake has it.
+    pub message: String,
+    pub position: Option<Position>,
+}
+
+impl SqlError {
+    /// An error whose text stands alone, such as `Division by zero`.
+    pub fn new(code: i32, state: &'static str, message: impl Into<String>) -> SqlError {
+        SqlError {
+            code,
+            state,
+            message: message.into(),
+            position: None,
+        }
+    }
+
+    /// An error with the prefix that most have, `SQL compilation error:` on a line of its own.
+    pub fn compilation(code: i32, state: &'static str, text: impl fmt::Display) -> SqlError {
+        SqlError::new(code, state, format!("SQL compilation error:\n{text}"))
+    }
+
+    /// A syntax error: something that stands where nothing of its kind may.
+    pub fn syntax(position: Position, unexpected: &str) -> SqlError {
+        let text = format!("syntax error {position} unexpected '{unexpected}'.");
+        SqlError::compilation(1003, "42000", text).at(position)
+    }
+
+    /// Something of the real product that is not here.
+    pub fn unsupported(feature: impl fmt::Display) -> SqlError {
+        SqlError::compilation(2, "0A000", format_args!("Unsupported feature '{feature}'."))
+    }
+
+    /// A table, view or stage that is not there, by its name as it was resolved.
+    pub fn no_object(name: impl fmt::Display) -> SqlError {
+        let text = format!("Object '{name}' does not exist or not authorized.");
+        SqlError::compilation(2003, "42S02", text)
+    }
+
+    /// Anything else that is not there: `kind` is the word that Snowflake uses, such as `Schema` or `Integration`.
+    pub fn no_such(kind: &str, name: impl fmt::Display) -> SqlError {
+        let text = format!("{kind} '{name}' does not exist or not authorized.");
+        SqlError::compilation(2003, "02000", text)
+    }
+
+    pub fn exists(name: impl fmt::Display) -> SqlError {
+        SqlError::compilation(
+            2002,
+            "42710",
+            format_args!("Object '{name}' already exists."),
+        )
+    }
+
+    /// A value that an option cannot have.
+    pub fn bad_value(value: impl fmt::Display, parameter: &str) -> SqlError {
+        let text = format!("invalid value [{value}] for parameter '{parameter}'");
+        SqlError::compilation(1008, "22023", text)
+    }
+
+    /// A column, alias or variable that is not known.
+    pub fn invalid_identifier(name: impl fmt::Display, position: Option<Position>) -> SqlError {
+        let text = format!("invalid identifier '{name}'");
+        match position {
+            Some(position) => SqlError::located(904, "42000", position, text),
+            None => SqlError::compilation(904, "42000", text),
+        }
+    }
+
+    /// An error of compilation that tells its place on the first line: `SQL compilation error: error line …`.
+    pub fn located(
+        code: i32,
+        state: &'static str,
+        position: Position,
+        text: impl fmt::Display,
+    ) -> SqlError {
+        let message = format!("SQL compilation error: error {position}\n{text}");
+        SqlError::new(code, state, message).at(position)
+    }
+
+    /// What went wrong inside icebox, or between it and the object store or PostgreSQL.
+    pub fn internal(error: &(dyn std::error::Error + 'static)) -> SqlError {
+        SqlError::new(603, "XX000", crate::chain(error))
+    }
+
+    pub fn at(mut self, position: Position) -> SqlError {
+        self.position = Some(position);
+        self
+    }
+}
+
+impl fmt::Display for SqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:06} ({}): {}", self.code, self.state, self.message)
+    }
+}
+
+impl std::error::Error for SqlError {}

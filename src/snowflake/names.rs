@@ -1,0 +1,96 @@
+//! Names by Snowflake's rules: unquoted is upper case, quoted is as it stands.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An identifier as it is stored and compared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ident(String);
+
+impl Ident {
+    /// An identifier that stood without quotes.
+    pub fn unquoted(text: &str) -> Ident {
+        Ident(text.to_uppercase())
+    }
+
+    /// An identifier that stood in double quotes, without them.
+    pub fn quoted(text: impl Into<String>) -> Ident {
+        Ident(text.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it may stand in a statement without quotes.
+    pub fn is_plain(&self) -> bool {
+        let mut chars = self.0.chars();
+        chars
+            .next()
+            .is_some_and(|first| first.is_ascii_uppercase() || first == '_')
+            && chars.all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_' || c == '$')
+    }
+}
+
+impl fmt::Display for Ident {
+    /// As it stands in a statement: in quotes where it needs them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_plain() {
+            true => f.write_str(&self.0),
+            false => write!(f, "\"{}\"", self.0.replace('"', "\"\"")),
+        }
+    }
+}
+
+/// A name of up to three parts, as it stood in a statement: `database.schema.name`, `schema.name`, `name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectName(pub Vec<Ident>);
+
+impl ObjectName {
+    /// The last part.
+    pub fn last(&self) -> &Ident {
+        self.0.last().expect("a name has a part")
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(".")?;
+            }
+            write!(f, "{part}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The full name of something in a schema.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FullName {
+    pub database: Ident,
+    pub schema: Ident,
+    pub name: Ident,
+}
+
+impl fmt::Display for FullName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.database, self.schema, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_are_shown_only_where_they_are_needed() {
+        assert_eq!(Ident::unquoted("Retail_1").to_string(), "RETAIL_1");
+        assert_eq!(Ident::quoted("Retail").to_string(), "\"Retail\"");
+        assert_eq!(Ident::quoted("A\"B").to_string(), "\"A\"\"B\"");
+        assert_eq!(Ident::quoted("1A").to_string(), "\"1A\"");
+        assert_eq!(Ident::quoted("A1$").to_string(), "A1$");
+    }
+}

@@ -1,0 +1,308 @@
+//! The objects of an account: what they are called, what they have, and what one sees of them.
+//!
+//! Every kind is one file with a [`Definition`]; [`Kind::definition`] is the one table of them.
+
+mod catalog_integration;
+pub mod columns;
+mod database;
+pub mod external_volume;
+pub mod iceberg_table;
+pub mod network_policy;
+pub mod network_rule;
+pub mod postgres_instance;
+pub mod procedure;
+pub mod properties;
+mod role;
+mod schema;
+pub mod stage;
+pub mod storage_integration;
+pub mod stream;
+pub mod table;
+pub mod task;
+mod warehouse;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use datafusion::common::ScalarValue;
+use serde::{Deserialize, Serialize};
+
+use super::error::{SqlError, SqlResult};
+use super::names::{Ident, ObjectName};
+use super::rows::Rows;
+use super::session::Session;
+use super::syntax::Cursor;
+use super::types::DataType;
+use properties::{Properties, Property};
+
+/// The kinds of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Role,
+    Warehouse,
+    Database,
+    Schema,
+    NetworkRule,
+    NetworkPolicy,
+    StorageIntegration,
+    ExternalVolume,
+    CatalogIntegration,
+    PostgresInstance,
+    /// Native and Iceberg tables, which share their names.
+    Table,
+    Stage,
+    Stream,
+    Procedure,
+    Task,
+}
+
+/// All kinds. Where the words of one begin another's, the longer come first.
+pub const KINDS: [Kind; 15] = [
+    Kind::Role,
+    Kind::Warehouse,
+    Kind::Database,
+    Kind::Schema,
+    Kind::NetworkRule,
+    Kind::NetworkPolicy,
+    Kind::StorageIntegration,
+    Kind::ExternalVolume,
+    Kind::CatalogIntegration,
+    Kind::PostgresInstance,
+    Kind::Table,
+    Kind::Stage,
+    Kind::Stream,
+    Kind::Procedure,
+    Kind::Task,
+];
+
+/// What contains an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Account,
+    Database,
+    Schema,
+}
+
+impl Scope {
+    /// How many parts a full name has.
+    pub fn parts(self) -> usize {
+        match self {
+            Scope::Account => 1,
+            Scope::Database => 2,
+            Scope::Schema => 3,
+        }
+    }
+}
+
+/// An object as the account keeps it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Object {
+    /// Full, with the database and the schema that it is in.
+    pub name: ObjectName,
+    /// Unique in the account; a replaced object gets a new one.
+    pub id: u64,
+    pub owner: Ident,
+    pub created_on: DateTime<Utc>,
+    /// The last ALTER.
+    pub updated_on: DateTime<Utc>,
+    /// What a user has set, and defaults.
+    pub properties: Properties,
+    /// What icebox knows about it besides.
+    pub state: State,
+}
+
+impl Object {
+    pub fn comment(&self) -> String {
+        self.properties.text("COMMENT").unwrap_or_default()
+    }
+}
+
+/// What an object is besides its properties.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum State {
+    None,
+    Principal(storage_integration::Principal),
+    PostgresInstance(postgres_instance::Instance),
+    IcebergTable(iceberg_table::IcebergTable),
+    Table(table::Table),
+    Stage(stage::Stage),
+    Stream(stream::Stream),
+    Procedure(procedure::Procedure),
+    Task(task::Task),
+    Warehouse(warehouse::Warehouse),
+}
+
+/// `CREATE [OR REPLACE] … [IF NOT EXISTS] name`, as far as it is the same for all kinds.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// As it was written.
+    pub name: ObjectName,
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+}
+
+/// A column of SHOW: its name, its type, and where a row has its value from.
+pub struct Column {
+    pub name: &'static str,
+    pub ty: DataType,
+    pub value: fn(&Object) -> ScalarValue,
+}
+
+/// What a kind of object is, as data.
+pub struct About {
+    pub kind: Kind,
+    /// What it is called in statements, in upper case: `NETWORK RULE`. Other words for the same come after the first.
+    pub words: &'static [&'static str],
+    /// What many of it are called in SHOW, in the same way: `NETWORK RULES`.
+    pub plural: &'static [&'static str],
+    pub scope: Scope,
+    /// What messages call it: `Integration 'X' does not exist`.
+    pub noun: &'static str,
+    /// What CREATE answers before and after the name.
+    pub created: (&'static str, &'static str),
+    /// The options of CREATE, and of ALTER … SET.
+    pub properties: &'static [Property],
+    /// The columns of SHOW.
+    pub columns: &'static [Column],
+}
+
+/// A kind of object: what it is, and what statements do with it.
+#[async_trait]
+pub trait Definition: Sync {
+    fn about(&self) -> &'static About;
+
+    /// The error that there is no such object.
+    fn missing(&self, name: &ObjectName) -> SqlError {
+        SqlError::no_such(self.about().noun, name)
+    }
+
+    /// Runs what follows the name in CREATE.
+    async fn create(
+        &self,
+        session: &Session,
+        create: Create,
+        cursor: &mut Cursor<'_>,
+    ) -> SqlResult<Rows> {
+        let properties = Properties::parse_new(cursor, self.about().properties)?;
+        cursor.expect_end()?;
+        self.check(session, &properties)?;
+        session.create(self.about().kind, &create, properties, State::None)
+    }
+
+    /// Checks options of a new or an altered object beyond their types.
+    fn check(&self, _session: &Session, _properties: &Properties) -> SqlResult<()> {
+        Ok(())
+    }
+
+    /// The options that ALTER … SET and UNSET may change.
+    fn alterable(&self, _object: &Object) -> &'static [Property] {
+        self.about().properties
+    }
+
+    /// Runs what follows the name in ALTER, besides RENAME TO, SET and UNSET.
+    async fn alter(
+        &self,
+        _session: &Session,
+        _object: Object,
+        cursor: &mut Cursor<'_>,
+    ) -> SqlResult<Rows> {
+        Err(cursor.unexpected())
+    }
+
+    /// Called before SET and UNSET; an error leaves the object as it is.
+    fn before_alter(&self, _session: &Session, _object: &Object) -> SqlResult<()> {
+        Ok(())
+    }
+
+    /// Called after SET and UNSET have changed the object.
+    async fn altered(&self, _session: &Session, _object: &Object) -> SqlResult<()> {
+        Ok(())
+    }
+
+    /// Called before an object is dropped; an error keeps it.
+    async fn before_drop(&self, _session: &Session, _object: &Object) -> SqlResult<()> {
+        Ok(())
+    }
+
+    /// The answer of DESCRIBE.
+    async fn describe(&self, session: &Session, object: &Object) -> SqlResult<Rows>;
+}
+
+impl Kind {
+    pub fn definition(self) -> &'static dyn Definition {
+        match self {
+            Kind::Role => &role::Definition,
+            Kind::Warehouse => &warehouse::Definition,
+            Kind::Database => &database::Definition,
+            Kind::Schema => &schema::Definition,
+            Kind::NetworkRule => &network_rule::Definition,
+            Kind::NetworkPolicy => &network_policy::Definition,
+            Kind::StorageIntegration => &storage_integration::Definition,
+            Kind::ExternalVolume => &external_volume::Definition,
+            Kind::CatalogIntegration => &catalog_integration::Definition,
+            Kind::PostgresInstance => &postgres_instance::Definition,
+            Kind::Table => &table::Definition,
+            Kind::Stage => &stage::Definition,
+            Kind::Stream => &stream::Definition,
+            Kind::Procedure => &procedure::Definition,
+            Kind::Task => &task::Definition,
+        }
+    }
+
+    pub fn about(self) -> &'static About {
+        self.definition().about()
+    }
+
+    pub fn scope(self) -> Scope {
+        self.about().scope
+    }
+
+    /// The error that there is no such object.
+    pub fn missing(self, name: &ObjectName) -> SqlError {
+        self.definition().missing(name)
+    }
+
+    pub fn is_container(self) -> bool {
+        matches!(self, Kind::Database | Kind::Schema)
+    }
+
+    /// Whether objects of this kind are inside of containers of that kind.
+    pub fn is_inside(self, container: Kind) -> bool {
+        match container {
+            Kind::Database => self.scope() != Scope::Account && self != Kind::Database,
+            Kind::Schema => self.scope() == Scope::Schema,
+            _ => false,
+        }
+    }
+
+    /// The kind whose words come next; they are passed.
+    pub fn accept(cursor: &mut Cursor<'_>) -> Option<Kind> {
+        let mut kinds = KINDS.into_iter();
+        kinds.find(|kind| {
+            let mut words = kind.about().words.iter();
+            words.any(|words| cursor.accept(words))
+        })
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.about().words[0])
+    }
+}
+
+/// The rows of SHOW for some objects.
+pub fn shown(about: &About, objects: &[Object]) -> SqlResult<Rows> {
+    let columns: Vec<_> = about.columns.iter().map(|one| (one.name, one.ty)).collect();
+    let row = |object: &Object| {
+        about
+            .columns
+            .iter()
+            .map(|one| (one.value)(object))
+            .collect()
+    };
+    Rows::of(&columns, objects.iter().map(row).collect::<Vec<_>>())
+}

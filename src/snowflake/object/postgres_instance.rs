@@ -1,0 +1,341 @@
+//! PostgreSQL instances: real servers of the sandbox's engine.
+
+use async_trait::async_trait;
+use datafusion::common::ScalarValue;
+use serde::{Deserialize, Serialize};
+
+use super::columns::{
+    COMMENT, CREATED_ON, NAME, OWNER, OWNER_ROLE_TYPE, TIME, column, optional, text,
+};
+use super::network_policy::{self, Access};
+use super::properties::{self, Properties, Property, PropertyType};
+use super::storage_integration::{self, POSTGRES};
+use super::{About, Column, Create, Kind, Object, Scope, State};
+use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::rows::Rows;
+use crate::snowflake::session::Session;
+use crate::snowflake::syntax::Cursor;
+use crate::snowflake::types::DataType;
+use crate::snowflake::world::NewPostgres;
+
+pub struct Definition;
+
+/// A server, as it is known after it was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Instance {
+    /// By which the world knows it.
+    pub id: u64,
+    pub host: String,
+    pub port: u16,
+    pub version: String,
+    pub certificate: String,
+    pub is_suspended: bool,
+}
+
+/// What pg_lake runs on comes first: it does not run on burstable instances.
+const FAMILIES: &[&str] = &[
+    "STANDARD_M",
+    "STANDARD_L",
+    "STANDARD_XL",
+    "STANDARD_2XL",
+    "STANDARD_4XL",
+    "STANDARD_8XL",
+    "STANDARD_12XL",
+    "STANDARD_24XL",
+    "HIGHMEM_L",
+    "HIGHMEM_XL",
+    "HIGHMEM_2XL",
+    "HIGHMEM_4XL",
+    "HIGHMEM_8XL",
+    "HIGHMEM_12XL",
+    "HIGHMEM_16XL",
+    "HIGHMEM_24XL",
+    "HIGHMEM_32XL",
+    "HIGHMEM_48XL",
+    "BURST_XS",
+    "BURST_S",
+    "BURST_M",
+];
+
+const PROPERTIES: &[Property] = &[
+    Property::new("COMPUTE_FAMILY", PropertyType::OneOf(FAMILIES)).required(),
+    Property::new("STORAGE_SIZE_GB", PropertyType::Integer(10, 65_535)).required(),
+    Property::new(
+        "AUTHENTICATION_AUTHORITY",
+        PropertyType::OneOf(&["POSTGRES", "POSTGRES_OR_SNOWFLAKE"]),
+    )
+    .required(),
+    Property::new("POSTGRES_VERSION", PropertyType::Integer(15, 18)),
+    Property::new("NETWORK_POLICY", PropertyType::Name),
+    Property::new("STORAGE_INTEGRATION", PropertyType::Name),
+    Property::new("HIGH_AVAILABILITY", PropertyType::Boolean).with_default("FALSE"),
+    Property::new("POSTGRES_SETTINGS", PropertyType::Text),
+    Property::new("MAINTENANCE_WINDOW_START", PropertyType::Integer(0, 23)),
+    properties::COMMENT,
+];
+
+const ABOUT: About = About {
+    kind: Kind::PostgresInstance,
+    words: &["POSTGRES INSTANCE"],
+    plural: &["POSTGRES INSTANCES"],
+    scope: Scope::Account,
+    noun: "Postgres instance",
+    created: ("Postgres instance ", " successfully created."),
+    properties: PROPERTIES,
+    columns: &[
+        NAME,
+        OWNER,
+        OWNER_ROLE_TYPE,
+        CREATED_ON,
+        Column {
+            name: "updated_on",
+            ty: TIME,
+            value: |one| super::columns::time(one.updated_on),
+        },
+        column("type", |_| "PRIMARY".into()),
+        column("origin", |_| ScalarValue::Utf8(None)),
+        column("host", |one| optional(of(one).map(|one| one.host.clone()))),
+        column("privatelink_service_identifier", |_| {
+            ScalarValue::Utf8(None)
+        }),
+        column("compute_family", |one| {
+            optional(one.properties.text("COMPUTE_FAMILY"))
+        }),
+        column("authentication_authority", |one| {
+            optional(one.properties.text("AUTHENTICATION_AUTHORITY"))
+        }),
+        Column {
+            name: "storage_size",
+            ty: DataType::Number {
+                precision: 10,
+                scale: 0,
+            },
+            value: |one| one.properties.integer("STORAGE_SIZE_GB").into(),
+        },
+        column("postgres_version", |one| {
+            optional(of(one).map(|one| major(&one.version)))
+        }),
+        column("postgres_settings", |one| optional(Some(settings(one)))),
+        column("is_ha", |one| {
+            text(one.properties.is_true("HIGH_AVAILABILITY").to_string())
+        }),
+        Column {
+            name: "retention_time",
+            ty: DataType::Number {
+                precision: 10,
+                scale: 0,
+            },
+            value: |_| ScalarValue::UInt64(Some(0)),
+        },
+        column("state", |one| text(state(one))),
+        COMMENT,
+    ],
+};
+
+fn of(object: &Object) -> Option<&Instance> {
+    match &object.state {
+        State::PostgresInstance(instance) => Some(instance),
+        _ => None,
+    }
+}
+
+fn state(object: &Object) -> &'static str {
+    match of(object) {
+        Some(instance) if instance.is_suspended => "SUSPENDED",
+        Some(_) => "READY",
+        None => "CREATING",
+    }
+}
+
+/// `15` of `15.18`.
+fn major(version: &str) -> String {
+    version.split('.').next().unwrap_or(version).to_owned()
+}
+
+fn settings(object: &Object) -> String {
+    let settings = object.properties.text("POSTGRES_SETTINGS");
+    settings.unwrap_or_else(|| "{}".to_owned())
+}
+
+/// Tells the server of an instance whom its network policy lets in: without one, nobody.
+pub async fn apply_policy(session: &Session, object: &Object) -> SqlResult<()> {
+    let Some(instance) = of(object) else {
+        return Ok(());
+    };
+    let access = match object.properties.name("NETWORK_POLICY") {
+        Some(name) => {
+            let policy = session.account().find(Kind::NetworkPolicy, name)?;
+            network_policy::access(session, &policy)?
+        }
+        None => Access::default(),
+    };
+    session
+        .account()
+        .world
+        .allow_postgres(instance.id, &access)
+        .await
+}
+
+#[async_trait]
+impl super::Definition for Definition {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn missing(&self, name: &super::super::names::ObjectName) -> SqlError {
+        let text = format!("Object '{name}' does not exist or not authorized.");
+        SqlError::compilation(2001, "02000", text)
+    }
+
+    fn check(&self, session: &Session, properties: &Properties) -> SqlResult<()> {
+        if let Some(name) = properties.name("STORAGE_INTEGRATION") {
+            storage_integration::of_type(session, name, POSTGRES, "STORAGE_INTEGRATION")?;
+        }
+        if let Some(name) = properties.name("NETWORK_POLICY") {
+            session.account().find(Kind::NetworkPolicy, name)?;
+        }
+        Ok(())
+    }
+
+    async fn create(
+        &self,
+        session: &Session,
+        create: Create,
+        cursor: &mut Cursor<'_>,
+    ) -> SqlResult<Rows> {
+        let at = cursor.position();
+        let properties = Properties::parse_new(cursor, PROPERTIES)?;
+        cursor.expect_end()?;
+        if create.or_replace {
+            return Err(SqlError::syntax(at, "OR REPLACE"));
+        }
+        self.check(session, &properties)?;
+        if session.is_there(Kind::PostgresInstance, &create)? {
+            return Ok(Rows::texts::<1>(&["status"], []));
+        }
+        let version = properties.integer("POSTGRES_VERSION");
+        session.create(Kind::PostgresInstance, &create, properties, State::None)?;
+        let name = session.full_name(Kind::PostgresInstance, &create.name)?;
+        let account = session.account();
+        let object = account.find(Kind::PostgresInstance, &name)?;
+        let request = NewPostgres {
+            id: object.id,
+            name: name.last().as_str().to_owned(),
+            version,
+        };
+        let made = match account.world.create_postgres(&request).await {
+            Ok(made) => made,
+            Err(error) => {
+                account.remove(Kind::PostgresInstance, &name)?;
+                return Err(error);
+            }
+        };
+        let instance = Instance {
+            id: object.id,
+            host: made.host.clone(),
+            port: made.port,
+            version: made.version,
+            certificate: made.certificate,
+            is_suspended: false,
+        };
+        account.update(Kind::PostgresInstance, &name, |object| {
+            object.state = State::PostgresInstance(instance);
+            Ok(())
+        })?;
+        apply_policy(session, &account.find(Kind::PostgresInstance, &name)?).await?;
+        let passwords: serde_json::Map<_, _> = made
+            .passwords
+            .into_iter()
+            .map(|(role, password)| (role, password.into()))
+            .collect();
+        Ok(Rows::texts(
+            &["status", "host", "access_roles", "default_database"],
+            [[
+                Some("Postgres instance creation initiated.".to_owned()),
+                Some(made.host),
+                Some(serde_json::Value::Object(passwords).to_string()),
+                Some("postgres".to_owned()),
+            ]],
+        ))
+    }
+
+    async fn alter(
+        &self,
+        session: &Session,
+        object: Object,
+        cursor: &mut Cursor<'_>,
+    ) -> SqlResult<Rows> {
+        let suspend = cursor.accept("SUSPEND");
+        if !suspend {
+            cursor.expect("RESUME")?;
+        }
+        cursor.expect_end()?;
+        let account = session.account();
+        let instance = of(&object).ok_or_else(|| self.missing(&object.name))?;
+        if instance.is_suspended != suspend {
+            match suspend {
+                true => account.world.suspend_postgres(instance.id).await?,
+                false => account.world.resume_postgres(instance.id).await?,
+            }
+        }
+        account.update(Kind::PostgresInstance, &object.name, |object| {
+            if let State::PostgresInstance(instance) = &mut object.state {
+                instance.is_suspended = suspend;
+            }
+            Ok(())
+        })?;
+        Ok(Rows::status("Statement executed successfully."))
+    }
+
+    async fn altered(&self, session: &Session, object: &Object) -> SqlResult<()> {
+        apply_policy(session, object).await
+    }
+
+    async fn before_drop(&self, session: &Session, object: &Object) -> SqlResult<()> {
+        match of(object) {
+            Some(instance) => session.account().world.drop_postgres(instance.id).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn describe(&self, _: &Session, object: &Object) -> SqlResult<Rows> {
+        let instance = of(object);
+        let value = |name: &str| object.properties.text(name);
+        let time = |at: chrono::DateTime<chrono::Utc>| {
+            Some(at.format("%Y-%m-%d %H:%M:%S%.3f %z").to_string())
+        };
+        let rows = [
+            ("name", Some(object.name.last().as_str().to_owned())),
+            ("owner", Some(object.owner.as_str().to_owned())),
+            ("owner_role_type", Some("ROLE".to_owned())),
+            ("created_on", time(object.created_on)),
+            ("updated_on", time(object.updated_on)),
+            ("type", Some("PRIMARY".to_owned())),
+            ("host", instance.map(|one| one.host.clone())),
+            ("privatelink_service_identifier", None),
+            ("compute_family", value("COMPUTE_FAMILY")),
+            ("storage_size_gb", value("STORAGE_SIZE_GB")),
+            ("postgres_version", instance.map(|one| major(&one.version))),
+            ("postgres_settings", Some(settings(object))),
+            ("high_availability", value("HIGH_AVAILABILITY")),
+            (
+                "authentication_authority",
+                value("AUTHENTICATION_AUTHORITY"),
+            ),
+            (
+                "maintenance_window_start",
+                value("MAINTENANCE_WINDOW_START"),
+            ),
+            ("state", Some(state(object).to_owned())),
+            ("comment", value("COMMENT")),
+            ("origin", None),
+            ("replicas", None),
+            ("operations", Some("{ }".to_owned())),
+            ("network_policy", value("NETWORK_POLICY")),
+            ("storage_integration", value("STORAGE_INTEGRATION")),
+            ("certificate", instance.map(|one| one.certificate.clone())),
+        ];
+        let rows = rows.map(|(name, value)| [Some(name.to_owned()), value]);
+        Ok(Rows::texts(&["property", "value"], rows))
+    }
+}

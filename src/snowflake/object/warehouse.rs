@@ -1,0 +1,191 @@
+//! Warehouses: a session needs one, as in the cloud; they compute nothing here.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::columns::{COMMENT, CREATED_ON, NAME, OWNER, OWNER_ROLE_TYPE, TIME, column, text};
+use super::properties::{self, Properties, Property, PropertyType};
+use super::{About, Column, Create, Kind, Object, Scope, State};
+use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::rows::Rows;
+use crate::snowflake::session::Session;
+use crate::snowflake::syntax::Cursor;
+use crate::snowflake::types::DataType;
+
+pub struct Definition;
+
+const SIZES: &[&str] = &[
+    "XSMALL", "X-SMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE", "X-LARGE", "XXLARGE", "X2LARGE",
+    "2X-LARGE", "XXXLARGE", "X3LARGE", "3X-LARGE", "X4LARGE", "4X-LARGE", "X5LARGE", "5X-LARGE",
+    "X6LARGE", "6X-LARGE",
+];
+
+const PROPERTIES: &[Property] = &[
+    Property::new("WAREHOUSE_SIZE", PropertyType::OneOf(SIZES)).with_default("XSMALL"),
+    Property::new(
+        "WAREHOUSE_TYPE",
+        PropertyType::OneOf(&["STANDARD", "SNOWPARK-OPTIMIZED"]),
+    )
+    .with_default("STANDARD"),
+    Property::new("MIN_CLUSTER_COUNT", PropertyType::Integer(1, 10)).with_default("1"),
+    Property::new("MAX_CLUSTER_COUNT", PropertyType::Integer(1, 10)).with_default("1"),
+    Property::new(
+        "SCALING_POLICY",
+        PropertyType::OneOf(&["STANDARD", "ECONOMY"]),
+    )
+    .with_default("STANDARD"),
+    Property::new("AUTO_SUSPEND", PropertyType::Integer(0, u32::MAX as u64)).with_default("600"),
+    Property::new("AUTO_RESUME", PropertyType::Boolean).with_default("TRUE"),
+    Property::new("INITIALLY_SUSPENDED", PropertyType::Boolean).with_default("FALSE"),
+    properties::COMMENT,
+];
+
+const ABOUT: About = About {
+    kind: Kind::Warehouse,
+    words: &["WAREHOUSE"],
+    plural: &["WAREHOUSES"],
+    scope: Scope::Account,
+    noun: "Warehouse",
+    created: ("Warehouse ", " successfully created."),
+    properties: PROPERTIES,
+    columns: &[
+        NAME,
+        column("state", |one| {
+            text(if is_suspended(one) {
+                "SUSPENDED"
+            } else {
+                "STARTED"
+            })
+        }),
+        column("type", |one| {
+            text(one.properties.text("WAREHOUSE_TYPE").unwrap_or_default())
+        }),
+        column("size", |one| text(size(one))),
+        Column {
+            name: "min_cluster_count",
+            ty: COUNT,
+            value: |one| one.properties.integer("MIN_CLUSTER_COUNT").into(),
+        },
+        Column {
+            name: "max_cluster_count",
+            ty: COUNT,
+            value: |one| one.properties.integer("MAX_CLUSTER_COUNT").into(),
+        },
+        Column {
+            name: "auto_suspend",
+            ty: COUNT,
+            value: |one| one.properties.integer("AUTO_SUSPEND").into(),
+        },
+        column("auto_resume", |one| {
+            text(one.properties.is_true("AUTO_RESUME").to_string())
+        }),
+        CREATED_ON,
+        OWNER,
+        COMMENT,
+        OWNER_ROLE_TYPE,
+    ],
+};
+
+const COUNT: DataType = DataType::Number {
+    precision: 10,
+    scale: 0,
+};
+
+/// What a warehouse is doing.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Warehouse {
+    pub is_suspended: bool,
+}
+
+fn is_suspended(warehouse: &Object) -> bool {
+    matches!(&warehouse.state, State::Warehouse(state) if state.is_suspended)
+}
+
+/// `X-Small`, `Medium`, `2X-Large`: as SHOW writes it.
+fn size(warehouse: &Object) -> &'static str {
+    let size = warehouse
+        .properties
+        .text("WAREHOUSE_SIZE")
+        .unwrap_or_default();
+    match size.replace('-', "").as_str() {
+        "SMALL" => "Small",
+        "MEDIUM" => "Medium",
+        "LARGE" => "Large",
+        "XLARGE" => "X-Large",
+        "XXLARGE" | "X2LARGE" | "2XLARGE" => "2X-Large",
+        "XXXLARGE" | "X3LARGE" | "3XLARGE" => "3X-Large",
+        "X4LARGE" | "4XLARGE" => "4X-Large",
+        "X5LARGE" | "5XLARGE" => "5X-Large",
+        "X6LARGE" | "6XLARGE" => "6X-Large",
+        _ => "X-Small",
+    }
+}
+
+#[async_trait]
+impl super::Definition for Definition {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    async fn create(
+        &self,
+        session: &Session,
+        create: Create,
+        cursor: &mut Cursor<'_>,
+    ) -> SqlResult<Rows> {
+        cursor.accept("WITH");
+        let properties = Properties::parse_new(cursor, PROPERTIES)?;
+        cursor.expect_end()?;
+        let state = State::Warehouse(Warehouse {
+            is_suspended: properties.is_true("INITIALLY_SUSPENDED"),
+        });
+        let rows = session.create(Kind::Warehouse, &create, properties, state)?;
+        session.use_warehouse(create.name.last());
+        Ok(rows)
+    }
+
+    async fn alter(
+        &self,
+        session: &Session,
+        object: Object,
+        cursor: &mut Cursor<'_>,
+    ) -> SqlResult<Rows> {
+        let suspend = cursor.accept("SUSPEND");
+        if !suspend {
+            cursor.expect("RESUME")?;
+            cursor.accept("IF SUSPENDED");
+        }
+        cursor.expect_end()?;
+        if suspend == is_suspended(&object) && suspend {
+            let text = format!(
+                "Invalid state. Warehouse '{}' cannot be suspended.",
+                object.name
+            );
+            return Err(SqlError::new(90064, "22000", text));
+        }
+        session
+            .account()
+            .update(Kind::Warehouse, &object.name, |warehouse| {
+                warehouse.state = State::Warehouse(Warehouse {
+                    is_suspended: suspend,
+                });
+                Ok(())
+            })?;
+        Ok(Rows::status("Statement executed successfully."))
+    }
+
+    async fn describe(&self, _: &Session, warehouse: &Object) -> SqlResult<Rows> {
+        Rows::of(
+            &[
+                ("created_on", TIME),
+                ("name", DataType::TEXT),
+                ("kind", DataType::TEXT),
+            ],
+            [vec![
+                super::columns::time(warehouse.created_on),
+                warehouse.name.last().as_str().into(),
+                "WAREHOUSE".into(),
+            ]],
+        )
+    }
+}

@@ -1,0 +1,161 @@
+//! DataFusion's errors with Snowflake's codes and words.
+
+use std::collections::HashMap;
+
+use arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+
+use super::rewrite::{DUPLICATE, MARK};
+use crate::snowflake::error::{Position, SqlError};
+
+/// The error that a client sees. `places` tells where names stand in the statement.
+pub fn of(error: &DataFusionError, places: &HashMap<String, Position>) -> SqlError {
+    match error {
+        DataFusionError::External(inner) => external(inner.as_ref(), places),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            of(inner, places)
+        }
+        DataFusionError::Shared(inner) => of(inner, places),
+        DataFusionError::Collection(all) => match all.first() {
+            Some(first) => of(first, places),
+            None => SqlError::internal(error),
+        },
+        DataFusionError::ArrowError(inner, _) => arrow(inner, places),
+        DataFusionError::SchemaError(inner, _) => schema(inner, places),
+        DataFusionError::NotImplemented(text) if text.contains("Subquery") => {
+            SqlError::compilation(
+                2031,
+                "42601",
+                "Unsupported subquery type cannot be evaluated",
+            )
+        }
+        DataFusionError::NotImplemented(text) => SqlError::unsupported(text),
+        DataFusionError::Plan(text) => plan(text),
+        DataFusionError::Execution(text) if text.contains("more than one row") => one_row(),
+        _ => SqlError::internal(error),
+    }
+}
+
+/// The name of the column that is not there, if that is the error and the name stands alone.
+pub fn unknown_name(error: &DataFusionError) -> Option<&str> {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            unknown_name(inner)
+        }
+        DataFusionError::Collection(all) => all.first().and_then(unknown_name),
+        DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
+            SchemaError::FieldNotFound { field, .. } if field.relation.is_none() => {
+                Some(&field.name)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn external(
+    error: &(dyn std::error::Error + Send + Sync + 'static),
+    places: &HashMap<String, Position>,
+) -> SqlError {
+    if let Some(error) = error.downcast_ref::<SqlError>() {
+        return error.clone();
+    }
+    if let Some(error) = error.downcast_ref::<DataFusionError>() {
+        return of(error, places);
+    }
+    if let Some(error) = error.downcast_ref::<ArrowError>() {
+        return arrow(error, places);
+    }
+    SqlError::internal(error)
+}
+
+fn arrow(error: &ArrowError, places: &HashMap<String, Position>) -> SqlError {
+    match error {
+        ArrowError::ExternalError(inner) => external(inner.as_ref(), places),
+        ArrowError::DivideByZero => super::number::division_by_zero(),
+        ArrowError::ArithmeticOverflow(text) => SqlError::new(100039, "22003", text.clone()),
+        ArrowError::CastError(text) | ArrowError::ParseError(text) => {
+            match text
+                .strip_prefix("Cannot cast string '")
+                .and_then(|rest| rest.split_once('\''))
+            {
+                Some((value, _)) => super::convert::not_numeric(value),
+                None => SqlError::new(100038, "22018", text.clone()),
+            }
+        }
+        ArrowError::InvalidArgumentError(text) if text.contains("too large") => {
+            SqlError::new(100039, "22003", text.clone())
+        }
+        _ => SqlError::internal(error),
+    }
+}
+
+fn schema(error: &SchemaError, places: &HashMap<String, Position>) -> SqlError {
+    match error {
+        SchemaError::FieldNotFound { field, .. } => {
+            let name = match &field.relation {
+                Some(relation) if !relation.table().starts_with(MARK) => {
+                    format!("{}.{}", relation.table(), field.name)
+                }
+                _ => field.name.clone(),
+            };
+            let qualifier = field.relation.as_ref().map(|relation| relation.table());
+            let place = qualifier
+                .and_then(|qualifier| places.get(qualifier))
+                .or_else(|| places.get(&field.name));
+            let place = match qualifier {
+                // The qualifier first stands elsewhere than before this column, as a rule.
+                Some(_) => places.get(&field.name).or(place),
+                None => place,
+            };
+            SqlError::invalid_identifier(name, place.copied())
+        }
+        SchemaError::AmbiguousReference { field } => ambiguous(&field.name),
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => ambiguous(name),
+    }
+}
+
+fn ambiguous(name: &str) -> SqlError {
+    let name = name.split(DUPLICATE).next().unwrap_or(name);
+    SqlError::compilation(
+        2028,
+        "42601",
+        format_args!("ambiguous column name '{name}'"),
+    )
+}
+
+fn one_row() -> SqlError {
+    SqlError::new(
+        90150,
+        "22000",
+        "Single-row subquery returns more than one row.",
+    )
+}
+
+fn plan(text: &str) -> SqlError {
+    if text.contains("must appear in the GROUP BY clause")
+        || text.contains("must be in GROUP BY")
+        || text.contains("could not be resolved from available columns")
+    {
+        let name = text
+            .split_once("Column in SELECT must be in GROUP BY or an aggregate function: While expanding wildcard, column \"")
+            .and_then(|(_, rest)| rest.split_once('"'))
+            .map_or(text, |(name, _)| name);
+        return SqlError::compilation(
+            979,
+            "42601",
+            format_args!("[{name}] is not a valid group by expression"),
+        );
+    }
+    if text.contains("more than one row") {
+        return one_row();
+    }
+    if text.contains("different number of columns") {
+        let text = "invalid number of result columns for set operator input branches, expected the same in all";
+        return SqlError::compilation(1789, "42601", text);
+    }
+    // What DataFusion cannot plan is no syntax error: it has been parsed.
+    SqlError::unsupported(text)
+}

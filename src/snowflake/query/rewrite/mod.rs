@@ -1,0 +1,229 @@
+//! From the syntax tree as it was written to one that DataFusion plans with Snowflake's meaning.
+//!
+//! What is not named here is refused: every part of the tree is taken apart without `..`, so that a clause that sqlparser learns
+//! to read is never passed over in silence.
+
+mod aliases;
+mod build;
+mod calls;
+mod columns;
+mod expressions;
+mod relations;
+mod select;
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Query, TableFactor, Value, VisitMut, VisitorMut, With, visit_expressions_mut,
+};
+use datafusion::sql::sqlparser::tokenizer::Location;
+
+pub use aliases::use_alias;
+use build::{call, quoted, string};
+pub use expressions::unknown;
+pub use relations::{Request, Source};
+pub use select::select_one;
+
+use super::Parameters;
+use crate::snowflake::error::{SqlError, SqlResult};
+
+/// The mark of columns that are called as another of the same list; what follows is no part of the name.
+pub const DUPLICATE: char = '\u{1}';
+/// The mark of names that stand for tables and for calls that the session answers.
+pub const MARK: char = '#';
+
+/// A call that the session is asked.
+pub struct SessionCall {
+    pub name: String,
+    pub arguments: Vec<Expr>,
+}
+
+/// What a query needs before it can be planned, in an order in which nothing needs what comes later.
+#[derive(Default)]
+pub struct Needs {
+    pub calls: Vec<SessionCall>,
+    pub requests: Vec<Request>,
+}
+
+/// Rewrites a query in place.
+///
+/// # Errors
+/// If it uses what icebox does not have.
+pub fn rewrite(
+    query: &mut Query,
+    item_names: &HashMap<Location, Vec<String>>,
+    parameters: &Parameters,
+    suffix_plain: bool,
+) -> SqlResult<Needs> {
+    let mut rewriter = Rewriter {
+        item_names,
+        parameters,
+        suffix_plain,
+        needs: Needs::default(),
+        scopes: Vec::new(),
+        withs: Vec::new(),
+        unnamed: 0,
+        positions: 0,
+        in_values: false,
+    };
+    match query.visit(&mut rewriter) {
+        ControlFlow::Continue(()) => Ok(rewriter.needs),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+/// Puts the session's answers in the place of its calls.
+pub fn answer(expr: &mut impl VisitMut, answers: &[Expr]) {
+    let _: ControlFlow<()> = visit_expressions_mut(expr, |expr| {
+        if let Expr::Identifier(ident) = expr
+            && let Some(number) = ident.value.strip_prefix("#call")
+            && let Some(answer) = number.parse().ok().and_then(|at: usize| answers.get(at))
+        {
+            *expr = answer.clone();
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+struct Rewriter<'a> {
+    item_names: &'a HashMap<Location, Vec<String>>,
+    parameters: &'a Parameters,
+    suffix_plain: bool,
+    needs: Needs,
+    /// The names of the common table expressions that can be seen, by query.
+    scopes: Vec<Vec<String>>,
+    /// The WITH clauses of the queries being visited, taken out so that each of their queries sees only what comes before it.
+    withs: Vec<Option<With>>,
+    unnamed: usize,
+    /// How many `?` there have been.
+    positions: usize,
+    /// Whether the query visited next is a VALUES that has been given names.
+    in_values: bool,
+}
+
+type Flow = ControlFlow<Box<SqlError>>;
+
+fn flow(result: SqlResult<()>) -> Flow {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(Box::new(error)),
+    }
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = Box<SqlError>;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
+        let mut with = query.with.take();
+        self.scopes.push(Vec::new());
+        if let Some(with) = &mut with {
+            flow(self.common_tables(with))?;
+        }
+        self.withs.push(with);
+        flow(self.query(query))
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> Flow {
+        query.with = self.withs.pop().flatten();
+        self.scopes.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
+        self.in_values = matches!(factor, TableFactor::Derived { alias: Some(alias), .. }
+            if alias.name.value.starts_with("#values"));
+        flow(self.named_columns(factor))?;
+        flow(relations::plain(factor))
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
+        flow(self.relation(factor))
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> Flow {
+        flow(self.before(expr))
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> Flow {
+        flow(self.expression(expr))
+    }
+}
+
+impl Rewriter<'_> {
+    fn common_tables(&mut self, with: &mut With) -> SqlResult<()> {
+        let With {
+            with_token: _,
+            recursive,
+            cte_tables,
+        } = with;
+        for table in cte_tables {
+            if table.from.is_some() {
+                return Err(SqlError::unsupported("FROM in a common table expression"));
+            }
+            let name = table.alias.name.value.clone();
+            // RECURSIVE is optional: what reads itself in the second half of a union is recursive.
+            let own = select::reads_itself(&table.query, &name);
+            *recursive |= own;
+            let columns = std::mem::take(&mut table.alias.columns);
+            if !columns.is_empty() {
+                match own {
+                    true => columns::rename_first(&mut table.query, columns)?,
+                    false => self.renamed(&mut table.query, columns)?,
+                }
+            }
+            if own {
+                columns::widen_first(&mut table.query)?;
+            }
+            if own {
+                self.see(name.clone());
+            }
+            if let ControlFlow::Break(error) = table.query.visit(self) {
+                return Err(*error);
+            }
+            self.see(name);
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, name: String) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.push(name);
+        }
+    }
+
+    fn is_common_table(&self, name: &str) -> bool {
+        self.scopes.iter().flatten().any(|known| known == name)
+    }
+
+    /// Has the session asked for a call's value.
+    fn ask_session(&mut self, name: String, arguments: Vec<Expr>) -> Expr {
+        let ident = quoted(format!("{MARK}call{}", self.needs.calls.len()));
+        self.needs.calls.push(SessionCall { name, arguments });
+        Expr::Identifier(ident)
+    }
+}
+
+/// The expression that has a constant's value and type.
+///
+/// # Errors
+/// If the value has no text from which it can be read again.
+pub fn constant(
+    value: &datafusion::common::ScalarValue,
+    ty: crate::snowflake::types::DataType,
+) -> SqlResult<Expr> {
+    use crate::snowflake::types::DataType;
+    if value.is_null() {
+        let null = Expr::value(Value::Null);
+        return Ok(build::cast(null, ty));
+    }
+    let text = super::render::exact(value, ty)?;
+    Ok(match ty {
+        DataType::Text { .. } => string(text),
+        DataType::Boolean => Expr::value(Value::Boolean(text == "true")),
+        DataType::Variant | DataType::Object | DataType::Array => {
+            build::cast(call("PARSE_JSON", vec![string(text)]), ty)
+        }
+        _ => build::cast(string(text), ty),
+    })
+}

@@ -1,0 +1,133 @@
+//! A request as the handlers see it: read, unpacked, and taken apart.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io::Read;
+use std::pin::pin;
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING};
+use http::request::Parts;
+use http::{Method, StatusCode};
+use hyper::body::{Body, Incoming};
+use serde::de::DeserializeOwned;
+
+use super::reply::Failure;
+
+/// The code of a request that is not one.
+const BAD_REQUEST: i32 = 390400;
+
+pub(super) struct Call {
+    pub method: Method,
+    /// The path between its slashes.
+    pub path: Vec<String>,
+    pub query: HashMap<String, String>,
+    authorization: Option<String>,
+    body: Vec<u8>,
+}
+
+impl Call {
+    /// Reads all of a request, up to `most` bytes of body, both as it is sent and unpacked.
+    pub async fn read(request: http::Request<Incoming>, most: usize) -> Result<Call, Failure> {
+        let (parts, body) = request.into_parts();
+        let packed = read(body, most).await?;
+        let body = unpack(&parts, packed, most)?;
+        let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let segments = parts.uri.path().split('/').filter(|part| !part.is_empty());
+        let decoded = segments
+            .map(|part| percent_encoding::percent_decode_str(part).decode_utf8_lossy())
+            .map(|part| part.into_owned());
+        let authorization = parts.headers.get(AUTHORIZATION);
+        Ok(Call {
+            path: decoded.collect(),
+            query: query.into_owned().collect(),
+            authorization: authorization
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned),
+            method: parts.method,
+            body,
+        })
+    }
+
+    /// The body, as JSON. No body is an empty object, as drivers leave it out where nothing is to be said.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        let body: &[u8] = match self.body.is_empty() {
+            true => b"{}",
+            false => &self.body,
+        };
+        serde_json::from_slice(body).map_err(|error| bad_request(format_args!("the body: {error}")))
+    }
+
+    /// The token of `Authorization: Snowflake Token="…"`.
+    pub fn token(&self) -> Option<&str> {
+        let rest = self.authorization.as_deref()?.strip_prefix("Snowflake ")?;
+        rest.trim()
+            .strip_prefix("Token=\"")?
+            .strip_suffix('"')
+            .filter(|token| !token.is_empty())
+    }
+
+    /// The token of `Authorization: Bearer …`.
+    pub fn bearer(&self) -> Option<&str> {
+        let rest = self.authorization.as_deref()?.strip_prefix("Bearer ")?;
+        Some(rest.trim()).filter(|token| !token.is_empty())
+    }
+
+    /// What the client calls this request; it sends the same again when it tries once more.
+    pub fn request_id(&self) -> Option<&str> {
+        let id = ["requestId", "request_id"]
+            .iter()
+            .find_map(|name| self.query.get(*name));
+        id.map(String::as_str)
+    }
+}
+
+/// A request that cannot be understood. The status is 200: drivers try again for minutes on 400.
+pub(super) fn bad_request(what: impl std::fmt::Display) -> Failure {
+    Failure::of(BAD_REQUEST, format!("Bad request; {what}"))
+}
+
+fn too_large(most: usize) -> Failure {
+    let text =
+        format!("Request too large; at most {most} bytes are taken. Bind fewer rows at a time.");
+    Failure::of(413, text).with_status(StatusCode::PAYLOAD_TOO_LARGE)
+}
+
+async fn read(body: Incoming, most: usize) -> Result<Vec<u8>, Failure> {
+    let mut body = pin!(body);
+    let mut bytes = Vec::new();
+    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        let frame = frame.map_err(|error| bad_request(format_args!("the body: {error}")))?;
+        let data: Bytes = frame.into_data().unwrap_or_default();
+        if bytes.len() + data.len() > most {
+            return Err(too_large(most));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+fn unpack(parts: &Parts, body: Vec<u8>, most: usize) -> Result<Vec<u8>, Failure> {
+    let encoding = parts.headers.get(CONTENT_ENCODING);
+    match encoding.map(|value| value.as_bytes()) {
+        None | Some(b"identity") => Ok(body),
+        // An empty body is sent as it is, whatever the header says.
+        Some(b"gzip") if body.is_empty() => Ok(body),
+        Some(b"gzip") => {
+            let mut unpacked = Vec::new();
+            let mut reader = MultiGzDecoder::new(body.as_slice()).take(most as u64 + 1);
+            reader
+                .read_to_end(&mut unpacked)
+                .map_err(|error| bad_request(format_args!("the body is not gzip: {error}")))?;
+            match unpacked.len() > most {
+                true => Err(too_large(most)),
+                false => Ok(unpacked),
+            }
+        }
+        Some(other) => Err(bad_request(format_args!(
+            "the body is encoded as '{}'; gzip and identity are understood",
+            other.escape_ascii()
+        ))),
+    }
+}

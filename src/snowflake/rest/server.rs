@@ -1,0 +1,149 @@
+//! Connections and routes.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::call::Call;
+use super::reply::{Failure, Reply};
+use super::statements::Statements;
+use super::tokens::Sessions;
+use super::{Account, Config, api, query, session};
+
+/// How long a stopping server waits for requests under way.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the handlers share.
+pub(super) struct Endpoint {
+    pub account: Arc<dyn Account>,
+    pub sessions: Sessions,
+    pub statements: Statements,
+    pub config: Config,
+}
+
+/// Answers drivers until `shutdown` is done; then statements under way are cancelled, and requests have five seconds to end.
+///
+/// # Errors
+/// None at present: what goes wrong with one connection is logged and ends that connection.
+pub async fn serve(
+    listener: TcpListener,
+    account: Arc<dyn Account>,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let endpoint = Arc::new(Endpoint {
+        account,
+        sessions: Sessions::new(&config),
+        statements: Statements::new(config.max_results),
+        config,
+    });
+    let (stop, stopping) = watch::channel(());
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, Arc::clone(&endpoint), stopping.clone()));
+                }
+                Err(error) => {
+                    // Out of file descriptors, say: connections that end make room.
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    let _ = stop.send(());
+    endpoint.statements.cancel_all();
+    let all_done = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, all_done).await.is_err() {
+        tracing::warn!("requests were cut off: they took longer than {GRACE:?} after the stop");
+    }
+    endpoint.statements.abort_all();
+    Ok(())
+}
+
+/// One connection, request after request.
+async fn connection(stream: TcpStream, endpoint: Arc<Endpoint>, mut stopping: watch::Receiver<()>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "could not set TCP_NODELAY");
+    }
+    let answer = hyper::service::service_fn(move |request| answer(Arc::clone(&endpoint), request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), answer);
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        // Done or dropped, either way the server stops.
+        _ = stopping.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn answer(
+    endpoint: Arc<Endpoint>,
+    request: Request<Incoming>,
+) -> Result<Response<String>, Infallible> {
+    let is_api = request.uri().path().starts_with("/api/");
+    let outcome = async {
+        let call = Call::read(request, endpoint.config.max_request).await?;
+        tracing::debug!(method = %call.method, path = ?call.path, "a request");
+        route(&endpoint, call).await
+    };
+    let reply = outcome.await.unwrap_or_else(|failure| {
+        tracing::debug!(error = %failure.error(), "a request failed");
+        match is_api {
+            true => failure.into_api_reply(),
+            false => failure.into_reply(),
+        }
+    });
+    Ok(reply.into_response())
+}
+
+async fn route(endpoint: &Endpoint, call: Call) -> Result<Reply, Failure> {
+    let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
+    match (&call.method, path.as_slice()) {
+        (&Method::POST, ["session", "v1", "login-request"]) => {
+            session::login(endpoint, &call).await
+        }
+        (&Method::POST, ["session", "token-request"]) => session::renew(endpoint, &call),
+        (&Method::POST, ["session", "heartbeat"]) => session::heartbeat(endpoint, &call),
+        (&Method::POST, ["session"]) => session::close(endpoint, &call),
+        // What it says is nobody's business here.
+        (&Method::POST, ["telemetry", "send"]) => Ok(Reply::success("Log Received")),
+        (&Method::POST, ["queries", "v1", "query-request"]) => query::submit(endpoint, &call).await,
+        (&Method::POST, ["queries", "v1", "abort-request"]) => query::abort(endpoint, &call),
+        (&Method::POST, ["queries", id, "abort-request"]) => query::abort_one(endpoint, &call, id),
+        (&Method::GET, ["queries", id, "result"]) => query::result(endpoint, &call, id).await,
+        (&Method::GET, ["monitoring", "queries", id]) => query::status(endpoint, &call, id),
+        (&Method::POST, ["api", "v2", "statements"]) => api::submit(endpoint, &call).await,
+        (&Method::GET, ["api", "v2", "statements", id]) => api::result(endpoint, &call, id).await,
+        (&Method::POST, ["api", "v2", "statements", id, "cancel"]) => {
+            api::cancel(endpoint, &call, id).await
+        }
+        _ => {
+            let text = format!("icebox has no {} {}.", call.method, call.path.join("/"));
+            Err(Failure::of(390404, text).with_status(StatusCode::NOT_FOUND))
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Statements under way, and the results of those that ended.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arrow::array::RecordBatch;
+use futures::FutureExt;
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::{Answer, Request, Session, SessionNames, StatementKind, new_query_id};
+use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::names::Ident;
+use crate::snowflake::rows::Rows;
+use crate::snowflake::syntax::split;
+
+/// Statements that are known after they ended.
+const MAX_ENDED: usize = 1000;
+/// When a session is told again to end a statement.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// What a client asked for; the same again is the same request tried once more.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub request_id: Option<String>,
+    pub sql: String,
+    pub bindings: Rows,
+    pub describe_only: bool,
+    pub parameters: Map<String, Value>,
+    /// How many statements the text may hold; 0 is any number.
+    pub statement_count: usize,
+}
+
+/// A statement that was started.
+pub(super) struct Statement {
+    pub query_id: String,
+    pub sql: String,
+    pub describe_only: bool,
+    pub started: SystemTime,
+    pub session_id: u64,
+    user: Ident,
+    /// Until it ends: a result keeps no session open.
+    session: Mutex<Option<Arc<dyn Session>>>,
+    is_ending: AtomicBool,
+    request_id: Option<String>,
+    outcome: watch::Receiver<Option<Arc<Outcome>>>,
+}
+
+/// How a statement ended.
+pub(super) struct Outcome {
+    pub result: SqlResult<Answer>,
+    /// The statements of a request with several.
+    pub parts: Vec<Arc<Statement>>,
+    pub ended: SystemTime,
+    /// What the session was like at the end.
+    pub names: SessionNames,
+    pub parameters: Vec<Value>,
+}
+
+impl Statement {
+    fn new(
+        session: &Arc<dyn Session>,
+        request_id: Option<String>,
+        sql: &str,
+        describe_only: bool,
+    ) -> (Arc<Statement>, watch::Sender<Option<Arc<Outcome>>>) {
+        let (sender, outcome) = watch::channel(None);
+        let statement = Statement {
+            query_id: new_query_id(),
+            sql: sql.to_owned(),
+            describe_only,
+            started: SystemTime::now(),
+            session_id: session.id(),
+            user: session.user(),
+            session: Mutex::new(Some(Arc::clone(session))),
+            is_ending: AtomicBool::new(false),
+            request_id,
+            outcome,
+        };
+        (Arc::new(statement), sender)
+    }
+
+    /// Tells its session to end it; false if it has ended.
+    pub fn cancel(self: &Arc<Self>) -> bool {
+        let Some(session) = self.session().clone() else {
+            return false;
+        };
+        session.cancel(&self.query_id);
+        // It may not have reached the session yet, so it is told until it has an effect.
+        if !self.is_ending.swap(true, Ordering::Relaxed) {
+            let statement = Arc::clone(self);
+            tokio::spawn(async move {
+                while statement.outcome(AGAIN).await.is_none() {
+                    session.cancel(&statement.query_id);
+                }
+            });
+        }
+        true
+    }
+
+    fn session(&self) -> MutexGuard<'_, Option<Arc<dyn Session>>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it ended, if it does within this time.
+    pub async fn outcome(&self, patience: Duration) -> Option<Arc<Outcome>> {
+        let mut outcome = self.outcome.clone();
+        let ended = outcome.wait_for(Option::is_some);
+        match tokio::time::timeout(patience, ended).await {
+            Ok(Ok(ended)) => ended.clone(),
+            // Cut off by a server that stops.
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+
+    pub fn ended(&self) -> Option<Arc<Outcome>> {
+        self.outcome.borrow().clone()
+    }
+}
+
+/// All statements by their ids.
+#[derive(Clone)]
+pub(super) struct Statements {
+    known: Arc<Mutex<Known>>,
+    max_results: usize,
+}
+
+#[derive(Default)]
+struct Known {
+    by_query: HashMap<String, Entry>,
+    by_request: HashMap<String, Arc<Statement>>,
+    /// Those that ended, oldest first, with the size of their rows.
+    ended: VecDeque<(String, usize)>,
+    ended_bytes: usize,
+}
+
+struct Entry {
+    statement: Arc<Statement>,
+    task: Option<AbortHandle>,
+}
+
+impl Statements {
+    /// Keeps results of up to `max_results` bytes together.
+    pub fn new(max_results: usize) -> Statements {
+        Statements {
+            known: Arc::default(),
+            max_results,
+        }
+    }
+
+    /// Starts a statement, unless the request is one that is known.
+    pub fn start(&self, session: Arc<dyn Session>, asked: Asked) -> Arc<Statement> {
+        let mut known = self.lock();
+        if let Some(same) = known.same(session.as_ref(), &asked) {
+            return same;
+        }
+        let (request_id, is_described) = (asked.request_id.clone(), asked.describe_only);
+        let (statement, sender) = Statement::new(&session, request_id, &asked.sql, is_described);
+        let (all, running) = (self.clone(), Arc::clone(&statement));
+        // It goes on if the client goes away, as in the cloud.
+        let task = tokio::spawn(async move {
+            let mut parts = Vec::new();
+            let result = all.run(&running, &session, asked, &mut parts).await;
+            let outcome = Outcome::now(session.as_ref(), result, parts);
+            all.end(&running, outcome, &sender);
+        });
+        known.add(&statement, Some(task.abort_handle()));
+        statement
+    }
+
+    /// A statement of this user.
+    ///
+    /// # Errors
+    /// If there is none, or none any more.
+    pub fn get(&self, query_id: &str, user: &Ident) -> SqlResult<Arc<Statement>> {
+        let known = self.lock();
+        let found = known.by_query.get(query_id).map(|entry| &entry.statement);
+        let found = found.filter(|statement| statement.user == *user);
+        found
+            .cloned()
+            .ok_or_else(|| SqlError::new(709, "02000", format!("Statement {query_id} not found")))
+    }
+
+    /// The statement of a request of this user, while it is running.
+    pub fn running(&self, request_id: &str, user: &Ident) -> Option<Arc<Statement>> {
+        let known = self.lock();
+        let found = known.by_request.get(request_id)?;
+        let is_running = found.user == *user && found.ended().is_none();
+        is_running.then(|| Arc::clone(found))
+    }
+
+    /// Tells the sessions to end all statements under way.
+    pub fn cancel_all(&self) {
+        let running: Vec<Arc<Statement>> = {
+            let known = self.lock();
+            let all = known.by_query.values().map(|entry| &entry.statement);
+            all.filter(|one| one.ended().is_none()).cloned().collect()
+        };
+        for statement in running {
+            statement.cancel();
+        }
+    }
+
+    /// Drops what is still running.
+    pub fn abort_all(&self) {
+        for entry in self.lock().by_query.values() {
+            if let Some(task) = &entry.task {
+                task.abort();
+            }
+        }
+    }
+
+    async fn run(
+        &self,
+        statement: &Statement,
+        session: &Arc<dyn Session>,
+        asked: Asked,
+        parts: &mut Vec<Arc<Statement>>,
+    ) -> SqlResult<Answer> {
+        let texts = texts(&asked.sql)?;
+        if texts.len() != asked.statement_count && asked.statement_count != 0 {
+            let text = format!(
+                "Actual statement count {} did not match the desired statement count {}.",
+                texts.len(),
+                asked.statement_count
+            );
+            return Err(SqlError::new(8, "0A000", text));
+        }
+        let request = |query_id: &str, sql: &str| Request {
+            query_id: query_id.to_owned(),
+            sql: sql.to_owned(),
+            bindings: asked.bindings.clone(),
+            describe_only: asked.describe_only,
+            parameters: asked.parameters.clone(),
+        };
+        if let [text] = texts.as_slice() {
+            return execute(session.as_ref(), request(&statement.query_id, text)).await;
+        }
+        for text in texts {
+            let (part, sender) = Statement::new(session, None, text, asked.describe_only);
+            self.lock().add(&part, None);
+            parts.push(Arc::clone(&part));
+            let result = execute(session.as_ref(), request(&part.query_id, text)).await;
+            let failed = result.as_ref().err().cloned();
+            let ended = Outcome::now(session.as_ref(), result, Vec::new());
+            self.end(&part, ended, &sender);
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        let text = "Multiple statements executed successfully.".to_owned();
+        Ok(Answer {
+            rows: Rows::texts(&["multiple statement execution"], [[Some(text)]]),
+            kind: StatementKind::Several,
+        })
+    }
+
+    fn end(
+        &self,
+        statement: &Statement,
+        outcome: Outcome,
+        sender: &watch::Sender<Option<Arc<Outcome>>>,
+    ) {
+        let bytes = match &outcome.result {
+            Ok(answer) => answer
+                .rows
+                .batches
+                .iter()
+                .map(RecordBatch::get_array_memory_size)
+                .sum(),
+            Err(_) => 0,
+        };
+        *statement.session() = None;
+        sender.send_replace(Some(Arc::new(outcome)));
+        self.lock()
+            .end(&statement.query_id, bytes, self.max_results);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn same(&self, session: &dyn Session, asked: &Asked) -> Option<Arc<Statement>> {
+        let found = self.by_request.get(asked.request_id.as_ref()?)?;
+        let is_same = found.session_id == session.id()
+            && found.user == session.user()
+            && found.sql == asked.sql
+            && found.describe_only == asked.describe_only;
+        is_same.then(|| Arc::clone(found))
+    }
+
+    fn add(&mut self, statement: &Arc<Statement>, task: Option<AbortHandle>) {
+        let entry = Entry {
+            statement: Arc::clone(statement),
+            task,
+        };
+        self.by_query.insert(statement.query_id.clone(), entry);
+        if let Some(request_id) = &statement.request_id {
+            self.by_request
+                .insert(request_id.clone(), Arc::clone(statement));
+        }
+    }
+
+    /// Makes room for a result: the oldest go, but never the newest.
+    fn end(&mut self, query_id: &str, bytes: usize, max_results: usize) {
+        self.ended.push_back((query_id.to_owned(), bytes));
+        self.ended_bytes += bytes;
+        while self.ended.len() > 1
+            && (self.ended.len() > MAX_ENDED || self.ended_bytes > max_results)
+        {
+            let Some((oldest, bytes)) = self.ended.pop_front() else {
+                return;
+            };
+            self.ended_bytes -= bytes;
+            let Some(Entry { statement, .. }) = self.by_query.remove(&oldest) else {
+                continue;
+            };
+            if let Some(request_id) = &statement.request_id {
+                let is_its_own = |one: &Arc<Statement>| one.query_id == oldest;
+                if self.by_request.get(request_id).is_some_and(is_its_own) {
+                    self.by_request.remove(request_id);
+                }
+            }
+        }
+    }
+}
+
+impl Outcome {
+    pub fn rows(&self) -> usize {
+        self.result.as_ref().map_or(0, |answer| answer.rows.len())
+    }
+
+    fn now(
+        session: &dyn Session,
+        result: SqlResult<Answer>,
+        parts: Vec<Arc<Statement>>,
+    ) -> Outcome {
+        Outcome {
+            result,
+            parts,
+            ended: SystemTime::now(),
+            names: session.names(),
+            parameters: super::session::parameters(session),
+        }
+    }
+}
+
+/// The statements of a text, each with the comments before it, so that an error's place is that in the text where there is one.
+fn texts(sql: &str) -> SqlResult<Vec<&str>> {
+    let statements = split(sql)?;
+    match statements.as_slice() {
+        [] => Err(SqlError::compilation(900, "42601", "Empty SQL statement.")),
+        [only] => {
+            let end = only.sql.as_ptr() as usize - sql.as_ptr() as usize + only.sql.len();
+            Ok(vec![&sql[..end]])
+        }
+        _ => Ok(statements.iter().map(|one| one.sql).collect()),
+    }
+}
+
+/// A statement that panics has failed, and nothing else.
+async fn execute(session: &dyn Session, request: Request) -> SqlResult<Answer> {
+    let sql = request.sql.clone();
+    let done = AssertUnwindSafe(session.execute(request))
+        .catch_unwind()
+        .await;
+    done.unwrap_or_else(|_| {
+        tracing::error!(sql, "a statement panicked");
+        let text = "SQL execution internal error:\nProcessing aborted by an error of icebox itself; its log tells more.";
+        Err(SqlError::new(603, "XX000", text))
+    })
+}

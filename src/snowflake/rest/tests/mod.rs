@@ -1,0 +1,41 @@
+//! The endpoint, asked over HTTP.
+
+mod account;
+mod api;
+mod clients;
+mod http;
+mod protocol;
+mod sessions;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use self::account::TestAccount;
+use super::{Config, serve};
+
+/// A running endpoint; it stops when this is dropped.
+struct Running {
+    address: SocketAddr,
+    account: Arc<TestAccount>,
+    _stop: oneshot::Sender<()>,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+async fn start(config: Config) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let account = Arc::new(TestAccount::new());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let until = async move { _ = stopped.await };
+    let served = tokio::spawn(serve(listener, account.clone(), config, until));
+    Running {
+        address,
+        account,
+        _stop: stop,
+        served,
+    }
+}

@@ -1,0 +1,88 @@
+//! Expressions of scripting. The host evaluates them, except for those that are only a literal or a variable.
+
+use datafusion::common::ScalarValue;
+use sqlparser::tokenizer::Token;
+
+use super::simple::Simple;
+use super::template::{Mode, Template};
+use super::value::Value;
+use crate::snowflake::error::SqlResult;
+use crate::snowflake::syntax::Cursor;
+use crate::snowflake::types::DataType;
+
+#[derive(Clone, Debug)]
+pub struct Expression {
+    pub template: Template,
+    /// Its value, if it is a literal.
+    pub literal: Option<Value>,
+    /// How its value is found without the host, if that is so.
+    pub simple: Option<Simple>,
+}
+
+impl Expression {
+    /// The expression up to a semicolon, a bracket that is not its own, or `is_end`.
+    pub fn read(
+        cursor: &mut Cursor<'_>,
+        is_end: impl Fn(&Cursor<'_>) -> bool,
+    ) -> SqlResult<Expression> {
+        let first = cursor.clone();
+        let template = Template::read(cursor, Mode::Expression, is_end)?;
+        let mut ahead = first.clone();
+        let literal = literal(&mut ahead).filter(|_| ahead.passed() == cursor.passed());
+        let simple = Simple::read(first, &template);
+        Ok(Expression {
+            template,
+            literal,
+            simple,
+        })
+    }
+
+    /// A condition in brackets, which are not part of it if they hold all of it.
+    pub fn condition(
+        cursor: &mut Cursor<'_>,
+        is_end: impl Fn(&Cursor<'_>) -> bool,
+    ) -> SqlResult<Expression> {
+        if cursor.peek() != Some(&Token::LParen) {
+            return Err(cursor.unexpected());
+        }
+        let mut inside = cursor.clone();
+        inside.bump();
+        if let Ok(condition) = Expression::read(&mut inside, |_| false)
+            && inside.accept_token(&Token::RParen)
+            && is_end(&inside)
+        {
+            *cursor = inside;
+            return Ok(condition);
+        }
+        Expression::read(cursor, is_end)
+    }
+}
+
+/// A literal whose value is plain: no fraction, exponent or prefix, of which the host knows the type.
+pub fn literal(cursor: &mut Cursor<'_>) -> Option<Value> {
+    let is_negative = cursor.accept_token(&Token::Minus);
+    match cursor.bump()? {
+        Token::Number(digits, _) => {
+            let number: i128 = digits.parse().ok()?;
+            let precision = number.to_string().len() as u8;
+            let number = if is_negative { -number } else { number };
+            (precision <= 38).then(|| {
+                let ty = DataType::Number {
+                    precision,
+                    scale: 0,
+                };
+                Value::new(ty, ScalarValue::Decimal128(Some(number), precision, 0))
+            })
+        }
+        _ if is_negative => None,
+        Token::SingleQuotedString(text) => Some(Value::text(text)),
+        Token::DollarQuotedString(quoted) => Some(Value::text(quoted.value)),
+        Token::Word(word) if word.quote_style.is_none() => match word.value.to_uppercase().as_str()
+        {
+            "TRUE" => Some(Value::boolean(true)),
+            "FALSE" => Some(Value::boolean(false)),
+            _ => None,
+        },
+        _ => None,
+    }
+}

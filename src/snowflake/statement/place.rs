@@ -1,0 +1,192 @@
+//! What changes a session: USE, SET, ALTER SESSION; and statements that change nothing here.
+
+use sqlparser::tokenizer::Token;
+
+use super::{Context, query, succeeded};
+use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::names::ObjectName;
+use crate::snowflake::object::Kind;
+use crate::snowflake::rest::{Answer, StatementKind};
+use crate::snowflake::syntax::Cursor;
+
+/// `USE [ROLE | WAREHOUSE | DATABASE | SCHEMA] name`
+pub async fn use_(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
+    let session = context.session;
+    if cursor.accept("SECONDARY ROLES") {
+        let _ = cursor.accept("ALL") || cursor.accept("NONE");
+        cursor.expect_end()?;
+        return Ok(used());
+    }
+    let kind = if cursor.accept("ROLE") {
+        Kind::Role
+    } else if cursor.accept("WAREHOUSE") {
+        Kind::Warehouse
+    } else if cursor.accept("SCHEMA") {
+        Kind::Schema
+    } else {
+        cursor.accept("DATABASE");
+        Kind::Database
+    };
+    let name = cursor.name(2)?;
+    cursor.expect_end()?;
+    // USE a.b goes to a schema.
+    let kind = match kind {
+        Kind::Database if name.0.len() == 2 => Kind::Schema,
+        kind => kind,
+    };
+    let name = session.full_name(kind, &name)?;
+    session.account().find(kind, &name)?;
+    match kind {
+        Kind::Role => session.change(|current| current.role = Some(name.last().clone())),
+        Kind::Warehouse => session.use_warehouse(name.last()),
+        Kind::Schema => session.use_database(&name.0[0], Some(&name.0[1])),
+        _ => session.use_database(name.last(), None),
+    }
+    Ok(used())
+}
+
+fn used() -> Answer {
+    Answer {
+        kind: StatementKind::Use,
+        ..succeeded()
+    }
+}
+
+/// `SET name = expression`, `SET (a, b) = (1, 2)`
+pub async fn set(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
+    let names = match cursor.peek() {
+        Some(Token::LParen) => cursor.list(Cursor::ident)?,
+        _ => vec![cursor.ident()?],
+    };
+    cursor.expect_token(&Token::Eq)?;
+    let expression = match names.len() {
+        1 => cursor.take_rest(),
+        _ => {
+            cursor.expect_token(&Token::LParen)?;
+            let inner = cursor.take_to_closing()?;
+            cursor.expect_end()?;
+            inner
+        }
+    };
+    let rows = query::run(context, &format!("SELECT {expression}")).await?;
+    let types = rows.types();
+    if types.len() != names.len() {
+        let text = "The number of values does not match the number of variables.";
+        return Err(SqlError::compilation(1003, "42601", text));
+    }
+    context.session.change(|current| {
+        for (index, name) in names.into_iter().enumerate() {
+            let value = (rows.value(0, index), types[index]);
+            current.variables.insert(name, value);
+        }
+    });
+    Ok(succeeded())
+}
+
+/// `UNSET name`, `UNSET (a, b)`
+pub async fn unset(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
+    let names = match cursor.peek() {
+        Some(Token::LParen) => cursor.list(Cursor::ident)?,
+        _ => vec![cursor.ident()?],
+    };
+    cursor.expect_end()?;
+    context.session.change(|current| {
+        for name in &names {
+            current.variables.remove(name);
+        }
+    });
+    Ok(succeeded())
+}
+
+/// `ALTER SESSION SET TIMEZONE = '…'`; other parameters that change no answer here are taken as they are.
+pub async fn alter_session(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
+    let is_set = cursor.accept("SET");
+    if !is_set {
+        cursor.expect("UNSET")?;
+    }
+    loop {
+        let at = cursor.position();
+        let name = cursor.ident()?;
+        let mut value = None;
+        if is_set {
+            cursor.expect_token(&Token::Eq)?;
+            value = Some(match cursor.string() {
+                Ok(text) => text,
+                Err(_) => match cursor.bump() {
+                    Some(Token::Word(word)) => word.value,
+                    Some(Token::Number(number, _)) => number,
+                    _ => return Err(cursor.unexpected()),
+                },
+            });
+        }
+        match name.as_str() {
+            "TIMEZONE" => {
+                if let Some(zone) = &value
+                    && zone.parse::<chrono_tz::Tz>().is_err()
+                {
+                    return Err(SqlError::bad_value(zone, "TIMEZONE"));
+                }
+                context.session.change(|current| current.time_zone = value);
+            }
+            "QUERY_TAG"
+            | "STATEMENT_TIMEOUT_IN_SECONDS"
+            | "AUTOCOMMIT"
+            | "CLIENT_SESSION_KEEP_ALIVE"
+            | "LOCK_TIMEOUT"
+            | "USE_CACHED_RESULT"
+            | "ABORT_DETACHED_QUERY"
+            | "JDBC_TREAT_DECIMAL_AS_INT"
+            | "CLIENT_RESULT_CHUNK_SIZE"
+            | "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT" => {}
+            other => {
+                let feature = format!("session parameter {other}");
+                return Err(SqlError::unsupported(feature).at(at));
+            }
+        }
+        cursor.accept_token(&Token::Comma);
+        if cursor.is_at_end() {
+            break;
+        }
+    }
+    Ok(Answer {
+        kind: StatementKind::AlterSession,
+        ..succeeded()
+    })
+}
+
+/// COMMIT and ROLLBACK, as they are outside of a transaction: every statement is committed when it ends.
+pub async fn transaction(_: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
+    cursor.accept("WORK");
+    cursor.expect_end()?;
+    Ok(Answer {
+        kind: StatementKind::Transaction,
+        ..succeeded()
+    })
+}
+
+/// GRANT and REVOKE: what they name must be there; rights are not checked.
+pub async fn grant(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
+    while !cursor.is_next("ON") && !cursor.is_next("ROLE") {
+        if cursor.bump().is_none() {
+            return Err(cursor.unexpected());
+        }
+    }
+    let kind = match cursor.accept("ON") {
+        true if cursor.accept("ACCOUNT") || cursor.accept("ALL") || cursor.accept("FUTURE") => {
+            return Ok(succeeded());
+        }
+        true => {
+            cursor.accept("INTEGRATION");
+            Kind::accept(&mut cursor)
+        }
+        false => {
+            cursor.expect("ROLE")?;
+            Some(Kind::Role)
+        }
+    };
+    if let Some(kind) = kind {
+        let name: ObjectName = context.session.full_name(kind, &cursor.name(3)?)?;
+        context.session.account().find(kind, &name)?;
+    }
+    Ok(succeeded())
+}

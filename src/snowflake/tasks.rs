@@ -1,0 +1,286 @@
+//! Running tasks: roots on their schedules, the tasks below them as those above succeed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
+
+use super::account::Account;
+use super::error::{SqlError, SqlResult};
+use super::history::{RunState, TaskRun};
+use super::names::{Ident, ObjectName};
+use super::object::{Kind, Object, task};
+use super::rest::new_query_id;
+use super::schedule::{Hold, Schedule};
+use super::script::Bindings;
+use super::session::Session;
+use super::statement;
+
+/// What is to run now, and what runs.
+#[derive(Default)]
+pub struct Queue {
+    asked: Mutex<Vec<ObjectName>>,
+    running: Mutex<BTreeSet<ObjectName>>,
+    /// Rung when a task was asked for, or may have been resumed.
+    changed: Notify,
+}
+
+impl Queue {
+    /// Asks for a run of a root now, whether it is started or not.
+    pub fn ask(&self, root: &ObjectName) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.push(root.clone());
+        self.changed.notify_one();
+    }
+
+    /// Schedules may have changed.
+    pub fn ring(&self) {
+        self.changed.notify_one();
+    }
+
+    fn take(&self) -> Vec<ObjectName> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut asked)
+    }
+
+    /// Whether no run of this graph is under way; then this one is.
+    fn start(&self, root: &ObjectName, overlapping: bool) -> bool {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.insert(root.clone()) || overlapping
+    }
+
+    fn end(&self, root: &ObjectName) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.remove(root);
+    }
+}
+
+/// Runs the account's tasks until the future is dropped. Runs that were due while nothing ran them are not made up for.
+pub async fn run(account: Arc<Account>) {
+    let mut last = account.now();
+    // While somebody has it, the clock is not moved on: a run ends at its own time.
+    let mut held: Option<Arc<Hold>> = None;
+    loop {
+        for root in account.tasks.take() {
+            begin(&account, root, account.now(), "EXECUTE TASK", None);
+        }
+        let now = account.now();
+        let mut next: Option<DateTime<Utc>> = None;
+        for object in account.list(Kind::Task, &[]) {
+            let Some((resumed, schedule)) = scheduled(&object) else {
+                continue;
+            };
+            if let Some(due) = schedule.next_after(resumed, last.max(resumed))
+                && due <= now
+            {
+                begin(&account, object.name.clone(), due, "SCHEDULE", held.clone());
+            }
+            if let Some(due) = schedule.next_after(resumed, now.max(resumed)) {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            }
+        }
+        last = now;
+        let sleep = async {
+            match next {
+                Some(next) => account.world.clock().sleep_until(next).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut sleep = pin!(sleep);
+        // The clock knows of the next sleep before it may move on.
+        let at_once = futures::poll!(sleep.as_mut());
+        drop(held.take());
+        if let Poll::Ready(hold) = at_once {
+            held = Some(Arc::new(hold));
+            continue;
+        }
+        tokio::select! {
+            hold = sleep => held = Some(Arc::new(hold)),
+            () = account.tasks.changed.notified() => {}
+        }
+    }
+}
+
+/// When a started root was resumed, and its schedule.
+fn scheduled(object: &Object) -> Option<(DateTime<Utc>, Schedule)> {
+    let task = task::of(object).filter(|task| task.is_started)?;
+    let schedule = object.properties.text("SCHEDULE")?;
+    Some((task.resumed_on?, Schedule::parse(&schedule).ok()?))
+}
+
+/// Starts a run of a graph, unless one is under way that must not overlap.
+fn begin(
+    account: &Arc<Account>,
+    root: ObjectName,
+    due: DateTime<Utc>,
+    from: &'static str,
+    held: Option<Arc<Hold>>,
+) {
+    let Some(object) = account.get(Kind::Task, &root) else {
+        return;
+    };
+    let overlapping = object.properties.is_true("ALLOW_OVERLAPPING_EXECUTION");
+    if !account.tasks.start(&root, overlapping) {
+        return;
+    }
+    let account = Arc::clone(account);
+    tokio::spawn(async move {
+        graph(&account, &object, due, from).await;
+        account.tasks.end(&root);
+        drop(held);
+    });
+}
+
+/// Runs a root and then, level by level, what comes after it.
+async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: &'static str) {
+    // By name, whether it counts as succeeded.
+    let mut ended: BTreeMap<ObjectName, bool> = BTreeMap::new();
+    let outcome = one(account, root, root, due, from).await;
+    ended.insert(root.name.clone(), outcome == Outcome::Succeeded);
+    let mut waiting = task::descendants(account, &root.name);
+    loop {
+        let (ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|object| {
+            let above = task::of(object).map(|task| task.predecessors.as_slice());
+            above
+                .unwrap_or_default()
+                .iter()
+                .all(|name| ended.contains_key(name))
+        });
+        if ready.is_empty() {
+            return;
+        }
+        let runs = ready.iter().map(|object| async {
+            let above = task::of(object).map(|task| task.predecessors.as_slice());
+            let above = above.unwrap_or_default();
+            let succeeded = above.iter().all(|name| ended.get(name) == Some(&true));
+            let is_good = match (succeeded, task::is_started(object)) {
+                // A task that is suspended counts as succeeded for those after it.
+                (true, false) => true,
+                (true, true) => one(account, object, root, due, from).await == Outcome::Succeeded,
+                (false, _) => false,
+            };
+            (object.name.clone(), is_good)
+        });
+        ended.extend(futures::future::join_all(runs).await);
+        waiting = rest;
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Succeeded,
+    Failed,
+    Skipped,
+}
+
+/// Runs one task and records it.
+async fn one(
+    account: &Arc<Account>,
+    object: &Object,
+    root: &Object,
+    due: DateTime<Utc>,
+    from: &'static str,
+) -> Outcome {
+    let Some(task) = task::of(object) else {
+        return Outcome::Skipped;
+    };
+    let next = scheduled(object).and_then(|(resumed, schedule)| schedule.next_after(resumed, due));
+    let mut run = TaskRun {
+        query_id: new_query_id(),
+        task: object.name.clone(),
+        task_id: task::id(object),
+        root_id: task::id(root),
+        definition: task.definition.clone(),
+        condition: task.condition.clone(),
+        state: RunState::Executing,
+        error: None,
+        scheduled: due,
+        started: Some(account.now()),
+        completed: None,
+        next,
+        run_id: due.timestamp_millis(),
+        return_value: None,
+        scheduled_from: from,
+    };
+    let session = session_of(account, object);
+    let wanted = match &task.condition {
+        Some(condition) => is_true(&session, condition).await,
+        None => Ok(true),
+    };
+    let result = match wanted {
+        Ok(true) => {
+            account.history.put_run(run.clone());
+            let bindings = Bindings::default();
+            statement::execute(&session, &task.definition, &bindings, 0)
+                .await
+                .map(Some)
+        }
+        Ok(false) => Ok(None),
+        Err(error) => Err(error),
+    };
+    run.completed = Some(account.now());
+    let outcome = match result {
+        Ok(None) => {
+            run.state = RunState::Skipped;
+            Outcome::Skipped
+        }
+        Ok(Some(_)) => {
+            run.state = RunState::Succeeded;
+            let _ = account.update(Kind::Task, &object.name, |object| {
+                task::count_failure(object, false);
+                Ok(())
+            });
+            Outcome::Succeeded
+        }
+        Err(error) => {
+            run.error = Some((error.code.unsigned_abs(), error.message.clone()));
+            run.state = failed(account, root, &error);
+            Outcome::Failed
+        }
+    };
+    account.history.put_run(run);
+    outcome
+}
+
+/// Counts a failure of a graph, which suspends its root when there were too many in a row.
+fn failed(account: &Account, root: &Object, error: &SqlError) -> RunState {
+    tracing::warn!(task = %root.name, %error, "a task has failed");
+    let most = root
+        .properties
+        .integer("SUSPEND_TASK_AFTER_NUM_FAILURES")
+        .unwrap_or(10);
+    let failures = account.update(Kind::Task, &root.name, |object| {
+        Ok(task::count_failure(object, true))
+    });
+    match failures {
+        Ok(failures) if most > 0 && failures >= most => {
+            let _ = task::suspend(account, &root.name, Some("SUSPENDED_DUE_TO_ERRORS"));
+            RunState::FailedAndAutoSuspended
+        }
+        _ => RunState::Failed,
+    }
+}
+
+/// A session for a task: in its schema, with its warehouse, as its owner.
+fn session_of(account: &Arc<Account>, object: &Object) -> Session {
+    let session = Session::new(Arc::clone(account), Ident::unquoted("SYSTEM"));
+    session.use_database(&object.name.0[0], Some(&object.name.0[1]));
+    let warehouse = object
+        .properties
+        .name("WAREHOUSE")
+        .map(|name| name.last().clone());
+    session.change(|current| {
+        current.role = Some(object.owner.clone());
+        current.warehouse = warehouse;
+    });
+    session
+}
+
+async fn is_true(session: &Session, condition: &str) -> SqlResult<bool> {
+    let sql = format!("SELECT ({condition})::BOOLEAN");
+    let answer = statement::execute(session, &sql, &Bindings::default(), 0).await?;
+    Ok(answer.rows.value(0, 0) == datafusion::common::ScalarValue::Boolean(Some(true)))
+}

@@ -1,0 +1,313 @@
+//! Snowflake's data types, as results and columns declare them.
+
+use std::fmt;
+
+use arrow::datatypes::{DataType as ArrowType, Field, TimeUnit};
+
+/// The field metadata that tells apart what Arrow does not: the type's SQL text, such as `TIMESTAMP_TZ(9)`.
+pub const TYPE_KEY: &str = "snowflake:type";
+
+/// The longest VARCHAR, in characters.
+pub const MAX_TEXT: u32 = 16_777_216;
+/// The longest VARCHAR of a column that came from an Iceberg string.
+pub const MAX_LAKE_TEXT: u32 = 134_217_728;
+/// The longest BINARY, in bytes.
+pub const MAX_BINARY: u32 = 8_388_608;
+
+/// A type (Snowflake documentation, "Summary of data types").
+///
+/// Values travel as Arrow arrays:
+///
+/// | type | Arrow |
+/// | --- | --- |
+/// | NUMBER(p,s) | Decimal128(p, s); also the integer types, for scale 0 |
+/// | FLOAT | Float64, Float32 |
+/// | VARCHAR | Utf8, Utf8View, LargeUtf8 |
+/// | BOOLEAN | Boolean |
+/// | DATE | Date32 |
+/// | TIME(s) | Time64 |
+/// | TIMESTAMP_NTZ(s) | Timestamp without a zone |
+/// | TIMESTAMP_LTZ(s) | Timestamp in UTC, shown in the session's zone |
+/// | TIMESTAMP_TZ(s) | Timestamp with a fixed offset (`+02:00`) as its zone |
+/// | BINARY | Binary |
+/// | VARIANT, OBJECT, ARRAY | Utf8: JSON |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DataType {
+    Number { precision: u8, scale: u8 },
+    Float,
+    Text { length: u32 },
+    Boolean,
+    Date,
+    Time { scale: u8 },
+    TimestampNtz { scale: u8 },
+    TimestampLtz { scale: u8 },
+    TimestampTz { scale: u8 },
+    Binary { length: u32 },
+    Variant,
+    Object,
+    Array,
+    Uuid,
+}
+
+impl DataType {
+    /// NUMBER without arguments.
+    pub const INTEGER: DataType = DataType::Number {
+        precision: 38,
+        scale: 0,
+    };
+    /// VARCHAR without a length.
+    pub const TEXT: DataType = DataType::Text { length: MAX_TEXT };
+
+    /// The type of an Arrow field: what its metadata says, else what its Arrow type is. Metadata that has outlived a cast
+    /// does not count.
+    pub fn of_field(field: &Field) -> DataType {
+        let arrow = DataType::of_arrow(field.data_type());
+        let declared = field.metadata().get(TYPE_KEY);
+        declared
+            .and_then(|text| DataType::parse(text))
+            .filter(|declared| declared.describes(arrow, field.data_type()))
+            .unwrap_or(arrow)
+    }
+
+    /// Whether values of this type may travel as `arrow`, which is of the type `plain` by itself.
+    fn describes(self, plain: DataType, arrow: &ArrowType) -> bool {
+        match self {
+            DataType::Number { scale, .. } => match arrow {
+                ArrowType::Decimal128(..) => self == plain,
+                _ => scale == 0 && matches!(plain, DataType::Number { .. }),
+            },
+            DataType::Text { .. } => matches!(plain, DataType::Text { .. }),
+            DataType::Binary { .. } => matches!(plain, DataType::Binary { .. }),
+            DataType::Variant | DataType::Object | DataType::Array => {
+                arrow.is_nested() || matches!(plain, DataType::Text { .. })
+            }
+            DataType::Uuid => matches!(plain, DataType::Text { .. } | DataType::Uuid),
+            DataType::Time { .. } => matches!(plain, DataType::Time { .. }),
+            DataType::TimestampNtz { .. } => matches!(plain, DataType::TimestampNtz { .. }),
+            DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => matches!(
+                plain,
+                DataType::TimestampLtz { .. } | DataType::TimestampTz { .. }
+            ),
+            DataType::Float | DataType::Boolean | DataType::Date => self == plain,
+        }
+    }
+
+    /// The type of values of an Arrow type.
+    pub fn of_arrow(arrow: &ArrowType) -> DataType {
+        let number = |precision| DataType::Number {
+            precision,
+            scale: 0,
+        };
+        match arrow {
+            ArrowType::Boolean => DataType::Boolean,
+            ArrowType::Int8 | ArrowType::UInt8 => number(3),
+            ArrowType::Int16 | ArrowType::UInt16 => number(5),
+            ArrowType::Int32 | ArrowType::UInt32 => number(10),
+            ArrowType::Int64 => number(19),
+            ArrowType::UInt64 => number(20),
+            ArrowType::Decimal128(precision, scale) => DataType::Number {
+                precision: *precision,
+                scale: u8::try_from(*scale).unwrap_or(0),
+            },
+            ArrowType::Float16 | ArrowType::Float32 | ArrowType::Float64 => DataType::Float,
+            ArrowType::Date32 | ArrowType::Date64 => DataType::Date,
+            ArrowType::Time32(unit) | ArrowType::Time64(unit) => DataType::Time {
+                scale: digits(*unit),
+            },
+            ArrowType::Timestamp(unit, zone) => {
+                let scale = digits(*unit);
+                match zone.as_deref() {
+                    None => DataType::TimestampNtz { scale },
+                    Some(zone) if zone.starts_with(['+', '-']) && zone != "+00:00" => {
+                        DataType::TimestampTz { scale }
+                    }
+                    Some(_) => DataType::TimestampLtz { scale },
+                }
+            }
+            ArrowType::Binary | ArrowType::LargeBinary | ArrowType::BinaryView => {
+                DataType::Binary { length: MAX_BINARY }
+            }
+            ArrowType::FixedSizeBinary(16) => DataType::Uuid,
+            ArrowType::FixedSizeBinary(length) => DataType::Binary {
+                length: *length as u32,
+            },
+            ArrowType::List(_) | ArrowType::LargeList(_) => DataType::Array,
+            ArrowType::Struct(_) | ArrowType::Map(..) => DataType::Object,
+            _ => DataType::TEXT,
+        }
+    }
+
+    /// The type that a text such as `NUMBER(12,2)` or `VARCHAR` names.
+    pub fn parse(text: &str) -> Option<DataType> {
+        let (name, arguments) = match text.split_once('(') {
+            Some((name, rest)) => (name, rest.trim_end().strip_suffix(')')?),
+            None => (text, ""),
+        };
+        let arguments: Option<Vec<u32>> = arguments
+            .split(',')
+            .filter(|argument| !argument.trim().is_empty())
+            .map(|argument| argument.trim().parse().ok())
+            .collect();
+        DataType::named(&name.trim().to_uppercase(), &arguments?)
+    }
+
+    /// The type of a name in upper case, with its arguments: synonyms are as the documentation lists them.
+    pub fn named(name: &str, arguments: &[u32]) -> Option<DataType> {
+        let scale = || match arguments {
+            [] => Some(9),
+            [scale @ 0..=9] => Some(*scale as u8),
+            _ => None,
+        };
+        let length = |most: u32| match arguments {
+            [] => Some(most),
+            [length] if (1..=MAX_LAKE_TEXT).contains(length) => Some(*length),
+            _ => None,
+        };
+        let bare = |found: DataType| arguments.is_empty().then_some(found);
+        match name {
+            "NUMBER" | "DECIMAL" | "DEC" | "NUMERIC" => match arguments {
+                [] => Some(DataType::INTEGER),
+                [precision @ 1..=38] => Some(DataType::Number {
+                    precision: *precision as u8,
+                    scale: 0,
+                }),
+                [precision @ 1..=38, scale] if scale <= precision && *scale <= 37 => {
+                    Some(DataType::Number {
+                        precision: *precision as u8,
+                        scale: *scale as u8,
+                    })
+                }
+                _ => None,
+            },
+            "INT" | "INTEGER" | "BIGINT" | "SMALLINT" | "TINYINT" | "BYTEINT" => {
+                bare(DataType::INTEGER)
+            }
+            "FLOAT" | "FLOAT4" | "FLOAT8" | "DOUBLE" | "DOUBLE PRECISION" | "REAL" => {
+                bare(DataType::Float)
+            }
+            "VARCHAR" | "STRING" | "TEXT" | "NVARCHAR" | "NVARCHAR2" | "CHAR VARYING"
+            | "NCHAR VARYING" => Some(DataType::Text {
+                length: length(MAX_TEXT)?,
+            }),
+            "CHAR" | "CHARACTER" | "NCHAR" => Some(DataType::Text { length: length(1)? }),
+            "BOOLEAN" => bare(DataType::Boolean),
+            "DATE" => bare(DataType::Date),
+            "TIME" => Some(DataType::Time { scale: scale()? }),
+            "DATETIME"
+            | "TIMESTAMP"
+            | "TIMESTAMP_NTZ"
+            | "TIMESTAMPNTZ"
+            | "TIMESTAMP WITHOUT TIME ZONE" => Some(DataType::TimestampNtz { scale: scale()? }),
+            "TIMESTAMP_LTZ" | "TIMESTAMPLTZ" | "TIMESTAMP WITH LOCAL TIME ZONE" => {
+                Some(DataType::TimestampLtz { scale: scale()? })
+            }
+            "TIMESTAMP_TZ" | "TIMESTAMPTZ" | "TIMESTAMP WITH TIME ZONE" => {
+                Some(DataType::TimestampTz { scale: scale()? })
+            }
+            "BINARY" | "VARBINARY" => Some(DataType::Binary {
+                length: length(MAX_BINARY)?,
+            }),
+            "VARIANT" => bare(DataType::Variant),
+            "OBJECT" => bare(DataType::Object),
+            "ARRAY" => bare(DataType::Array),
+            "UUID" => bare(DataType::Uuid),
+            _ => None,
+        }
+    }
+
+    /// The Arrow type that icebox makes for values of this type; a TIMESTAMP_TZ's offset is that of UTC.
+    pub fn to_arrow(self) -> ArrowType {
+        match self {
+            DataType::Number { precision, scale } => ArrowType::Decimal128(precision, scale as i8),
+            DataType::Float => ArrowType::Float64,
+            DataType::Boolean => ArrowType::Boolean,
+            DataType::Date => ArrowType::Date32,
+            DataType::Time { .. } => ArrowType::Time64(TimeUnit::Nanosecond),
+            DataType::TimestampNtz { .. } => ArrowType::Timestamp(TimeUnit::Nanosecond, None),
+            DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => {
+                ArrowType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
+            }
+            DataType::Binary { .. } => ArrowType::Binary,
+            DataType::Text { .. }
+            | DataType::Variant
+            | DataType::Object
+            | DataType::Array
+            | DataType::Uuid => ArrowType::Utf8,
+        }
+    }
+
+    /// A field of this type, which [`DataType::of_field`] finds again.
+    pub fn to_field(self, name: &str, nullable: bool) -> Field {
+        let metadata = [(TYPE_KEY.to_owned(), self.to_string())];
+        Field::new(name, self.to_arrow(), nullable).with_metadata(metadata.into())
+    }
+}
+
+/// Digits after the seconds of values in a unit.
+fn digits(unit: TimeUnit) -> u8 {
+    match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
+    }
+}
+
+impl fmt::Display for DataType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DataType::Number { precision, scale } => write!(f, "NUMBER({precision},{scale})"),
+            DataType::Float => f.write_str("FLOAT"),
+            DataType::Text { length } => write!(f, "VARCHAR({length})"),
+            DataType::Boolean => f.write_str("BOOLEAN"),
+            DataType::Date => f.write_str("DATE"),
+            DataType::Time { scale } => write!(f, "TIME({scale})"),
+            DataType::TimestampNtz { scale } => write!(f, "TIMESTAMP_NTZ({scale})"),
+            DataType::TimestampLtz { scale } => write!(f, "TIMESTAMP_LTZ({scale})"),
+            DataType::TimestampTz { scale } => write!(f, "TIMESTAMP_TZ({scale})"),
+            DataType::Binary { length } => write!(f, "BINARY({length})"),
+            DataType::Variant => f.write_str("VARIANT"),
+            DataType::Object => f.write_str("OBJECT"),
+            DataType::Array => f.write_str("ARRAY"),
+            DataType::Uuid => f.write_str("UUID"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_read_back_from_its_text() {
+        for text in [
+            "NUMBER(12,2)",
+            "FLOAT",
+            "VARCHAR(134217728)",
+            "BOOLEAN",
+            "DATE",
+            "TIME(6)",
+            "TIMESTAMP_NTZ(6)",
+            "TIMESTAMP_LTZ(9)",
+            "TIMESTAMP_TZ(3)",
+            "BINARY(67108864)",
+            "VARIANT",
+            "OBJECT",
+            "ARRAY",
+            "UUID",
+        ] {
+            assert_eq!(DataType::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(DataType::parse("int"), Some(DataType::INTEGER));
+        for bad in [
+            "NUMBER(39,0)",
+            "NUMBER(2,3)",
+            "VARCHAR(0)",
+            "INT(4)",
+            "GEOGRAPHY2",
+            "TIME(10)",
+        ] {
+            assert_eq!(DataType::parse(bad), None, "{bad}");
+        }
+    }
+}

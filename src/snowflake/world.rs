@@ -1,0 +1,66 @@
+//! What an account needs of the world outside of it.
+
+use async_trait::async_trait;
+
+use super::error::SqlResult;
+use super::object::network_policy::Access;
+use super::schedule::Clock;
+use crate::tables::LakeIo;
+
+/// The sandbox as the Snowflake side sees it.
+#[async_trait]
+pub trait World: Send + Sync + 'static {
+    /// The sandbox's time, which may run faster than the wall's.
+    fn clock(&self) -> &Clock;
+
+    /// The object store.
+    fn lake(&self) -> &LakeIo;
+
+    /// Where native tables are kept: a location that ends in a slash.
+    fn storage(&self) -> String;
+
+    /// The account's short name, part of external ids.
+    fn account_locator(&self) -> String;
+
+    /// The ARN of the user as whom Snowflake takes on roles; PostgreSQL has its own.
+    fn iam_user(&self, is_postgres: bool) -> String;
+
+    /// Starts a new server and waits until it answers.
+    async fn create_postgres(&self, request: &NewPostgres) -> SqlResult<Postgres>;
+
+    /// Stops a server; its data stays.
+    async fn suspend_postgres(&self, id: u64) -> SqlResult<()>;
+
+    /// Starts a stopped server.
+    async fn resume_postgres(&self, id: u64) -> SqlResult<()>;
+
+    /// Stops a server and removes its data.
+    async fn drop_postgres(&self, id: u64) -> SqlResult<()>;
+
+    /// Says who may connect to a server; nobody, unless something is allowed.
+    async fn allow_postgres(&self, id: u64, access: &Access) -> SqlResult<()>;
+}
+
+/// A server to make.
+#[derive(Clone, Debug)]
+pub struct NewPostgres {
+    pub id: u64,
+    /// The instance's name.
+    pub name: String,
+    /// The major version, if one was asked for.
+    pub version: Option<u64>,
+}
+
+/// A server that was made.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    /// Clients connect to this host, on [`Postgres::port`].
+    pub host: String,
+    pub port: u16,
+    /// Roles and their passwords.
+    pub passwords: Vec<(String, String)>,
+    /// Such as `15.18`.
+    pub version: String,
+    /// The server's certificate (PEM).
+    pub certificate: String,
+}
