@@ -132,13 +132,13 @@ pub fn constant_offset(call: &Call, ty: DataType) -> Option<i32> {
         return None;
     }
     // The timestamp of DATEADD comes last, that of a cast first.
-    let offsets = call.arguments.iter().filter_map(|argument| argument.offset);
+    let mut offsets = call.arguments.iter().filter_map(|argument| argument.offset);
     let literal = |index| call.text(index).and_then(detect)?.offset;
     match call.text(1).map(Format::new) {
         Some(Ok(format)) if call.name.contains("TO_TIMESTAMP_TZ") => {
             format.parse(call.text(0)?)?.offset
         }
-        _ => offsets.last().or_else(|| literal(0)),
+        _ => offsets.next_back().or_else(|| literal(0)),
     }
 }
 

@@ -48,6 +48,9 @@ pub static FUNCTIONS: LazyLock<HashMap<&'static str, Arc<ScalarUDF>>> = LazyLock
         .collect()
 });
 
+/// Computes all rows at once, so many; None if the columns do not allow it.
+type Batch = fn(&Call, &[Column], usize) -> SqlResult<Option<ArrayRef>>;
+
 /// A scalar function.
 pub struct Function {
     pub name: &'static str,
@@ -58,7 +61,7 @@ pub struct Function {
     /// The result for one row.
     pub row: for<'a> fn(&Call, &[Value<'a>]) -> SqlResult<Value<'a>>,
     /// The results for all rows at once, where that is worth it and the columns allow it.
-    pub batch: Option<fn(&Call, &[Column], usize) -> SqlResult<Option<ArrayRef>>>,
+    pub batch: Option<Batch>,
     /// Whether a NULL argument makes the result NULL, without asking `row`.
     pub strict: bool,
     /// Whether equal arguments always give equal results.

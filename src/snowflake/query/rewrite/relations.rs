@@ -295,11 +295,10 @@ pub(super) fn plain(factor: &mut TableFactor) -> SqlResult<()> {
             let name = function.name.clone();
             *factor = table(name, alias.take(), Some(arguments));
         }
-        TableFactor::Table { version, .. } => {
-            if let Some(TableVersion::Function(expr)) = version {
-                *expr = at_argument(expr)?;
-            }
-        }
+        TableFactor::Table {
+            version: Some(TableVersion::Function(expr)),
+            ..
+        } => *expr = at_argument(expr)?,
         _ => {}
     }
     Ok(())

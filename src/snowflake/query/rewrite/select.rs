@@ -138,7 +138,7 @@ impl Rewriter<'_> {
             }
             SetExpr::Values(_) if std::mem::take(&mut self.in_values) => Ok(()),
             SetExpr::Values(values) => {
-                *body = Box::new(SetExpr::Select(Box::new(self.values(values.clone(), None))));
+                **body = SetExpr::Select(Box::new(self.values(values.clone(), None)));
                 Ok(())
             }
             other => Err(SqlError::unsupported(format_args!("{other} as a query"))),
