@@ -8,9 +8,9 @@ icebox := CARGO_TARGET_DIR / "debug" / "icebox"
 help:
     @just --list --unsorted
 
-# Start the lakehouse, fill it, sync it, compare the answers, and leave it running
-sandbox: build
-    {{icebox}} up
+# Start the lakehouse, fill it, sync it, compare the answers, and leave it running (just sandbox --engine native)
+sandbox *arguments: build
+    {{icebox}} up {{arguments}}
     {{icebox}} run scenarios/retail-lakehouse
     @echo 'The sandbox goes on running: `./x icebox up` tells how to connect, `./x down` stops it.'
 
