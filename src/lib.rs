@@ -5,6 +5,7 @@
 //! Nothing knows what is above it.
 
 pub mod bench;
+mod connections;
 pub mod objectstore;
 pub mod parity;
 pub mod pglake;

@@ -13,6 +13,7 @@ pub mod names;
 pub mod object;
 pub mod query;
 pub mod reader;
+mod recursion;
 pub mod rest;
 pub mod rows;
 pub mod schedule;

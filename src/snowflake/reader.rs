@@ -8,12 +8,10 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::config::Dialect;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, visit_expressions_mut};
@@ -21,6 +19,7 @@ use futures::TryStreamExt;
 
 use super::catalog::{Catalogs, DEFAULT_CATALOG, DEFAULT_SCHEMA, Entry, Key, Tables};
 use super::distinct::optimizer_rules;
+use super::recursion::{is_recursive, without_recursion_bugs};
 use crate::tables::{self, LakeIo, LakeTable, LakeTableProvider};
 
 /// What can go wrong in the reader.
@@ -106,7 +105,7 @@ impl Reader {
         Ok(Self {
             io,
             tables,
-            recursive: without_recursion_bugs(state.clone()),
+            recursive: SessionContext::new_with_state(without_recursion_bugs(&state)),
             context: SessionContext::new_with_state(state),
         })
     }
@@ -271,34 +270,6 @@ impl Reader {
             ControlFlow::Continue(())
         });
     }
-}
-
-fn is_recursive(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
-    let mut found = false;
-    plan.apply_with_subqueries(|node| {
-        found |= matches!(node, LogicalPlan::RecursiveQuery(_));
-        Ok(match found {
-            true => TreeNodeRecursion::Stop,
-            false => TreeNodeRecursion::Continue,
-        })
-    })?;
-    Ok(found)
-}
-
-/// Without two optimisations of DataFusion 53 that give wrong answers where a plan has a recursive query:
-///
-/// - A dynamic filter is not reset when the recursive term runs again: an aggregate in it finds every row to be no
-///   better than what it saw the time before, and sees none.
-/// - Columns that only the recursion reads are pruned from one side of it, so that it reads others in their place.
-fn without_recursion_bugs(mut state: SessionState) -> SessionContext {
-    let optimizer = &mut state.config_mut().options_mut().optimizer;
-    optimizer.enable_dynamic_filter_pushdown = false;
-    optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-    optimizer.enable_join_dynamic_filter_pushdown = false;
-    optimizer.enable_topk_dynamic_filter_pushdown = false;
-    let context = SessionContext::new_with_state(state);
-    context.remove_optimizer_rule("optimize_projections");
-    context
 }
 
 fn unknown(name: &TableReference) -> Error {

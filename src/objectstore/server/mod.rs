@@ -24,24 +24,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::service_fn;
 use nix::fcntl::{Flock, FlockArg};
 use s3s::auth::SecretKey;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
 
 use self::store::Store;
 use super::S3Config;
-
-/// How long a stopping server waits for requests under way.
-const GRACE: Duration = Duration::from_secs(5);
+use crate::connections;
 
 /// What a server needs to know.
 #[derive(Clone, Debug)]
@@ -163,55 +157,10 @@ impl Server {
     /// # Errors
     /// None at present: what goes wrong with one connection is logged and ends that connection.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let (stop, stopping) = watch::channel(());
-        let mut connections = JoinSet::new();
-        let mut shutdown = std::pin::pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        connections.spawn(serve(stream, self.service.clone(), stopping.clone()));
-                    }
-                    Err(error) => {
-                        // Out of file descriptors, say: connections that end make room.
-                        tracing::warn!(%error, "could not accept a connection");
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                },
-                Some(_) = connections.join_next() => {}
-            }
-        }
-        drop(self.listener);
-        let _ = stop.send(());
-        let all_done = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(GRACE, all_done).await.is_err() {
-            tracing::warn!("requests were cut off: they took longer than {GRACE:?} after the stop");
-        }
+        let service = self.service;
+        let answer = service_fn(move |request| answer(service.clone(), request));
+        connections::serve(self.listener, answer, shutdown, || {}).await;
         Ok(())
-    }
-}
-
-/// One connection, request after request.
-async fn serve(stream: TcpStream, service: S3Service, mut stopping: watch::Receiver<()>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "could not set TCP_NODELAY");
-    }
-    let answer = hyper::service::service_fn(move |request| answer(service.clone(), request));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), answer);
-    let mut connection = std::pin::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        // Done or dropped, either way the server stops.
-        _ = stopping.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended early");
     }
 }
 

@@ -7,7 +7,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::MemTable;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::config::SqlParserOptions;
 use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
@@ -32,6 +31,7 @@ use super::value::exact_cast;
 use super::{Argument, Catalog, Moment, Parameters, TimeTravel, failure};
 use crate::snowflake::error::{Position, SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
+use crate::snowflake::recursion::{is_recursive, without_recursion_bugs};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::{DataType, TYPE_KEY};
@@ -73,10 +73,10 @@ impl Engine {
             .with_config(config)
             .with_runtime_env(runtime)
             .with_analyzer_rules(analyzer)
-            .with_optimizer_rules(optimizer_rules.clone())
+            .with_optimizer_rules(optimizer_rules)
             .build();
         Engine {
-            recursive: without_recursion_bugs(&state, optimizer_rules),
+            recursive: without_recursion_bugs(&state),
             state,
         }
     }
@@ -413,38 +413,6 @@ fn is_repeated_name(error: &DataFusionError) -> bool {
     error
         .to_string()
         .contains("require unique expression names")
-}
-
-fn is_recursive(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
-    let mut found = false;
-    plan.apply_with_subqueries(|node| {
-        found |= matches!(node, LogicalPlan::RecursiveQuery(_));
-        Ok(match found {
-            true => TreeNodeRecursion::Stop,
-            false => TreeNodeRecursion::Continue,
-        })
-    })?;
-    Ok(found)
-}
-
-/// Without two optimisations of DataFusion 53 that give wrong answers in recursive queries: a dynamic filter is kept from one
-/// round to the next, and columns that only the recursion reads are pruned from one side of it.
-fn without_recursion_bugs(
-    state: &SessionState,
-    rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
-) -> SessionState {
-    let rules = rules
-        .into_iter()
-        .filter(|rule| rule.name() != "optimize_projections");
-    let mut state = SessionStateBuilder::new_from_existing(state.clone())
-        .with_optimizer_rules(rules.collect())
-        .build();
-    let optimizer = &mut state.config_mut().options_mut().optimizer;
-    optimizer.enable_dynamic_filter_pushdown = false;
-    optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-    optimizer.enable_join_dynamic_filter_pushdown = false;
-    optimizer.enable_topk_dynamic_filter_pushdown = false;
-    state
 }
 
 fn with_zone(state: &SessionState, options: &ConfigOptions) -> SessionState {

@@ -4,24 +4,18 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use hyper::service::service_fn;
+use tokio::net::TcpListener;
 
 use super::call::Call;
 use super::reply::{Failure, Reply};
 use super::statements::Statements;
 use super::tokens::Sessions;
 use super::{Account, Config, api, query, session};
-
-/// How long a stopping server waits for requests under way.
-const GRACE: Duration = Duration::from_secs(5);
+use crate::connections;
 
 /// What the handlers share.
 pub(super) struct Endpoint {
@@ -47,57 +41,14 @@ pub async fn serve(
         statements: Statements::new(config.max_results),
         config,
     });
-    let (stop, stopping) = watch::channel(());
-    let mut connections = JoinSet::new();
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, Arc::clone(&endpoint), stopping.clone()));
-                }
-                Err(error) => {
-                    // Out of file descriptors, say: connections that end make room.
-                    tracing::warn!(%error, "could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-    drop(listener);
-    let _ = stop.send(());
-    endpoint.statements.cancel_all();
-    let all_done = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, all_done).await.is_err() {
-        tracing::warn!("requests were cut off: they took longer than {GRACE:?} after the stop");
-    }
+    let service = {
+        let endpoint = Arc::clone(&endpoint);
+        service_fn(move |request| answer(Arc::clone(&endpoint), request))
+    };
+    let cancel = || endpoint.statements.cancel_all();
+    connections::serve(listener, service, shutdown, cancel).await;
     endpoint.statements.abort_all();
     Ok(())
-}
-
-/// One connection, request after request.
-async fn connection(stream: TcpStream, endpoint: Arc<Endpoint>, mut stopping: watch::Receiver<()>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "could not set TCP_NODELAY");
-    }
-    let answer = hyper::service::service_fn(move |request| answer(Arc::clone(&endpoint), request));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), answer);
-    let mut connection = std::pin::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        // Done or dropped, either way the server stops.
-        _ = stopping.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended early");
-    }
 }
 
 async fn answer(
