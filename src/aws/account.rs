@@ -1,5 +1,6 @@
 //! The accounts of one service.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,7 +11,7 @@ use super::Secret;
 /// Twelve digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AccountId(String);
+pub struct AccountId(Cow<'static, str>);
 
 /// A text that is no account id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +19,9 @@ pub struct AccountId(String);
 pub struct BadAccountId(String);
 
 impl AccountId {
+    /// The account of a server that was given none.
+    pub const LOCAL: Self = Self(Cow::Borrowed("000000000000"));
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -34,7 +38,7 @@ impl FromStr for AccountId {
 
     fn from_str(text: &str) -> Result<Self, BadAccountId> {
         if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(Cow::Owned(text.to_owned())))
         } else {
             Err(BadAccountId(text.to_owned()))
         }
@@ -51,7 +55,7 @@ impl TryFrom<String> for AccountId {
 
 impl From<AccountId> for String {
     fn from(id: AccountId) -> Self {
-        id.0
+        id.0.into_owned()
     }
 }
 
