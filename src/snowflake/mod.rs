@@ -4,6 +4,7 @@
 pub mod account;
 mod catalog;
 mod distinct;
+pub mod drivers;
 pub mod error;
 mod follow;
 mod functions;

@@ -37,8 +37,12 @@ use super::names::{Ident, ObjectName};
 use super::rows::Rows;
 use super::types::DataType;
 
+pub use clock::zone;
 pub use engine::{Engine, Plan};
 pub use render::render;
+
+/// A session's time zone until it chooses another.
+pub const DEFAULT_ZONE: Tz = chrono_tz::America::Los_Angeles;
 
 /// What a query needs of its session.
 #[async_trait]
@@ -115,7 +119,7 @@ impl Parameters {
     /// Those of a statement at a moment, in Snowflake's default time zone.
     pub fn at(now: DateTime<Utc>) -> Parameters {
         Parameters {
-            zone: chrono_tz::America::Los_Angeles,
+            zone: DEFAULT_ZONE,
             now,
             bindings: HashMap::new(),
             variables: HashMap::new(),
