@@ -3,7 +3,7 @@
 
 mod auth;
 mod buckets;
-mod clients;
+pub mod clients;
 mod listing;
 mod multipart;
 mod objects;

@@ -200,6 +200,7 @@ impl Server {
             region: self.config.region.clone(),
             access_key_id: root.root_access_key_id.clone(),
             secret_access_key: root.root_secret_access_key.expose().to_owned(),
+            session_token: None,
         }
     }
 
