@@ -156,7 +156,7 @@ impl Own {
 }
 
 /// The policies that are granted, with their names.
-fn policies<'d>(
+pub(super) fn policies<'d>(
     directory: &'d Directory,
     account: &'d AccountId,
     grants: &'d Grants,

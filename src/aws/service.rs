@@ -9,10 +9,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use chrono::Utc;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::authorize::policies;
 use super::caller::{Caller, Identity, Refused};
+use super::policy::Policy;
 use super::session::{Of, Session, Signer};
 use super::state::{AccountState, Directory, replace};
-use super::{Account, AccountId, Fault, Secret, id};
+use super::{Account, AccountId, Fault, Secret, arn, id};
 
 /// IAM and STS of a few accounts. Clones are the same service.
 #[derive(Clone)]
@@ -179,6 +181,18 @@ impl Iam {
             identity,
             access_key_id: access_key_id.to_owned(),
             session: Some(session),
+        })
+    }
+
+    /// The documents of all policies that a role has, by name; `None` where there is no such role. For a service that has to be
+    /// told what a session may do.
+    pub fn role_policies(&self, role_arn: &str) -> Option<Vec<(String, Policy)>> {
+        let named = arn::parse_iam(role_arn)?;
+        self.read(|directory| {
+            let role = directory.get(&named.account)?.roles.get(named.name)?;
+            let found = policies(directory, &named.account, &role.grants);
+            let found = found.map(|(name, policy)| (name.to_owned(), policy.clone()));
+            (role.arn(&named.account) == role_arn).then(|| found.collect())
         })
     }
 

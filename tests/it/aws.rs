@@ -3,6 +3,7 @@
 mod access;
 mod assume;
 mod clients;
+mod credentials;
 mod iam;
 mod protocol;
 

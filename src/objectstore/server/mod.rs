@@ -238,6 +238,12 @@ impl Front {
         }
         let id = request_id();
         let mut request = request.map(s3s::Body::from);
+        // s3s logs requests at the level of debugging.
+        for name in ["authorization", "x-amz-security-token"] {
+            if let Some(value) = request.headers_mut().get_mut(name) {
+                value.set_sensitive(true);
+            }
+        }
         let watched = self.audit.as_ref().map(|audit| {
             let meta = RequestMeta::new(request.headers(), request.extensions());
             let trail = Trail::new(&id, &meta);

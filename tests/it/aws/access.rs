@@ -1,22 +1,15 @@
 //! S3 with users' keys and temporary credentials: what their policies allow, and AWS's answer to the rest.
 
-use std::time::Duration;
-
 use aws_sdk_s3::Client as S3;
-use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
-use aws_sigv4::sign::v4::calculate_signature;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use icebox::aws::Secret;
 use icebox::aws::client::{AssumeRole, Credentials};
 
-use super::{ACCOUNTS, BUCKET, Lab, ROLE, code, document, role_arn, root_credentials, wish};
+use super::{ACCOUNTS, BUCKET, Lab, ROLE, document, role_arn, root_credentials, wish};
 use crate::s3::error;
 
 /// A bucket with objects, and a session of a role with this policy.
-async fn session(policy: &str) -> (Lab, Credentials) {
+pub async fn session(policy: &str) -> (Lab, Credentials) {
     let lab = Lab::start().await;
     lab.make_bucket(0, BUCKET).await;
     for key in ["frompg/a", "frompg/b", "secret/c"] {
@@ -31,7 +24,7 @@ async fn session(policy: &str) -> (Lab, Credentials) {
 }
 
 /// A policy of statements.
-fn policy(statements: &[(&str, &[&str], &str)]) -> String {
+pub fn policy(statements: &[(&str, &[&str], &str)]) -> String {
     let statements: Vec<_> = statements
         .iter()
         .map(|(effect, actions, resource)| {
@@ -42,7 +35,7 @@ fn policy(statements: &[(&str, &[&str], &str)]) -> String {
 }
 
 /// Every verb on a key, by name, with the status and code of its answer.
-async fn verbs(s3: &S3, key: &str) -> Vec<(&'static str, u16, String)> {
+pub async fn verbs(s3: &S3, key: &str) -> Vec<(&'static str, u16, String)> {
     macro_rules! ask {
         ($name:literal, $request:expr) => {
             match $request.send().await {
@@ -308,172 +301,6 @@ async fn deleting_many_answers_for_each_key() {
     );
 }
 
-/// Wrong credentials give the same code on every verb, and in presigned URLs.
-#[tokio::test]
-async fn wrong_credentials() {
-    let (lab, right) = session(&policy(&[("Allow", &["s3:*"], "*")])).await;
-    let other = lab.root(0);
-    other.create_user("jo").await.expect("a user");
-    let jo = other.create_access_key("jo").await.expect("a key");
-    let with = |change: &dyn Fn(&mut Credentials)| {
-        let mut credentials = right.clone();
-        change(&mut credentials);
-        credentials
-    };
-    let invented = with(&|c| c.access_key_id = "ASIAAAAAAAAAAAAAAAAA".into());
-    let cases = [
-        (
-            "an unknown key",
-            Credentials::new("AKIANOBODY", "x"),
-            403,
-            "InvalidAccessKeyId",
-        ),
-        (
-            "a session key nobody was given",
-            invented,
-            403,
-            "InvalidAccessKeyId",
-        ),
-        (
-            "a wrong secret",
-            with(&|c| c.secret_access_key = Secret::from("x")),
-            403,
-            "SignatureDoesNotMatch",
-        ),
-        (
-            "no token",
-            with(&|c| c.session_token = None),
-            403,
-            "InvalidAccessKeyId",
-        ),
-        (
-            "a wrong token",
-            with(&|c| c.session_token = Some(Secret::from("bm9uZQ=="))),
-            400,
-            "InvalidToken",
-        ),
-        (
-            "a token with a user's key",
-            Credentials {
-                session_token: right.session_token.clone(),
-                ..jo.clone()
-            },
-            400,
-            "InvalidToken",
-        ),
-        ("a user without policies", jo, 403, "AccessDenied"),
-    ];
-    for (what, credentials, status, code) in &cases {
-        let s3 = lab.s3(credentials);
-        for (verb, found_status, found_code) in verbs(&s3, "frompg/a").await {
-            if verb.starts_with("delete many") && *code == "AccessDenied" {
-                continue;
-            }
-            // HEAD's answers have no body.
-            let found_code = if verb.starts_with("head") {
-                code
-            } else {
-                &found_code.as_str()
-            };
-            assert_eq!(
-                (found_status, *found_code),
-                (*status, *code),
-                "{what}: {verb}"
-            );
-        }
-        let (found_status, body) = presigned(&s3, "frompg/a").await;
-        assert_eq!(found_status, *status, "{what}: presigned: {body}");
-        assert!(
-            body.contains(&format!("<Code>{code}</Code>")),
-            "{what}: presigned: {body}"
-        );
-    }
-    let (status, body) = presigned(&lab.s3(&right), "frompg/a").await;
-    assert_eq!((status, body.as_str()), (200, "body"));
-}
-
-/// Follows a presigned URL for GET.
-async fn presigned(s3: &S3, key: &str) -> (u16, String) {
-    let hour = PresigningConfig::expires_in(Duration::from_secs(3600)).expect("an hour");
-    let request = s3
-        .get_object()
-        .bucket(BUCKET)
-        .key(key)
-        .presigned(hour)
-        .await;
-    let url = request.expect("a URL").uri().to_owned();
-    let (host, path) = url
-        .strip_prefix("http://")
-        .and_then(|rest| rest.split_once('/'))
-        .expect("a URL");
-    let head = format!("GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-    super::protocol::exchange(host, head.as_bytes()).await
-}
-
-/// Sessions end: what was right a moment ago is `ExpiredToken`.
-#[tokio::test]
-async fn expired_sessions() {
-    let (lab, _) = session(&policy(&[("Allow", &["s3:*"], "*")])).await;
-    let expired = lab.expired_session().await;
-    let s3 = lab.s3(&expired);
-    for (verb, status, code) in verbs(&s3, "frompg/a").await {
-        let code = if verb.starts_with("head") {
-            "ExpiredToken"
-        } else {
-            &code
-        };
-        assert_eq!((status, code), (400, "ExpiredToken"), "{verb}");
-    }
-    let (status, body) = presigned(&s3, "frompg/a").await;
-    assert!(
-        status == 400 && body.contains("<Code>ExpiredToken</Code>"),
-        "{body}"
-    );
-    let (code, status, _) = code(lab.client(expired).caller_arn().await);
-    assert_eq!((code.as_str(), status), ("ExpiredToken", 403));
-}
-
-impl Lab {
-    /// Credentials whose time is over.
-    async fn expired_session(&self) -> Credentials {
-        let client = self.client(root_credentials(1));
-        let (_, key) = client.create_principal("late").await.expect("a principal");
-        let user = self.root(0);
-        let arn = format!("arn:aws:iam::{}:user/late", ACCOUNTS[1]);
-        user.update_trust_policy(ROLE, &super::trust(&[&arn], &["ID_1"]))
-            .await
-            .expect("a trust policy");
-        let wish = AssumeRole {
-            duration: Some(900),
-            ..wish("ID_1")
-        };
-        let credentials = self
-            .client(key)
-            .assume_role(&wish)
-            .await
-            .expect("a session");
-        self.aged(credentials)
-    }
-
-    /// The same credentials with an end in the past, signed with the service's own secret: no session is shorter than a quarter
-    /// of an hour.
-    fn aged(&self, credentials: Credentials) -> Credentials {
-        let secret = std::fs::read_to_string(self.dir.path().join("s3/.icebox/iam/session-secret"));
-        let token = credentials.session_token.as_ref().expect("a token");
-        let said = BASE64_STANDARD.decode(token.expose()).expect("base64");
-        let mut session: serde_json::Value = serde_json::from_slice(&said[64..]).expect("JSON");
-        let end = chrono::Utc::now() - chrono::TimeDelta::seconds(1);
-        session["expires"] = serde_json::to_value(end).expect("JSON");
-        let said = session.to_string();
-        let signed = format!("session token\n{said}");
-        let mac = calculate_signature(secret.expect("the secret"), signed.as_bytes());
-        Credentials {
-            session_token: Some(Secret::from(BASE64_STANDARD.encode(mac + &said))),
-            ..credentials
-        }
-    }
-}
-
 /// A session policy narrows what the role may, and widens nothing.
 #[tokio::test]
 async fn session_policies() {
@@ -697,4 +524,38 @@ async fn the_audit_trail() {
     ] {
         assert!(!text.contains(secret), "a secret is in the audit trail");
     }
+}
+
+/// Variables and conditions that are about the caller and the request.
+#[tokio::test]
+async fn homes_of_users() {
+    let lab = Lab::start().await;
+    lab.make_bucket(0, BUCKET).await;
+    let root = lab.root(0);
+    let home = |network: &str| {
+        serde_json::json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow",
+            "Action": "s3:PutObject",
+            "Resource": format!("arn:aws:s3:::{BUCKET}/home/${{aws:username}}/*"),
+            "Condition": {"IpAddress": {"aws:SourceIp": network}, "Bool": {"aws:SecureTransport": "false"}},
+        }]})
+        .to_string()
+    };
+    for name in ["jo", "ann"] {
+        root.create_user(name).await.expect("a user");
+        root.put_user_policy(name, "home", &home("127.0.0.0/8"))
+            .await
+            .expect("a policy");
+    }
+    let jo = lab.s3(&root.create_access_key("jo").await.expect("a key"));
+    let put = |key: &str| {
+        let put = jo.put_object().bucket(BUCKET).key(key);
+        put.body(ByteStream::from_static(b"x")).send()
+    };
+    assert!(put("home/jo/x").await.is_ok());
+    assert_eq!(error(put("home/ann/x").await), (403, "AccessDenied".into()));
+    root.put_user_policy("jo", "home", &home("10.0.0.0/8"))
+        .await
+        .expect("a policy");
+    assert_eq!(error(put("home/jo/x").await), (403, "AccessDenied".into()));
 }

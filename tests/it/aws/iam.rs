@@ -3,10 +3,13 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use icebox::aws::client::AssumeRole;
-use icebox::aws::{Account, Error, Iam, Secret};
+use icebox::aws::client::{AssumeRole, Client};
+use icebox::aws::{Account, Endpoint, Error, Iam, Secret};
+use icebox::objectstore::S3Config;
+use icebox::objectstore::client::aws_client;
 
 use super::{ACCOUNTS, BUCKET, Lab, ROLE, code, document, root_key, root_secret, trust, wish};
+use crate::s3::error;
 
 fn accounts() -> Vec<Account> {
     let account = |i: usize| Account {
@@ -195,4 +198,57 @@ async fn a_session_ends_with_its_role() {
             .expect("a role");
         assert_eq!(code(session.caller_arn().await).0, "InvalidClientTokenId");
     }
+}
+
+/// Everything that a role has, whichever way it got it.
+#[tokio::test]
+async fn a_roles_policies() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let iam = Iam::open(dir.path(), accounts()).expect("it opens");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    // IAM and STS without S3.
+    let server =
+        tokio::spawn(Endpoint::new(iam.clone(), None).serve(listener, std::future::pending()));
+    let client = Client::new(&endpoint, "us-east-1", super::root_credentials(0));
+    let policy = document("01-iam-policy.json", &[BUCKET]);
+    let trusted = document("01-iam-trust-placeholder.json", &[]);
+    let role = client
+        .create_role(ROLE, &trusted, 3600)
+        .await
+        .expect("a role");
+    let arn = client
+        .create_policy("managed", &policy)
+        .await
+        .expect("a policy");
+    client
+        .attach_role_policy(ROLE, &arn)
+        .await
+        .expect("attached");
+    client
+        .put_role_policy(ROLE, "inline", &policy)
+        .await
+        .expect("a policy");
+    let found = iam.role_policies(&role).expect("the role");
+    let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["inline", &arn]);
+    assert!(found.iter().all(|(_, document)| document.text() == policy));
+    assert!(iam.role_policies(&role.replace(ROLE, "other")).is_none());
+
+    // A wrong URL, and no server.
+    let s3 = aws_client(&S3Config {
+        endpoint: endpoint.clone(),
+        region: "us-east-1".to_owned(),
+        access_key_id: root_key(0),
+        secret_access_key: root_secret(0),
+        session_token: None,
+    });
+    assert_eq!(error(s3.list_buckets().send().await).0, 400);
+    server.abort();
+    let gone = server.await;
+    assert!(gone.is_err_and(|e| e.is_cancelled()));
+    let unreachable = client.get_role(ROLE).await.expect_err("nobody answers");
+    assert!(unreachable.to_string().contains(&endpoint), "{unreachable}");
 }

@@ -2,6 +2,8 @@
 
 import json
 import os
+import urllib.error
+import urllib.request
 
 import boto3
 from botocore.exceptions import ClientError
@@ -65,6 +67,26 @@ refused("InvalidClientTokenId", temporary.client("iam").list_users)
 refused("AccessDenied", temporary.client("sts").get_session_token)
 refused("ValidationError", jo.client("sts").get_session_token, DurationSeconds=129601)
 
+# A browser's form may put what the user may put.
+iam.put_user_policy(UserName="jo", PolicyName="s3", PolicyDocument=policy("s3:PutObject", "arn:aws:s3:::made-by-jo/up/*"))
+for name, expected in [("up/x", 204), ("down/x", 403)]:
+    form = jo.client("s3").generate_presigned_post("made-by-jo", name)
+    parts = [(f'name="{field}"', value) for field, value in form["fields"].items()] + [('name="file"; filename="x"', "body")]
+    body = "".join(f"--BOUNDARY\r\nContent-Disposition: form-data; {head}\r\n\r\n{value}\r\n" for head, value in parts)
+    request = urllib.request.Request(
+        f"{os.environ['AWS_ENDPOINT_URL']}/made-by-jo",
+        data=(body + "--BOUNDARY--\r\n").encode(),
+        headers={"Content-Type": "multipart/form-data; boundary=BOUNDARY"},
+    )
+    try:
+        status = urllib.request.urlopen(request).status
+    except urllib.error.HTTPError as error:
+        status, text = error.code, error.read().decode()
+        assert status == 403 and "is not authorized to perform: s3:PutObject" in text, text
+    assert status == expected, (name, status)
+boto3.client("s3").delete_object(Bucket="made-by-jo", Key="up/x")
+iam.put_user_policy(UserName="jo", PolicyName="s3", PolicyDocument=policy("s3:*"))
+
 # Managed policies and their versions.
 made = iam.create_policy(PolicyName="lake", PolicyDocument=policy("s3:GetObject"), Description="reads")["Policy"]
 arn = made["Arn"]
@@ -125,6 +147,10 @@ refused("NoSuchEntity", iam.get_role_policy, RoleName="reader", PolicyName="out"
 
 assumed = jo.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="me", DurationSeconds=7200)
 refused("AccessDenied", jo.client("sts").assume_role, RoleArn=role["Arn"], RoleSessionName="me", SourceIdentity="jo")
+trust["Statement"][0]["Action"] = ["sts:AssumeRole", "sts:SetSourceIdentity"]
+iam.update_assume_role_policy(RoleName="reader", PolicyDocument=json.dumps(trust))
+named = jo.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="me", SourceIdentity="jo")
+assert named["SourceIdentity"] == "jo", named
 assert assumed["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/me"
 assert assumed["AssumedRoleUser"]["AssumedRoleId"] == role["RoleId"] + ":me"
 c = assumed["Credentials"]
