@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::supervisor::{self, Isolation};
 use super::{Engine, Error, Event, Options, SandboxInfo, StateDir, chain, engine, snowflake};
+use crate::snowflake::schedule::TimeScale;
 
 /// Worker threads for icebox's own components, when they run inside the program.
 const WORKERS: usize = 2;
@@ -103,6 +104,12 @@ impl SandboxBuilder {
     /// The directory of PostgreSQL's server programs.
     pub fn pg_bin(mut self, dir: impl AsRef<Path>) -> Self {
         self.options.pg_bin = Some(dir.as_ref().to_path_buf());
+        self
+    }
+
+    /// How many times faster than real time schedules run.
+    pub fn time_scale(mut self, scale: TimeScale) -> Self {
+        self.options.time_scale = Some(scale);
         self
     }
 

@@ -126,6 +126,21 @@ impl StateDir {
         self.root.join("instances")
     }
 
+    /// Those, each with what its components' names begin with.
+    pub fn instances(&self) -> Vec<(String, StateDir)> {
+        let entries = std::fs::read_dir(self.instances_dir());
+        let found = entries.into_iter().flatten().flatten().filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            Some((
+                format!("instances/{name}/"),
+                StateDir::new(&entry.path()).ok()?,
+            ))
+        });
+        let mut found: Vec<_> = found.collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
+    }
+
     /// Makes the directory and its simple folders.
     pub fn create(&self) -> Result<(), Error> {
         // PostgreSQL's account passes through to its own folder; everything else in here is closed to it.

@@ -3,6 +3,7 @@
 
 pub mod account;
 mod catalog;
+pub mod client;
 mod distinct;
 pub mod drivers;
 pub mod error;

@@ -4,6 +4,7 @@ mod aws;
 mod bench;
 mod conformance;
 mod containers;
+mod guide;
 mod native;
 mod parity;
 mod pglake;

@@ -123,10 +123,10 @@ impl Instances {
     }
 }
 
-/// Removes what servers of a stopped sandbox have kept in `directory`.
-pub async fn purge_all(directory: &std::path::Path) -> Result<(), Error> {
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        purge(&StateDir::new(&entry.path())?).await?;
+/// Removes what the servers of a stopped sandbox have kept.
+pub async fn purge_all(state: &StateDir) -> Result<(), Error> {
+    for (_, instance) in state.instances() {
+        purge(&instance).await?;
     }
     Ok(())
 }

@@ -139,7 +139,7 @@ impl Config {
 
 /// Removes what the PostgreSQL instances of a stopped sandbox have kept.
 pub async fn purge_instances(state: &StateDir) -> Result<(), Error> {
-    instances::purge_all(&state.instances_dir()).await
+    instances::purge_all(state).await
 }
 
 /// The clock where it was, at the speed that is asked for.
