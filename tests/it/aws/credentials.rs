@@ -25,6 +25,13 @@ async fn wrong_credentials() {
         change(&mut credentials);
         credentials
     };
+    let again = lab.root(1).create_access_key("sf").await.expect("a key");
+    let another = lab
+        .client(again)
+        .assume_role(&wish("ID_1"))
+        .await
+        .expect("a session");
+    let mixed = with(&|c| c.session_token.clone_from(&another.session_token));
     let invented = with(&|c| c.access_key_id = "ASIAAAAAAAAAAAAAAAAA".into());
     let cases = [
         (
@@ -57,6 +64,7 @@ async fn wrong_credentials() {
             400,
             "InvalidToken",
         ),
+        ("the token of another session", mixed, 400, "InvalidToken"),
         (
             "a token with a user's key",
             Credentials {
