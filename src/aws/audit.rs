@@ -7,17 +7,21 @@
 //!
 //! A thread of its own writes, so that a request waits for no disk. Files are closed at a size, and the oldest removed.
 
+mod reader;
+
+use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+pub use reader::Reader;
 
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +73,30 @@ impl Default for Entry {
             error_code: None,
             bytes: 0,
         }
+    }
+}
+
+/// One line for a person. Names of keys and programs come from clients: characters that a terminal would obey are escaped.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = self.time.format("%Y-%m-%d %H:%M:%S%.3f");
+        let verdict = if self.allowed { "allowed" } else { "DENIED" };
+        let or = |text: &str, other: &str| match text {
+            "" => other.to_owned(),
+            text => text.escape_debug().to_string(),
+        };
+        write!(
+            f,
+            "{time} {verdict:7} {} {} on {} by {}: {}",
+            self.status,
+            or(&self.action, "?"),
+            or(&self.resource, "?"),
+            or(
+                self.principal.as_deref().unwrap_or_default(),
+                "nobody known"
+            ),
+            or(&self.reason, "no reason"),
+        )
     }
 }
 
@@ -274,92 +302,10 @@ fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Reads a trail from its beginning, and on as it grows.
-pub struct Reader {
-    dir: PathBuf,
-    at: Option<(u64, BufReader<File>)>,
-    /// The start of a line whose end is not written yet.
-    line: Vec<u8>,
-}
-
-/// How often a reader that follows looks for more.
-const LOOK: Duration = Duration::from_millis(100);
-
-impl Reader {
-    /// A reader of the trail in `dir`. It may not be there yet.
-    pub fn open(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            at: None,
-            line: Vec::new(),
-        }
-    }
-
-    /// The next entry; `None` where there is none yet. Lines that are no entry are passed over.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn read(&mut self) -> Result<Option<Entry>, Error> {
-        self.step().map_err(|source| Error {
-            dir: self.dir.clone(),
-            source,
-        })
-    }
-
-    /// Waits for the next entry.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub async fn next(&mut self) -> Result<Entry, Error> {
-        loop {
-            if let Some(entry) = self.read()? {
-                return Ok(entry);
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    fn step(&mut self) -> io::Result<Option<Entry>> {
-        loop {
-            // Looked up before the end of the file is: what follows it is then complete.
-            let following = self.following()?;
-            if let Some((_, file)) = &mut self.at {
-                while file.read_until(b'\n', &mut self.line)? > 0 && self.line.ends_with(b"\n") {
-                    let entry = serde_json::from_slice(&self.line);
-                    self.line.clear();
-                    if let Ok(entry) = entry {
-                        return Ok(Some(entry));
-                    }
-                }
-            }
-            match following {
-                None => return Ok(None),
-                Some(number) => match File::open(file_name(&self.dir, number)) {
-                    Ok(file) => {
-                        self.line.clear();
-                        self.at = Some((number, BufReader::new(file)));
-                    }
-                    // Removed just now as the oldest.
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                    Err(e) => return Err(e),
-                },
-            }
-        }
-    }
-
-    fn following(&self) -> io::Result<Option<u64>> {
-        let numbers = match numbers(&self.dir) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
-        let current = self.at.as_ref().map_or(0, |(number, _)| *number);
-        Ok(numbers.into_iter().find(|n| *n > current))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
 
     use super::*;
 
@@ -440,6 +386,23 @@ mod tests {
         file.write_all(format!("{}\n", &line[20..]).as_bytes())
             .expect("written");
         assert_eq!(ids(&mut reader), ["7"]);
+    }
+
+    #[test]
+    fn a_line_for_people_holds_nothing_that_a_terminal_obeys() {
+        let entry = Entry {
+            time: DateTime::UNIX_EPOCH,
+            resource: "arn:aws:s3:::lake/\u{1b}[2J\n".to_owned(),
+            status: 403,
+            action: "s3:GetObject".to_owned(),
+            reason: "no identity-based policy allows it".to_owned(),
+            ..Entry::default()
+        };
+        assert_eq!(
+            entry.to_string(),
+            "1970-01-01 00:00:00.000 DENIED  403 s3:GetObject on arn:aws:s3:::lake/\\u{1b}[2J\\n by nobody known: no \
+             identity-based policy allows it"
+        );
     }
 
     #[tokio::test]

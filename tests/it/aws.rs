@@ -2,6 +2,7 @@
 
 mod access;
 mod assume;
+mod audit;
 mod clients;
 mod credentials;
 mod iam;

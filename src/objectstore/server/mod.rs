@@ -114,6 +114,7 @@ pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
     front: Front,
+    iam: Iam,
     config: ServerConfig,
     /// Its lock ends with the server, however that ends.
     _root_lock: Flock<File>,
@@ -178,9 +179,10 @@ impl Server {
             local_addr,
             front: Front {
                 s3: builder.build(),
-                endpoint: Endpoint::new(iam, audit.clone()),
+                endpoint: Endpoint::new(iam.clone(), audit.clone()),
                 audit,
             },
+            iam,
             config,
             _root_lock: root_lock,
         })
@@ -189,6 +191,11 @@ impl Server {
     /// Where the server listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// The IAM that the server asks.
+    pub fn iam(&self) -> &Iam {
+        &self.iam
     }
 
     /// What a client needs to use this server as the root user of the first account.
