@@ -116,7 +116,7 @@ pub enum IceboxComponent {
     /// The lake engine of the engine `embedded`.
     LakeEngine {
         socket_dir: PathBuf,
-        s3: S3Config,
+        s3: Box<S3Config>,
         postgres_socket_dir: PathBuf,
         postgres_port: u16,
         postgres_user: String,
@@ -189,7 +189,7 @@ impl IceboxComponent {
                     socket: EngineSocket::in_dir(socket_dir),
                     // PostgreSQL may run as another user; the directory keeps everyone else out.
                     socket_mode: 0o777,
-                    io: LakeIo::s3(s3),
+                    io: LakeIo::s3(*s3),
                     postgres,
                 };
                 engine::serve(config, shutdown).await?;

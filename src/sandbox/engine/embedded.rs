@@ -72,7 +72,7 @@ fn lake_engine(local: &Local<'_>, socket: &EngineSocket) -> Component {
         endpoint: socket.path().display().to_string(),
         launch: Launch::Icebox(IceboxComponent::LakeEngine {
             socket_dir: socket.dir.clone(),
-            s3: local.s3.clone(),
+            s3: Box::new(local.s3.clone()),
             postgres_socket_dir: local.postgres_sockets.clone(),
             postgres_port: local.postgres_port,
             postgres_user: SUPERUSER.to_owned(),
