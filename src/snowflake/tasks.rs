@@ -13,11 +13,11 @@ use super::error::{SqlError, SqlResult};
 use super::history::{RunState, TaskRun};
 use super::names::{Ident, ObjectName};
 use super::object::{Kind, Object, task};
+use super::polling;
 use super::rest::new_query_id;
 use super::schedule::{Hold, Schedule};
-use super::script::Bindings;
 use super::session::Session;
-use super::statement;
+use super::statement::{self, Statement};
 
 /// What is to run now, and what runs.
 #[derive(Default)]
@@ -58,8 +58,13 @@ impl Queue {
     }
 }
 
-/// Runs the account's tasks until the future is dropped. Runs that were due while nothing ran them are not made up for.
+/// Runs what an account does by itself until the future is dropped: tasks, and what follows a catalog. Runs that were due while
+/// nothing ran them are not made up for.
 pub async fn run(account: Arc<Account>) {
+    tokio::join!(scheduled_tasks(Arc::clone(&account)), polling::run(account));
+}
+
+async fn scheduled_tasks(account: Arc<Account>) {
     let mut last = account.now();
     // While somebody has it, the clock is not moved on: a run ends at its own time.
     let mut held: Option<Arc<Hold>> = None;
@@ -204,6 +209,7 @@ async fn one(
         run_id: due.timestamp_millis(),
         return_value: None,
         scheduled_from: from,
+        config: root.properties.text("CONFIG"),
     };
     let session = session_of(account, object);
     let wanted = match &task.condition {
@@ -213,10 +219,11 @@ async fn one(
     let result = match wanted {
         Ok(true) => {
             account.history.put_run(run.clone());
-            let bindings = Bindings::default();
-            statement::execute(&session, &task.definition, &bindings, 0)
-                .await
-                .map(Some)
+            let statement = Statement {
+                query_id: run.query_id.clone(),
+                ..Statement::new(&*task.definition)
+            };
+            statement::run(&session, &statement).await.map(Some)
         }
         Ok(false) => Ok(None),
         Err(error) => Err(error),
@@ -236,7 +243,7 @@ async fn one(
             Outcome::Succeeded
         }
         Err(error) => {
-            run.error = Some((error.code.unsigned_abs(), error.message.clone()));
+            run.error = Some(error.clone());
             run.state = failed(account, root, &error);
             Outcome::Failed
         }
@@ -280,7 +287,6 @@ fn session_of(account: &Arc<Account>, object: &Object) -> Session {
 }
 
 async fn is_true(session: &Session, condition: &str) -> SqlResult<bool> {
-    let sql = format!("SELECT ({condition})::BOOLEAN");
-    let answer = statement::execute(session, &sql, &Bindings::default(), 0).await?;
-    Ok(answer.rows.value(0, 0) == datafusion::common::ScalarValue::Boolean(Some(true)))
+    let value = statement::value(session, &format!("({condition})::BOOLEAN")).await?;
+    Ok(value == datafusion::common::ScalarValue::Boolean(Some(true)))
 }

@@ -7,16 +7,17 @@ use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
 
 use super::columns::{
-    COMMENT, CREATED_ON, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME, TIME, column,
-    text,
+    self, COMMENT, CREATED_ON, Column, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME,
+    TIME, column, text,
 };
 use super::properties::{self, Properties, Property, PropertyType};
 use super::stage::{self, Change, DIRECTORY_COLUMNS};
-use super::{About, Column, Create, Kind, Object, Scope, State};
+use super::{About, Create, Kind, Object, Scope, State, ddl};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
+use crate::snowflake::statement::Context;
 use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::DataType;
 
@@ -188,10 +189,11 @@ impl super::Definition for Definition {
 
     async fn create(
         &self,
-        session: &Session,
+        context: Context<'_>,
         create: Create,
         cursor: &mut Cursor<'_>,
     ) -> SqlResult<Rows> {
+        let session = context.session;
         if !cursor.accept("ON STAGE") {
             if cursor.accept("ON TABLE") || cursor.accept("ON VIEW") {
                 return Err(SqlError::unsupported("CREATE STREAM ON TABLE"));
@@ -219,8 +221,16 @@ impl super::Definition for Definition {
         session.create(Kind::Stream, &create, properties, state)
     }
 
+    async fn ddl(&self, _: &Session, stream: &Object, name: &str) -> SqlResult<Option<String>> {
+        let options = ddl::options(&stream.properties, PROPERTIES, " ");
+        let stage = source(stream);
+        Ok(Some(format!(
+            "create or replace stream {name} on stage {stage}{options}"
+        )))
+    }
+
     async fn describe(&self, _: &Session, stream: &Object) -> SqlResult<Rows> {
         // DESCRIBE STREAM answers the row of SHOW STREAMS.
-        super::shown(&ABOUT, std::slice::from_ref(stream))
+        columns::table(ABOUT.columns, [stream])
     }
 }

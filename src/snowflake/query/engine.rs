@@ -30,10 +30,9 @@ use super::rewrite::{self, DUPLICATE, Needs, Source};
 use super::value::exact_cast;
 use super::{Argument, Catalog, Moment, Parameters, TimeTravel, failure};
 use crate::snowflake::error::{Position, SqlError, SqlResult};
-use crate::snowflake::names::ObjectName;
 use crate::snowflake::recursion::{is_recursive, without_recursion_bugs};
 use crate::snowflake::rows::Rows;
-use crate::snowflake::syntax::Cursor;
+use crate::snowflake::syntax;
 use crate::snowflake::types::{DataType, TYPE_KEY};
 
 /// DataFusion as Snowflake's query engine. Made once: a query takes a copy of its state, which holds no functions.
@@ -226,7 +225,7 @@ impl Engine {
                 }
                 Source::Named(name) => {
                     let (name, _) = value(name)?;
-                    let name = named(name.try_as_str().flatten().unwrap_or_default())?;
+                    let name = syntax::name(name.try_as_str().flatten().unwrap_or_default())?;
                     catalog.table(&name, None).await?
                 }
                 Source::Function { name, arguments } => {
@@ -384,13 +383,6 @@ fn renamed(
     let plan = LogicalPlanBuilder::from(scan).project(columns);
     let plan = plan.and_then(LogicalPlanBuilder::build).map_err(failed)?;
     Ok(Arc::new(ViewTable::new(plan, None)))
-}
-
-fn named(text: &str) -> SqlResult<ObjectName> {
-    let mut cursor = Cursor::new(text)?;
-    let name = cursor.name(3)?;
-    cursor.expect_end()?;
-    Ok(name)
 }
 
 fn time_travel(

@@ -39,6 +39,7 @@ use super::types::DataType;
 
 pub use engine::{Engine, Plan};
 pub use render::render;
+pub use rewrite::{function_names, is_aggregate};
 
 /// What a query needs of its session.
 #[async_trait]
