@@ -190,7 +190,10 @@ impl Account {
                 return Err(SqlError::exists(name.last()));
             }
             self.forget(&old)?;
+            objects.by_name.remove(&key);
             objects.retire([(kind, old)]);
+            // What was in a container goes with it.
+            self.remove_inside(&mut objects, kind, &name)?;
         }
         objects.last_id += 1;
         let now = self.now();
@@ -249,16 +252,29 @@ impl Account {
         if !objects.by_name.contains_key(&(kind, name.clone())) {
             return Err(kind.missing(name));
         }
-        let is_gone = |(one, other): &(Kind, ObjectName)| {
-            (*one == kind && other == name)
-                || (kind.is_container() && one.is_inside(kind) && other.0.starts_with(&name.0))
+        let mut gone = self.remove_inside(&mut objects, kind, name)?;
+        if let Some(object) = objects.by_name.remove(&(kind, name.clone())) {
+            self.forget(&object)?;
+            objects.retire([(kind, object.clone())]);
+            gone.push((kind, object));
+        }
+        Ok(gone)
+    }
+
+    fn remove_inside(
+        &self,
+        objects: &mut Objects,
+        kind: Kind,
+        name: &ObjectName,
+    ) -> SqlResult<Vec<(Kind, Object)>> {
+        if !kind.is_container() {
+            return Ok(Vec::new());
+        }
+        let keys = objects.by_name.keys();
+        let is_inside = |(one, other): &&(Kind, ObjectName)| {
+            one.is_inside(kind) && other.0.starts_with(&name.0)
         };
-        let keys: Vec<_> = objects
-            .by_name
-            .keys()
-            .filter(|key| is_gone(key))
-            .cloned()
-            .collect();
+        let keys: Vec<_> = keys.filter(is_inside).cloned().collect();
         let mut gone = Vec::new();
         for key in keys {
             if let Some(object) = objects.by_name.remove(&key) {

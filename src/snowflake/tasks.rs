@@ -12,7 +12,7 @@ use super::account::Account;
 use super::error::{SqlError, SqlResult};
 use super::history::{RunState, TaskRun};
 use super::names::{Ident, ObjectName};
-use super::object::{Kind, Object, task};
+use super::object::{Kind, Object, stream, task};
 use super::polling;
 use super::rest::new_query_id;
 use super::schedule::{Hold, Schedule};
@@ -143,6 +143,7 @@ fn begin(
 async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: &'static str) {
     // By name, whether it counts as succeeded.
     let mut ended: BTreeMap<ObjectName, bool> = BTreeMap::new();
+    let begun = account.now();
     let outcome = one(account, root, root, due, from).await;
     ended.insert(root.name.clone(), outcome == Outcome::Succeeded);
     let mut waiting = task::descendants(account, &root.name);
@@ -155,7 +156,7 @@ async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: 
                 .all(|name| ended.contains_key(name))
         });
         if ready.is_empty() {
-            return;
+            break;
         }
         let runs = ready.iter().map(|object| async {
             let above = task::of(object).map(|task| task.predecessors.as_slice());
@@ -171,6 +172,32 @@ async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: 
         });
         ended.extend(futures::future::join_all(runs).await);
         waiting = rest;
+    }
+    for object in std::iter::once(root.clone()).chain(task::descendants(account, &root.name)) {
+        if task::is_started(&object) && ended.get(&object.name) == Some(&true) {
+            tell_unconsumed(account, &object, begun);
+        }
+    }
+}
+
+/// Gives a notice, once for each stream, if a task has run because of a stream's data that nothing in its graph has consumed: it
+/// will run each time from now on.
+fn tell_unconsumed(account: &Arc<Account>, object: &Object, begun: DateTime<Utc>) {
+    let condition = task::of(object).and_then(|task| task.condition.as_deref());
+    let session = session_of(account, object);
+    for stream in task::streams(condition.unwrap_or_default()) {
+        if !stream::is_unconsumed(&session, &stream, begun) {
+            continue;
+        }
+        let Ok(full) = session.full_name(Kind::Stream, &stream) else {
+            continue;
+        };
+        account.notices.once(format!("unconsumed {full}"), account.now(), || {
+            format!(
+                "Task {} runs when stream {full} has data, and nothing has consumed it: reading a stream leaves its changes where they are. The task will run at every run of its root from now on, as on Snowflake, and the stream becomes stale 14 days after it was consumed last. Any statement that writes what it reads consumes it, such as CREATE TEMPORARY TABLE seen AS SELECT * FROM {full} WHERE 1 = 0.",
+                object.name
+            )
+        });
     }
 }
 

@@ -320,7 +320,8 @@ pub fn auto_refresh_status(object: &Object) -> Option<String> {
         "executionState": if table.stalled.is_some() { "STALLED" } else { "RUNNING" },
         "pendingSnapshotCount": 0,
         "currentMetadataFile": table.metadata_location,
-        "currentSnapshotId": last.and_then(|last| last.snapshot_id),
+        // A text: it has more digits than numbers in JSON may have for many readers.
+        "currentSnapshotId": last.and_then(|last| last.snapshot_id).map(|id| id.to_string()),
         "lastUpdatedTime": last.map(|last| last.at.to_rfc3339()),
     });
     if let Some(reason) = &table.stalled {

@@ -18,7 +18,7 @@ use super::columns::{
 };
 use super::properties::{self, Properties, Property, PropertyType};
 use super::storage_integration::{self, STAGE, bucket_of};
-use super::{About, Create, Kind, Object, Scope, State};
+use super::{About, Create, Kind, Object, Scope, State, stream};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::rows::Rows;
@@ -90,8 +90,11 @@ const ABOUT: About = About {
 pub struct Stage {
     /// By path below the stage's URL.
     pub files: BTreeMap<String, File>,
-    /// The oldest first.
+    /// The oldest first, without those that all streams have consumed.
     pub changes: Vec<Change>,
+    /// The number of the newest change that was left out.
+    #[serde(default)]
+    pub consumed: u64,
 }
 
 /// A file as a listing of the bucket gave it.
@@ -116,7 +119,15 @@ pub struct Change {
 impl Stage {
     /// The number of the newest change.
     pub fn last_change(&self) -> u64 {
-        self.changes.last().map_or(0, |change| change.number)
+        self.changes
+            .last()
+            .map_or(self.consumed, |change| change.number)
+    }
+
+    /// Leaves out the changes up to a number.
+    fn forget(&mut self, number: u64) {
+        self.changes.retain(|change| change.number > number);
+        self.consumed = self.consumed.max(number);
     }
 
     /// Takes over a new listing of what is below `prefix`; what it changed, as REFRESH answers it.
@@ -256,8 +267,11 @@ async fn refresh(
     let account = session.account();
     let stage = account.find(Kind::Stage, name)?;
     let listed = list(session, &stage, subpath).await?;
+    // A stream that is made from now on starts after all that is known.
+    let consumed = stream::consumed(account, &stage).unwrap_or_else(|| of(&stage).last_change());
     account.update(Kind::Stage, name, |stage| {
         let mut state = of(stage);
+        state.forget(consumed);
         let answer = state.refresh(listed, subpath);
         stage.state = State::Stage(state);
         Ok(answer)

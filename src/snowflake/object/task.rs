@@ -193,6 +193,23 @@ pub fn root(account: &Account, name: &ObjectName) -> ObjectName {
     root
 }
 
+/// The streams that a task's condition asks for data, as they are named there.
+pub fn streams(condition: &str) -> Vec<ObjectName> {
+    let Ok(mut cursor) = Cursor::new(condition) else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    while !cursor.is_at_end() {
+        if cursor.accept("SYSTEM$STREAM_HAS_DATA") && cursor.accept_token(&Token::LParen) {
+            let name = cursor.string().and_then(|text| syntax::name(&text));
+            names.extend(name);
+        } else {
+            cursor.bump();
+        }
+    }
+    names
+}
+
 /// All tasks of the graph below a root, the root not among them.
 pub fn descendants(account: &Account, root: &ObjectName) -> Vec<Object> {
     let all = account.list(Kind::Task, &root.0[..2]);
