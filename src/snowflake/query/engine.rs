@@ -17,6 +17,8 @@ use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, LogicalPlanBuil
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::{AnalyzerRule, OptimizerRule};
 use datafusion::physical_expr::create_physical_expr;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{NullOrdering, ParserOptions, SqlToRel};
@@ -41,6 +43,18 @@ pub struct Engine {
     state: SessionState,
     /// For plans with a recursive query.
     recursive: SessionState,
+}
+
+/// DataFusion's rules without the one that loses limits: once `LimitPushdown` has put a limit into rows in memory,
+/// `ProjectionPushdown` makes them anew in another order of columns, without it. It has run before, too.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut is_limited = false;
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.retain(|rule| {
+        is_limited |= rule.name() == "LimitPushdown";
+        !(is_limited && rule.name() == "ProjectionPushdown")
+    });
+    rules
 }
 
 /// A query that is ready to run.
@@ -73,6 +87,7 @@ impl Engine {
             .with_runtime_env(runtime)
             .with_analyzer_rules(analyzer)
             .with_optimizer_rules(optimizer_rules)
+            .with_physical_optimizer_rules(physical_rules())
             .build();
         Engine {
             recursive: without_recursion_bugs(&state),

@@ -185,6 +185,15 @@ async fn lists_as_a_worksheet_asks_for_them() {
         let rows: Vec<_> = rows.iter().map(|row| row.join(" ")).collect();
         assert_eq!(rows.join("; "), expected, "{sql}");
     }
+    // A limit holds in whatever order the columns are asked for.
+    for sql in [
+        "SELECT TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS LIMIT 1",
+        "SELECT COLUMN_NAME, TABLE_NAME FROM INFORMATION_SCHEMA.COLUMNS LIMIT 1",
+        "SELECT COLUMN2, COLUMN1 FROM VALUES (1, 'a'), (2, 'b') LIMIT 1",
+        "SELECT \"note\", ID FROM ORDERS LIMIT 1",
+    ] {
+        assert_eq!(script(&session, sql).await.len(), 1, "{sql}");
+    }
     script(&session, "USE SCHEMA INFORMATION_SCHEMA").await;
     assert_eq!(value(&session, "SELECT COUNT(*) FROM STAGES").await, "1");
     for (sql, code) in [
