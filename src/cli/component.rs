@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use icebox::sandbox::IceboxComponent;
+use icebox::sandbox::supervisor::Isolation;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -28,7 +29,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     );
     tracing::info!(component = args.name, "starting");
     tokio::select! {
-        ended = component.run(super::asked_to_end()) => ended.map_err(anyhow::Error::from_boxed)?,
+        ended = component.run(Isolation::Processes, super::asked_to_end()) => ended.map_err(anyhow::Error::from_boxed)?,
         never = super::memory::trim_after_work() => match never {},
     }
     Ok(ExitCode::SUCCESS)

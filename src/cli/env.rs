@@ -24,6 +24,21 @@ pub fn run(info: &SandboxInfo) -> anyhow::Result<ExitCode> {
     for (name, value) in variables {
         println!("export {name}={}", shell_quote(value));
     }
+    if let Some(snowflake) = &info.snowflake {
+        let (host, port) = (snowflake.address.ip(), snowflake.address.port());
+        // Those that `snow` reads; other drivers are given the same values by hand.
+        let variables = [
+            ("SNOWFLAKE_HOST", host.to_string()),
+            ("SNOWFLAKE_PORT", port.to_string()),
+            ("SNOWFLAKE_PROTOCOL", "http".to_owned()),
+            ("SNOWFLAKE_ACCOUNT", snowflake.account.clone()),
+            ("SNOWFLAKE_USER", snowflake.user.clone()),
+            ("SNOWFLAKE_PASSWORD", snowflake.password.clone()),
+        ];
+        for (name, value) in variables {
+            println!("export {name}={}", shell_quote(&value));
+        }
+    }
     // A session token left over from elsewhere would be sent along with these keys.
     println!("unset AWS_SESSION_TOKEN AWS_PROFILE");
     Ok(ExitCode::SUCCESS)

@@ -68,19 +68,27 @@ fn find(state: &StateDir) -> anyhow::Result<Vec<Log>> {
             dir.display()
         )
     })?;
-    let mut logs: Vec<Log> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().to_str()?.strip_suffix(".log")?.to_owned();
-            Some(Log {
-                name,
-                path: entry.path(),
-                shown: 0,
-            })
-        })
-        .collect();
-    logs.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut logs = in_dir(entries, "");
+    for (prefix, instance) in state.instances() {
+        if let Ok(entries) = std::fs::read_dir(instance.log_dir()) {
+            logs.extend(in_dir(entries, &prefix));
+        }
+    }
     Ok(logs)
+}
+
+fn in_dir(entries: std::fs::ReadDir, prefix: &str) -> Vec<Log> {
+    let found = entries.flatten().filter_map(|entry| {
+        let name = entry.file_name().to_str()?.strip_suffix(".log")?.to_owned();
+        Some(Log {
+            name: format!("{prefix}{name}"),
+            path: entry.path(),
+            shown: 0,
+        })
+    });
+    let mut logs: Vec<Log> = found.collect();
+    logs.sort_by(|a, b| a.name.cmp(&b.name));
+    logs
 }
 
 impl Log {

@@ -43,12 +43,12 @@ fn show(status: &Status) {
         println!("engine {engine}, {reason}");
     }
     println!(
-        "{:<13} {:<5} {:>8} {:>8} {:>10}  endpoint",
+        "{:<24} {:<5} {:>8} {:>8} {:>10}  endpoint",
         "component", "state", "pid", "restarts", "memory"
     );
     for component in &status.components {
         println!(
-            "{:<13} {:<5} {:>8} {:>8} {:>10}  {}",
+            "{:<24} {:<5} {:>8} {:>8} {:>10}  {}",
             component.name,
             if component.is_up { "up" } else { "down" },
             text(component.pid),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use icebox::sandbox::control::{self, Up};
 use icebox::sandbox::supervisor::{self, Isolation};
 use icebox::sandbox::{Engine, Error, Event, Options, SandboxInfo, StateDir, chain};
+use icebox::snowflake::schedule::TimeScale;
 use indicatif::{ProgressBar, ProgressStyle};
 
 #[derive(clap::Args)]
@@ -25,6 +26,13 @@ pub struct Args {
     /// The S3 server's port; otherwise any free one.
     #[arg(long, value_name = "PORT")]
     s3_port: Option<u16>,
+    /// The port that Snowflake's drivers connect to; otherwise any free one.
+    #[arg(long, value_name = "PORT")]
+    snowflake_port: Option<u16>,
+    /// How many times faster than real time the schedules of Snowflake's tasks run; 0: they stand still [default:
+    /// as before; 1 at the first start].
+    #[arg(long, value_name = "FACTOR")]
+    time_scale: Option<TimeScale>,
     /// The bucket to make [default at the first start: icebox-lake].
     #[arg(long, value_name = "NAME")]
     bucket: Option<String>,
@@ -47,7 +55,10 @@ impl Args {
             pg_bin: self.pg_bin.clone(),
             pg_port: self.pg_port,
             s3_port: self.s3_port,
+            snowflake_port: self.snowflake_port,
             bucket: self.bucket.clone(),
+            time_scale: self.time_scale,
+            ..Options::default()
         }
     }
 }
@@ -153,12 +164,13 @@ fn describe(info: &SandboxInfo) {
   engine      {engine}, {reason}
   PostgreSQL  {host}:{port}, database {dbname}, users {user} and application (version {version}{cron})
   S3          {s3}, bucket {bucket}, region {region}
+  Snowflake   {snowflake}
   passwords   {state_dir}/settings.json, and in the exports of `{icebox} env`
 
   Environment:   eval \"$({icebox} env)\"
   then psql:     psql \"host={host} port={port} dbname={dbname} user={user} sslmode=require\"
   and S3:        aws s3 ls --recursive s3://{bucket}
-  SQL prompt:    {icebox} sql
+  SQL prompt:    {icebox} sql, and {icebox} sql --on snowflake
   Stop:          {icebox} down",
         engine = info.engine,
         reason = info.engine_reason,
@@ -170,6 +182,13 @@ fn describe(info: &SandboxInfo) {
         cron = if info.has_pg_cron { ", with pg_cron" } else { "" },
         s3 = info.s3.endpoint,
         bucket = info.bucket,
+        snowflake = match &info.snowflake {
+            Some(there) => format!(
+                "http://{}, account {}, user {}",
+                there.address, there.account, there.user
+            ),
+            None => "not here".to_owned(),
+        },
         region = info.s3.region,
     );
 }

@@ -4,6 +4,7 @@
 //! every start. `ALTER SYSTEM` comes after both, so what a user sets that way wins and lasts.
 
 use std::fmt::Write;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Installation, ServerConfig};
 
@@ -20,8 +21,8 @@ pub fn settings(config: &ServerConfig, installation: &Installation) -> String {
     let mut set = |name: &str, value: &str| {
         let _ = writeln!(text, "{name} = '{}'", value.replace('\'', "''"));
     };
-    set("listen_addresses", "127.0.0.1");
-    set("port", &config.port.to_string());
+    set("listen_addresses", &config.address.ip().to_string());
+    set("port", &config.address.port().to_string());
     set(
         "unix_socket_directories",
         &config.socket_dir.to_string_lossy(),
@@ -63,19 +64,51 @@ pub fn settings(config: &ServerConfig, installation: &Installation) -> String {
     text
 }
 
-/// Who may connect, and how: everyone over TLS with a password. While `bootstrapping`, the first superuser also
-/// comes in over the private socket without one, to set the passwords.
-pub fn access_rules(superuser: &str, bootstrapping: bool) -> String {
-    let first = if bootstrapping {
-        format!("local all {superuser} trust\n")
-    } else {
-        String::new()
-    };
-    format!(
-        "# Written by icebox at every start.\n\
-         {first}\
-         local     all         all                scram-sha-256\n\
-         hostssl   all         all 127.0.0.1/32   scram-sha-256\n\
-         hostnossl all         all all            reject\n"
-    )
+/// From where clients may connect, as CIDR blocks. Clones are the same list.
+#[derive(Clone, Debug)]
+pub struct Clients(Arc<RwLock<Blocks>>);
+
+#[derive(Debug)]
+struct Blocks {
+    allowed: Vec<String>,
+    blocked: Vec<String>,
+}
+
+impl Clients {
+    /// All of `blocked` may not, then all of `allowed` may; nobody else.
+    pub fn new(allowed: Vec<String>, blocked: Vec<String>) -> Clients {
+        Clients(Arc::new(RwLock::new(Blocks { allowed, blocked })))
+    }
+
+    /// Whoever is on this machine.
+    pub fn local() -> Clients {
+        Clients::new(vec!["127.0.0.0/8".to_owned()], Vec::new())
+    }
+
+    /// Another list from now on. A running server learns of it when its rules are written anew.
+    pub fn set(&self, allowed: Vec<String>, blocked: Vec<String>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Blocks { allowed, blocked };
+    }
+}
+
+/// Who may connect, and how: the superuser from anywhere, others from where they may, over TLS with a password. While
+/// `bootstrapping`, the superuser also comes in over the private socket without one, to set the passwords.
+pub fn access_rules(superuser: &str, clients: &Clients, bootstrapping: bool) -> String {
+    let mut text = String::from("# Written by icebox at every start.\n");
+    if bootstrapping {
+        let _ = writeln!(text, "local all {superuser} trust");
+    }
+    let _ = writeln!(text, "local all all scram-sha-256");
+    let _ = writeln!(text, "hostssl all {superuser} all scram-sha-256");
+    let clients = clients.0.read().unwrap_or_else(PoisonError::into_inner);
+    for (blocks, method) in [
+        (&clients.blocked, "reject"),
+        (&clients.allowed, "scram-sha-256"),
+    ] {
+        for block in blocks {
+            let _ = writeln!(text, "hostssl all all {block} {method}");
+        }
+    }
+    text.push_str("hostnossl all all all reject\n");
+    text
 }

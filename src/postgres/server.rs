@@ -10,6 +10,7 @@
 //! <socket_dir>/           `.s.PGSQL.<port>`, for icebox itself only
 //! ```
 
+use std::net::SocketAddrV4;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::NoTls;
 
+use super::configuration::Clients;
 use super::tls::Certificate;
 use super::{Account, Endpoint, Error, Installation, configuration, template};
 
@@ -28,8 +30,10 @@ pub struct ServerConfig {
     pub data_dir: PathBuf,
     /// Short enough for a socket's path (107 bytes), and writable by `account`.
     pub socket_dir: PathBuf,
-    /// On 127.0.0.1.
-    pub port: u16,
+    /// Where it listens, besides its socket.
+    pub address: SocketAddrV4,
+    /// From where others than the superuser may connect.
+    pub clients: Clients,
     pub certificate: Certificate,
     /// Whom to run as; `None` stays with the current user.
     pub account: Option<Account>,
@@ -98,10 +102,7 @@ impl Server {
             "icebox.conf",
             configuration::settings(&self.config, &self.installation).as_bytes(),
         )?;
-        self.write(
-            "pg_hba.conf",
-            configuration::access_rules(&self.roles.superuser.0, is_new).as_bytes(),
-        )?;
+        self.write("pg_hba.conf", self.access_rules(is_new).as_bytes())?;
         for (name, from) in [
             ("server.crt", &self.config.certificate.certificate),
             ("server.key", &self.config.certificate.key),
@@ -138,10 +139,7 @@ impl Server {
             .batch_execute(&self.roles.sql())
             .await
             .map_err(Error::Bootstrap)?;
-        self.write(
-            "pg_hba.conf",
-            configuration::access_rules(&self.roles.superuser.0, false).as_bytes(),
-        )?;
+        self.write("pg_hba.conf", self.access_rules(false).as_bytes())?;
         client
             .batch_execute("SELECT pg_reload_conf()")
             .await
@@ -156,11 +154,15 @@ impl Server {
         self.write("icebox.ready", b"")
     }
 
+    fn access_rules(&self, bootstrapping: bool) -> String {
+        configuration::access_rules(&self.roles.superuser.0, &self.config.clients, bootstrapping)
+    }
+
     /// How `role` (name, password) reaches the database `postgres`.
     pub fn endpoint(&self, role: &(String, String)) -> Endpoint {
         Endpoint {
-            host: "127.0.0.1".to_owned(),
-            port: self.config.port,
+            host: self.config.address.ip().to_string(),
+            port: self.config.address.port(),
             dbname: "postgres".to_owned(),
             user: role.0.clone(),
             password: role.1.clone(),
@@ -201,8 +203,10 @@ impl Server {
         let socket = self
             .config
             .socket_dir
-            .join(format!(".s.PGSQL.{}", self.config.port));
-        let _ = std::fs::remove_file(socket.with_extension(format!("{}.lock", self.config.port)));
+            .join(format!(".s.PGSQL.{}", self.config.address.port()));
+        let _ = std::fs::remove_file(
+            socket.with_extension(format!("{}.lock", self.config.address.port())),
+        );
         let _ = std::fs::remove_file(socket);
         Ok(())
     }
@@ -216,7 +220,7 @@ impl Server {
         let mut config = tokio_postgres::Config::new();
         config
             .host_path(&self.config.socket_dir)
-            .port(self.config.port)
+            .port(self.config.address.port())
             .user(&self.roles.superuser.0)
             .dbname("postgres");
         config

@@ -1,11 +1,12 @@
 //! The server's self-signed certificate.
 
+use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Error;
 
-/// A certificate for `localhost`, `127.0.0.1` and `::1`, and its private key.
+/// A certificate for `localhost`, `127.0.0.1`, `::1` and the server's own address, and its private key.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     /// PEM; clients that verify the server trust this file.
@@ -15,8 +16,17 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The certificate kept in `dir`, made on first use: clients that have stored it stay valid over restarts.
-    pub fn ensure(dir: &Path) -> Result<Certificate, Error> {
+    /// The certificate for `address` kept in `dir`, made on first use: clients that have stored it stay valid over
+    /// restarts.
+    pub fn ensure(dir: &Path, address: Ipv4Addr) -> Result<Certificate, Error> {
+        let mut names = ["localhost", "127.0.0.1", "::1"]
+            .map(str::to_owned)
+            .to_vec();
+        let mut dir = dir.to_path_buf();
+        if address != Ipv4Addr::LOCALHOST {
+            names.push(address.to_string());
+            dir.push(address.to_string());
+        }
         let files = Certificate {
             certificate: dir.join("server.crt"),
             key: dir.join("server.key"),
@@ -24,8 +34,7 @@ impl Certificate {
         if files.certificate.exists() && files.key.exists() {
             return Ok(files);
         }
-        std::fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
-        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        std::fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
         let mut params = rcgen::CertificateParams::new(names)?;
         params.distinguished_name = rcgen::DistinguishedName::new();
         params

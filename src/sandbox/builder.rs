@@ -7,7 +7,8 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::supervisor::{self, Isolation};
-use super::{Engine, Error, Event, Options, SandboxInfo, StateDir, chain, engine};
+use super::{Engine, Error, Event, Options, SandboxInfo, StateDir, chain, engine, snowflake};
+use crate::snowflake::schedule::TimeScale;
 
 /// Worker threads for icebox's own components, when they run inside the program.
 const WORKERS: usize = 2;
@@ -39,6 +40,8 @@ pub struct SandboxBuilder {
     options: Options,
     state_dir: Option<PathBuf>,
     report: Arc<dyn Fn(Event) + Send + Sync>,
+    /// Where its components run; inside this program, where nothing else is said.
+    isolation: Option<Isolation>,
 }
 
 impl Sandbox {
@@ -48,6 +51,7 @@ impl Sandbox {
             options: Options::default(),
             state_dir: None,
             report: supervisor::silent(),
+            isolation: None,
         }
     }
 
@@ -76,6 +80,16 @@ impl Drop for Sandbox {
 }
 
 impl SandboxBuilder {
+    /// A server on the lake of another sandbox.
+    pub(super) fn attached(state_dir: PathBuf, options: Options, isolation: Isolation) -> Self {
+        SandboxBuilder {
+            options,
+            state_dir: Some(state_dir),
+            report: supervisor::silent(),
+            isolation: Some(isolation),
+        }
+    }
+
     pub fn engine(mut self, engine: Engine) -> Self {
         self.options.engine = engine;
         self
@@ -90,6 +104,12 @@ impl SandboxBuilder {
     /// The directory of PostgreSQL's server programs.
     pub fn pg_bin(mut self, dir: impl AsRef<Path>) -> Self {
         self.options.pg_bin = Some(dir.as_ref().to_path_buf());
+        self
+    }
+
+    /// How many times faster than real time schedules run.
+    pub fn time_scale(mut self, scale: TimeScale) -> Self {
+        self.options.time_scale = Some(scale);
         self
     }
 
@@ -120,6 +140,7 @@ impl SandboxBuilder {
             options,
             state_dir,
             report,
+            isolation,
         } = self;
         let (state_dir, temporary) = match state_dir {
             Some(dir) => (dir, None),
@@ -145,7 +166,18 @@ impl SandboxBuilder {
         // The system ends a component with the thread that started it, so the sandbox has one of its own.
         let thread = std::thread::Builder::new()
             .name("icebox-sandbox".to_owned())
-            .spawn(move || run(&state, &options, is_temporary, &*report, started, stopped))
+            .spawn(move || {
+                let isolation = isolation.as_ref();
+                run(
+                    &state,
+                    &options,
+                    isolation,
+                    is_temporary,
+                    &*report,
+                    started,
+                    stopped,
+                )
+            })
             .map_err(Error::Thread)?;
         match start.await {
             Ok(Ok(info)) => Ok(Sandbox {
@@ -164,6 +196,7 @@ impl SandboxBuilder {
 fn run(
     state: &StateDir,
     options: &Options,
+    isolation: Option<&Isolation>,
     is_temporary: bool,
     report: &(dyn Fn(Event) + Send + Sync),
     started: oneshot::Sender<Result<SandboxInfo, Error>>,
@@ -172,11 +205,15 @@ fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let components = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .thread_name("icebox-component")
-        .enable_all()
-        .build();
+    let components = match isolation {
+        Some(_) => Ok(None),
+        None => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .thread_name("icebox-component")
+            .enable_all()
+            .build()
+            .map(Some),
+    };
     let (runtime, components) = match (runtime, components) {
         (Ok(runtime), Ok(components)) => (runtime, components),
         (Err(error), _) | (_, Err(error)) => {
@@ -184,10 +221,14 @@ fn run(
             return;
         }
     };
+    let isolation = match (&components, isolation) {
+        (Some(components), _) => Isolation::Here(components.handle().clone()),
+        (None, Some(isolation)) => isolation.clone(),
+        (None, None) => unreachable!("one or the other"),
+    };
     runtime.block_on(async {
         let stopped = futures::FutureExt::shared(stopped);
         let interrupted = futures::FutureExt::map(stopped.clone(), drop);
-        let isolation = Isolation::Here(components.handle().clone());
         match supervisor::start(
             state,
             options,
@@ -209,9 +250,18 @@ fn run(
             }
         }
         // What is outside the temporary directory would outlive it.
-        if is_temporary && let Err(error) = engine::purge(state).await {
-            tracing::warn!(error = chain(&error), "the sandbox has left data behind");
+        if is_temporary {
+            for purged in [
+                snowflake::purge_instances(state).await,
+                engine::purge(state).await,
+            ] {
+                if let Err(error) = purged {
+                    tracing::warn!(error = chain(&error), "the sandbox has left data behind");
+                }
+            }
         }
     });
-    components.shutdown_background();
+    if let Some(components) = components {
+        components.shutdown_background();
+    }
 }

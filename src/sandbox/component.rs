@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::container::Container;
+use super::snowflake;
+use super::supervisor::Isolation;
 use crate::objectstore::{S3Config, server};
 use crate::pglake::{EngineSocket, engine};
 use crate::postgres::{self, Endpoint};
@@ -120,6 +122,8 @@ pub enum IceboxComponent {
         postgres_user: String,
         postgres_password: String,
     },
+    /// The Snowflake side.
+    Snowflake(Box<snowflake::Config>),
     /// One that watches a container.
     Container(Box<Container>),
 }
@@ -130,6 +134,7 @@ impl IceboxComponent {
         match self {
             IceboxComponent::S3 { .. } => "s3",
             IceboxComponent::LakeEngine { .. } => "lake-engine",
+            IceboxComponent::Snowflake(_) => "snowflake",
             IceboxComponent::Container(_) => "container",
         }
     }
@@ -140,13 +145,16 @@ impl IceboxComponent {
             IceboxComponent::Container(container) => {
                 Some(("DOCKER_HOST", container.daemon_address()))
             }
-            IceboxComponent::S3 { .. } | IceboxComponent::LakeEngine { .. } => None,
+            IceboxComponent::S3 { .. }
+            | IceboxComponent::LakeEngine { .. }
+            | IceboxComponent::Snowflake(_) => None,
         }
     }
 
-    /// Runs it until `shutdown` completes.
+    /// Runs it until `shutdown` completes; what it starts runs as it does.
     pub async fn run(
         self,
+        isolation: Isolation,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), BoxError> {
         match self {
@@ -189,6 +197,7 @@ impl IceboxComponent {
                 };
                 engine::serve(config, shutdown).await?;
             }
+            IceboxComponent::Snowflake(config) => config.run(isolation, shutdown).await?,
             IceboxComponent::Container(container) => {
                 container.run(shutdown).await.map_err(super::Error::from)?;
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{Error, Event, Options, SandboxInfo, StateDir, engine, supervisor};
+use super::{Error, Event, Options, SandboxInfo, StateDir, engine, snowflake, supervisor};
 
 /// How long a supervisor may take to stop everything in order.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
@@ -123,6 +123,14 @@ fn arguments(options: &Options) -> Vec<std::ffi::OsString> {
         "--s3-port",
         options.s3_port.map(|port| port.to_string().into()),
     );
+    add(
+        "--snowflake-port",
+        options.snowflake_port.map(|port| port.to_string().into()),
+    );
+    add(
+        "--time-scale",
+        options.time_scale.map(|scale| scale.to_string().into()),
+    );
     add("--bucket", options.bucket.as_ref().map(Into::into));
     arguments
 }
@@ -173,6 +181,7 @@ pub async fn down(state: &StateDir, purge: bool) -> Result<Down, Error> {
     };
     supervisor::stop_leftovers(state).await?;
     if purge {
+        snowflake::purge_instances(state).await?;
         engine::purge(state).await?;
         state.purge(lock)?;
     }

@@ -13,6 +13,7 @@ pub mod engine;
 mod network;
 pub mod process;
 mod settings;
+mod snowflake;
 pub mod state;
 pub mod status;
 pub mod supervisor;
@@ -25,6 +26,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::chain;
 use crate::objectstore::S3Config;
 use crate::postgres::Endpoint;
+use crate::postgres::configuration::Clients;
+use crate::snowflake::schedule::TimeScale;
 
 pub use builder::{Sandbox, SandboxBuilder};
 pub use component::IceboxComponent;
@@ -77,8 +80,23 @@ pub struct Options {
     pub pg_port: Option<u16>,
     /// The S3 server's port on 127.0.0.1.
     pub s3_port: Option<u16>,
+    /// The port of the endpoint that Snowflake's drivers connect to, on 127.0.0.1.
+    pub snowflake_port: Option<u16>,
     /// The bucket to make.
     pub bucket: Option<String>,
+    /// How much faster than real time the schedules of the Snowflake side run; otherwise as before.
+    pub time_scale: Option<TimeScale>,
+    /// A PostgreSQL on the lake of another sandbox.
+    pub attached: Option<Attached>,
+}
+
+/// What a PostgreSQL server needs to know that uses the lake of another sandbox.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    pub s3: S3Config,
+    pub bucket: String,
+    /// From where it may be connected to.
+    pub clients: Clients,
 }
 
 /// What a running sandbox tells its users; kept in the state directory with mode 0600.
@@ -91,6 +109,8 @@ pub struct SandboxInfo {
     pub postgres: Endpoint,
     /// The password of the role `application`.
     pub application_password: String,
+    /// The password of icebox's own superuser.
+    pub superuser_password: String,
     /// The version of PostgreSQL, for example `15.18`.
     pub postgres_version: String,
     /// Whether `CREATE EXTENSION pg_cron` works.
@@ -98,7 +118,18 @@ pub struct SandboxInfo {
     pub s3: S3Config,
     /// The bucket made for the sandbox.
     pub bucket: String,
+    /// `None` for a server that is one of another sandbox's.
+    pub snowflake: Option<SnowflakeInfo>,
     pub state_dir: PathBuf,
+}
+
+/// How Snowflake's drivers connect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnowflakeInfo {
+    pub address: SocketAddr,
+    pub account: String,
+    pub user: String,
+    pub password: String,
 }
 
 impl SandboxInfo {
@@ -120,6 +151,15 @@ impl SandboxInfo {
             None => Err(Error::NotReady {
                 state_dir: state.root().to_path_buf(),
             }),
+        }
+    }
+
+    /// icebox's own superuser.
+    pub(crate) fn superuser(&self) -> Endpoint {
+        Endpoint {
+            user: engine::SUPERUSER.to_owned(),
+            password: self.superuser_password.clone(),
+            ..self.postgres.clone()
         }
     }
 
@@ -192,6 +232,8 @@ pub enum Error {
         "port {port} on 127.0.0.1 is in use; choose another with {option}, or none for a free one"
     )]
     PortInUse { port: u16, option: &'static str },
+    #[error("no other PostgreSQL server can be run beside that of the engine `{engine}` yet")]
+    NoSecondServer { engine: EngineKind },
     #[error(
         "no bucket can be called `{name}`: a name has 3 to 63 characters of a-z, 0-9, `.` and `-`, and begins and ends with a letter or a digit"
     )]

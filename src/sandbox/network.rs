@@ -1,55 +1,74 @@
-//! Ports on 127.0.0.1, chosen so that two sandboxes that start at the same time do not choose the same one.
+//! Ports on loopback addresses, chosen so that two sandboxes that start at the same time do not choose the same one.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
 use super::Error;
+
+/// PostgreSQL's usual port.
+pub const POSTGRES: u16 = 5432;
 
 /// A port that this sandbox uses, also while nothing listens on it.
 #[derive(Debug)]
 pub struct Port {
-    pub number: u16,
+    pub address: SocketAddrV4,
     /// Tells other sandboxes of this user; `None` where no such file can be kept.
     _claim: Option<File>,
 }
 
 impl Port {
-    /// Takes the port that was asked for, or fails naming the `option` that asked.
-    pub fn exactly(number: u16, option: &'static str) -> Result<Port, Error> {
-        claim(number).ok_or(Error::PortInUse {
-            port: number,
-            option,
-        })
+    /// Takes the port of 127.0.0.1 that was asked for, or fails naming the `option` that asked.
+    pub fn exactly(port: u16, option: &'static str) -> Result<Port, Error> {
+        claim(local(port)).ok_or(Error::PortInUse { port, option })
     }
 
-    /// Takes the first of `preferred` that is free, else any free port.
-    pub fn any(preferred: &[u16]) -> Result<Port, Error> {
-        if let Some(port) = preferred.iter().find_map(|&number| claim(number)) {
+    /// Takes the first of `preferred` that is free, else any free port of 127.0.0.1.
+    pub fn any(preferred: impl IntoIterator<Item = SocketAddrV4>) -> Result<Port, Error> {
+        if let Some(port) = preferred.into_iter().find_map(claim) {
             return Ok(port);
         }
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let address = local(0);
         loop {
             let free = TcpListener::bind(address).and_then(|listener| listener.local_addr());
-            let number = free
-                .map_err(|source| Error::NoPort { address, source })?
-                .port();
-            if let Some(port) = claim(number) {
+            let free = free.map_err(|source| Error::NoPort {
+                address: address.into(),
+                source,
+            })?;
+            if let Some(port) = claim(local(free.port())) {
                 return Ok(port);
             }
         }
     }
+
+    pub fn number(&self) -> u16 {
+        self.address.port()
+    }
 }
 
-/// Takes `number` if nobody listens on it and no other sandbox has it.
-fn claim(number: u16) -> Option<Port> {
+/// A port of 127.0.0.1.
+pub fn local(port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+}
+
+/// PostgreSQL's usual port on the loopback addresses after the first one, which Linux has without being told.
+pub fn postgres_addresses() -> impl Iterator<Item = SocketAddrV4> {
+    (2..=254).map(|last| SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), POSTGRES))
+}
+
+/// Takes an address if nobody listens on it and no other sandbox has it.
+fn claim(address: SocketAddrV4) -> Option<Port> {
     let dir = std::env::temp_dir().join(format!("icebox-ports-{}", nix::unistd::geteuid()));
+    let name = match *address.ip() {
+        Ipv4Addr::LOCALHOST => address.port().to_string(),
+        ip => format!("{ip}-{}", address.port()),
+    };
     let file = std::fs::create_dir_all(&dir)
         .and_then(|()| {
             File::options()
                 .write(true)
                 .create(true)
                 .truncate(false)
-                .open(dir.join(number.to_string()))
+                .open(dir.join(name))
         })
         .ok();
     if let Some(file) = &file
@@ -57,9 +76,9 @@ fn claim(number: u16) -> Option<Port> {
     {
         return None;
     }
-    TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
+    TcpListener::bind(address).ok()?;
     Some(Port {
-        number,
+        address,
         _claim: file,
     })
 }
@@ -70,15 +89,15 @@ mod tests {
 
     #[test]
     fn a_port_is_taken_once() {
-        let first = Port::any(&[]).unwrap();
+        let first = Port::any([]).unwrap();
         assert!(matches!(
-            Port::exactly(first.number, "--pg-port"),
+            Port::exactly(first.number(), "--pg-port"),
             Err(Error::PortInUse { .. })
         ));
-        assert_ne!(Port::any(&[first.number]).unwrap().number, first.number);
-        let number = first.number;
+        assert_ne!(Port::any([first.address]).unwrap().address, first.address);
+        let number = first.number();
         drop(first);
-        assert_eq!(Port::exactly(number, "--pg-port").unwrap().number, number);
+        assert_eq!(Port::exactly(number, "--pg-port").unwrap().number(), number);
     }
 
     #[test]

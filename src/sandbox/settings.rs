@@ -1,11 +1,13 @@
 //! What is chosen at the first start and kept: ports, names, keys and passwords.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::network::Port;
+use super::network::{self, Port, local};
 use super::{Error, Options, StateDir};
-use crate::objectstore;
+use crate::objectstore::{self, S3Config};
 
 /// The bucket, unless asked for by name.
 const BUCKET: &str = "icebox-lake";
@@ -13,8 +15,13 @@ const BUCKET: &str = "icebox-lake";
 /// The file `settings.json`.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Settings {
-    pub postgres_port: Option<u16>,
-    pub s3_port: Option<u16>,
+    /// 127.0.0.1 unless it says otherwise.
+    postgres_ip: Option<Ipv4Addr>,
+    postgres_port: Option<u16>,
+    s3_port: Option<u16>,
+    snowflake_port: Option<u16>,
+    /// The S3 service of the sandbox whose lake this one is on; `None`: it has its own.
+    s3_endpoint: Option<String>,
     pub bucket: String,
     pub region: String,
     pub access_key_id: String,
@@ -25,14 +32,14 @@ pub struct Settings {
     pub admin_password: String,
     /// Of `application`.
     pub application_password: String,
+    /// Of the Snowflake side's user.
+    #[serde(default = "password")]
+    pub snowflake_password: String,
 }
 
 /// The sandbox's ports, held for as long as this lives.
 #[derive(Debug)]
-pub struct Ports {
-    pub postgres: Port,
-    pub s3: Port,
-}
+pub struct Ports(#[expect(dead_code, reason = "held")] Vec<Port>);
 
 impl Settings {
     /// The kept settings, or new ones; with what `options` ask for, and ports that are free now. Written back.
@@ -48,48 +55,115 @@ impl Settings {
             }
             settings.bucket.clone_from(bucket);
         }
-        let choose = |asked: Option<u16>, option, kept: Option<u16>, usual: &[u16]| match asked {
-            Some(port) => Port::exactly(port, option),
-            None => Port::any(kept.as_ref().map_or(usual, std::slice::from_ref)),
+        let ports = match &options.attached {
+            None => settings.choose_ports(options)?,
+            Some(attached) => {
+                settings.attach(&attached.s3, &attached.bucket);
+                vec![settings.choose_address()?]
+            }
         };
-        let ports = Ports {
-            postgres: choose(
+        state.write_json(&state.settings(), &settings)?;
+        Ok((settings, Ports(ports)))
+    }
+
+    /// The ports of a sandbox of its own, all on 127.0.0.1.
+    fn choose_ports(&mut self, options: &Options) -> Result<Vec<Port>, Error> {
+        let choose = |asked: Option<u16>, option, kept: &mut Option<u16>, usual: Option<u16>| {
+            let port = match asked {
+                Some(port) => Port::exactly(port, option),
+                None => Port::any(kept.or(usual).map(local)),
+            }?;
+            *kept = Some(port.number());
+            Ok::<_, Error>(port)
+        };
+        Ok(vec![
+            choose(
                 options.pg_port,
                 "--pg-port",
-                settings.postgres_port,
-                &[5432],
+                &mut self.postgres_port,
+                Some(network::POSTGRES),
             )?,
-            s3: choose(options.s3_port, "--s3-port", settings.s3_port, &[])?,
+            choose(options.s3_port, "--s3-port", &mut self.s3_port, None)?,
+            choose(
+                options.snowflake_port,
+                "--snowflake-port",
+                &mut self.snowflake_port,
+                None,
+            )?,
+        ])
+    }
+
+    /// The address of a server beside a sandbox: one with PostgreSQL's usual port where there is one.
+    fn choose_address(&mut self) -> Result<Port, Error> {
+        let kept = self.postgres_port.map(|_| self.postgres_address());
+        let usual = network::postgres_addresses().filter(|_| cfg!(target_os = "linux"));
+        let port = Port::any(kept.into_iter().chain(usual))?;
+        (self.postgres_ip, self.postgres_port) = (Some(*port.address.ip()), Some(port.number()));
+        Ok(port)
+    }
+
+    fn attach(&mut self, s3: &S3Config, bucket: &str) {
+        self.s3_endpoint = Some(s3.endpoint.clone());
+        self.region.clone_from(&s3.region);
+        self.access_key_id.clone_from(&s3.access_key_id);
+        self.secret_access_key.clone_from(&s3.secret_access_key);
+        bucket.clone_into(&mut self.bucket);
+    }
+
+    pub fn postgres_address(&self) -> SocketAddrV4 {
+        let ip = self.postgres_ip.unwrap_or(Ipv4Addr::LOCALHOST);
+        SocketAddrV4::new(ip, chosen(self.postgres_port))
+    }
+
+    /// Where the sandbox's own S3 server listens; `None` where it is on the lake of another.
+    pub fn s3_address(&self) -> Option<SocketAddrV4> {
+        self.s3_endpoint
+            .is_none()
+            .then(|| local(chosen(self.s3_port)))
+    }
+
+    pub fn snowflake_address(&self) -> SocketAddrV4 {
+        local(chosen(self.snowflake_port))
+    }
+
+    pub fn s3(&self) -> S3Config {
+        let endpoint = match &self.s3_endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => format!("http://{}", local(chosen(self.s3_port))),
         };
-        settings.postgres_port = Some(ports.postgres.number);
-        settings.s3_port = Some(ports.s3.number);
-        state.write_json(&state.settings(), &settings)?;
-        Ok((settings, ports))
-    }
-
-    pub fn postgres_port(&self) -> u16 {
-        self.postgres_port
-            .expect("loading the settings chooses the ports")
-    }
-
-    pub fn s3_port(&self) -> u16 {
-        self.s3_port
-            .expect("loading the settings chooses the ports")
+        S3Config {
+            endpoint,
+            region: self.region.clone(),
+            access_key_id: self.access_key_id.clone(),
+            secret_access_key: self.secret_access_key.clone(),
+        }
     }
 
     fn generate() -> Settings {
         Settings {
+            postgres_ip: None,
             postgres_port: None,
             s3_port: None,
+            snowflake_port: None,
+            s3_endpoint: None,
             bucket: BUCKET.to_owned(),
             region: "us-east-1".to_owned(),
             access_key_id: format!("ICEBOX{}", secret(14).to_ascii_uppercase()),
             secret_access_key: secret(40),
-            lake_password: secret(32),
-            admin_password: secret(32),
-            application_password: secret(32),
+            lake_password: password(),
+            admin_password: password(),
+            application_password: password(),
+            snowflake_password: password(),
         }
     }
+}
+
+fn chosen(port: Option<u16>) -> u16 {
+    port.expect("loading the settings chooses the ports")
+}
+
+fn password() -> String {
+    secret(32)
 }
 
 /// Letters and digits only, so that it needs no quoting anywhere. The thread's generator is cryptographically secure.

@@ -12,6 +12,8 @@
 //!   log/               <component>.log, and icebox.log of the supervisor
 //!   tls/               PostgreSQL's certificate and key
 //!   s3/                the S3 server's buckets
+//!   snowflake/         the Snowflake side: objects/, a file each (0600), and clock.json
+//!   instances/         <number>/: the state directory of a POSTGRES INSTANCE
 //!   postgres/          data/: the database cluster; prefix/: the private prefix of the engine `embedded`;
 //!                      pgduck/ and pgduck.sql: the files of `pgduck_server` and its S3 secret (engine `native`)
 //!   sockets/           postgres/, pgduck/ and engine/: unix sockets between the components
@@ -38,7 +40,15 @@ use crate::postgres::Account;
 const LONGEST_SOCKET_DIR: usize = 107 - "/postgres/.s.PGSQL.65535".len();
 
 /// The folders that only icebox itself enters.
-const FOLDERS: [&str; 5] = ["components", "log", "run", "s3", "tls"];
+const FOLDERS: [&str; 7] = [
+    "components",
+    "instances",
+    "log",
+    "run",
+    "s3",
+    "snowflake",
+    "tls",
+];
 
 /// The paths of one sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +115,30 @@ impl StateDir {
 
     pub fn s3_dir(&self) -> PathBuf {
         self.root.join("s3")
+    }
+
+    pub fn snowflake_dir(&self) -> PathBuf {
+        self.root.join("snowflake")
+    }
+
+    /// Has the state directories of PostgreSQL servers beside the sandbox's own.
+    pub fn instances_dir(&self) -> PathBuf {
+        self.root.join("instances")
+    }
+
+    /// Those, each with what its components' names begin with.
+    pub fn instances(&self) -> Vec<(String, StateDir)> {
+        let entries = std::fs::read_dir(self.instances_dir());
+        let found = entries.into_iter().flatten().flatten().filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            Some((
+                format!("instances/{name}/"),
+                StateDir::new(&entry.path()).ok()?,
+            ))
+        });
+        let mut found: Vec<_> = found.collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
     }
 
     /// Makes the directory and its simple folders.

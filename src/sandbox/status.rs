@@ -49,37 +49,10 @@ impl Status {
             Some(_) => state.read_json(&SandboxInfo::path(state.root()))?,
             None => None,
         };
-        let mut components = Vec::new();
-        for entry in std::fs::read_dir(state.run_dir())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let path = entry.path();
-            let Some(name) = path
-                .file_name()
-                .and_then(|name| name.to_str()?.strip_suffix(".json"))
-            else {
-                continue;
-            };
-            let Some(run) = state.read_json::<RunFile>(&path)? else {
-                continue;
-            };
-            let is_up = run.process.is_alive();
-            components.push(ComponentStatus {
-                name: name.to_owned(),
-                is_up,
-                pid: is_up.then_some(run.process.pid),
-                endpoint: Some(run.endpoint),
-                restarts: run.restarts,
-                memory_bytes: if is_up && run.is_separate {
-                    run.process.memory_bytes()
-                } else {
-                    None
-                },
-            });
+        let mut components = components(state, "")?;
+        for (prefix, instance) in state.instances() {
+            components.extend(self::components(&instance, &prefix)?);
         }
-        components.sort_by(|a, b| a.name.cmp(&b.name));
         let state_of = match (&holder, &info) {
             (None, _) => State::Down,
             (Some(_), None) => State::Starting,
@@ -94,4 +67,37 @@ impl Status {
             components,
         })
     }
+}
+
+/// The components of a state directory, by name.
+fn components(state: &StateDir, prefix: &str) -> Result<Vec<ComponentStatus>, Error> {
+    let mut components = Vec::new();
+    for entry in std::fs::read_dir(state.run_dir())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let path = entry.path();
+        let Some(name) = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_suffix(".json"))
+        else {
+            continue;
+        };
+        let Some(run) = state.read_json::<RunFile>(&path)? else {
+            continue;
+        };
+        let is_up = run.process.is_alive();
+        let has_own_memory = is_up && run.is_separate;
+        components.push(ComponentStatus {
+            name: format!("{prefix}{name}"),
+            is_up,
+            pid: is_up.then_some(run.process.pid),
+            endpoint: Some(run.endpoint),
+            restarts: run.restarts,
+            memory_bytes: has_own_memory.then(|| run.process.memory_bytes()).flatten(),
+        });
+    }
+    components.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(components)
 }

@@ -19,6 +19,7 @@ use super::process::{self, ProcessId};
 use super::settings::{Ports, Settings};
 use super::state::StateLock;
 use super::{Error, Event, Options, SandboxInfo, StateDir, chain, engine};
+use crate::postgres::configuration::Clients;
 
 /// Between two looks at something that is coming up.
 const POLL: Duration = Duration::from_millis(4);
@@ -98,10 +99,17 @@ pub async fn start(
     let context = engine::Context {
         state,
         settings: &settings,
+        clients: match &options.attached {
+            Some(attached) => attached.clients.clone(),
+            None => Clients::local(),
+        },
         engine: chosen.kind,
         reason: &chosen.reason,
     };
-    let plan = (chosen.plan)(&context)?;
+    let mut plan = (chosen.plan)(&context)?;
+    if options.attached.is_none() {
+        plan.add_snowflake(state, &settings, options);
+    }
     plan.notices
         .into_iter()
         .for_each(|notice| report(Event::Notice(notice)));
@@ -366,7 +374,10 @@ impl Instance {
     fn here(part: IceboxComponent, runtime: &tokio::runtime::Handle) -> Instance {
         let stop = CancellationToken::new();
         Instance::Here {
-            task: runtime.spawn(part.run(stop.clone().cancelled_owned())),
+            task: runtime.spawn(part.run(
+                Isolation::Here(runtime.clone()),
+                stop.clone().cancelled_owned(),
+            )),
             stop,
         }
     }

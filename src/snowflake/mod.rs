@@ -4,7 +4,9 @@
 pub mod account;
 mod bounded;
 mod catalog;
+pub mod client;
 mod distinct;
+pub mod drivers;
 pub mod error;
 mod follow;
 mod functions;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{SqlError, SqlResult};
+use super::query;
 
 /// What setting a parameter does here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +203,7 @@ impl Parameter {
                 _ => Err(bad()),
             },
             Effect::Zone => {
-                let zone: chrono_tz::Tz = given.parse().map_err(|_| bad())?;
+                let zone = query::zone(given).map_err(|_| bad())?;
                 Ok(zone.name().to_owned())
             }
             Effect::Fixed if given.eq_ignore_ascii_case(self.default) => {

@@ -14,6 +14,7 @@ use super::names::{Ident, ObjectName};
 use super::object::properties::Properties;
 use super::object::{Create, Kind, Object, Scope, State, database};
 use super::parameters::{self, Settings};
+use super::query::DEFAULT_ZONE;
 use super::rows::Rows;
 use super::types::DataType;
 
@@ -70,7 +71,7 @@ impl Current {
     /// The time zone in which moments are shown and read.
     pub fn zone(&self) -> Tz {
         let name = parameters::value(&self.settings, "TIMEZONE");
-        name.parse().unwrap_or(Tz::America__Los_Angeles)
+        name.parse().unwrap_or(DEFAULT_ZONE)
     }
 }
 

@@ -25,14 +25,14 @@ pub trait World: Send + Sync + 'static {
     /// The ARN of the user as whom Snowflake takes on roles; PostgreSQL has its own.
     fn iam_user(&self, is_postgres: bool) -> String;
 
-    /// Starts a new server and waits until it answers.
+    /// Starts a new server and waits until it answers. It lets nobody in yet.
     async fn create_postgres(&self, request: &NewPostgres) -> SqlResult<Postgres>;
 
     /// Stops a server; its data stays.
     async fn suspend_postgres(&self, id: u64) -> SqlResult<()>;
 
-    /// Starts a stopped server.
-    async fn resume_postgres(&self, id: u64) -> SqlResult<()>;
+    /// Starts a stopped server. It may have another address than before, and lets nobody in yet.
+    async fn resume_postgres(&self, id: u64) -> SqlResult<Postgres>;
 
     /// Stops a server and removes its data.
     async fn drop_postgres(&self, id: u64) -> SqlResult<()>;

@@ -3,6 +3,7 @@
 mod bench;
 mod conformance;
 mod containers;
+mod guide;
 mod native;
 mod parity;
 mod pglake;

@@ -113,7 +113,7 @@ fn life_cycle_on_version_18() {
         .iter()
         .map(|component| component["name"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(names, ["pgduck_server", "postgres", "s3"]);
+    assert_eq!(names, ["pgduck_server", "postgres", "s3", "snowflake"]);
     run_scenario(&sandbox);
 
     // The secret is in a file for one account, and on no command line.

@@ -10,7 +10,7 @@ mod differential;
 #[path = "pglake/faults.rs"]
 mod faults;
 #[path = "pglake/guide.rs"]
-mod guide;
+pub mod guide;
 #[path = "pglake/layout.rs"]
 mod layout;
 #[path = "pglake/readers.rs"]

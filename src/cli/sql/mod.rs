@@ -3,17 +3,18 @@
 mod prompt;
 mod render;
 mod session;
+mod variables;
 
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use icebox::postgres::statements;
 use icebox::sandbox::SandboxInfo;
 
 pub use render::Format;
 use session::Session;
+use variables::Variable;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -26,12 +27,22 @@ pub struct Args {
     /// A file of statements to run; `-` is standard input.
     #[arg(short, long)]
     file: Option<PathBuf>,
-    /// Where the statements run; the Snowflake side only reads.
+    /// Where the statements run.
     #[arg(long, value_enum, default_value_t)]
     on: Side,
     /// How answers are printed.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(
+        short,
+        long = "output",
+        alias = "format",
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
     format: Format,
+    /// What stands for <NAME> in the statements, as in --var YOUR_BUCKET=icebox-lake; case, `-` and `_` do not matter.
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    variables: Vec<Variable>,
 }
 
 /// The two ends of the lakehouse.
@@ -52,7 +63,7 @@ pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
             (Some(path.display().to_string()), text)
         }
         (None, None) if std::io::stdin().is_terminal() => {
-            return prompt::run(&mut session, args.format, info).await;
+            return prompt::run(session, args.format, &args.variables, info).await;
         }
         (None, _) => {
             let mut text = String::new();
@@ -62,13 +73,14 @@ pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
             (Some("standard input".to_owned()), text)
         }
     };
+    let text = variables::replace(&text, &args.variables);
     let place = |line| {
         source
             .as_ref()
             .map(|source| format!(" ({source}, line {line})"))
     };
-    let statements = statements::split(&text).map_err(|error| {
-        let place = place(error.line).unwrap_or_default();
+    let statements = session.split(&text).map_err(|(error, line)| {
+        let place = place(line).unwrap_or_default();
         anyhow::anyhow!("{error}{place}")
     })?;
     for statement in statements {
@@ -83,8 +95,13 @@ pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
             if let Some(place) = place(statement.line) {
                 eprintln!("{}", place.trim_start());
             }
+            if let Some(name) = variables::left(&statement.sql) {
+                eprintln!("<{name}> is to be replaced: --var '{name}=…'");
+            }
+            session.close().await;
             return Ok(ExitCode::FAILURE);
         }
     }
+    session.close().await;
     Ok(ExitCode::SUCCESS)
 }

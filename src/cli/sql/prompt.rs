@@ -1,19 +1,21 @@
 //! The interactive prompt.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
-use icebox::postgres::statements;
 use icebox::sandbox::SandboxInfo;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::render::{self, Format};
 use super::session::Session;
+use super::variables::{self, Variable};
 
 /// Reads statements until the end of input; an error of one does not end the session.
 pub async fn run(
-    session: &mut Session,
+    mut session: Session,
     format: Format,
+    variables: &[Variable],
     info: &SandboxInfo,
 ) -> anyhow::Result<ExitCode> {
     println!("Statements end with a semicolon; \\q or Ctrl-D leaves, Ctrl-C drops what was typed.");
@@ -24,16 +26,16 @@ pub async fn run(
     let mut typed = String::new();
     loop {
         let prompt = if typed.is_empty() {
-            format!("{}=> ", session.name())
+            format!("{}=> ", session.place())
         } else {
-            format!("{}-> ", session.name())
+            format!("{}-> ", session.place())
         };
         match editor.readline(&prompt) {
             Ok(line) if typed.is_empty() && ["\\q", "exit", "quit"].contains(&line.trim()) => break,
             Ok(line) => {
                 typed.push_str(&line);
                 typed.push('\n');
-                if !statements::is_complete(&typed) {
+                if !session.is_complete(&typed) {
                     continue;
                 }
             }
@@ -50,19 +52,23 @@ pub async fn run(
             // Kept at once: the prompt may not live to say goodbye.
             let _ = editor.save_history(&history);
         }
+        let input = variables::replace(&input, variables);
         // What is complete has nothing open.
-        for statement in statements::split(&input)? {
+        for statement in session.split(&input).unwrap_or_default() {
             let mut out = std::io::stdout();
-            if let Err(error) = session
-                .run(&statement.sql, |answer| {
-                    render::print(&mut out, format, &answer)
-                })
-                .await
-            {
+            let begun = Instant::now();
+            let result = session.run(&statement.sql, |answer| {
+                render::print(&mut out, format, &answer)
+            });
+            if let Err(error) = result.await {
                 eprintln!("{error}");
                 break;
             }
+            if format == Format::Table {
+                println!("Time: {:.1} ms", begun.elapsed().as_secs_f64() * 1000.0);
+            }
         }
     }
+    session.close().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,15 +2,14 @@
 
 use std::fmt::Write;
 
-use arrow::array::{Array, RecordBatch};
-use arrow::error::ArrowError;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use anyhow::Context;
 use futures::TryStreamExt;
 use icebox::chain;
+use icebox::postgres::statements::{self, Statement};
 use icebox::postgres::{ConnectError, connect_with_notices};
 use icebox::sandbox::SandboxInfo;
-use icebox::snowflake::{Reader, follow};
-use icebox::tables::LakeIo;
+use icebox::snowflake::error::Position;
+use icebox::snowflake::{client as snowflake, syntax};
 use tokio_postgres::error::{DbError, ErrorPosition};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -36,33 +35,81 @@ pub enum Session {
         client: Client,
         info: Box<SandboxInfo>,
     },
-    /// The catalog tells before every statement where the tables are.
     Snowflake {
-        catalog: Client,
-        reader: Box<Reader>,
+        client: Box<snowflake::Client>,
+        user: String,
     },
 }
 
 impl Session {
     pub async fn open(side: Side, info: &SandboxInfo) -> anyhow::Result<Session> {
-        let info = Box::new(info.clone());
         Ok(match side {
             Side::Postgres => Session::Postgres {
-                client: open_postgres(&info).await?,
-                info,
+                client: open_postgres(info).await?,
+                info: Box::new(info.clone()),
             },
-            Side::Snowflake => Session::Snowflake {
-                catalog: icebox::postgres::connect(&info.postgres).await?,
-                reader: Box::new(Reader::new(LakeIo::s3(info.s3.clone()))?),
-            },
+            Side::Snowflake => {
+                let there = info
+                    .snowflake
+                    .as_ref()
+                    .context("this sandbox has no Snowflake side")?;
+                let (account, user) = (&there.account, &there.user);
+                let client =
+                    snowflake::Client::connect(there.address, account, user, &there.password);
+                Session::Snowflake {
+                    client: Box::new(client.await?),
+                    user: user.clone(),
+                }
+            }
         })
     }
 
-    /// The side's name, for the prompt.
-    pub fn name(&self) -> &'static str {
+    /// Where the session is, for the prompt.
+    pub fn place(&self) -> String {
         match self {
-            Session::Postgres { .. } => "postgres",
-            Session::Snowflake { .. } => "snowflake",
+            Session::Postgres { info, .. } => info.postgres.dbname.clone(),
+            Session::Snowflake { client, user } => {
+                let place = client.place();
+                let mut text = user.clone();
+                for (mark, name) in [
+                    ("#", &place.warehouse),
+                    ("@", &place.database),
+                    (".", &place.schema),
+                ] {
+                    if let Some(name) = name {
+                        text.push_str(mark);
+                        text.push_str(name);
+                    }
+                }
+                text
+            }
+        }
+    }
+
+    /// The statements of a text; what is wrong with it, and in which line.
+    pub fn split(&self, text: &str) -> Result<Vec<Statement>, (String, usize)> {
+        match self {
+            Session::Postgres { .. } => {
+                statements::split(text).map_err(|error| (error.to_string(), error.line))
+            }
+            Session::Snowflake { .. } => {
+                let line = |position: Option<Position>| position.map_or(1, |at| at.line as usize);
+                let statements = syntax::split(text)
+                    .map_err(|error| (error.to_string(), line(error.position)))?;
+                let owned = |one: &syntax::Statement<'_>| Statement {
+                    sql: one.sql.to_owned(),
+                    line: line(Some(one.position)),
+                };
+                Ok(statements.iter().map(owned).collect())
+            }
+        }
+    }
+
+    /// Whether what was typed can be run.
+    pub fn is_complete(&self, text: &str) -> bool {
+        match self {
+            Session::Postgres { .. } => statements::is_complete(text),
+            Session::Snowflake { .. } => syntax::is_complete(text),
         }
     }
 
@@ -83,43 +130,21 @@ impl Session {
                 }
                 result.map_err(|failure| failure.text(statement))
             }
-            Session::Snowflake { catalog, reader } => {
-                follow(reader, catalog)
-                    .await
-                    .map_err(|error| chain(&error))?;
-                let (schema, batches) = reader
-                    .query(statement)
-                    .await
-                    .map_err(|error| chain(&error))?;
-                let rows = text_rows(&batches).map_err(|error| chain(&error))?;
-                let columns = schema.fields().iter().map(|field| field.name().clone());
+            Session::Snowflake { client, .. } => {
+                let answer = client.run(statement).await.map_err(|error| chain(&error))?;
+                let columns = answer.columns.into_iter().map(|column| column.name);
                 let columns = columns.collect();
+                let rows = answer.rows;
                 show(Answer::Rows { columns, rows }).map_err(|error| error.to_string())
             }
         }
     }
-}
 
-/// The values as Arrow prints them.
-fn text_rows(batches: &[RecordBatch]) -> Result<Vec<Vec<Option<String>>>, ArrowError> {
-    let options = FormatOptions::default().with_types_info(false);
-    let mut rows = Vec::new();
-    for batch in batches {
-        let columns = batch
-            .columns()
-            .iter()
-            .map(|column| ArrayFormatter::try_new(column, &options))
-            .collect::<Result<Vec<_>, _>>()?;
-        for row in 0..batch.num_rows() {
-            let values = columns.iter().zip(batch.columns());
-            let values = values.map(|(format, column)| match column.is_null(row) {
-                true => Ok(None),
-                false => format.value(row).try_to_string().map(Some),
-            });
-            rows.push(values.collect::<Result<_, _>>()?);
+    pub async fn close(self) {
+        if let Session::Snowflake { client, .. } = self {
+            client.close().await;
         }
     }
-    Ok(rows)
 }
 
 async fn open_postgres(info: &SandboxInfo) -> Result<Client, ConnectError> {

@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls};
 
 use super::error::{Error, Result};
+use super::export::Entry;
 use crate::pglake::columns::Column;
 
 /// How the engine itself reaches PostgreSQL.
@@ -75,6 +76,27 @@ impl Catalog {
             client: Mutex::default(),
             idle: Mutex::default(),
         }
+    }
+
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The committed tables with their metadata files; none where the extension is not there.
+    pub async fn tables(&self) -> Result<Vec<Entry>> {
+        let client = self.client().await?;
+        let view = "SELECT to_regclass('pg_catalog.iceberg_tables') IS NOT NULL";
+        if !client.query_one(view, &[]).await?.get::<_, bool>(0) {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables";
+        let rows = client.query_typed(sql, &[]).await?;
+        let entry = |row: &tokio_postgres::Row| Entry {
+            namespace: row.get(0),
+            table_name: row.get(1),
+            metadata_location: row.get(2),
+        };
+        Ok(rows.iter().map(entry).collect())
     }
 
     async fn connect(&self) -> Result<Client> {

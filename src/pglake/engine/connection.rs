@@ -70,7 +70,7 @@ pub(super) fn serve(engine: Arc<Engine>, stream: UnixStream) -> io::Result<()> {
     };
     let served = client.greet(id, secret).and_then(|()| client.run());
     engine.unregister(id);
-    engine.leave(database);
+    database.leave();
     served
 }
 

@@ -14,6 +14,7 @@
 //! catalog     the engine's view of the database   view        versions of tables
 //! rpc         requests of the extension           modify      UPDATE and DELETE by condition
 //! fetch       rows by their identity            access      what a query may not ask for
+//! export      the catalog in the object store
 //! ```
 
 mod access;
@@ -24,6 +25,7 @@ mod connection;
 mod cursor;
 mod error;
 mod evaluate;
+mod export;
 mod fetch;
 mod modify;
 mod numeric;
@@ -39,9 +41,9 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -75,6 +77,8 @@ struct Database {
     versions: view::Versions,
     /// Clients that are connected for it.
     clients: AtomicUsize,
+    /// Whether a task looks after it.
+    is_attended: AtomicBool,
 }
 
 /// How long the engine's own connections to a database outlive its last client there. PostgreSQL's DROP DATABASE waits
@@ -126,6 +130,39 @@ pub async fn serve(
     std::fs::remove_file(&socket)
 }
 
+impl Database {
+    /// Takes note that a client has left.
+    fn leave(&self) {
+        self.clients.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Keeps a database's catalog in the object store up to date while it has clients; then leaves it alone.
+async fn attend(io: LakeIo, database: Arc<Database>) {
+    let mut exporter = export::Exporter::default();
+    let mut left_at = None;
+    let has_clients = || database.clients.load(Ordering::SeqCst) > 0;
+    loop {
+        tokio::time::sleep(export::EVERY).await;
+        exporter.run(&io, &database.catalog).await;
+        if has_clients() {
+            left_at = None;
+            continue;
+        }
+        if left_at.get_or_insert_with(Instant::now).elapsed() < LINGER {
+            continue;
+        }
+        database.is_attended.store(false, Ordering::SeqCst);
+        // One that has come meanwhile may have found it attended.
+        if !has_clients() || database.is_attended.swap(true, Ordering::SeqCst) {
+            break;
+        }
+    }
+    if !has_clients() {
+        database.catalog.disconnect().await;
+    }
+}
+
 impl Engine {
     fn new(config: EngineConfig) -> io::Result<Self> {
         let io = config.io;
@@ -164,23 +201,16 @@ impl Engine {
                 catalog,
                 versions: view::Versions::default(),
                 clients: AtomicUsize::new(0),
+                is_attended: AtomicBool::new(false),
             })
         };
         let database = databases.entry(name.to_owned()).or_insert_with(new).clone();
         database.clients.fetch_add(1, Ordering::SeqCst);
-        database
-    }
-
-    /// Takes note that a client of a database has left.
-    fn leave(&self, database: Arc<Database>) {
-        if database.clients.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.runtime.spawn(async move {
-                tokio::time::sleep(LINGER).await;
-                if database.clients.load(Ordering::SeqCst) == 0 {
-                    database.catalog.disconnect().await;
-                }
-            });
+        if !database.is_attended.swap(true, Ordering::SeqCst) {
+            let io = self.io.clone();
+            self.runtime.spawn(attend(io, database.clone()));
         }
+        database
     }
 
     /// Gives a client an id and a secret to be cancelled with.

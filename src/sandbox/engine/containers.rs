@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::local::action;
 use super::{Ask, Context, Found, Missing, Plan, Provider};
-use crate::objectstore::{S3Config, client};
+use crate::objectstore::client;
 use crate::postgres::tls::Certificate;
 use crate::postgres::{Endpoint, connect};
 use crate::sandbox::component::{BoxError, Component, IceboxComponent, Launch, Probe, Step};
@@ -146,11 +146,15 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         belongings.prepare(&daemon, state, &volumes).await
     })?;
 
-    let certificate = Certificate::ensure(&state.tls_dir())?;
+    let Some(s3_address) = settings.s3_address() else {
+        return Err(Error::NoSecondServer {
+            engine: context.engine,
+        });
+    };
+    let certificate = Certificate::ensure(&state.tls_dir(), Ipv4Addr::LOCALHOST)?;
     let [certificate_text, key_text] = [&certificate.certificate, &certificate.key]
         .map(|path| std::fs::read_to_string(path).map_err(Error::file("read", path)));
-    let (postgres_port, s3_port) = (settings.postgres_port(), settings.s3_port());
-    let s3_address = SocketAddr::from((Ipv4Addr::LOCALHOST, s3_port));
+    let postgres_port = settings.postgres_address().port();
     let info = SandboxInfo {
         engine: context.engine,
         engine_reason: context.reason.to_owned(),
@@ -163,15 +167,12 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
             ca_file: Some(certificate.certificate.clone()),
         },
         application_password: settings.application_password.clone(),
+        superuser_password: settings.lake_password.clone(),
         postgres_version: String::new(),
         has_pg_cron: false,
-        s3: S3Config {
-            endpoint: format!("http://{s3_address}"),
-            region: settings.region.clone(),
-            access_key_id: settings.access_key_id.clone(),
-            secret_access_key: settings.secret_access_key.clone(),
-        },
+        s3: settings.s3(),
         bucket: settings.bucket.clone(),
+        snowflake: None,
         state_dir: state.root().to_path_buf(),
     };
     let lake_environment = pairs(&[
@@ -226,7 +227,7 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
     ]);
     s3.command.clone_from(&images.s3_command);
     s3.volumes = vec![(s3_volume, S3_DATA.to_owned())];
-    s3.ports = vec![(s3_port, S3_PORT)];
+    s3.ports = vec![(s3_address.port(), S3_PORT)];
 
     let address = format!("{}:{}", info.postgres.host, info.postgres.port);
     let answers = Step::Probe(Probe::Postgres(info.postgres.clone()));
@@ -237,7 +238,7 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         "s3",
         info.s3.endpoint.clone(),
         s3,
-        s3_ready(&info, s3_address),
+        s3_ready(&info, s3_address.into()),
     ));
     Ok(Plan {
         components,

@@ -1,6 +1,7 @@
 //! The engine `embedded`: a plain PostgreSQL from this machine, icebox's stand-in for `pg_lake`, icebox's S3 server.
 
-use super::local::{LAKE_ROLE, Lake, Local, STOP};
+use super::SUPERUSER;
+use super::local::{Lake, Local, STOP};
 use super::{Context, Found, Missing, Plan, Provider};
 use crate::pglake::{EngineSocket, prefix};
 use crate::postgres::installation::INSTALL;
@@ -74,7 +75,7 @@ fn lake_engine(local: &Local<'_>, socket: &EngineSocket) -> Component {
             s3: local.s3.clone(),
             postgres_socket_dir: local.postgres_sockets.clone(),
             postgres_port: local.postgres_port,
-            postgres_user: LAKE_ROLE.to_owned(),
+            postgres_user: SUPERUSER.to_owned(),
             postgres_password: local.lake_password().to_owned(),
         }),
         prepare: None,

@@ -2,25 +2,22 @@
 //! told of. What differs is data: see [`Lake`].
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Context, Plan};
+use super::{Context, Plan, SUPERUSER};
 use crate::objectstore::{S3Config, client};
 use crate::postgres::server::Roles;
 use crate::postgres::tls::Certificate;
-use crate::postgres::{Account, Installation, Server, ServerConfig};
+use crate::postgres::{Account, Endpoint, Installation, Server, ServerConfig};
 use crate::sandbox::component::{
     Action, BoxError, Component, IceboxComponent, Launch, Probe, Step,
 };
 use crate::sandbox::{Error, SandboxInfo, StateDir};
-
-/// icebox's own superuser: the lake engine asks it what has been committed.
-pub const LAKE_ROLE: &str = "icebox_lake";
 
 /// A fast shutdown ends sessions in an orderly way, an immediate one at once; both leave a usable cluster.
 const STOP_POSTGRES: &[(Signal, Duration)] = &[
@@ -41,7 +38,6 @@ pub struct Local<'a> {
     pub sockets: PathBuf,
     pub postgres_sockets: PathBuf,
     pub postgres_port: u16,
-    s3_address: SocketAddr,
     pub s3: S3Config,
 }
 
@@ -65,7 +61,6 @@ impl<'a> Local<'a> {
         let account = Account::unprivileged()?;
         let postgres_dir = state.postgres_dir(account.as_ref())?;
         let sockets = state.socket_dir(account.as_ref())?;
-        let s3_address = SocketAddr::from((Ipv4Addr::LOCALHOST, settings.s3_port()));
         Ok(Local {
             context,
             installation,
@@ -73,14 +68,8 @@ impl<'a> Local<'a> {
             postgres_dir,
             postgres_sockets: sockets.join("postgres"),
             sockets,
-            postgres_port: settings.postgres_port(),
-            s3_address,
-            s3: S3Config {
-                endpoint: format!("http://{s3_address}"),
-                region: settings.region.clone(),
-                access_key_id: settings.access_key_id.clone(),
-                secret_access_key: settings.secret_access_key.clone(),
-            },
+            postgres_port: settings.postgres_address().port(),
+            s3: settings.s3(),
         })
     }
 
@@ -89,7 +78,7 @@ impl<'a> Local<'a> {
         &self.context.settings.bucket
     }
 
-    /// Of the role [`LAKE_ROLE`].
+    /// Of the role [`SUPERUSER`].
     pub fn lake_password(&self) -> &str {
         &self.context.settings.lake_password
     }
@@ -100,15 +89,17 @@ impl<'a> Local<'a> {
         } = self.context;
         let role = |name: &str, password: &String| (name.to_owned(), password.clone());
         let roles = Roles {
-            superuser: role(LAKE_ROLE, &settings.lake_password),
+            superuser: role(SUPERUSER, &settings.lake_password),
             admin: role("snowflake_admin", &settings.admin_password),
             application: role("application", &settings.application_password),
         };
+        let address = settings.postgres_address();
         let config = ServerConfig {
             data_dir: self.postgres_dir.join("data"),
             socket_dir: self.postgres_sockets,
-            port: self.postgres_port,
-            certificate: Certificate::ensure(&state.tls_dir())?,
+            address,
+            clients: self.context.clients.clone(),
+            certificate: Certificate::ensure(&state.tls_dir(), *address.ip())?,
             account: self.account,
             program: lake.program,
             preload: lake.preload,
@@ -122,10 +113,12 @@ impl<'a> Local<'a> {
             engine_reason: self.context.reason.to_owned(),
             postgres: server.endpoint(&roles.admin),
             application_password: settings.application_password.clone(),
+            superuser_password: settings.lake_password.clone(),
             postgres_version: installation.short_version().to_owned(),
             has_pg_cron: installation.has_pg_cron,
             s3: self.s3,
             bucket: settings.bucket.clone(),
+            snowflake: None,
             state_dir: state.root().to_path_buf(),
         };
         let mut notices = Vec::new();
@@ -136,11 +129,11 @@ impl<'a> Local<'a> {
                 installation.major
             ));
         }
-        let components = vec![
-            postgres_component(server, &info),
-            lake.engine,
-            s3_component(state, &info, self.s3_address),
-        ];
+        let superuser = server.endpoint(&roles.superuser);
+        let mut components = vec![postgres_component(server, &info, superuser), lake.engine];
+        if let Some(address) = settings.s3_address() {
+            components.push(s3_component(state, &info, address.into()));
+        }
         Ok(Plan {
             components,
             info,
@@ -150,7 +143,8 @@ impl<'a> Local<'a> {
     }
 }
 
-fn postgres_component(server: Server, info: &SandboxInfo) -> Component {
+/// `superuser` gets in whoever else may.
+fn postgres_component(server: Server, info: &SandboxInfo, superuser: Endpoint) -> Component {
     let (prepared, started, bootstrapped) = (server.clone(), server.clone(), server);
     Component {
         name: "postgres",
@@ -165,7 +159,7 @@ fn postgres_component(server: Server, info: &SandboxInfo) -> Component {
             action(bootstrapped, |server| async move {
                 Ok(server.bootstrap().await?)
             }),
-            Step::Probe(Probe::Postgres(info.postgres.clone())),
+            Step::Probe(Probe::Postgres(superuser)),
         ],
         stop: STOP_POSTGRES,
     }

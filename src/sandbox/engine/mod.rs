@@ -14,6 +14,7 @@ use super::component::{BoxError, Component};
 use super::container::Belongings;
 use super::settings::Settings;
 use super::{Engine, EngineKind, Error, Options, SandboxInfo, StateDir, chain};
+use crate::postgres::configuration::Clients;
 
 /// An engine, as something that may or may not work on this machine.
 pub trait Provider: Sync {
@@ -48,6 +49,9 @@ impl std::fmt::Display for Missing {
     }
 }
 
+/// icebox's own superuser: the lake engine asks it what has been committed.
+pub const SUPERUSER: &str = "icebox_lake";
+
 /// What makes the components of a sandbox; blocks, but only for files and short commands.
 type MakePlan = Box<dyn FnOnce(&Context<'_>) -> Result<Plan, Error> + Send>;
 
@@ -62,6 +66,8 @@ pub struct Found {
 pub struct Context<'a> {
     pub state: &'a StateDir,
     pub settings: &'a Settings,
+    /// From where PostgreSQL's clients may come.
+    pub clients: Clients,
     pub engine: EngineKind,
     pub reason: &'a str,
 }

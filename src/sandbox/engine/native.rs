@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-use super::local::{LAKE_ROLE, Lake, Local};
+use super::SUPERUSER;
+use super::local::{Lake, Local};
 use super::pgduck::PgDuck;
 use super::{Context, Found, Missing, Plan, Provider};
 use crate::pglake::EngineSocket;
@@ -99,7 +100,7 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
         account: local.account.clone(),
         s3: local.s3.clone(),
         postgres: format!(
-            "host={} port={} user={LAKE_ROLE} password={}",
+            "host={} port={} user={SUPERUSER} password={}",
             conninfo_value(&host),
             local.postgres_port,
             conninfo_value(local.lake_password())

@@ -1,5 +1,7 @@
 //! PostgreSQL instances: real servers of the sandbox's engine.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
@@ -11,13 +13,15 @@ use super::network_policy::{self, Access};
 use super::properties::{self, Properties, Property, PropertyType};
 use super::storage_integration::{self, POSTGRES};
 use super::{About, Create, Kind, Object, Scope, State};
+use crate::snowflake::account::Account;
 use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::names::Ident;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
 use crate::snowflake::statement::Context;
 use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::DataType;
-use crate::snowflake::world::NewPostgres;
+use crate::snowflake::world::{NewPostgres, Postgres};
 
 pub struct Definition;
 
@@ -177,6 +181,53 @@ pub async fn apply_policy(session: &Session, object: &Object) -> SqlResult<()> {
         .await
 }
 
+/// Keeps where a server is that has started, and tells it whom it may let in.
+async fn is_running(session: &Session, object: &Object, server: &Postgres) -> SqlResult<()> {
+    let account = session.account();
+    let instance = Instance {
+        id: object.id,
+        host: server.host.clone(),
+        port: server.port,
+        version: server.version.clone(),
+        certificate: server.certificate.clone(),
+        is_suspended: false,
+    };
+    let object = account.update(Kind::PostgresInstance, &object.name, |object| {
+        object.state = State::PostgresInstance(instance);
+        Ok(object.clone())
+    })?;
+    apply_policy(session, &object).await
+}
+
+fn is_suspended(account: &Account, object: &Object) -> SqlResult<()> {
+    account.update(Kind::PostgresInstance, &object.name, |object| {
+        if let State::PostgresInstance(instance) = &mut object.state {
+            instance.is_suspended = true;
+        }
+        Ok(())
+    })
+}
+
+/// Starts every server that was not suspended when the account was last open. One that does not start is suspended.
+pub async fn resume_all(account: &Arc<Account>) {
+    let session = Session::new(Arc::clone(account), Ident::unquoted("SYSTEM"));
+    let instances = account.list(Kind::PostgresInstance, &[]);
+    let resumed = instances.iter().map(|object| async {
+        let Some(instance) = of(object).filter(|instance| !instance.is_suspended) else {
+            return;
+        };
+        let result = match account.world.resume_postgres(instance.id).await {
+            Ok(server) => is_running(&session, object, &server).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            tracing::error!(instance = %object.name, %error, "it does not start, and is suspended");
+            let _ = is_suspended(account, object);
+        }
+    });
+    futures::future::join_all(resumed).await;
+}
+
 #[async_trait]
 impl super::Definition for Definition {
     fn about(&self) -> &'static About {
@@ -232,19 +283,7 @@ impl super::Definition for Definition {
                 return Err(error);
             }
         };
-        let instance = Instance {
-            id: object.id,
-            host: made.host.clone(),
-            port: made.port,
-            version: made.version,
-            certificate: made.certificate,
-            is_suspended: false,
-        };
-        account.update(Kind::PostgresInstance, &name, |object| {
-            object.state = State::PostgresInstance(instance);
-            Ok(())
-        })?;
-        apply_policy(session, &account.find(Kind::PostgresInstance, &name)?).await?;
+        is_running(session, &object, &made).await?;
         let passwords: serde_json::Map<_, _> = made
             .passwords
             .into_iter()
@@ -274,18 +313,17 @@ impl super::Definition for Definition {
         cursor.expect_end()?;
         let account = session.account();
         let instance = of(&object).ok_or_else(|| self.missing(&object.name))?;
-        if instance.is_suspended != suspend {
-            match suspend {
-                true => account.world.suspend_postgres(instance.id).await?,
-                false => account.world.resume_postgres(instance.id).await?,
+        match (instance.is_suspended, suspend) {
+            (false, true) => {
+                account.world.suspend_postgres(instance.id).await?;
+                is_suspended(account, &object)?;
             }
+            (true, false) => {
+                let made = account.world.resume_postgres(instance.id).await?;
+                is_running(session, &object, &made).await?;
+            }
+            _ => {}
         }
-        account.update(Kind::PostgresInstance, &object.name, |object| {
-            if let State::PostgresInstance(instance) = &mut object.state {
-                instance.is_suspended = suspend;
-            }
-            Ok(())
-        })?;
         Ok(Rows::succeeded())
     }
 

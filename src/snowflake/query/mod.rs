@@ -37,9 +37,13 @@ use super::names::{Ident, ObjectName};
 use super::rows::Rows;
 use super::types::DataType;
 
+pub use clock::zone;
 pub use engine::{Engine, Plan};
 pub use render::render;
 pub use rewrite::{function_names, is_aggregate};
+
+/// A session's time zone until it chooses another.
+pub const DEFAULT_ZONE: Tz = chrono_tz::America::Los_Angeles;
 
 /// What a query needs of its session.
 #[async_trait]
@@ -116,7 +120,7 @@ impl Parameters {
     /// Those of a statement at a moment, in Snowflake's default time zone.
     pub fn at(now: DateTime<Utc>) -> Parameters {
         Parameters {
-            zone: chrono_tz::America::Los_Angeles,
+            zone: DEFAULT_ZONE,
             now,
             bindings: HashMap::new(),
             variables: HashMap::new(),

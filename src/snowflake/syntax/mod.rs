@@ -6,4 +6,4 @@ mod split;
 
 pub use cursor::{Cursor, ident_of, name};
 pub use data_type::data_type;
-pub use split::{Statement, pass_statement, split};
+pub use split::{Statement, is_complete, pass_statement, split};

@@ -34,6 +34,22 @@ pub fn split(text: &str) -> SqlResult<Vec<Statement<'_>>> {
     Ok(statements)
 }
 
+/// Whether a text ends with a semicolon that ends a statement, or has none at all: a prompt can run it.
+pub fn is_complete(text: &str) -> bool {
+    // What is not closed may still be.
+    let Ok(mut cursor) = Cursor::new(text) else {
+        return false;
+    };
+    let mut is_open = false;
+    while !cursor.is_at_end() {
+        is_open = !cursor.accept_token(&Token::SemiColon);
+        if is_open {
+            pass_statement(&mut cursor);
+        }
+    }
+    !is_open
+}
+
 /// Passes one statement, without its semicolon.
 pub fn pass_statement(cursor: &mut Cursor<'_>) {
     let (mut brackets, mut blocks) = (0_usize, 0_usize);

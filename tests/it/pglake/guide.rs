@@ -8,7 +8,7 @@ use super::readers;
 use super::sandbox::{TestSandbox, psql, python_with, reader, text, until};
 
 /// The guide's statements, which are not part of the product: a folder beside the checkout.
-fn guide() -> Option<PathBuf> {
+pub fn guide() -> Option<PathBuf> {
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/guide");
     if guide.join("04-postgres-enable-pg_lake.sql").exists() {
         return Some(guide);
@@ -34,7 +34,7 @@ fn run(test: &TestSandbox, guide: &Path, file: &str) -> String {
 
 /// Two syncs at once double rows by the guide's own SQL, and its jobs run at every full minute. So whoever syncs beside
 /// them waits until the minute is young, but not so young that the jobs still run.
-async fn well_inside_a_minute() {
+pub async fn well_inside_a_minute() {
     let second = || {
         SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)

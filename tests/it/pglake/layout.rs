@@ -1,6 +1,10 @@
 //! What is in the bucket: keys, metadata, snapshots, manifests and their statistics, data files.
 
-use super::sandbox::{BUCKET, TestSandbox};
+use std::time::Duration;
+
+use icebox::tables::LakeIo;
+
+use super::sandbox::{BUCKET, TestSandbox, until};
 
 /// The part of a key that names an object at random, as one word.
 fn shape(location: &str) -> String {
@@ -214,4 +218,43 @@ async fn keys_metadata_and_statistics() {
     );
     db.gives("SELECT label FROM s.t2 WHERE id = 8", &["name 8"])
         .await;
+}
+
+/// What the real one writes for engines that do not ask PostgreSQL.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalog_in_the_object_store_follows() {
+    let test = TestSandbox::start().await;
+    let db = test.db().await;
+    let location = format!("s3://{BUCKET}/frompg/catalog/postgres/catalog.json");
+    let follows = async |what: &str| {
+        let wanted = db.rows("SELECT table_namespace, table_name, metadata_location FROM iceberg_tables ORDER BY 3").await;
+        until(what, Duration::from_secs(10), async || {
+            let io = LakeIo::s3(test.info().s3.clone());
+            let Ok(bytes) = io.read(&location).await else {
+                return false;
+            };
+            let catalog: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            assert!(catalog["catalog-snapshot-time"].is_string(), "{catalog}");
+            let tables = catalog["tables"].as_array().unwrap().iter();
+            let told = tables.map(|table| {
+                let part = |name: &str| table[name].as_str().unwrap();
+                format!(
+                    "{}|{}|{}",
+                    part("namespace"),
+                    part("table-name"),
+                    part("metadata-location")
+                )
+            });
+            told.collect::<Vec<_>>() == wanted
+        })
+        .await;
+    };
+    db.run("CREATE SCHEMA s; CREATE TABLE a (x int) USING iceberg; CREATE TABLE s.b (x int) USING iceberg").await;
+    follows("new tables are there").await;
+    db.run("INSERT INTO a VALUES (1)").await;
+    follows("a table is at its newest metadata").await;
+    db.run("ALTER TABLE s.b RENAME TO c; DROP TABLE a").await;
+    follows("names have changed").await;
+    db.run("DROP TABLE s.c").await;
+    follows("nothing is left").await;
 }

@@ -56,25 +56,22 @@ impl World for TestWorld {
     }
 
     async fn create_postgres(&self, request: &NewPostgres) -> SqlResult<Postgres> {
-        self.servers
-            .lock()
-            .unwrap()
-            .insert(request.id, Access::default());
-        Ok(Postgres {
-            host: format!("127.0.0.{}", request.id),
-            port: 5432,
-            passwords: vec![("snowflake_admin".to_owned(), "secret".to_owned())],
-            version: "15.18".to_owned(),
-            certificate: String::new(),
-        })
+        self.resume_postgres(request.id).await
     }
 
     async fn suspend_postgres(&self, _: u64) -> SqlResult<()> {
         Ok(())
     }
 
-    async fn resume_postgres(&self, _: u64) -> SqlResult<()> {
-        Ok(())
+    async fn resume_postgres(&self, id: u64) -> SqlResult<Postgres> {
+        self.servers.lock().unwrap().insert(id, Access::default());
+        Ok(Postgres {
+            host: format!("127.0.0.{id}"),
+            port: 5432,
+            passwords: vec![("snowflake_admin".to_owned(), "secret".to_owned())],
+            version: "15.18".to_owned(),
+            certificate: String::new(),
+        })
     }
 
     async fn drop_postgres(&self, id: u64) -> SqlResult<()> {

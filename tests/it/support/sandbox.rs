@@ -429,13 +429,19 @@ fn failure(error: tokio_postgres::Error) -> Failure {
 
 /// psql, as a person uses it: TLS, a password, stop at the first error.
 pub fn psql(info: &SandboxInfo, arguments: &[&str]) -> Output {
-    let (host, port) = (&info.postgres.host, info.postgres.port);
-    let target =
-        format!("host={host} port={port} dbname=postgres user=snowflake_admin sslmode=require");
+    psql_at(&info.postgres, arguments)
+}
+
+/// The same on any server.
+pub fn psql_at(endpoint: &Endpoint, arguments: &[&str]) -> Output {
+    let Endpoint {
+        host, port, user, ..
+    } = endpoint;
+    let target = format!("host={host} port={port} dbname=postgres user={user} sslmode=require");
     Command::new("psql")
         .args([&target, "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
         .args(arguments)
-        .env("PGPASSWORD", &info.postgres.password)
+        .env("PGPASSWORD", &endpoint.password)
         .output()
         .expect("psql is installed with PostgreSQL")
 }

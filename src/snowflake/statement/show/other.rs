@@ -202,8 +202,11 @@ const VARIABLES: &[Column<(u64, Ident, Variable)>] = &[
     Column::time("updated_on", |(.., one)| time(one.updated)),
     Column::text("name", |(_, name, _)| text(name.as_str())),
     Column::text("value", |(.., one)| {
-        let zone = chrono_tz::America::Los_Angeles;
-        optional(query::render(&one.value, one.ty, zone).ok().flatten())
+        optional(
+            query::render(&one.value, one.ty, query::DEFAULT_ZONE)
+                .ok()
+                .flatten(),
+        )
     }),
     Column::text("type", |(.., one)| {
         text(match one.ty {

@@ -1,0 +1,170 @@
+//! PostgreSQL servers beside a sandbox's own, on its lake: one for each POSTGRES INSTANCE.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tokio::sync::Mutex;
+
+use crate::objectstore::S3Config;
+use crate::postgres::configuration::{Clients, access_rules};
+use crate::postgres::{Endpoint, connect, server::quote_literal};
+use crate::sandbox::component::BoxError;
+use crate::sandbox::supervisor::Isolation;
+use crate::sandbox::{
+    Attached, Engine, EngineKind, Error, Options, Sandbox, SandboxBuilder, SandboxInfo, StateDir,
+    engine,
+};
+
+/// The servers that run, and where those are kept that do not.
+pub struct Instances {
+    /// Has the state directory of each, by its number.
+    directory: PathBuf,
+    options: Options,
+    isolation: Isolation,
+    s3: S3Config,
+    bucket: String,
+    running: Mutex<BTreeMap<u64, Instance>>,
+}
+
+struct Instance {
+    sandbox: Sandbox,
+    clients: Clients,
+}
+
+impl Instances {
+    pub fn new(
+        directory: PathBuf,
+        engine: EngineKind,
+        pg_bin: Option<PathBuf>,
+        isolation: Isolation,
+        s3: S3Config,
+        bucket: String,
+    ) -> Instances {
+        let options = Options {
+            engine: match engine {
+                EngineKind::Containers => Engine::Containers,
+                EngineKind::Native => Engine::Native,
+                EngineKind::Embedded => Engine::Embedded,
+            },
+            pg_bin,
+            ..Options::default()
+        };
+        Instances {
+            directory,
+            options,
+            isolation,
+            s3,
+            bucket,
+            running: Mutex::default(),
+        }
+    }
+
+    /// Starts a server, a new one where there is none of this number. It lets nobody in but icebox.
+    pub async fn start(&self, id: u64) -> Result<SandboxInfo, Error> {
+        let clients = Clients::new(Vec::new(), Vec::new());
+        let options = Options {
+            attached: Some(Attached {
+                s3: self.s3.clone(),
+                bucket: self.bucket.clone(),
+                clients: clients.clone(),
+            }),
+            ..self.options.clone()
+        };
+        let builder = SandboxBuilder::attached(self.place(id), options, self.isolation.clone());
+        let mut running = self.running.lock().await;
+        if let Some(instance) = running.get(&id) {
+            return Ok(instance.sandbox.info().clone());
+        }
+        let sandbox = builder.start().await?;
+        let info = sandbox.info().clone();
+        running.insert(id, Instance { sandbox, clients });
+        Ok(info)
+    }
+
+    /// Stops a server; its data stays.
+    pub async fn stop(&self, id: u64) {
+        let instance = self.running.lock().await.remove(&id);
+        if let Some(instance) = instance {
+            instance.sandbox.stop().await;
+        }
+    }
+
+    pub async fn stop_all(&self) {
+        let running = std::mem::take(&mut *self.running.lock().await);
+        futures::future::join_all(running.into_values().map(|one| one.sandbox.stop())).await;
+    }
+
+    /// Stops a server and removes its data.
+    pub async fn remove(&self, id: u64) -> Result<(), Error> {
+        self.stop(id).await;
+        purge(&StateDir::new(&self.place(id))?).await
+    }
+
+    /// Lets in clients from these blocks of addresses, and ends the sessions of those who are no longer let in.
+    pub async fn allow(
+        &self,
+        id: u64,
+        allowed: Vec<String>,
+        blocked: Vec<String>,
+    ) -> Result<(), BoxError> {
+        let running = self.running.lock().await;
+        let Some(instance) = running.get(&id) else {
+            // It is told when it starts again.
+            return Ok(());
+        };
+        instance.clients.set(allowed, blocked);
+        let superuser = instance.sandbox.info().superuser();
+        let rules = access_rules(&superuser.user, &instance.clients, false);
+        write_rules(&superuser, &rules).await
+    }
+
+    fn place(&self, id: u64) -> PathBuf {
+        self.directory.join(id.to_string())
+    }
+}
+
+/// Removes what the servers of a stopped sandbox have kept.
+pub async fn purge_all(state: &StateDir) -> Result<(), Error> {
+    for (_, instance) in state.instances() {
+        purge(&instance).await?;
+    }
+    Ok(())
+}
+
+async fn purge(state: &StateDir) -> Result<(), Error> {
+    if !state.root().exists() {
+        return Ok(());
+    }
+    let busy = || Error::Busy {
+        state_dir: state.root().to_path_buf(),
+    };
+    let lock = state.lock(false)?.ok_or_else(busy)?;
+    crate::sandbox::supervisor::stop_leftovers(state).await?;
+    engine::purge(state).await?;
+    state.purge(lock)
+}
+
+/// Gives a running server new access rules, and waits until new connections go by them.
+async fn write_rules(superuser: &Endpoint, rules: &str) -> Result<(), BoxError> {
+    let client = connect(superuser).await?;
+    let file: String = client.query_one("SHOW hba_file", &[]).await?.try_get(0)?;
+    let lines: Vec<String> = rules.lines().map(quote_literal).collect();
+    // What a program prints is taken as it is; COPY's own text format would have its escapes.
+    let sql = format!(
+        "COPY (SELECT unnest(ARRAY[{}])) TO {}",
+        lines.join(", "),
+        quote_literal(&file)
+    );
+    client.batch_execute(&sql).await?;
+    let loaded: String = "SELECT pg_conf_load_time()::text".to_owned();
+    let before: String = client.query_one(&loaded, &[]).await?.try_get(0)?;
+    client.batch_execute("SELECT pg_reload_conf()").await?;
+    for _ in 0..500 {
+        let now: String = client.query_one(&loaded, &[]).await?.try_get(0)?;
+        if now != before {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    Err("the server did not take its new access rules".into())
+}

@@ -1,0 +1,185 @@
+//! The Snowflake side of a sandbox as a component: the account, its tasks, and the endpoint that drivers connect to.
+//!
+//! ```text
+//! <state directory>/
+//!   snowflake/objects/   the account's objects
+//!   snowflake/clock.json where its clock is, unless that is the system's
+//!   instances/<id>/      the state directory of each POSTGRES INSTANCE
+//! ```
+
+mod instances;
+mod world;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+use super::component::{BoxError, Component, IceboxComponent, Launch, Probe, Step};
+use super::engine::Plan;
+use super::settings::Settings;
+use super::supervisor::Isolation;
+use super::{EngineKind, Error, Options, SnowflakeInfo, StateDir};
+use crate::objectstore::{S3Config, client};
+use crate::snowflake::account::Account;
+use crate::snowflake::drivers::Drivers;
+use crate::snowflake::schedule::{Clock, ClockState, TimeScale};
+use crate::snowflake::{rest, tasks};
+use world::SandboxWorld;
+
+/// The user whom drivers log in as, and the name of the account.
+const USER: &str = "ICEBOX";
+const ACCOUNT: &str = "ICEBOX";
+
+/// Where native tables are kept: a bucket of the Snowflake side's own.
+const STORAGE: &str = "icebox-snowflake";
+
+/// Its PostgreSQL instances end with it.
+const STOP: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(20))];
+
+/// How often the clock's place is written down.
+const CLOCK_KEPT_EVERY: Duration = Duration::from_secs(1);
+
+/// What the component needs to know.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Config {
+    /// Of the sandbox.
+    state_dir: PathBuf,
+    info: SnowflakeInfo,
+    s3: S3Config,
+    bucket: String,
+    /// What PostgreSQL instances run on.
+    engine: EngineKind,
+    pg_bin: Option<PathBuf>,
+    time_scale: Option<TimeScale>,
+}
+
+impl Plan {
+    /// Adds the Snowflake side.
+    pub(super) fn add_snowflake(
+        &mut self,
+        state: &StateDir,
+        settings: &Settings,
+        options: &Options,
+    ) {
+        let address = settings.snowflake_address().into();
+        let info = SnowflakeInfo {
+            address,
+            account: ACCOUNT.to_owned(),
+            user: USER.to_owned(),
+            password: settings.snowflake_password.clone(),
+        };
+        let config = Config {
+            state_dir: state.root().to_path_buf(),
+            info: info.clone(),
+            s3: self.info.s3.clone(),
+            bucket: self.info.bucket.clone(),
+            engine: self.info.engine,
+            pg_bin: options.pg_bin.clone(),
+            time_scale: options.time_scale,
+        };
+        self.info.snowflake = Some(info);
+        // It goes first, and what it uses after it.
+        self.components.insert(
+            0,
+            Component {
+                name: "snowflake",
+                endpoint: format!("http://{address}"),
+                launch: Launch::Icebox(IceboxComponent::Snowflake(Box::new(config))),
+                prepare: None,
+                ready: vec![Step::Probe(Probe::Http(address))],
+                stop: STOP,
+            },
+        );
+    }
+}
+
+impl Config {
+    /// Runs it until `shutdown` completes.
+    pub async fn run(
+        self,
+        isolation: Isolation,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), BoxError> {
+        let state = StateDir::new(&self.state_dir)?;
+        let directory = state.snowflake_dir();
+        let clock_file = directory.join("clock.json");
+        let clock = open_clock(&state, &clock_file, self.time_scale)?;
+        ensure_bucket(&self.s3).await?;
+
+        let listen = self.info.address;
+        let (user, password) = (self.info.user.clone(), self.info.password.clone());
+        let world = SandboxWorld::new(self, &state, isolation, clock.clone());
+        let world = Arc::new(world);
+        let account = Arc::new(Account::open(&directory, world.clone())?);
+        world.start_instances(&account).await;
+
+        let listener = TcpListener::bind(listen).await?;
+        let drivers = Drivers::new(Arc::clone(&account), &user, &password);
+        let served = rest::serve(
+            listener,
+            Arc::new(drivers),
+            rest::Config::default(),
+            shutdown,
+        );
+        tokio::select! {
+            result = served => result?,
+            () = tasks::run(Arc::clone(&account)) => {}
+            () = keep_clock(&state, &clock_file, &clock) => {}
+        }
+        keep(&state, &clock_file, &clock);
+        world.stop_instances().await;
+        Ok(())
+    }
+}
+
+/// Removes what the PostgreSQL instances of a stopped sandbox have kept.
+pub async fn purge_instances(state: &StateDir) -> Result<(), Error> {
+    instances::purge_all(state).await
+}
+
+/// The clock where it was, at the speed that is asked for.
+fn open_clock(state: &StateDir, file: &Path, scale: Option<TimeScale>) -> Result<Clock, Error> {
+    let kept: Option<ClockState> = state.read_json(file)?;
+    let clock = kept.map_or_else(Clock::system, Clock::restore);
+    if let Some(scale) = scale {
+        clock.set_scale(scale);
+    }
+    Ok(clock)
+}
+
+async fn keep_clock(state: &StateDir, file: &Path, clock: &Clock) {
+    loop {
+        keep(state, file, clock);
+        tokio::time::sleep(CLOCK_KEPT_EVERY).await;
+    }
+}
+
+fn keep(state: &StateDir, file: &Path, clock: &Clock) {
+    let now = clock.state();
+    if now.is_system && !file.exists() {
+        return;
+    }
+    if let Err(error) = state.write_json(file, &now) {
+        tracing::warn!(%error, "the clock's place cannot be kept");
+    }
+}
+
+/// The S3 service may be a moment behind.
+async fn ensure_bucket(s3: &S3Config) -> Result<(), client::Error> {
+    let mut tries = 0;
+    loop {
+        match client::ensure_bucket(s3, STORAGE).await {
+            Err(error) if tries < 300 => {
+                tries += 1;
+                tracing::debug!(%error, "no bucket yet");
+                tokio::time::sleep(Duration::from_millis(10 * tries.min(10))).await;
+            }
+            result => return result,
+        }
+    }
+}

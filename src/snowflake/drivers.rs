@@ -1,0 +1,164 @@
+//! An account as drivers see it: one user with a password, and a session for each that logs in.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::account::Account;
+use super::error::{SqlError, SqlResult};
+use super::names::{Ident, ObjectName};
+use super::object::Kind;
+use super::parameters::{self, PARAMETERS};
+use super::rest::{self, Answer, Credentials, Login, Request, SessionNames};
+use super::session::Session;
+use super::statement;
+
+/// The warehouse of a user who names none.
+const WAREHOUSE: &str = "COMPUTE_WH";
+
+/// Lets a user into an account.
+pub struct Drivers {
+    account: Arc<Account>,
+    user: Ident,
+    /// Of the password; its comparison then takes the same time whatever is tried.
+    digest: [u8; 32],
+}
+
+impl Drivers {
+    pub fn new(account: Arc<Account>, user: &str, password: &str) -> Drivers {
+        Drivers {
+            account,
+            user: Ident::unquoted(user),
+            digest: Sha256::digest(password).into(),
+        }
+    }
+
+    fn is_right(&self, credentials: &Credentials) -> bool {
+        let (user, password) = match credentials {
+            Credentials::Password { user, password } => (Ident::unquoted(user), password),
+            Credentials::Token(token) => (self.user.clone(), token),
+        };
+        let digest: [u8; 32] = Sha256::digest(password).into();
+        user == self.user && digest == self.digest
+    }
+}
+
+#[async_trait]
+impl rest::Account for Drivers {
+    async fn login(&self, login: Login) -> SqlResult<Arc<dyn rest::Session>> {
+        if !self.is_right(&login.credentials) {
+            return Err(rest::incorrect_login());
+        }
+        let session = Session::new(Arc::clone(&self.account), self.user.clone());
+        start(&session, login.names)?;
+        set(&session, &login.parameters)?;
+        Ok(Arc::new(DriverSession { session }))
+    }
+}
+
+/// Takes the names that a client starts with. Like Snowflake, a role must be there; a database, schema or warehouse that is
+/// not is none.
+fn start(session: &Session, names: SessionNames) -> SqlResult<()> {
+    let account = session.account();
+    let is_there = |kind, parts: &[&Ident]| {
+        let name = ObjectName(parts.iter().map(|&part| part.clone()).collect());
+        account.get(kind, &name).is_some()
+    };
+    if let Some(role) = names.role {
+        if !is_there(Kind::Role, &[&role]) {
+            let text = format!(
+                "Role '{}' specified in the connect string does not exist or not authorized. Contact your local system administrator, or attempt to login with another role, e.g. PUBLIC.",
+                role.as_str()
+            );
+            return Err(SqlError::new(390_189, "08001", text));
+        }
+        session.change(|current| current.role = Some(role));
+    }
+    let warehouse = names
+        .warehouse
+        .unwrap_or_else(|| Ident::unquoted(WAREHOUSE));
+    if is_there(Kind::Warehouse, &[&warehouse]) {
+        session.use_warehouse(&warehouse);
+    }
+    if let Some(database) = names.database
+        && is_there(Kind::Database, &[&database])
+    {
+        let schema = names.schema;
+        let schema = schema.filter(|schema| is_there(Kind::Schema, &[&database, schema]));
+        session.use_database(&database, schema.as_ref());
+    }
+    Ok(())
+}
+
+/// Sets the session parameters that a client starts with. Drivers send many that are only for themselves: those that icebox does
+/// not have, or has with one value only, are passed over.
+fn set(session: &Session, given: &Map<String, Value>) -> SqlResult<()> {
+    for (name, value) in given {
+        let Ok(parameter) = parameters::find(&name.to_uppercase()) else {
+            continue;
+        };
+        let text = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        match parameter.value(&text) {
+            Ok(value) => session.change(|current| {
+                current.settings.insert(parameter.name, value);
+            }),
+            Err(error) if parameter.name == "TIMEZONE" => return Err(error),
+            Err(error) => tracing::debug!(name, %error, "a parameter of a client"),
+        }
+    }
+    Ok(())
+}
+
+struct DriverSession {
+    session: Session,
+}
+
+#[async_trait]
+impl rest::Session for DriverSession {
+    async fn execute(&self, request: Request) -> SqlResult<Answer> {
+        statement::run(&self.session, &request.into()).await
+    }
+
+    fn user(&self) -> Ident {
+        self.session.user().clone()
+    }
+
+    fn id(&self) -> u64 {
+        self.session.id()
+    }
+
+    fn names(&self) -> SessionNames {
+        let current = self.session.current();
+        SessionNames {
+            database: current.database,
+            schema: current.schema,
+            warehouse: current.warehouse,
+            role: current.role,
+        }
+    }
+
+    fn parameters(&self) -> Vec<(String, Value)> {
+        let settings = self.session.current().settings;
+        let known = PARAMETERS.iter().map(|parameter| {
+            let value = parameters::value(&settings, parameter.name);
+            let value = match parameter.ty() {
+                "STRING" => json!(value),
+                _ => serde_json::from_str(value).unwrap_or_else(|_| json!(value)),
+            };
+            (parameter.name.to_owned(), value)
+        });
+        // Empty: as TIMESTAMP_OUTPUT_FORMAT says.
+        let formats = ["TIMESTAMP_LTZ_OUTPUT_FORMAT", "TIMESTAMP_TZ_OUTPUT_FORMAT"];
+        let formats = formats.map(|name| (name.to_owned(), json!("")));
+        known.chain(formats).collect()
+    }
+
+    fn cancel(&self, query_id: &str) {
+        self.session.account().history.cancel(query_id);
+    }
+}

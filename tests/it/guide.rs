@@ -1,0 +1,405 @@
+//! The guide as a whole: Snowflake's worksheets and PostgreSQL's statements in turn, on a sandbox where nothing is yet.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use icebox::postgres::Endpoint;
+use icebox::sandbox::Sandbox;
+use icebox::snowflake::client::{Answer, Client};
+use icebox::snowflake::schedule::TimeScale;
+use icebox::snowflake::syntax::split;
+
+use crate::pglake::guide::{guide, well_inside_a_minute};
+use crate::support::sandbox::{Db, engine_under_test, psql_at, python_with, text, until};
+
+/// What is called otherwise than in the guide, longer names before those that they contain.
+type Names = &'static [(&'static str, &'static str)];
+
+const AS_IT_STANDS: Names = &[];
+
+const RENAMED: Names = &[
+    ("pg_lake_s3_integration", "writer_access"),
+    ("iceberg_stage_s3_integration", "reader_access"),
+    ("pg_lake_catalog", "files"),
+    ("ICEBERG_TRANSACTIONS", "LAKE_BOOKINGS"),
+    ("iceberg_tables", "iceberg\u{1}tables"),
+    ("iceberg_", "lake_"),
+    ("iceberg\u{1}tables", "iceberg_tables"),
+    ("transaction", "booking"),
+    ("store", "branch"),
+    ("product", "article"),
+    ("customer", "guest"),
+    ("RETAIL_ANALYTICS", "Shop_Data"),
+    ("LAKEHOUSE", "\"Lake View\""),
+    ("PG_RETAIL_", "PG_CORNER_"),
+    ("retail_", "corner_"),
+    ("stg_meta_", "files_of_"),
+    ("stream_meta_", "news_of_"),
+    ("task_refresh_", "job_"),
+    ("sp_refresh_", "proc_"),
+    ("/public/", "/shop/"),
+];
+
+/// Somebody who follows the guide.
+struct Attendee {
+    guide: PathBuf,
+    names: Names,
+    bucket: &'static str,
+    sandbox: Sandbox,
+    folder: tempfile::TempDir,
+    snowflake: Client,
+    /// Once CREATE POSTGRES INSTANCE has told it.
+    postgres: Option<Endpoint>,
+    /// By table: where its metadata is, as the catalog view has it.
+    locations: BTreeMap<String, String>,
+}
+
+impl Attendee {
+    async fn new(guide: PathBuf, names: Names, bucket: &'static str) -> Self {
+        let sandbox = Sandbox::builder()
+            .engine(engine_under_test())
+            .bucket(bucket)
+            .time_scale(TimeScale::try_from(60.0).unwrap())
+            .start()
+            .await
+            .expect("the sandbox starts");
+        let there = sandbox.info().snowflake.clone().unwrap();
+        let snowflake =
+            Client::connect(there.address, &there.account, &there.user, &there.password).await;
+        Self {
+            guide,
+            names,
+            bucket,
+            snowflake: snowflake.unwrap(),
+            sandbox,
+            folder: tempfile::tempdir().unwrap(),
+            postgres: None,
+            locations: BTreeMap::new(),
+        }
+    }
+
+    /// The files in the order of the guide.
+    fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.guide).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut files: Vec<String> = names.filter(|name| name.ends_with(".sql")).collect();
+        files.sort();
+        assert_eq!(files.len(), 21, "{files:?}");
+        files
+    }
+
+    fn renamed(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (from, to) in self.names {
+            text = text.replace(from, to);
+        }
+        text
+    }
+
+    /// A file with what a person replaces in it.
+    fn typed(&self, file: &str) -> String {
+        let text = std::fs::read_to_string(self.guide.join(file)).unwrap();
+        let mut text = self
+            .renamed(&text)
+            .replace("<YOUR-BUCKET>", self.bucket)
+            .replace("<YOUR-IAM-ROLE-ARN>", "arn:aws:iam::123456789012:role/lake");
+        for (table, location) in &self.locations {
+            let (folder, file) = location.rsplit_once('/').unwrap();
+            let oid = folder.rsplit('/').nth(1).unwrap();
+            let file = file.strip_suffix(".metadata.json").unwrap();
+            text = text
+                .replace(
+                    &format!("{table}/<OID>/metadata/<METADATA-FILE>"),
+                    &format!("{table}/{oid}/metadata/{file}"),
+                )
+                .replace(&format!("{table}/<OID>/"), &format!("{table}/{oid}/"));
+        }
+        assert!(!text.contains("<OID>"), "{file}: {text}");
+        text
+    }
+
+    /// Runs a file of the guide; what each of its statements answers.
+    async fn run(&mut self, file: &str) -> Vec<(String, Answer)> {
+        let typed = self.typed(file);
+        if !file.contains("-snowflake-") {
+            self.run_on_postgres(file, &typed).await;
+            return Vec::new();
+        }
+        let mut answers = Vec::new();
+        for statement in split(&typed).unwrap() {
+            let answer = self.snowflake.run(statement.sql).await;
+            let answer =
+                answer.unwrap_or_else(|error| panic!("{file}: {}\n{error}", statement.sql));
+            if let Some(rest) = statement.sql.strip_prefix("CREATE POSTGRES INSTANCE ") {
+                let name = rest.split(' ').next().unwrap();
+                self.learns_of(name, &answer).await;
+            }
+            answers.push((statement.sql.to_owned(), answer));
+        }
+        answers
+    }
+
+    /// How to connect, as CREATE POSTGRES INSTANCE has answered it.
+    async fn learns_of(&mut self, instance: &str, answer: &Answer) {
+        let row = &answer.rows[0];
+        let passwords: BTreeMap<String, String> =
+            serde_json::from_str(row[2].as_deref().unwrap()).unwrap();
+        let describe = format!(
+            "DESCRIBE POSTGRES INSTANCE {instance} ->> SELECT \"value\" FROM $1 WHERE \"property\" = 'certificate'"
+        );
+        let certificate = self.asks(&describe).await.join("\n");
+        let file = self.folder.path().join("instance.crt");
+        std::fs::write(&file, certificate).unwrap();
+        self.postgres = Some(Endpoint {
+            host: row[1].clone().unwrap(),
+            port: 5432,
+            dbname: row[3].clone().unwrap(),
+            user: "snowflake_admin".to_owned(),
+            password: passwords["snowflake_admin"].clone(),
+            ca_file: Some(file),
+        });
+    }
+
+    async fn run_on_postgres(&mut self, file: &str, sql: &str) {
+        let postgres = self.postgres.as_ref().unwrap();
+        let typed = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(typed.path(), sql).unwrap();
+        let output = psql_at(postgres, &["-f", typed.path().to_str().unwrap()]);
+        assert!(output.status.success(), "{file}: {}", text(&output));
+        if file.starts_with("09-") {
+            let printed = String::from_utf8(output.stdout).unwrap();
+            let rows = printed.lines().filter_map(|line| line.split_once('|'));
+            let owned = |(table, location): (&str, &str)| (table.to_owned(), location.to_owned());
+            self.locations = rows.map(owned).collect();
+            assert_eq!(self.locations.len(), 5, "{printed}");
+        }
+    }
+
+    async fn db(&self) -> Db {
+        Db::connect(self.postgres.as_ref().unwrap()).await
+    }
+
+    /// What the Snowflake side answers, a row a line.
+    async fn asks(&mut self, sql: &str) -> Vec<String> {
+        let answer = self.snowflake.run(sql).await;
+        lines(&answer.unwrap_or_else(|error| panic!("{sql}\n{error}")))
+    }
+
+    /// The statements of the guide's scheduled jobs.
+    fn syncs(&self) -> Vec<String> {
+        let typed = self.typed("08-postgres-pg_cron-sync.sql");
+        let pieces = typed
+            .split('\'')
+            .filter(|piece| piece.starts_with("WITH synced"));
+        let syncs: Vec<String> = pieces.map(str::to_owned).collect();
+        assert_eq!(syncs.len(), 2, "{typed}");
+        syncs
+    }
+
+    async fn sync(&self) {
+        let db = self.db().await;
+        for sync in self.syncs() {
+            db.run(&sync).await;
+        }
+    }
+
+    /// New rows in the heap tables.
+    async fn sell(&self, count: u32) {
+        let statements = format!(
+            "WITH new AS (
+               INSERT INTO transactions (store_id, customer_id, total_amount)
+               SELECT 1 + i % 5, 1 + i % 10, i * 1.25 FROM generate_series(1, {count}) i RETURNING txn_id, total_amount)
+             INSERT INTO transaction_items (txn_id, product_id, quantity, unit_price, line_total)
+             SELECT txn_id, 1 + txn_id % 15, 1, total_amount, total_amount FROM new"
+        );
+        self.db().await.run(&self.renamed(&statements)).await;
+    }
+
+    /// The answers of 21 are those of the heap tables, and nothing was copied.
+    async fn is_the_same_as_heap(&self, answers: &[(String, Answer)]) {
+        let db = self.db().await;
+        let mut compared = 0;
+        for (sql, answer) in answers {
+            if !sql.starts_with("SELECT") {
+                continue;
+            }
+            if sql.contains("COPY_HISTORY") {
+                assert_eq!(answer.rows.len(), 0, "{sql}");
+                compared += 1;
+                continue;
+            }
+            let on_heap = match self.names {
+                [] => sql.replace("iceberg_", ""),
+                _ => sql.replace("lake_", ""),
+            };
+            let mut heap = db.rows(&on_heap).await;
+            let mut lake = lines(answer);
+            assert!(!lake.is_empty());
+            if !sql.contains("ORDER BY") {
+                heap.sort();
+                lake.sort();
+            }
+            assert_eq!(lake, heap, "{sql}");
+            compared += 1;
+        }
+        assert_eq!(compared, 4);
+    }
+}
+
+fn lines(answer: &Answer) -> Vec<String> {
+    let row = |row: &Vec<Option<String>>| {
+        let values = row.iter().map(|value| value.as_deref().unwrap_or("NULL"));
+        values.collect::<Vec<_>>().join("|")
+    };
+    answer.rows.iter().map(row).collect()
+}
+
+/// New rows reach the Snowflake side with nothing run by hand.
+async fn new_rows_arrive(attendee: &mut Attendee) {
+    let count = attendee.renamed("SELECT COUNT(*) FROM iceberg_transactions");
+    let before: u64 = attendee.asks(&count).await[0].parse().unwrap();
+    attendee.sell(40).await;
+    attendee.sync().await;
+    let wanted = vec![(before + 40).to_string()];
+    let begun = std::time::Instant::now();
+    while attendee.asks(&count).await != wanted {
+        // Two periods of two minutes, at sixty times the speed, and what the machine is slow.
+        assert!(
+            begun.elapsed() < Duration::from_secs(4 + 16),
+            "not refreshed"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let history = attendee.renamed(
+        "SELECT DISTINCT STATE FROM TABLE(INFORMATION_SCHEMA.TASK_HISTORY(TASK_NAME => 'task_refresh_iceberg_transactions'))
+         WHERE STATE <> 'SKIPPED' AND STATE <> 'EXECUTING'",
+    );
+    let history = history.replace("job_lake_bookings", "JOB_LAKE_BOOKINGS");
+    let history = history.replace(
+        "task_refresh_iceberg_transactions",
+        "TASK_REFRESH_ICEBERG_TRANSACTIONS",
+    );
+    assert_eq!(attendee.asks(&history).await, ["SUCCEEDED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_in_the_order_of_the_guide() {
+    let (Some(guide), Some(python)) = (guide(), python_with("psycopg2")) else {
+        return;
+    };
+    let mut attendee = Attendee::new(guide, AS_IT_STANDS, "my-lake").await;
+    for file in attendee.files() {
+        match &file[..2] {
+            "20" => {
+                let postgres = attendee.postgres.clone().unwrap();
+                well_inside_a_minute().await;
+                let output = Command::new(&python)
+                    .arg(attendee.guide.join("simulate_transactions.py"))
+                    .args(["--host", &postgres.host, "--password", &postgres.password])
+                    .args(["--transactions", "5000", "--batch-size", "500"])
+                    .args(["--sync-every", "500"])
+                    .output()
+                    .unwrap();
+                assert!(output.status.success(), "{}", text(&output));
+            }
+            "22" => new_rows_arrive(&mut attendee).await,
+            _ => {}
+        }
+        let answers = attendee.run(&file).await;
+        if file.starts_with("21-") {
+            attendee.is_the_same_as_heap(&answers).await;
+        }
+    }
+    assert_eq!(
+        attendee
+            .asks("SHOW POSTGRES INSTANCES ->> SELECT \"state\" FROM $1")
+            .await,
+        ["SUSPENDED"]
+    );
+    let postgres = attendee.postgres.clone().unwrap();
+    assert!(Db::try_connect(&postgres).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_with_other_names() {
+    let Some(guide) = guide() else { return };
+    let mut attendee = Attendee::new(guide, RENAMED, "other.bucket-2").await;
+    for file in attendee.files() {
+        match &file[..2] {
+            "05" => {
+                let db = attendee.db().await;
+                db.run("CREATE SCHEMA shop").await;
+                db.run("ALTER ROLE snowflake_admin SET search_path = shop, public")
+                    .await;
+            }
+            "20" => {
+                well_inside_a_minute().await;
+                attendee.sell(300).await;
+                attendee.sync().await;
+            }
+            "22" => new_rows_arrive(&mut attendee).await,
+            _ => {}
+        }
+        let answers = attendee.run(&file).await;
+        if file.starts_with("21-") {
+            attendee.is_the_same_as_heap(&answers).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_lets_in_whom_its_network_policy_allows() {
+    let Some(guide) = guide() else { return };
+    let mut attendee = Attendee::new(guide, AS_IT_STANDS, "my-lake").await;
+    let create = "CREATE POSTGRES INSTANCE a COMPUTE_FAMILY = 'STANDARD_M' STORAGE_SIZE_GB = 10 AUTHENTICATION_AUTHORITY = POSTGRES";
+    let created = attendee.snowflake.run(create).await.unwrap();
+    attendee.learns_of("a", &created).await;
+    let postgres = attendee.postgres.clone().unwrap();
+    let refused = Db::try_connect(&postgres).await.err().unwrap();
+    let refused = icebox::chain(&refused);
+    assert!(refused.contains("no pg_hba.conf entry"), "{refused}");
+    let rule = |block: &str| {
+        format!(
+            "CREATE OR REPLACE NETWORK RULE r TYPE = IPV4 VALUE_LIST = ('{block}') MODE = POSTGRES_INGRESS"
+        )
+    };
+    for sql in [
+        "CREATE DATABASE d",
+        &rule("203.0.113.7/32"),
+        "CREATE NETWORK POLICY p ALLOWED_NETWORK_RULE_LIST = ('d.public.r')",
+        "ALTER POSTGRES INSTANCE a SET NETWORK_POLICY = 'P'",
+    ] {
+        attendee.asks(sql).await;
+    }
+    assert!(Db::try_connect(&postgres).await.is_err());
+    for (sql, may) in [
+        (
+            "ALTER NETWORK RULE r SET VALUE_LIST = ('127.0.0.0/8')",
+            true,
+        ),
+        ("ALTER POSTGRES INSTANCE a UNSET NETWORK_POLICY", false),
+        ("ALTER POSTGRES INSTANCE a SET NETWORK_POLICY = 'P'", true),
+    ] {
+        attendee.asks(sql).await;
+        assert_eq!(Db::try_connect(&postgres).await.is_ok(), may, "{sql}");
+    }
+    // What was written is there after a suspension, and so is the policy.
+    attendee
+        .db()
+        .await
+        .run("CREATE TABLE t AS SELECT 7 AS x")
+        .await;
+    attendee.asks("ALTER POSTGRES INSTANCE a SUSPEND").await;
+    assert!(Db::try_connect(&postgres).await.is_err());
+    attendee.asks("ALTER POSTGRES INSTANCE a RESUME").await;
+    attendee.db().await.gives("SELECT x FROM t", &["7"]).await;
+    attendee.asks("DROP POSTGRES INSTANCE a").await;
+    assert!(Db::try_connect(&postgres).await.is_err());
+    until("nothing is left", Duration::from_secs(5), async || {
+        let instances = attendee.sandbox.info().state_dir.join("instances");
+        std::fs::read_dir(instances).unwrap().count() == 0
+    })
+    .await;
+}
