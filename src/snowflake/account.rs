@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, Utc};
@@ -20,8 +21,10 @@ use serde::{Deserialize, Serialize};
 use super::error::{SqlError, SqlResult};
 use super::history::History;
 use super::names::{Ident, ObjectName};
+use super::notices::Notices;
 use super::object::properties::Properties;
 use super::object::{Kind, Object, Scope, State};
+use super::polling::Polls;
 use super::query::Engine;
 use super::tasks::Queue;
 use super::world::World;
@@ -33,8 +36,11 @@ pub struct Account {
     directory: PathBuf,
     pub world: Arc<dyn World>,
     pub history: History,
+    pub notices: Notices,
     pub tasks: Queue,
+    pub polls: Polls,
     engine: Engine,
+    sessions: AtomicU64,
     /// Tables by metadata file, the last one used of each location.
     tables: Mutex<HashMap<String, Arc<LakeTable>>>,
     /// Writers of a table queue here.
@@ -104,7 +110,10 @@ impl Account {
             engine: Engine::new(runtime(world.lake())?, super::distinct::optimizer_rules()),
             world,
             history: History::default(),
+            notices: Notices::default(),
+            sessions: AtomicU64::new(0),
             tasks: Queue::default(),
+            polls: Polls::default(),
             tables: Mutex::default(),
             writers: Mutex::default(),
         };
@@ -181,7 +190,10 @@ impl Account {
                 return Err(SqlError::exists(name.last()));
             }
             self.forget(&old)?;
-            objects.dropped.push((kind, old));
+            objects.by_name.remove(&key);
+            objects.retire([(kind, old)]);
+            // What was in a container goes with it.
+            self.remove_inside(&mut objects, kind, &name)?;
         }
         objects.last_id += 1;
         let now = self.now();
@@ -193,6 +205,7 @@ impl Account {
             updated_on: now,
             properties,
             state,
+            is_current: false,
         };
         self.keep(kind, &object)?;
         objects.by_name.insert(key, object.clone());
@@ -239,16 +252,29 @@ impl Account {
         if !objects.by_name.contains_key(&(kind, name.clone())) {
             return Err(kind.missing(name));
         }
-        let is_gone = |(one, other): &(Kind, ObjectName)| {
-            (*one == kind && other == name)
-                || (kind.is_container() && one.is_inside(kind) && other.0.starts_with(&name.0))
+        let mut gone = self.remove_inside(&mut objects, kind, name)?;
+        if let Some(object) = objects.by_name.remove(&(kind, name.clone())) {
+            self.forget(&object)?;
+            objects.retire([(kind, object.clone())]);
+            gone.push((kind, object));
+        }
+        Ok(gone)
+    }
+
+    fn remove_inside(
+        &self,
+        objects: &mut Objects,
+        kind: Kind,
+        name: &ObjectName,
+    ) -> SqlResult<Vec<(Kind, Object)>> {
+        if !kind.is_container() {
+            return Ok(Vec::new());
+        }
+        let keys = objects.by_name.keys();
+        let is_inside = |(one, other): &&(Kind, ObjectName)| {
+            one.is_inside(kind) && other.0.starts_with(&name.0)
         };
-        let keys: Vec<_> = objects
-            .by_name
-            .keys()
-            .filter(|key| is_gone(key))
-            .cloned()
-            .collect();
+        let keys: Vec<_> = keys.filter(is_inside).cloned().collect();
         let mut gone = Vec::new();
         for key in keys {
             if let Some(object) = objects.by_name.remove(&key) {
@@ -256,7 +282,7 @@ impl Account {
                 gone.push((key.0, object));
             }
         }
-        objects.dropped.extend(gone.iter().cloned());
+        objects.retire(gone.iter().cloned());
         Ok(gone)
     }
 
@@ -323,6 +349,11 @@ impl Account {
         Arc::clone(writers.entry(name.clone()).or_default())
     }
 
+    /// A number for a new session.
+    pub fn next_session_id(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Asks for a run of a root task now.
     pub fn run_task_now(&self, name: &ObjectName) {
         self.tasks.ask(name);
@@ -365,7 +396,17 @@ impl Account {
     }
 }
 
+/// Dropped objects that UNDROP may find.
+const MOST_DROPPED: usize = 1000;
+
 impl Objects {
+    /// Keeps dropped objects for UNDROP.
+    fn retire(&mut self, gone: impl IntoIterator<Item = (Kind, Object)>) {
+        self.dropped.extend(gone);
+        let old = self.dropped.len().saturating_sub(MOST_DROPPED);
+        self.dropped.drain(..old);
+    }
+
     /// The database and the schema of a name must be there.
     fn check_container(&self, kind: Kind, name: &ObjectName) -> SqlResult<()> {
         let has = |kind, parts: &[Ident]| {

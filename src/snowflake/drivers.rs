@@ -1,22 +1,17 @@
 //! An account as drivers see it: one user with a password, and a session for each that logs in.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
 use super::error::{SqlError, SqlResult};
 use super::names::{Ident, ObjectName};
 use super::object::Kind;
-use super::query;
+use super::parameters::{self, PARAMETERS};
 use super::rest::{self, Answer, Credentials, Login, Request, SessionNames};
-use super::rows::Rows;
-use super::script::{Bindings, Value as ScriptValue};
 use super::session::Session;
 use super::statement;
 
@@ -29,7 +24,6 @@ pub struct Drivers {
     user: Ident,
     /// Of the password; its comparison then takes the same time whatever is tried.
     digest: [u8; 32],
-    sessions: AtomicU64,
 }
 
 impl Drivers {
@@ -38,7 +32,6 @@ impl Drivers {
             account,
             user: Ident::unquoted(user),
             digest: Sha256::digest(password).into(),
-            sessions: AtomicU64::new(1),
         }
     }
 
@@ -60,15 +53,8 @@ impl rest::Account for Drivers {
         }
         let session = Session::new(Arc::clone(&self.account), self.user.clone());
         start(&session, login.names)?;
-        if let Some(Value::String(zone)) = login.parameters.get("TIMEZONE") {
-            query::zone(zone)?;
-            session.change(|current| current.time_zone = Some(zone.clone()));
-        }
-        Ok(Arc::new(DriverSession {
-            session,
-            id: self.sessions.fetch_add(1, Ordering::Relaxed),
-            running: Mutex::default(),
-        }))
+        set(&session, &login.parameters)?;
+        Ok(Arc::new(DriverSession { session }))
     }
 }
 
@@ -106,32 +92,36 @@ fn start(session: &Session, names: SessionNames) -> SqlResult<()> {
     Ok(())
 }
 
-struct DriverSession {
-    session: Session,
-    id: u64,
-    /// By query id.
-    running: Mutex<HashMap<String, CancellationToken>>,
+/// Sets the session parameters that a client starts with. Drivers send many that are only for themselves: those that icebox does
+/// not have, or has with one value only, are passed over.
+fn set(session: &Session, given: &Map<String, Value>) -> SqlResult<()> {
+    for (name, value) in given {
+        let Ok(parameter) = parameters::find(&name.to_uppercase()) else {
+            continue;
+        };
+        let text = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        match parameter.value(&text) {
+            Ok(value) => session.change(|current| {
+                current.settings.insert(parameter.name, value);
+            }),
+            Err(error) if parameter.name == "TIMEZONE" => return Err(error),
+            Err(error) => tracing::debug!(name, %error, "a parameter of a client"),
+        }
+    }
+    Ok(())
 }
 
-impl DriverSession {
-    fn running(&self) -> MutexGuard<'_, HashMap<String, CancellationToken>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+struct DriverSession {
+    session: Session,
 }
 
 #[async_trait]
 impl rest::Session for DriverSession {
     async fn execute(&self, request: Request) -> SqlResult<Answer> {
-        let stop = CancellationToken::new();
-        let id = request.query_id.clone();
-        self.running().insert(id.clone(), stop.clone());
-        let bindings = bindings(&request.bindings, 0);
-        let answer = tokio::select! {
-            answer = statement::execute(&self.session, &request.sql, &bindings, 0) => answer,
-            () = stop.cancelled() => Err(rest::canceled()),
-        };
-        self.running().remove(&id);
-        answer
+        statement::run(&self.session, &request.into()).await
     }
 
     fn user(&self) -> Ident {
@@ -139,7 +129,7 @@ impl rest::Session for DriverSession {
     }
 
     fn id(&self) -> u64 {
-        self.id
+        self.session.id()
     }
 
     fn names(&self) -> SessionNames {
@@ -153,47 +143,22 @@ impl rest::Session for DriverSession {
     }
 
     fn parameters(&self) -> Vec<(String, Value)> {
-        let zone = self.session.current().time_zone;
-        let zone = zone.unwrap_or_else(|| query::DEFAULT_ZONE.to_string());
-        let parameters = [
-            ("AUTOCOMMIT", json!(true)),
-            ("TIMEZONE", json!(zone)),
-            (
-                "TIMESTAMP_OUTPUT_FORMAT",
-                json!("YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM"),
-            ),
-            (
-                "TIMESTAMP_NTZ_OUTPUT_FORMAT",
-                json!("YYYY-MM-DD HH24:MI:SS.FF3"),
-            ),
-            ("TIMESTAMP_LTZ_OUTPUT_FORMAT", json!("")),
-            ("TIMESTAMP_TZ_OUTPUT_FORMAT", json!("")),
-            ("DATE_OUTPUT_FORMAT", json!("YYYY-MM-DD")),
-            ("TIME_OUTPUT_FORMAT", json!("HH24:MI:SS")),
-            ("BINARY_OUTPUT_FORMAT", json!("HEX")),
-            ("CLIENT_SESSION_KEEP_ALIVE", json!(false)),
-        ];
-        parameters
-            .map(|(name, value)| (name.to_owned(), value))
-            .into()
+        let settings = self.session.current().settings;
+        let known = PARAMETERS.iter().map(|parameter| {
+            let value = parameters::value(&settings, parameter.name);
+            let value = match parameter.ty() {
+                "STRING" => json!(value),
+                _ => serde_json::from_str(value).unwrap_or_else(|_| json!(value)),
+            };
+            (parameter.name.to_owned(), value)
+        });
+        // Empty: as TIMESTAMP_OUTPUT_FORMAT says.
+        let formats = ["TIMESTAMP_LTZ_OUTPUT_FORMAT", "TIMESTAMP_TZ_OUTPUT_FORMAT"];
+        let formats = formats.map(|name| (name.to_owned(), json!("")));
+        known.chain(formats).collect()
     }
 
     fn cancel(&self, query_id: &str) {
-        if let Some(stop) = self.running().get(query_id) {
-            stop.cancel();
-        }
+        self.session.account().history.cancel(query_id);
     }
-}
-
-/// A row of what a client binds, for `?` and `:1`.
-fn bindings(rows: &Rows, row: usize) -> Bindings {
-    let types = rows.types();
-    let values = types
-        .into_iter()
-        .enumerate()
-        .map(|(column, ty)| ScriptValue {
-            value: rows.value(row, column),
-            ty,
-        });
-    Bindings::positional(values.collect())
 }

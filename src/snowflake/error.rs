@@ -82,6 +82,18 @@ impl SqlError {
         SqlError::compilation(1008, "22023", text)
     }
 
+    /// Something that cannot be dropped while something else uses it.
+    pub fn in_use(what: impl fmt::Display, user: impl fmt::Display) -> SqlError {
+        let text = format!("Cannot drop {what} as it is in use by {user}.");
+        SqlError::new(1492, "42601", text)
+    }
+
+    /// A stage whose files cannot be reached.
+    pub fn stage_failed(error: &(dyn std::error::Error + 'static)) -> SqlError {
+        let text = format!("Failure using stage area. Cause: [{}]", crate::chain(error));
+        SqlError::new(91003, "22000", text)
+    }
+
     /// A column, alias or variable that is not known.
     pub fn invalid_identifier(name: impl fmt::Display, position: Option<Position>) -> SqlError {
         let text = format!("invalid identifier '{name}'");

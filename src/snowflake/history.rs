@@ -1,37 +1,82 @@
-//! What has happened in an account: statements, runs of tasks, loads of files. Kept in memory, the newest of each.
+//! What has happened in an account: statements and their results, runs of tasks, loads of files. Kept in memory, the newest of
+//! each, up to a number and a size.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
 
+use super::bounded::Bounded;
+use super::error::{SqlError, SqlResult};
 use super::names::{Ident, ObjectName};
+use super::rows::Rows;
 
 /// Entries of each kind that are remembered.
 const MOST: usize = 10_000;
+/// Bytes of texts that are remembered of each kind.
+const MOST_BYTES: usize = 16 << 20;
+/// Results that `RESULT_SCAN` can go back to, and their bytes together.
+const MOST_RESULTS: usize = 1000;
+const MOST_RESULT_BYTES: usize = 32 << 20;
+/// Characters of a statement that are remembered (Snowflake documentation, "QUERY_HISTORY": QUERY_TEXT).
+const MOST_TEXT: usize = 100_000;
 
-#[derive(Default)]
 pub struct History {
-    queries: Mutex<VecDeque<Query>>,
-    runs: Mutex<VecDeque<TaskRun>>,
-    loads: Mutex<VecDeque<Load>>,
+    /// By query id.
+    running: Mutex<BTreeMap<String, Running>>,
+    queries: Mutex<Bounded<Query>>,
+    results: Mutex<Bounded<Kept>>,
+    runs: Mutex<Bounded<TaskRun>>,
+    loads: Mutex<Bounded<Load>>,
 }
 
-/// A statement that has ended.
+impl Default for History {
+    fn default() -> Self {
+        History {
+            running: Mutex::default(),
+            queries: Mutex::new(Bounded::new(MOST, MOST_BYTES)),
+            results: Mutex::new(Bounded::new(MOST_RESULTS, MOST_RESULT_BYTES)),
+            runs: Mutex::new(Bounded::new(MOST, MOST_BYTES)),
+            loads: Mutex::new(Bounded::new(MOST, MOST_BYTES)),
+        }
+    }
+}
+
+/// A statement.
 #[derive(Clone, Debug)]
 pub struct Query {
     pub id: String,
     pub text: String,
+    /// The words that it begins with, such as `SELECT` or `ALTER SESSION`.
+    pub kind: &'static str,
+    pub session_id: u64,
     pub user: Ident,
     pub role: Option<Ident>,
     pub warehouse: Option<Ident>,
     pub database: Option<Ident>,
     pub schema: Option<Ident>,
+    /// The session parameter QUERY_TAG.
+    pub tag: String,
     pub started: DateTime<Utc>,
-    pub ended: DateTime<Utc>,
-    /// Code and text.
-    pub error: Option<(u32, String)>,
+    /// None while it runs.
+    pub ended: Option<DateTime<Utc>>,
+    /// Code, SQLSTATE and text.
+    pub error: Option<SqlError>,
     pub rows: u64,
+}
+
+struct Running {
+    query: Query,
+    cancel: CancellationToken,
+}
+
+/// A statement's result, for sessions of its user.
+struct Kept {
+    query_id: String,
+    user: Ident,
+    rows: Rows,
 }
 
 /// How a run of a task ended, or where it is.
@@ -68,7 +113,7 @@ pub struct TaskRun {
     pub definition: String,
     pub condition: Option<String>,
     pub state: RunState,
-    pub error: Option<(u32, String)>,
+    pub error: Option<SqlError>,
     pub scheduled: DateTime<Utc>,
     pub started: Option<DateTime<Utc>>,
     pub completed: Option<DateTime<Utc>>,
@@ -78,6 +123,7 @@ pub struct TaskRun {
     pub return_value: Option<String>,
     /// SCHEDULE or EXECUTE TASK.
     pub scheduled_from: &'static str,
+    pub config: Option<String>,
 }
 
 /// A file that COPY INTO has read into a table.
@@ -92,25 +138,105 @@ pub struct Load {
     pub rows: u64,
 }
 
-fn push<T>(list: &Mutex<VecDeque<T>>, one: T) {
-    let mut list = lock(list);
-    if list.len() == MOST {
-        list.pop_front();
-    }
-    list.push_back(one);
-}
-
 fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The newest first, of those that are wanted.
+fn newest<T: Clone>(
+    list: &Mutex<Bounded<T>>,
+    is_wanted: impl FnMut(&&T) -> bool,
+    most: usize,
+) -> Vec<T> {
+    let list = lock(list);
+    let wanted = list.iter().rev().filter(is_wanted);
+    wanted.take(most).cloned().collect()
+}
+
 impl History {
-    pub fn add_query(&self, query: Query) {
-        push(&self.queries, query);
+    /// A statement begins. `parent` is the token of the statement that it is a part of: cancelling that cancels both.
+    pub fn begin(&self, mut query: Query, parent: Option<&CancellationToken>) -> CancellationToken {
+        if let Some((end, _)) = query.text.char_indices().nth(MOST_TEXT) {
+            query.text.truncate(end);
+        }
+        let cancel = match parent {
+            Some(parent) => parent.child_token(),
+            None => CancellationToken::new(),
+        };
+        let running = Running {
+            query,
+            cancel: cancel.clone(),
+        };
+        lock(&self.running).insert(running.query.id.clone(), running);
+        cancel
+    }
+
+    /// A statement has ended. Its rows are kept for RESULT_SCAN.
+    pub fn end(&self, query_id: &str, at: DateTime<Utc>, result: Result<&Rows, &SqlError>) {
+        let Some(Running { mut query, .. }) = lock(&self.running).remove(query_id) else {
+            return;
+        };
+        query.ended = Some(at);
+        match result {
+            Ok(rows) => {
+                query.rows = rows.len() as u64;
+                let bytes: usize = rows
+                    .batches
+                    .iter()
+                    .map(RecordBatch::get_array_memory_size)
+                    .sum();
+                let kept = Kept {
+                    query_id: query.id.clone(),
+                    user: query.user.clone(),
+                    rows: rows.clone(),
+                };
+                lock(&self.results).push(kept, bytes);
+            }
+            Err(error) => query.error = Some(error.clone()),
+        }
+        let error = query.error.as_ref().map_or(0, |error| error.message.len());
+        let bytes = size_of::<Query>() + query.text.len() + query.tag.len() + error;
+        lock(&self.queries).push(query, bytes);
+    }
+
+    /// Tells a running statement to end; false if none of that id is running.
+    pub fn cancel(&self, query_id: &str) -> bool {
+        let running = lock(&self.running);
+        let found = running.get(query_id);
+        if let Some(running) = found {
+            running.cancel.cancel();
+        }
+        found.is_some()
+    }
+
+    /// The result of a statement of this user.
+    ///
+    /// # Errors
+    /// If it failed, runs, is not known, or its result is no longer kept.
+    pub fn result(&self, query_id: &str, user: &Ident) -> SqlResult<Rows> {
+        let results = lock(&self.results);
+        let kept = results.iter().rev().find(|kept| kept.query_id == query_id);
+        if let Some(kept) = kept.filter(|kept| kept.user == *user) {
+            return Ok(kept.rows.clone());
+        }
+        let queries = lock(&self.queries);
+        let known = queries.iter().rev().find(|query| query.id == query_id);
+        let text = match known.filter(|query| query.user == *user) {
+            Some(query) if query.error.is_some() => {
+                format!("Statement {query_id} has no result: it failed.")
+            }
+            Some(_) => format!(
+                "Result for query {query_id} has expired: the newest {MOST_RESULTS} results are kept, up to {} MB.",
+                MOST_RESULT_BYTES >> 20
+            ),
+            None => format!("Statement {query_id} not found"),
+        };
+        Err(SqlError::new(709, "02000", text))
     }
 
     pub fn add_load(&self, load: Load) {
-        push(&self.loads, load);
+        let bytes = size_of::<Load>() + load.stage_location.len() + load.file.len();
+        lock(&self.loads).push(load, bytes);
     }
 
     /// Adds a run, or brings the one of the same query id up to date.
@@ -124,22 +250,31 @@ impl History {
             *known = run;
             return;
         }
-        drop(runs);
-        push(&self.runs, run);
+        let bytes = size_of::<TaskRun>() + run.definition.len();
+        runs.push(run, bytes);
     }
 
-    /// The newest first.
-    pub fn queries(&self) -> Vec<Query> {
-        lock(&self.queries).iter().rev().cloned().collect()
+    /// The newest first, those that run before those that have ended; `most` of those that are wanted.
+    pub fn queries(&self, is_wanted: impl Fn(&Query) -> bool, most: usize) -> Vec<Query> {
+        let mut running: Vec<Query> = {
+            let running = lock(&self.running);
+            let queries = running.values().map(|running| &running.query);
+            queries.filter(|query| is_wanted(query)).cloned().collect()
+        };
+        running.sort_by_key(|query| std::cmp::Reverse(query.started));
+        running.truncate(most);
+        let rest = most - running.len();
+        running.extend(newest(&self.queries, |query| is_wanted(query), rest));
+        running
     }
 
     /// The newest first.
     pub fn runs(&self) -> Vec<TaskRun> {
-        lock(&self.runs).iter().rev().cloned().collect()
+        newest(&self.runs, |_| true, usize::MAX)
     }
 
     /// The newest first.
     pub fn loads(&self) -> Vec<Load> {
-        lock(&self.loads).iter().rev().cloned().collect()
+        newest(&self.loads, |_| true, usize::MAX)
     }
 }

@@ -5,9 +5,11 @@ use futures::future::BoxFuture;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 
 use super::error::{SqlError, SqlResult};
+use super::names::ObjectName;
 use super::object::{Object, iceberg_table, table};
 use super::query::{Moment, TimeTravel};
 use super::session::Session;
@@ -40,6 +42,36 @@ pub fn provider<'a>(
         }))
     }
     .boxed()
+}
+
+/// A column of a table.
+#[derive(Clone, Debug)]
+pub struct TableColumn {
+    /// The table's full name.
+    pub table: ObjectName,
+    pub name: String,
+    /// From 1.
+    pub position: u64,
+    pub ty: DataType,
+    pub is_nullable: bool,
+}
+
+/// The columns of a table.
+///
+/// # Errors
+/// If its metadata cannot be read.
+pub async fn columns(session: &Session, object: &Object) -> SqlResult<Vec<TableColumn>> {
+    let provider = provider(session, object, None).await?;
+    let schema = TableProvider::schema(provider.as_ref());
+    let fields = schema.fields().iter().zip(1..);
+    let columns = fields.map(|(field, position)| TableColumn {
+        table: object.name.clone(),
+        name: field.name().clone(),
+        position,
+        ty: DataType::of_field(field),
+        is_nullable: field.is_nullable(),
+    });
+    Ok(columns.collect())
 }
 
 /// The snapshot that a table had at a point in time.

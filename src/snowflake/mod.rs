@@ -2,6 +2,7 @@
 //! and the schedules of tasks.
 
 pub mod account;
+mod bounded;
 mod catalog;
 pub mod client;
 mod distinct;
@@ -12,7 +13,11 @@ mod functions;
 pub mod history;
 mod lake;
 pub mod names;
+pub mod notices;
 pub mod object;
+pub mod parameters;
+mod polling;
+mod postgres_catalog;
 pub mod query;
 pub mod reader;
 mod recursion;

@@ -26,6 +26,11 @@ impl Rows {
         Rows::texts(&["status"], [[Some(text.into())]])
     }
 
+    /// The answer of most statements that change something.
+    pub fn succeeded() -> Rows {
+        Rows::status("Statement executed successfully.")
+    }
+
     /// Rows of text columns; `None` is NULL.
     pub fn texts<const N: usize>(
         names: &[&str; N],

@@ -1,39 +1,78 @@
 //! A session: who, where in the account, and what it remembers between statements.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 
 use super::account::Account;
+use super::bounded::Bounded;
 use super::error::{SqlError, SqlResult};
 use super::names::{Ident, ObjectName};
 use super::object::properties::Properties;
-use super::object::{Create, Kind, Object, Scope, State};
+use super::object::{Create, Kind, Object, Scope, State, database};
+use super::parameters::{self, Settings};
+use super::query::DEFAULT_ZONE;
 use super::rows::Rows;
 use super::types::DataType;
 
-/// Results that `RESULT_SCAN` can go back to.
-const RESULTS: usize = 32;
+/// Query ids that `LAST_QUERY_ID` can go back to.
+const MOST_QUERY_IDS: usize = 10_000;
 
 /// A session. Cheap to share; statements may run at the same time.
 pub struct Session {
     account: Arc<Account>,
     user: Ident,
+    id: u64,
     state: Mutex<Current>,
+    queries: Mutex<QueryIds>,
 }
 
-/// What USE and SET change.
+/// What USE, SET and ALTER SESSION change.
 #[derive(Clone, Debug, Default)]
 pub struct Current {
     pub role: Option<Ident>,
     pub warehouse: Option<Ident>,
     pub database: Option<Ident>,
     pub schema: Option<Ident>,
-    pub variables: BTreeMap<Ident, (ScalarValue, DataType)>,
-    pub time_zone: Option<String>,
-    /// By query id, the newest last.
-    results: VecDeque<(String, Rows)>,
+    pub variables: BTreeMap<Ident, Variable>,
+    /// Session parameters that were set.
+    pub settings: Settings,
+}
+
+/// A session variable.
+#[derive(Clone, Debug)]
+pub struct Variable {
+    pub value: ScalarValue,
+    pub ty: DataType,
+    pub created: DateTime<Utc>,
+    pub updated: DateTime<Utc>,
+}
+
+/// The ids of a session's statements.
+struct QueryIds {
+    newest: Bounded<String>,
+    /// How many there were in all.
+    count: i64,
+}
+
+impl Default for QueryIds {
+    fn default() -> Self {
+        QueryIds {
+            newest: Bounded::new(MOST_QUERY_IDS, usize::MAX),
+            count: 0,
+        }
+    }
+}
+
+impl Current {
+    /// The time zone in which moments are shown and read.
+    pub fn zone(&self) -> Tz {
+        let name = parameters::value(&self.settings, "TIMEZONE");
+        name.parse().unwrap_or(DEFAULT_ZONE)
+    }
 }
 
 impl Session {
@@ -44,13 +83,15 @@ impl Session {
             ..Current::default()
         };
         Session {
+            id: account.next_session_id(),
             account,
             user,
             state: Mutex::new(state),
+            queries: Mutex::default(),
         }
     }
 
-    /// A session that runs beside this one: same user and place, nothing remembered.
+    /// A session that runs beside this one, under the same id: same user and parameters, in another place, without variables.
     pub fn beside(&self, database: &Ident, schema: &Ident) -> Session {
         let current = self.current();
         let state = Current {
@@ -58,14 +99,21 @@ impl Session {
             warehouse: current.warehouse,
             database: Some(database.clone()),
             schema: Some(schema.clone()),
-            time_zone: current.time_zone,
+            settings: current.settings,
             ..Current::default()
         };
         Session {
             account: Arc::clone(&self.account),
             user: self.user.clone(),
+            id: self.id,
             state: Mutex::new(state),
+            queries: Mutex::default(),
         }
+    }
+
+    /// A number that no other session of the account has, since it was opened.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     pub fn account(&self) -> &Arc<Account> {
@@ -81,11 +129,7 @@ impl Session {
     }
 
     pub fn current(&self) -> Current {
-        let state = self.state();
-        Current {
-            results: VecDeque::new(),
-            ..Current::clone(&state)
-        }
+        self.state().clone()
     }
 
     pub fn change(&self, change: impl FnOnce(&mut Current)) {
@@ -138,6 +182,7 @@ impl Session {
             let text = format!("{} already exists, statement succeeded.", name.last());
             return Ok(Rows::status(text));
         }
+        database::check_writable(&self.account, kind, &name)?;
         let (before, after) = kind.about().created;
         let status = format!("{before}{}{after}", name.last());
         let owner = self.role();
@@ -181,33 +226,35 @@ impl Session {
         self.state().warehouse = Some(warehouse.clone());
     }
 
-    /// Keeps a statement's answer for `RESULT_SCAN`.
-    pub fn remember(&self, query_id: &str, rows: &Rows) {
-        let mut state = self.state();
-        if state.results.len() == RESULTS {
-            state.results.pop_front();
-        }
-        state.results.push_back((query_id.to_owned(), rows.clone()));
+    /// A statement of this id has ended.
+    pub fn remember(&self, query_id: &str) {
+        let mut queries = self.query_ids();
+        queries.newest.push(query_id.to_owned(), query_id.len());
+        queries.count += 1;
     }
 
-    /// The answer of a statement of this session.
+    fn query_ids(&self) -> MutexGuard<'_, QueryIds> {
+        self.queries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The result of a statement of this session's user.
+    ///
+    /// # Errors
+    /// If there is none, or it is no longer kept.
     pub fn result(&self, query_id: &str) -> SqlResult<Rows> {
-        let state = self.state();
-        let found = state.results.iter().find(|(id, _)| id == query_id);
-        let found = found.map(|(_, rows)| rows.clone());
-        found.ok_or_else(|| {
-            let text = format!("Statement {query_id} not found");
-            SqlError::new(709, "02000", text)
-        })
+        self.account.history.result(query_id, &self.user)
     }
 
-    /// The id of the statement before; -1 is the last one, -2 the one before it.
+    /// The id of an earlier statement: -1 is the last one, -2 the one before it, 1 the session's first.
     pub fn last_query_id(&self, index: i64) -> Option<String> {
-        let state = self.state();
-        let count = state.results.len() as i64;
-        let position = if index < 0 { count + index } else { index - 1 };
-        let position = usize::try_from(position).ok()?;
-        state.results.get(position).map(|(id, _)| id.clone())
+        let queries = self.query_ids();
+        let forgotten = queries.count - queries.newest.len() as i64;
+        let position = match index {
+            ..0 => queries.count + index,
+            _ => index - 1,
+        };
+        let position = usize::try_from(position - forgotten).ok()?;
+        queries.newest.iter().nth(position).cloned()
     }
 
     /// Tells every server who may connect to it now.

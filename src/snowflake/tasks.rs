@@ -12,12 +12,12 @@ use super::account::Account;
 use super::error::{SqlError, SqlResult};
 use super::history::{RunState, TaskRun};
 use super::names::{Ident, ObjectName};
-use super::object::{Kind, Object, task};
+use super::object::{Kind, Object, stream, task};
+use super::polling;
 use super::rest::new_query_id;
 use super::schedule::{Hold, Schedule};
-use super::script::Bindings;
 use super::session::Session;
-use super::statement;
+use super::statement::{self, Statement};
 
 /// What is to run now, and what runs.
 #[derive(Default)]
@@ -58,8 +58,13 @@ impl Queue {
     }
 }
 
-/// Runs the account's tasks until the future is dropped. Runs that were due while nothing ran them are not made up for.
+/// Runs what an account does by itself until the future is dropped: tasks, and what follows a catalog. Runs that were due while
+/// nothing ran them are not made up for.
 pub async fn run(account: Arc<Account>) {
+    tokio::join!(scheduled_tasks(Arc::clone(&account)), polling::run(account));
+}
+
+async fn scheduled_tasks(account: Arc<Account>) {
     let mut last = account.now();
     // While somebody has it, the clock is not moved on: a run ends at its own time.
     let mut held: Option<Arc<Hold>> = None;
@@ -138,6 +143,7 @@ fn begin(
 async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: &'static str) {
     // By name, whether it counts as succeeded.
     let mut ended: BTreeMap<ObjectName, bool> = BTreeMap::new();
+    let begun = account.now();
     let outcome = one(account, root, root, due, from).await;
     ended.insert(root.name.clone(), outcome == Outcome::Succeeded);
     let mut waiting = task::descendants(account, &root.name);
@@ -150,7 +156,7 @@ async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: 
                 .all(|name| ended.contains_key(name))
         });
         if ready.is_empty() {
-            return;
+            break;
         }
         let runs = ready.iter().map(|object| async {
             let above = task::of(object).map(|task| task.predecessors.as_slice());
@@ -166,6 +172,32 @@ async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: 
         });
         ended.extend(futures::future::join_all(runs).await);
         waiting = rest;
+    }
+    for object in std::iter::once(root.clone()).chain(task::descendants(account, &root.name)) {
+        if task::is_started(&object) && ended.get(&object.name) == Some(&true) {
+            tell_unconsumed(account, &object, begun);
+        }
+    }
+}
+
+/// Gives a notice, once for each stream, if a task has run because of a stream's data that nothing in its graph has consumed: it
+/// will run each time from now on.
+fn tell_unconsumed(account: &Arc<Account>, object: &Object, begun: DateTime<Utc>) {
+    let condition = task::of(object).and_then(|task| task.condition.as_deref());
+    let session = session_of(account, object);
+    for stream in task::streams(condition.unwrap_or_default()) {
+        if !stream::is_unconsumed(&session, &stream, begun) {
+            continue;
+        }
+        let Ok(full) = session.full_name(Kind::Stream, &stream) else {
+            continue;
+        };
+        account.notices.once(format!("unconsumed {full}"), account.now(), || {
+            format!(
+                "Task {} runs when stream {full} has data, and nothing has consumed it: reading a stream leaves its changes where they are. The task will run at every run of its root from now on, as on Snowflake, and the stream becomes stale 14 days after it was consumed last. Any statement that writes what it reads consumes it, such as CREATE TEMPORARY TABLE seen AS SELECT * FROM {full} WHERE 1 = 0.",
+                object.name
+            )
+        });
     }
 }
 
@@ -204,6 +236,7 @@ async fn one(
         run_id: due.timestamp_millis(),
         return_value: None,
         scheduled_from: from,
+        config: root.properties.text("CONFIG"),
     };
     let session = session_of(account, object);
     let wanted = match &task.condition {
@@ -213,10 +246,11 @@ async fn one(
     let result = match wanted {
         Ok(true) => {
             account.history.put_run(run.clone());
-            let bindings = Bindings::default();
-            statement::execute(&session, &task.definition, &bindings, 0)
-                .await
-                .map(Some)
+            let statement = Statement {
+                query_id: run.query_id.clone(),
+                ..Statement::new(&*task.definition)
+            };
+            statement::run(&session, &statement).await.map(Some)
         }
         Ok(false) => Ok(None),
         Err(error) => Err(error),
@@ -236,7 +270,7 @@ async fn one(
             Outcome::Succeeded
         }
         Err(error) => {
-            run.error = Some((error.code.unsigned_abs(), error.message.clone()));
+            run.error = Some(error.clone());
             run.state = failed(account, root, &error);
             Outcome::Failed
         }
@@ -280,7 +314,6 @@ fn session_of(account: &Arc<Account>, object: &Object) -> Session {
 }
 
 async fn is_true(session: &Session, condition: &str) -> SqlResult<bool> {
-    let sql = format!("SELECT ({condition})::BOOLEAN");
-    let answer = statement::execute(session, &sql, &Bindings::default(), 0).await?;
-    Ok(answer.rows.value(0, 0) == datafusion::common::ScalarValue::Boolean(Some(true)))
+    let value = statement::value(session, &format!("({condition})::BOOLEAN")).await?;
+    Ok(value == datafusion::common::ScalarValue::Boolean(Some(true)))
 }

@@ -1,167 +1,26 @@
 //! The Snowflake side's SQL, on the lake that the real `pg_lake` wrote for the guide.
 
-use std::collections::BTreeMap;
+mod catalog;
+mod lists;
+mod load;
+mod mistakes;
+mod statements;
+mod world;
+
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures::TryStreamExt;
 use icebox::snowflake::account::Account;
-use icebox::snowflake::error::{SqlError, SqlResult};
 use icebox::snowflake::names::Ident;
-use icebox::snowflake::object::network_policy::Access;
 use icebox::snowflake::rows::Rows;
-use icebox::snowflake::schedule::{Clock, TimeScale};
-use icebox::snowflake::script::Bindings;
 use icebox::snowflake::session::Session;
-use icebox::snowflake::statement::execute;
 use icebox::snowflake::syntax::split;
 use icebox::snowflake::tasks;
-use icebox::snowflake::world::{NewPostgres, Postgres, World};
-use icebox::tables::LakeIo;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStoreExt;
 
-use crate::reader::lake::{Lake, text};
-
-/// A world with a lake, a clock that only moves when it is told to, and servers that are only remembered.
-struct TestWorld {
-    io: LakeIo,
-    clock: Clock,
-    servers: Mutex<BTreeMap<u64, Access>>,
-}
-
-#[async_trait]
-impl World for TestWorld {
-    fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    fn lake(&self) -> &LakeIo {
-        &self.io
-    }
-
-    fn storage(&self) -> String {
-        "s3://retail-lake/snowflake/".to_owned()
-    }
-
-    fn account_locator(&self) -> String {
-        "ICEBOX".to_owned()
-    }
-
-    fn iam_user(&self, is_postgres: bool) -> String {
-        let user = if is_postgres {
-            "snowflake-postgres-integration-management"
-        } else {
-            "icebox"
-        };
-        format!("arn:aws:iam::000000000000:user/{user}")
-    }
-
-    async fn create_postgres(&self, request: &NewPostgres) -> SqlResult<Postgres> {
-        self.resume_postgres(request.id).await
-    }
-
-    async fn suspend_postgres(&self, _: u64) -> SqlResult<()> {
-        Ok(())
-    }
-
-    async fn resume_postgres(&self, id: u64) -> SqlResult<Postgres> {
-        self.servers.lock().unwrap().insert(id, Access::default());
-        Ok(Postgres {
-            host: format!("127.0.0.{id}"),
-            port: 5432,
-            passwords: vec![("snowflake_admin".to_owned(), "secret".to_owned())],
-            version: "15.18".to_owned(),
-            certificate: String::new(),
-        })
-    }
-
-    async fn drop_postgres(&self, id: u64) -> SqlResult<()> {
-        self.servers.lock().unwrap().remove(&id);
-        Ok(())
-    }
-
-    async fn allow_postgres(&self, id: u64, access: &Access) -> SqlResult<()> {
-        self.servers.lock().unwrap().insert(id, access.clone());
-        Ok(())
-    }
-}
-
-/// An account on the guide's lake.
-struct Fixture {
-    lake: Lake,
-    world: Arc<TestWorld>,
-    account: Arc<Account>,
-    directory: tempfile::TempDir,
-}
-
-impl Fixture {
-    async fn new() -> Self {
-        let lake = Lake::retail().await;
-        // As in the bucket that was captured: a later metadata file is a younger one.
-        let listed = lake.store.list(None);
-        let mut keys: Vec<_> = listed
-            .map_ok(|meta| meta.location)
-            .try_collect()
-            .await
-            .unwrap();
-        keys.retain(|key| key.as_ref().ends_with(".metadata.json"));
-        keys.sort();
-        for key in keys {
-            let bytes = lake.store.get(&key).await.unwrap().bytes().await.unwrap();
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            lake.store.put(&key, bytes.into()).await.unwrap();
-        }
-        let now = chrono::DateTime::parse_from_rfc3339("2026-03-01T12:00:00Z").unwrap();
-        let world = Arc::new(TestWorld {
-            io: lake.io.clone(),
-            clock: Clock::starting_at(now.to_utc(), TimeScale::STOPPED),
-            servers: Mutex::default(),
-        });
-        let directory = tempfile::tempdir().unwrap();
-        let account = Account::open(directory.path(), world.clone()).unwrap();
-        Self {
-            lake,
-            world,
-            account: Arc::new(account),
-            directory,
-        }
-    }
-
-    fn session(&self) -> Session {
-        Session::new(Arc::clone(&self.account), Ident::unquoted("ATTENDEE"))
-    }
-}
-
-async fn run(session: &Session, sql: &str) -> Result<Rows, SqlError> {
-    let answer = execute(session, sql, &Bindings::default(), 0).await;
-    answer.map(|answer| answer.rows)
-}
-
-async fn ok(session: &Session, sql: &str) -> Rows {
-    run(session, sql)
-        .await
-        .unwrap_or_else(|error| panic!("{sql}\n{error}"))
-}
-
-/// Rows as text, as a client shows them.
-fn shown(rows: &Rows) -> Vec<Vec<String>> {
-    let types = rows.types();
-    let zone = chrono_tz::UTC;
-    (0..rows.len())
-        .map(|row| {
-            let values = types.iter().enumerate();
-            let values = values.map(|(column, ty)| {
-                let value = rows.value(row, column);
-                icebox::snowflake::query::render(&value, *ty, zone)
-                    .unwrap()
-                    .unwrap_or_else(|| "NULL".to_owned())
-            });
-            values.collect()
-        })
-        .collect()
-}
+use self::world::{Fixture, locations, ok, run, shown};
+use crate::reader::lake::text;
 
 /// A file of the guide, with what a person replaces in it; None where the guide is not beside the checkout.
 fn guide(name: &str) -> Option<String> {
@@ -185,20 +44,6 @@ fn guide(name: &str) -> Option<String> {
         "{text}"
     );
     Some(text)
-}
-
-/// Table, OID and metadata file, as the catalog view tells them.
-fn locations() -> Vec<(String, String, String)> {
-    let csv = crate::reader::lake::text("retail/iceberg_tables.csv");
-    let found = csv.lines().filter_map(|line| {
-        let location = line.split(',').find(|cell| cell.starts_with("s3://"))?;
-        let mut parts = location.rsplit('/');
-        let file = parts.next()?.to_owned();
-        parts.next()?;
-        let oid = parts.next()?.to_owned();
-        Some((parts.next()?.to_owned(), oid, file))
-    });
-    found.collect()
 }
 
 const BEFORE_TASKS: [&str; 12] = [
@@ -345,6 +190,16 @@ async fn tasks_refresh_a_table_when_a_stage_has_a_newer_file() {
         assert!(rounds < 100, "{:?}", fixture.account.history.runs());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    // The guide's streams are never consumed, and icebox says so, once for each.
+    fixture.world.clock.advance(Duration::from_secs(130)).await;
+    let notices = fixture.account.notices.drain();
+    let [notice] = notices.as_slice() else {
+        panic!("{notices:?}");
+    };
+    assert!(
+        notice.text.contains("STREAM_META_TRANSACTIONS"),
+        "{notice:?}"
+    );
     let history = shown(&ok(&session, "SELECT NAME, STATE FROM TABLE(INFORMATION_SCHEMA.TASK_HISTORY(TASK_NAME => 'TASK_REFRESH_ICEBERG_TRANSACTIONS')) ORDER BY SCHEDULED_TIME").await);
     assert_eq!(history[0][1], "SKIPPED", "{history:?}");
     assert_eq!(history[1][1], "SUCCEEDED", "{history:?}");

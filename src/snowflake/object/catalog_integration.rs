@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::columns::{COMMENT, CREATED_ON, ENABLED, NAME, column, described};
 use super::properties::{self, Properties, Property, PropertyType};
 use super::{About, Kind, Object, Scope};
+use crate::snowflake::account::Account;
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::rows::Rows;
@@ -51,19 +52,25 @@ const ABOUT: About = About {
     ],
 };
 
+/// In the order in which DESCRIBE shows them.
 const REST_CONFIG: &[Property] = &[
-    Property::new("POSTGRES_INSTANCE", PropertyType::Name).required(),
     Property::new("CATALOG_NAME", PropertyType::Text).required(),
     Property::new(
         "ACCESS_DELEGATION_MODE",
         PropertyType::OneOf(&["VENDED_CREDENTIALS"]),
     )
     .with_default("VENDED_CREDENTIALS"),
+    Property::new("POSTGRES_INSTANCE", PropertyType::Name).required(),
 ];
 
+/// Whether the source is the catalog of a PostgreSQL instance.
+pub fn is_postgres(one: &Object) -> bool {
+    one.properties.text("CATALOG_SOURCE").as_deref() == Some(SNOWFLAKE_POSTGRES)
+}
+
 /// The catalog integration that a table names. Enabled, or it is an error.
-pub fn find(session: &Session, name: &ObjectName) -> SqlResult<Object> {
-    let found = session.account().get(Kind::CatalogIntegration, name);
+pub fn find(account: &Account, name: &ObjectName) -> SqlResult<Object> {
+    let found = account.get(Kind::CatalogIntegration, name);
     let found = found.filter(|one| one.properties.is_true("ENABLED"));
     found.ok_or_else(|| {
         SqlError::compilation(
@@ -109,11 +116,10 @@ impl super::Definition for Definition {
     async fn before_drop(&self, session: &Session, one: &Object) -> SqlResult<()> {
         for table in session.account().list(Kind::Table, &[]) {
             if table.properties.name("CATALOG") == Some(&one.name) {
-                let text = format!(
-                    "Cannot drop catalog integration {} as it is in use by Iceberg table {}.",
-                    one.name, table.name
-                );
-                return Err(SqlError::new(1492, "42601", text));
+                return Err(SqlError::in_use(
+                    format_args!("catalog integration {}", one.name),
+                    format_args!("Iceberg table {}", table.name),
+                ));
             }
         }
         Ok(())
@@ -132,7 +138,13 @@ impl super::Definition for Definition {
                 "30",
             ),
         ];
-        if let Some(config) = value("REST_CONFIG") {
+        if let Some(config) = one.properties.options("REST_CONFIG") {
+            let options = REST_CONFIG.iter().filter_map(|option| {
+                let value = config.text(option.name)?;
+                Some(format!("{}={value}", option.name))
+            });
+            let options: Vec<_> = options.collect();
+            let config = format!("{{{}}}", options.join(", "));
             rows.push(("REST_CONFIG", "EnumMap", Some(config), ""));
         }
         rows.push(("COMMENT", "String", value("COMMENT"), ""));

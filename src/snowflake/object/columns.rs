@@ -1,21 +1,32 @@
-//! Columns of SHOW that many kinds have, and the making of values.
+//! Columns of SHOW and of other lists, described as data; those that many kinds of objects have; and the making of values.
 
 use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
 
-use super::{Column, Object};
+use super::{Kind, Object};
+use crate::snowflake::error::SqlResult;
 use crate::snowflake::names::Ident;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::types::DataType;
 
+/// A column: its name, its type, and where a row has its value from.
+pub struct Column<T: 'static = Object> {
+    pub name: &'static str,
+    pub ty: DataType,
+    pub value: fn(&T) -> ScalarValue,
+}
+
 /// A time, in the session's zone.
 pub const TIME: DataType = DataType::TimestampLtz { scale: 3 };
-
-pub const CREATED_ON: Column = Column {
-    name: "created_on",
-    ty: TIME,
-    value: |object| time(object.created_on),
+/// A small number.
+pub const COUNT: DataType = DataType::Number {
+    precision: 10,
+    scale: 0,
 };
+
+pub const CREATED_ON: Column = Column::of("created_on", TIME, |object: &Object| {
+    time(object.created_on)
+});
 pub const NAME: Column = column("name", |object| object.name.last().as_str().into());
 pub const DATABASE_NAME: Column = column("database_name", |object| part(object, 0));
 pub const SCHEMA_NAME: Column = column("schema_name", |object| part(object, 1));
@@ -25,16 +36,52 @@ pub const COMMENT: Column = column("comment", |object| text(object.comment()));
 pub const ENABLED: Column = column("enabled", |object| {
     text(object.properties.is_true("ENABLED").to_string())
 });
+pub const IS_CURRENT: Column = column("is_current", |object| yes_no(object.is_current));
 
-/// A text column.
+/// A text column of objects.
 pub const fn column(name: &'static str, value: fn(&Object) -> ScalarValue) -> Column {
-    Column {
-        name,
-        ty: DataType::TEXT,
-        value,
+    Column::text(name, value)
+}
+
+impl<T> Column<T> {
+    /// A column of a type.
+    pub const fn of(name: &'static str, ty: DataType, value: fn(&T) -> ScalarValue) -> Column<T> {
+        Column { name, ty, value }
+    }
+
+    /// A text column.
+    pub const fn text(name: &'static str, value: fn(&T) -> ScalarValue) -> Column<T> {
+        Column::of(name, DataType::TEXT, value)
+    }
+
+    /// A column of whole numbers.
+    pub const fn number(name: &'static str, value: fn(&T) -> ScalarValue) -> Column<T> {
+        Column::of(name, DataType::INTEGER, value)
+    }
+
+    /// A column of moments.
+    pub const fn time(name: &'static str, value: fn(&T) -> ScalarValue) -> Column<T> {
+        Column::of(name, TIME, value)
+    }
+
+    /// A column that has no value here, and is there because the real one has it.
+    pub const fn null(name: &'static str, ty: DataType) -> Column<T> {
+        Column::of(name, ty, |_| ScalarValue::Null)
     }
 }
 
+/// A row for each item.
+pub fn table<'a, T>(
+    columns: &[Column<T>],
+    items: impl IntoIterator<Item = &'a T>,
+) -> SqlResult<Rows> {
+    let names: Vec<_> = columns.iter().map(|one| (one.name, one.ty)).collect();
+    let rows = items.into_iter();
+    let rows = rows.map(|item| columns.iter().map(|one| (one.value)(item)).collect());
+    Rows::of(&names, rows.collect::<Vec<_>>())
+}
+
+/// The part of an object's name that is the name of what contains it, or an empty text.
 fn part(object: &Object, index: usize) -> ScalarValue {
     let parts = &object.name.0[..object.name.0.len() - 1];
     text(parts.get(index).map_or("", Ident::as_str))
@@ -49,8 +96,22 @@ pub fn optional(text: Option<String>) -> ScalarValue {
     ScalarValue::Utf8(text)
 }
 
+/// `Y` or `N`.
+pub fn yes_no(value: bool) -> ScalarValue {
+    text(if value { "Y" } else { "N" })
+}
+
 pub fn time(at: DateTime<Utc>) -> ScalarValue {
-    ScalarValue::TimestampMillisecond(Some(at.timestamp_millis()), Some("UTC".into()))
+    optional_time(Some(at))
+}
+
+pub fn optional_time(at: Option<DateTime<Utc>>) -> ScalarValue {
+    ScalarValue::TimestampMillisecond(at.map(|at| at.timestamp_millis()), Some("UTC".into()))
+}
+
+/// A whole number, or NULL.
+pub fn count(value: impl Into<Option<u64>>) -> ScalarValue {
+    ScalarValue::UInt64(value.into())
 }
 
 /// DESCRIBE's answer for integrations: `property, property_type, property_value, property_default`.
@@ -73,5 +134,49 @@ pub fn described<'a>(
             "property_default",
         ],
         rows,
+    )
+}
+
+/// The same with the name of a group of properties before each.
+pub fn described_in_groups<'a>(
+    rows: impl IntoIterator<Item = (&'a str, String, &'a str, Option<String>, &'a str)>,
+) -> Rows {
+    let rows = rows.into_iter().map(|(parent, name, ty, value, default)| {
+        [
+            Some(parent.to_owned()),
+            Some(name),
+            Some(ty.to_owned()),
+            value,
+            Some(default.to_owned()),
+        ]
+    });
+    Rows::texts(
+        &[
+            "parent_property",
+            "property",
+            "property_type",
+            "property_value",
+            "property_default",
+        ],
+        rows,
+    )
+}
+
+/// DESCRIBE's answer for containers: what is inside, `created_on, name, kind`.
+pub fn contents<'a>(objects: impl IntoIterator<Item = (Kind, &'a Object)>) -> SqlResult<Rows> {
+    let rows = objects.into_iter().map(|(kind, object)| {
+        vec![
+            time(object.created_on),
+            object.name.last().as_str().into(),
+            kind.to_string().into(),
+        ]
+    });
+    Rows::of(
+        &[
+            ("created_on", TIME),
+            ("name", DataType::TEXT),
+            ("kind", DataType::TEXT),
+        ],
+        rows.collect::<Vec<_>>(),
     )
 }

@@ -2,22 +2,83 @@
 
 use async_trait::async_trait;
 
-use super::columns::{COMMENT, CREATED_ON, NAME, OWNER, OWNER_ROLE_TYPE, TIME, column};
+use super::columns::{
+    self, COMMENT, CREATED_ON, IS_CURRENT, NAME, OWNER, OWNER_ROLE_TYPE, column, text,
+};
 use super::properties::{self, Properties, Property, PropertyType};
-use super::{About, Create, Kind, Object, Scope, State};
-use crate::snowflake::error::SqlResult;
+use super::{About, Kind, Object, Scope, State, catalog_integration, ddl};
+use crate::snowflake::account::Account;
+use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::{Ident, ObjectName};
+use crate::snowflake::polling;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
-use crate::snowflake::syntax::Cursor;
-use crate::snowflake::types::DataType;
 
 pub struct Definition;
 
 const PROPERTIES: &[Property] = &[
     Property::new("DATA_RETENTION_TIME_IN_DAYS", PropertyType::Integer(0, 90)).with_default("1"),
+    Property::new("LINKED_CATALOG", PropertyType::Options(LINKED_CATALOG)),
+    Property::new(
+        "CATALOG_CASE_SENSITIVITY",
+        PropertyType::OneOf(&["CASE_SENSITIVE", "CASE_INSENSITIVE"]),
+    ),
     properties::COMMENT,
 ];
+
+/// Snowflake documentation, "CREATE DATABASE (catalog-linked)".
+const LINKED_CATALOG: &[Property] = &[
+    Property::new("CATALOG", PropertyType::Name).required(),
+    Property::new("ALLOWED_NAMESPACES", PropertyType::Texts),
+    Property::new("BLOCKED_NAMESPACES", PropertyType::Texts),
+    Property::new(
+        "ALLOWED_WRITE_OPERATIONS",
+        PropertyType::OneOf(&["NONE", "ALL"]),
+    ),
+    Property::new(
+        "NAMESPACE_MODE",
+        PropertyType::OneOf(&["IGNORE_NESTED_NAMESPACE", "FLATTEN_NESTED_NAMESPACE"]),
+    ),
+    Property::new("NAMESPACE_FLATTEN_DELIMITER", PropertyType::Text),
+    Property::new("SYNC_INTERVAL_SECONDS", PropertyType::Integer(30, 86_400)).with_default("30"),
+];
+
+/// The catalog that a database is linked to, with the options of the link.
+pub fn link(database: &Object) -> Option<&Properties> {
+    database.properties.options("LINKED_CATALOG")
+}
+
+/// The name that something of the catalog has in a linked database: the same, unless the catalog is said to ignore case.
+pub fn ident_of(database: &Object, name: &str) -> Ident {
+    let case = database.properties.text("CATALOG_CASE_SENSITIVITY");
+    match case.as_deref() {
+        Some("CASE_INSENSITIVE") => Ident::unquoted(name),
+        _ => Ident::quoted(name),
+    }
+}
+
+/// Nothing may be made, changed or dropped in a linked database: its catalog is PostgreSQL's.
+///
+/// # Errors
+/// If the object of this name is, or would be, in one.
+pub fn check_writable(account: &Account, kind: Kind, name: &ObjectName) -> SqlResult<()> {
+    if kind.scope() == Scope::Account {
+        return Ok(());
+    }
+    let database = ObjectName(name.0[..1].to_vec());
+    let database = account.get(Kind::Database, &database);
+    match database.filter(|database| link(database).is_some()) {
+        None => Ok(()),
+        Some(database) => Err(SqlError::compilation(
+            94_124,
+            "22023",
+            format_args!(
+                "The catalog-linked database {} is read-only: its ALLOWED_WRITE_OPERATIONS is NONE. Make the change in PostgreSQL; it appears here by itself.",
+                database.name
+            ),
+        )),
+    }
+}
 
 const ABOUT: About = About {
     kind: Kind::Database,
@@ -31,7 +92,7 @@ const ABOUT: About = About {
         CREATED_ON,
         NAME,
         column("is_default", |_| "N".into()),
-        column("is_current", |_| "N".into()),
+        IS_CURRENT,
         column("origin", |_| "".into()),
         OWNER,
         COMMENT,
@@ -40,7 +101,12 @@ const ABOUT: About = About {
             let days = object.properties.text("DATA_RETENTION_TIME_IN_DAYS");
             days.unwrap_or_default().into()
         }),
-        column("kind", |_| "STANDARD".into()),
+        column("kind", |object| {
+            text(match link(object) {
+                Some(_) => "CATALOG-LINKED DATABASE",
+                None => "STANDARD",
+            })
+        }),
         OWNER_ROLE_TYPE,
     ],
 };
@@ -51,41 +117,55 @@ impl super::Definition for Definition {
         &ABOUT
     }
 
-    async fn create(
-        &self,
-        session: &Session,
-        create: Create,
-        cursor: &mut Cursor<'_>,
-    ) -> SqlResult<Rows> {
-        let properties = Properties::parse_new(cursor, PROPERTIES)?;
-        cursor.expect_end()?;
-        let name = session.full_name(Kind::Database, &create.name)?;
-        let is_new = create.or_replace || session.account().get(Kind::Database, &name).is_none();
-        let rows = session.create(Kind::Database, &create, properties, State::None)?;
-        if is_new {
-            let public = ObjectName(vec![name.last().clone(), Ident::unquoted("PUBLIC")]);
-            session.put(Kind::Schema, public, Properties::default(), State::None)?;
-            session.use_database(name.last(), None);
+    fn check(&self, session: &Session, properties: &Properties) -> SqlResult<()> {
+        let Some(link) = properties.options("LINKED_CATALOG") else {
+            return match properties.get("CATALOG_CASE_SENSITIVITY") {
+                Some(value) => Err(SqlError::bad_value(value, "CATALOG_CASE_SENSITIVITY")),
+                None => Ok(()),
+            };
+        };
+        if let Some(name) = link.name("CATALOG") {
+            let catalog = catalog_integration::find(session.account(), name)?;
+            if !catalog_integration::is_postgres(&catalog) {
+                let text = format!(
+                    "{name} (must be of the source {})",
+                    catalog_integration::SNOWFLAKE_POSTGRES
+                );
+                return Err(SqlError::bad_value(text, "CATALOG"));
+            }
         }
-        Ok(rows)
+        let code = match link.text("ALLOWED_WRITE_OPERATIONS").as_deref() {
+            Some("NONE") => return Ok(()),
+            Some(_) => 94_124,
+            None => 94_123,
+        };
+        let text = "ALLOWED_WRITE_OPERATIONS must be NONE for a database that is linked to a catalog of SNOWFLAKE_POSTGRES.";
+        Err(SqlError::compilation(code, "22023", text))
+    }
+
+    async fn created(&self, session: &Session, name: &ObjectName) -> SqlResult<()> {
+        let account = session.account();
+        let database = account.find(Kind::Database, name)?;
+        if link(&database).is_some() {
+            session.use_database(name.last(), None);
+            account.polls.ring();
+            // What goes wrong is told by SYSTEM$CATALOG_LINK_STATUS, as the link is made anyway.
+            let _ = polling::sync(account, &database).await;
+            return Ok(());
+        }
+        let public = ObjectName(vec![name.last().clone(), Ident::unquoted("PUBLIC")]);
+        session.put(Kind::Schema, public, Properties::default(), State::None)?;
+        session.use_database(name.last(), None);
+        Ok(())
     }
 
     async fn describe(&self, session: &Session, object: &Object) -> SqlResult<Rows> {
         let schemas = session.account().list(Kind::Schema, &object.name.0);
-        let rows = schemas.iter().map(|schema| {
-            vec![
-                super::columns::time(schema.created_on),
-                schema.name.last().as_str().into(),
-                "SCHEMA".into(),
-            ]
-        });
-        Rows::of(
-            &[
-                ("created_on", TIME),
-                ("name", DataType::TEXT),
-                ("kind", DataType::TEXT),
-            ],
-            rows,
-        )
+        columns::contents(schemas.iter().map(|schema| (Kind::Schema, schema)))
+    }
+
+    async fn ddl(&self, _: &Session, object: &Object, name: &str) -> SqlResult<Option<String>> {
+        let options = ddl::options(&object.properties, PROPERTIES, " ");
+        Ok(Some(format!("create or replace database {name}{options}")))
     }
 }

@@ -3,14 +3,13 @@
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::columns::{COMMENT, NAME, column, text};
+use super::columns::{COMMENT, NAME, column, described_in_groups, text};
 use super::properties::{self, Properties, Property, PropertyType};
 use super::storage_integration::{Principal, bucket_of};
-use super::{About, Create, Kind, Object, Scope, State};
+use super::{About, Kind, Object, Scope, State};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
-use crate::snowflake::syntax::Cursor;
 
 pub struct Definition;
 
@@ -105,51 +104,30 @@ impl super::Definition for Definition {
         Ok(())
     }
 
-    async fn create(
-        &self,
-        session: &Session,
-        create: Create,
-        cursor: &mut Cursor<'_>,
-    ) -> SqlResult<Rows> {
-        let properties = Properties::parse_new(cursor, ABOUT.properties)?;
-        cursor.expect_end()?;
-        self.check(session, &properties)?;
+    fn state(&self, session: &Session, properties: &Properties) -> State {
         let given = properties
             .options_list("STORAGE_LOCATIONS")
             .first()
             .and_then(|location| location.text("STORAGE_AWS_EXTERNAL_ID"));
-        let principal = Principal::new(session, false, given);
-        session.create(
-            Kind::ExternalVolume,
-            &create,
-            properties,
-            State::Principal(principal),
-        )
+        State::Principal(Principal::new(session, false, given))
     }
 
     async fn before_drop(&self, session: &Session, volume: &Object) -> SqlResult<()> {
         for table in session.account().list(Kind::Table, &[]) {
             if table.properties.name("EXTERNAL_VOLUME") == Some(&volume.name) {
-                let text = format!(
-                    "Cannot drop external volume {} as it is in use by Iceberg table {}.",
-                    volume.name, table.name
-                );
-                return Err(SqlError::new(1492, "42601", text));
+                return Err(SqlError::in_use(
+                    format_args!("external volume {}", volume.name),
+                    format_args!("Iceberg table {}", table.name),
+                ));
             }
         }
         Ok(())
     }
 
     async fn describe(&self, session: &Session, volume: &Object) -> SqlResult<Rows> {
-        let cell = |text: &str| Some(text.to_owned());
         let allow_writes = volume.properties.is_true("ALLOW_WRITES").to_string();
-        let mut rows = vec![[
-            cell(""),
-            cell("ALLOW_WRITES"),
-            cell("Boolean"),
-            Some(allow_writes),
-            cell("true"),
-        ]];
+        let name = "ALLOW_WRITES".to_owned();
+        let mut rows = vec![("", name, "Boolean", Some(allow_writes), "true")];
         let locations = volume.properties.options_list("STORAGE_LOCATIONS");
         for (index, location) in locations.iter().enumerate() {
             let (user, external_id) = match &volume.state {
@@ -170,48 +148,29 @@ impl super::Definition for Definition {
                 "ENCRYPTION_TYPE": encryption.unwrap_or_else(|| "NONE".to_owned()),
                 "ENCRYPTION_KMS_KEY_ID": "",
             });
-            rows.push([
-                cell("STORAGE_LOCATIONS"),
-                Some(format!("STORAGE_LOCATION_{}", index + 1)),
-                cell("String"),
+            rows.push((
+                "STORAGE_LOCATIONS",
+                format!("STORAGE_LOCATION_{}", index + 1),
+                "String",
                 Some(value.to_string()),
-                cell(""),
-            ]);
+                "",
+            ));
         }
         // Which location is active is found out at the first use.
         let tables = session.account().list(Kind::Table, &[]);
         let is_used = tables
             .iter()
             .any(|table| table.properties.name("EXTERNAL_VOLUME") == Some(&volume.name));
-        rows.push([
-            cell("STORAGE_LOCATIONS"),
-            cell("ACTIVE"),
-            cell("String"),
-            Some(if is_used {
-                active(volume)
-            } else {
-                String::new()
-            }),
-            cell(""),
-        ]);
+        let active = if is_used {
+            active(volume)
+        } else {
+            String::new()
+        };
+        let name = "ACTIVE".to_owned();
+        rows.push(("STORAGE_LOCATIONS", name, "String", Some(active), ""));
         if let Some(comment) = volume.properties.text("COMMENT") {
-            rows.push([
-                cell(""),
-                cell("COMMENT"),
-                cell("String"),
-                Some(comment),
-                cell(""),
-            ]);
+            rows.push(("", "COMMENT".to_owned(), "String", Some(comment), ""));
         }
-        Ok(Rows::texts(
-            &[
-                "parent_property",
-                "property",
-                "property_type",
-                "property_value",
-                "property_default",
-            ],
-            rows,
-        ))
+        Ok(described_in_groups(rows))
     }
 }

@@ -1,21 +1,28 @@
-//! Iceberg tables that others write: a metadata file on an external volume, moved on by REFRESH.
+//! Iceberg tables that others write: a metadata file on an external volume that REFRESH moves on, or a table of a PostgreSQL
+//! instance's catalog.
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::external_volume;
 use super::properties::{self, Properties, Property, PropertyType};
-use super::{Create, Kind, Object, State, catalog_integration};
+use super::{Create, Kind, Object, State, catalog_integration, ddl};
+use crate::snowflake::account::Account;
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
+use crate::snowflake::postgres_catalog::{self, Entry};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
 use crate::snowflake::syntax::Cursor;
-use crate::tables::LakeTable;
+
+const AUTO_REFRESH: Property = Property::new("AUTO_REFRESH", PropertyType::Boolean);
+const REPLACE_INVALID: Property =
+    Property::new("REPLACE_INVALID_CHARACTERS", PropertyType::Boolean);
 
 pub const PROPERTIES: &[Property] = &[
     Property::new("EXTERNAL_VOLUME", PropertyType::Name),
@@ -23,10 +30,13 @@ pub const PROPERTIES: &[Property] = &[
     Property::new("METADATA_FILE_PATH", PropertyType::Text),
     Property::new("CATALOG_TABLE_NAME", PropertyType::Text),
     Property::new("CATALOG_NAMESPACE", PropertyType::Text),
-    Property::new("AUTO_REFRESH", PropertyType::Boolean),
-    Property::new("REPLACE_INVALID_CHARACTERS", PropertyType::Boolean),
+    AUTO_REFRESH,
+    REPLACE_INVALID,
     properties::COMMENT,
 ];
+
+/// What ALTER ICEBERG TABLE … SET changes.
+pub const ALTERABLE: &[Property] = &[AUTO_REFRESH, REPLACE_INVALID, properties::COMMENT];
 
 /// Refreshes that a table remembers.
 const HISTORY: usize = 1000;
@@ -38,6 +48,9 @@ pub struct IcebergTable {
     pub metadata_location: String,
     /// The oldest first; the last is the present one.
     pub refreshes: Vec<Refresh>,
+    /// Why AUTO_REFRESH could not go on the last time.
+    #[serde(default)]
+    pub stalled: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +60,36 @@ pub struct Refresh {
     pub snapshot_id: Option<i64>,
     pub sequence_number: i64,
     pub schema_id: i32,
+    /// What the writer said of the snapshot, such as `total-records`.
+    #[serde(default)]
+    pub summary: BTreeMap<String, String>,
+}
+
+impl IcebergTable {
+    /// A table at a metadata file.
+    pub fn at(refresh: Refresh) -> IcebergTable {
+        IcebergTable {
+            metadata_location: refresh.metadata_location.clone(),
+            refreshes: vec![refresh],
+            stalled: None,
+        }
+    }
+
+    /// Rows and bytes of data, as the writer counted them.
+    pub fn size(&self) -> Option<(u64, u64)> {
+        let summary = &self.refreshes.last()?.summary;
+        let number = |name| {
+            summary
+                .get(name)
+                .and_then(|text: &String| text.parse().ok())
+        };
+        let deleted: u64 = number("total-position-deletes").unwrap_or(0);
+        let rows: u64 = number("total-records")?;
+        Some((
+            rows.saturating_sub(deleted),
+            number("total-files-size").unwrap_or(0),
+        ))
+    }
 }
 
 pub fn of(object: &Object) -> Option<&IcebergTable> {
@@ -57,7 +100,7 @@ pub fn of(object: &Object) -> Option<&IcebergTable> {
 }
 
 /// The URL of a path on a table's volume. The path is below the volume's base URL and cannot leave it.
-fn location(session: &Session, properties: &Properties, path: &str) -> SqlResult<String> {
+fn on_volume(account: &Account, properties: &Properties, path: &str) -> SqlResult<String> {
     let volume = properties.name("EXTERNAL_VOLUME").ok_or_else(|| {
         SqlError::compilation(
             393_923,
@@ -65,38 +108,118 @@ fn location(session: &Session, properties: &Properties, path: &str) -> SqlResult
             "Iceberg table must have the table parameter EXTERNAL_VOLUME defined on the table, schema, database, or account.",
         )
     })?;
-    let volume = session.account().find(Kind::ExternalVolume, volume)?;
+    let volume = account.find(Kind::ExternalVolume, volume)?;
+    let base = external_volume::base_url(&volume);
     let leaves = path.split('/').any(|part| matches!(part, ".." | "."));
     if path.starts_with('/') || path.contains("://") || leaves || path.is_empty() {
         let text = format!(
-            "invalid value [{path}] for parameter 'METADATA_FILE_PATH': it must be a path below the base URL of the external volume {}, {}, without a leading slash",
+            "invalid value [{path}] for parameter 'METADATA_FILE_PATH': it must be a path below the base URL of the external volume {}, {base}, without a leading slash",
             volume.name,
-            external_volume::base_url(&volume)
         );
         return Err(SqlError::compilation(1008, "22023", text));
     }
-    Ok(format!("{}{path}", external_volume::base_url(&volume)))
+    Ok(format!("{base}{path}"))
+}
+
+/// The catalog integration of a table or its options.
+fn catalog(account: &Account, properties: &Properties) -> SqlResult<Object> {
+    let name = properties.name("CATALOG");
+    let name =
+        name.ok_or_else(|| SqlError::compilation(2029, "42601", "Missing option(s): CATALOG"))?;
+    catalog_integration::find(account, name)
+}
+
+/// What a table's catalog says of it, if it is one of PostgreSQL.
+fn entry<'a>(
+    catalog: &Object,
+    properties: &Properties,
+    entries: &'a [Entry],
+) -> SqlResult<&'a Entry> {
+    let missing = |option| {
+        let text = format!("Missing option(s): {option}");
+        SqlError::compilation(2029, "42601", text)
+    };
+    let table = properties.text("CATALOG_TABLE_NAME");
+    let table = table.ok_or_else(|| missing("CATALOG_TABLE_NAME"))?;
+    let namespace = properties.text("CATALOG_NAMESPACE");
+    let namespace = namespace.or_else(|| catalog.properties.text("CATALOG_NAMESPACE"));
+    let namespace = namespace.ok_or_else(|| missing("CATALOG_NAMESPACE"))?;
+    postgres_catalog::find(entries, &namespace, &table)
+}
+
+/// An option of the other kind of catalogs.
+fn check_options(catalog: &Object, properties: &Properties) -> SqlResult<()> {
+    const OF_POSTGRES: &[&str] = &["CATALOG_TABLE_NAME", "CATALOG_NAMESPACE"];
+    const OF_FILES: &[&str] = &["METADATA_FILE_PATH"];
+    let (wrong, right) = match catalog_integration::is_postgres(catalog) {
+        true => (OF_FILES, OF_POSTGRES),
+        false => (OF_POSTGRES, OF_FILES),
+    };
+    let found = wrong.iter().find(|name| properties.get(name).is_some());
+    let Some(found) = found else {
+        return Ok(());
+    };
+    let text = format!(
+        "invalid property '{found}' for a table of the catalog integration {}, whose CATALOG_SOURCE is {}; such a table has {}",
+        catalog.name,
+        catalog
+            .properties
+            .text("CATALOG_SOURCE")
+            .unwrap_or_default(),
+        right.join(" and ")
+    );
+    Err(SqlError::compilation(1008, "22023", text))
+}
+
+/// Where a new table is, or one that is to be refreshed.
+async fn locate(
+    account: &Account,
+    properties: &Properties,
+    path: Option<&str>,
+) -> SqlResult<Option<String>> {
+    let catalog = catalog(account, properties)?;
+    if !catalog_integration::is_postgres(&catalog) {
+        let location = path.map(|path| on_volume(account, properties, path));
+        return location.transpose();
+    }
+    if let Some(path) = path {
+        let text = format!(
+            "invalid metadata file path '{path}': the table is of the catalog {}, which knows its metadata file; use REFRESH without a path",
+            catalog.name
+        );
+        return Err(SqlError::compilation(1008, "22023", text));
+    }
+    let entries = postgres_catalog::read(account, &catalog).await?;
+    let entry = entry(&catalog, properties, &entries)?;
+    Ok(Some(entry.metadata_location.clone()))
 }
 
 /// Reads a metadata file, and tells of a refresh to it.
-fn read<'a>(session: &'a Session, location: &'a str) -> BoxFuture<'a, SqlResult<Refresh>> {
+pub fn read<'a>(account: &'a Account, location: &'a str) -> BoxFuture<'a, SqlResult<Refresh>> {
     async move {
-    let lake = session.account().world.lake();
-    let table = LakeTable::load(lake, location).await.map_err(|error| {
-        let text = format!(
-            "Remote file '{location}' was not found. There are several potential causes. The file might not exist. The required credentials may be missing or invalid. ({})",
-            crate::chain(&error)
-        );
-        SqlError::new(91016, "02000", text)
-    })?;
-    let metadata = table.metadata();
-    Ok(Refresh {
-        at: session.account().now(),
-        metadata_location: location.to_owned(),
-        snapshot_id: metadata.current_snapshot_id(),
-        sequence_number: metadata.last_sequence_number(),
-        schema_id: metadata.current_schema_id(),
-    })
+        let table = account.table(location).await.map_err(|error| {
+            let text = format!(
+                "Remote file '{location}' was not found. There are several potential causes. The file might not exist. The required credentials may be missing or invalid. ({})",
+                error.message
+            );
+            SqlError::new(91016, "02000", text)
+        })?;
+        let metadata = table.metadata();
+        let mut summary = BTreeMap::new();
+        if let Some(snapshot) = metadata.current_snapshot() {
+            let said = snapshot.summary();
+            summary.extend(said.additional_properties.clone());
+            let operation = said.operation.as_str().to_owned();
+            summary.insert("operation".to_owned(), operation);
+        }
+        Ok(Refresh {
+            at: account.now(),
+            metadata_location: location.to_owned(),
+            snapshot_id: metadata.current_snapshot_id(),
+            sequence_number: metadata.last_sequence_number(),
+            schema_id: metadata.current_schema_id(),
+            summary,
+        })
     }
     .boxed()
 }
@@ -108,60 +231,103 @@ pub async fn create(session: &Session, create: Create, cursor: &mut Cursor<'_>) 
     if session.is_there(Kind::Table, &create)? {
         return session.create(Kind::Table, &create, properties, State::None);
     }
-    let catalog = properties
-        .name("CATALOG")
-        .ok_or_else(|| SqlError::compilation(2029, "42601", "Missing option(s): CATALOG"))?;
-    let catalog = catalog_integration::find(session, catalog)?;
-    let source = catalog.properties.text("CATALOG_SOURCE");
-    if source.as_deref() == Some(catalog_integration::SNOWFLAKE_POSTGRES) {
-        return Err(SqlError::unsupported("CATALOG_SOURCE = SNOWFLAKE_POSTGRES"));
-    }
-    let path = properties.text("METADATA_FILE_PATH").ok_or_else(|| {
+    let account = session.account();
+    check_options(&catalog(account, &properties)?, &properties)?;
+    let path = properties.text("METADATA_FILE_PATH");
+    let location = locate(account, &properties, path.as_deref()).await?;
+    let location = location.ok_or_else(|| {
         SqlError::compilation(2029, "42601", "Missing option(s): METADATA_FILE_PATH")
     })?;
-    let location = location(session, &properties, &path)?;
-    let refresh = read(session, &location).await?;
-    let state = State::IcebergTable(IcebergTable {
-        metadata_location: location,
-        refreshes: vec![refresh],
-    });
-    session.create(Kind::Table, &create, properties, state)
+    let table = IcebergTable::at(read(account, &location).await?);
+    let rows = session.create(Kind::Table, &create, properties, State::IcebergTable(table))?;
+    account.polls.ring();
+    Ok(rows)
 }
 
-/// `ALTER ICEBERG TABLE name REFRESH ['path']`: the table becomes what the file says, newer or older. Without a path it is
-/// read again from where it is.
+/// `ALTER ICEBERG TABLE name REFRESH ['path']`: the table becomes what the file says, newer or older. Without a path it becomes
+/// what its catalog says, or is read again from where it is.
 pub fn refresh<'a>(
     session: &'a Session,
     object: &'a Object,
     path: Option<&'a str>,
 ) -> BoxFuture<'a, SqlResult<Rows>> {
     async move {
-    let Some(table) = of(object) else {
-        let text = format!(
-            "ALTER command failed. The provided table must be an Iceberg table with an external catalog integration to perform the command ICEBERG_TABLE_REFRESH. The type of table {} is NOT_ICEBERG.",
-            object.name.last()
-        );
-        return Err(SqlError::compilation(1420, "42601", text));
-    };
-    let location = match path {
-        Some(path) => location(session, &object.properties, path)?,
-        None => table.metadata_location.clone(),
-    };
-    let refresh = read(session, &location).await?;
-    session
-        .account()
-        .update(Kind::Table, &object.name, |object| {
-            if let State::IcebergTable(table) = &mut object.state {
-                table.metadata_location = location;
-                table.refreshes.push(refresh);
-                let old = table.refreshes.len().saturating_sub(HISTORY);
-                table.refreshes.drain(..old);
-            }
-            Ok(())
-        })?;
-    Ok(Rows::status("Statement executed successfully."))
+        let account = session.account();
+        let Some(table) = of(object) else {
+            let text = format!(
+                "ALTER command failed. The provided table must be an Iceberg table with an external catalog integration to perform the command ICEBERG_TABLE_REFRESH. The type of table {} is NOT_ICEBERG.",
+                object.name.last()
+            );
+            return Err(SqlError::compilation(1420, "42601", text));
+        };
+        let location = locate(account, &object.properties, path).await?;
+        let location = location.unwrap_or_else(|| table.metadata_location.clone());
+        move_to(account, &object.name, &location).await?;
+        Ok(Rows::succeeded())
     }
     .boxed()
+}
+
+/// Makes a table that of a metadata file.
+pub async fn move_to(account: &Account, name: &ObjectName, location: &str) -> SqlResult<()> {
+    let refresh = read(account, location).await?;
+    account.update(Kind::Table, name, |object| {
+        if let State::IcebergTable(table) = &mut object.state {
+            table.metadata_location = location.to_owned();
+            table.stalled = None;
+            table.refreshes.push(refresh);
+            let old = table.refreshes.len().saturating_sub(HISTORY);
+            table.refreshes.drain(..old);
+        }
+        Ok(())
+    })
+}
+
+/// Brings a table with AUTO_REFRESH up to its catalog, of which `entries` was read; what goes wrong is kept with the table.
+pub async fn follow(account: &Account, object: &Object, entries: &SqlResult<Vec<Entry>>) {
+    let followed = async {
+        let catalog = catalog(account, &object.properties)?;
+        let entries = entries.as_ref().map_err(Clone::clone)?;
+        let entry = entry(&catalog, &object.properties, entries)?;
+        match of(object) {
+            Some(table) if table.metadata_location != entry.metadata_location => {
+                move_to(account, &object.name, &entry.metadata_location).await
+            }
+            _ => Ok(()),
+        }
+    };
+    let stalled = followed.await.err().map(|error| error.message);
+    if of(object).is_none_or(|table| table.stalled == stalled) {
+        return;
+    }
+    if let Some(reason) = &stalled {
+        tracing::warn!(table = %object.name, reason, "AUTO_REFRESH has stalled");
+    }
+    // A table that was dropped meanwhile needs nothing.
+    let _ = account.update(Kind::Table, &object.name, |object| {
+        if let State::IcebergTable(table) = &mut object.state {
+            table.stalled = stalled;
+        }
+        Ok(())
+    });
+}
+
+/// How AUTO_REFRESH goes, as JSON; None where it is off.
+pub fn auto_refresh_status(object: &Object) -> Option<String> {
+    let table = of(object).filter(|_| object.properties.is_true("AUTO_REFRESH"))?;
+    let last = table.refreshes.last();
+    let mut status = json!({
+        "executionState": if table.stalled.is_some() { "STALLED" } else { "RUNNING" },
+        "pendingSnapshotCount": 0,
+        "currentMetadataFile": table.metadata_location,
+        // A text: it has more digits than numbers in JSON may have for many readers.
+        "currentSnapshotId": last.and_then(|last| last.snapshot_id).map(|id| id.to_string()),
+        "lastUpdatedTime": last.map(|last| last.at.to_rfc3339()),
+    });
+    if let Some(reason) = &table.stalled {
+        status["invalidExecutionStateReason"] = json!(reason);
+    }
+    Some(status.to_string())
 }
 
 /// `SYSTEM$GET_ICEBERG_TABLE_INFORMATION`.
@@ -169,18 +335,25 @@ pub fn information(session: &Session, name: &ObjectName) -> SqlResult<String> {
     let full = session.full_name(Kind::Table, name)?;
     let object = session.account().find(Kind::Table, &full)?;
     let table = of(&object).ok_or_else(|| Kind::Table.missing(&full))?;
-    let answer = serde_json::json!({
+    let answer = json!({
         "metadataLocation": table.metadata_location,
         "status": "success",
     });
     Ok(answer.to_string())
 }
 
-/// The table as it is now.
-pub async fn open(session: &Session, location: &str) -> SqlResult<Arc<LakeTable>> {
-    let lake = session.account().world.lake();
-    let table = LakeTable::load(lake, location).await;
-    table
-        .map(Arc::new)
-        .map_err(|error| SqlError::internal(&error))
+/// The statement that makes a table again, at the file where it is now.
+pub fn made_by(account: &Account, object: &Object, name: &str) -> String {
+    let mut properties = object.properties.clone();
+    let volume = properties.name("EXTERNAL_VOLUME");
+    let volume = volume.and_then(|volume| account.get(Kind::ExternalVolume, volume));
+    if let (Some(volume), Some(table)) = (volume, of(object)) {
+        let base = external_volume::base_url(&volume);
+        if let Some(path) = table.metadata_location.strip_prefix(&base) {
+            let path = properties::Value::Text(path.to_owned());
+            properties.set("METADATA_FILE_PATH", path);
+        }
+    }
+    let options = ddl::options(&properties, PROPERTIES, "\n ");
+    format!("create or replace ICEBERG TABLE {name}{options}")
 }

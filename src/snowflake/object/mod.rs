@@ -2,9 +2,10 @@
 //!
 //! Every kind is one file with a [`Definition`]; [`Kind::definition`] is the one table of them.
 
-mod catalog_integration;
+pub mod catalog_integration;
 pub mod columns;
-mod database;
+pub mod database;
+mod ddl;
 pub mod external_volume;
 pub mod iceberg_table;
 pub mod network_policy;
@@ -13,7 +14,7 @@ pub mod postgres_instance;
 pub mod procedure;
 pub mod properties;
 mod role;
-mod schema;
+pub mod schema;
 pub mod stage;
 pub mod storage_integration;
 pub mod stream;
@@ -25,16 +26,18 @@ use std::fmt;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
 
 use super::error::{SqlError, SqlResult};
 use super::names::{Ident, ObjectName};
 use super::rows::Rows;
 use super::session::Session;
+use super::statement::Context;
 use super::syntax::Cursor;
-use super::types::DataType;
+use columns::Column;
 use properties::{Properties, Property};
+
+pub use ddl::get_ddl;
 
 /// The kinds of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,6 +114,9 @@ pub struct Object {
     pub properties: Properties,
     /// What icebox knows about it besides.
     pub state: State,
+    /// Whether it is the session's current one; known only where a session is shown it.
+    #[serde(skip)]
+    pub is_current: bool,
 }
 
 impl Object {
@@ -144,13 +150,6 @@ pub struct Create {
     pub if_not_exists: bool,
 }
 
-/// A column of SHOW: its name, its type, and where a row has its value from.
-pub struct Column {
-    pub name: &'static str,
-    pub ty: DataType,
-    pub value: fn(&Object) -> ScalarValue,
-}
-
 /// What a kind of object is, as data.
 pub struct About {
     pub kind: Kind,
@@ -179,17 +178,41 @@ pub trait Definition: Sync {
         SqlError::no_such(self.about().noun, name)
     }
 
+    /// The options that follow the name in CREATE.
+    fn options(&self, cursor: &mut Cursor<'_>) -> SqlResult<Properties> {
+        Properties::parse_new(cursor, self.about().properties)
+    }
+
+    /// What a new object is besides its options.
+    fn state(&self, _session: &Session, _properties: &Properties) -> State {
+        State::None
+    }
+
+    /// Called after an object was made.
+    async fn created(&self, _session: &Session, _name: &ObjectName) -> SqlResult<()> {
+        Ok(())
+    }
+
     /// Runs what follows the name in CREATE.
     async fn create(
         &self,
-        session: &Session,
+        context: Context<'_>,
         create: Create,
         cursor: &mut Cursor<'_>,
     ) -> SqlResult<Rows> {
-        let properties = Properties::parse_new(cursor, self.about().properties)?;
+        let session = context.session;
+        let properties = self.options(cursor)?;
         cursor.expect_end()?;
         self.check(session, &properties)?;
-        session.create(self.about().kind, &create, properties, State::None)
+        let kind = self.about().kind;
+        let is_there = session.is_there(kind, &create)?;
+        let state = self.state(session, &properties);
+        let rows = session.create(kind, &create, properties, state)?;
+        if !is_there {
+            let name = session.full_name(kind, &create.name)?;
+            self.created(session, &name).await?;
+        }
+        Ok(rows)
     }
 
     /// Checks options of a new or an altered object beyond their types.
@@ -225,6 +248,12 @@ pub trait Definition: Sync {
     /// Called before an object is dropped; an error keeps it.
     async fn before_drop(&self, _session: &Session, _object: &Object) -> SqlResult<()> {
         Ok(())
+    }
+
+    /// The statement that makes the object again, under this name and without its semicolon; None where GET_DDL does not have
+    /// the kind.
+    async fn ddl(&self, _: &Session, _: &Object, _name: &str) -> SqlResult<Option<String>> {
+        Ok(None)
     }
 
     /// The answer of DESCRIBE.
@@ -292,17 +321,4 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.about().words[0])
     }
-}
-
-/// The rows of SHOW for some objects.
-pub fn shown(about: &About, objects: &[Object]) -> SqlResult<Rows> {
-    let columns: Vec<_> = about.columns.iter().map(|one| (one.name, one.ty)).collect();
-    let row = |object: &Object| {
-        about
-            .columns
-            .iter()
-            .map(|one| (one.value)(object))
-            .collect()
-    };
-    Rows::of(&columns, objects.iter().map(row).collect::<Vec<_>>())
 }

@@ -11,7 +11,7 @@ use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
-use crate::snowflake::syntax::Cursor;
+use crate::snowflake::syntax;
 
 pub struct Definition;
 
@@ -67,12 +67,7 @@ pub struct Access {
 /// The full names of the rules in a list of a policy.
 fn names(session: &Session, properties: &Properties, list: &str) -> SqlResult<Vec<ObjectName>> {
     let names = properties.texts(list).iter().map(|name| {
-        let mut cursor = Cursor::new(name)?;
-        let parsed = cursor.name(3).and_then(|name| {
-            cursor.expect_end()?;
-            Ok(name)
-        });
-        let parsed = parsed.map_err(|_| SqlError::bad_value(name, list))?;
+        let parsed = syntax::name(name).map_err(|_| SqlError::bad_value(name, list))?;
         session.full_name(Kind::NetworkRule, &parsed)
     });
     names.collect()
@@ -134,11 +129,10 @@ impl super::Definition for Definition {
     async fn before_drop(&self, session: &Session, policy: &Object) -> SqlResult<()> {
         for instance in session.account().list(Kind::PostgresInstance, &[]) {
             if instance.properties.name("NETWORK_POLICY") == Some(&policy.name) {
-                let text = format!(
-                    "Cannot drop network policy {} as it is in use by Postgres instance {}.",
-                    policy.name, instance.name
-                );
-                return Err(SqlError::new(1492, "42601", text));
+                return Err(SqlError::in_use(
+                    format_args!("network policy {}", policy.name),
+                    format_args!("Postgres instance {}", instance.name),
+                ));
             }
         }
         Ok(())

@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use async_trait::async_trait;
 
 use super::columns::{
-    COMMENT, CREATED_ON, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME, column, text,
+    self, COMMENT, CREATED_ON, Column, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME,
+    column, optional, text,
 };
 use super::properties::{self, Properties, Property, PropertyType};
 use super::{About, Kind, Object, Scope};
@@ -138,40 +139,35 @@ impl super::Definition for Definition {
     async fn before_drop(&self, session: &Session, rule: &Object) -> SqlResult<()> {
         for policy in session.account().list(Kind::NetworkPolicy, &[]) {
             if super::network_policy::rules(session, &policy)?.contains(&rule.name) {
-                let text = format!(
-                    "Cannot drop network rule {} as it is in use by network policy {}.",
-                    rule.name.last(),
-                    policy.name
+                let in_use = SqlError::in_use(
+                    format_args!("network rule {}", rule.name.last()),
+                    format_args!("network policy {}", policy.name),
                 );
-                return Err(SqlError::new(98508, "2BP01", text));
+                return Err(SqlError {
+                    code: 98508,
+                    state: "2BP01",
+                    ..in_use
+                });
             }
         }
         Ok(())
     }
 
     async fn describe(&self, _: &Session, rule: &Object) -> SqlResult<Rows> {
-        let values = rule.properties.texts("VALUE_LIST").join(",");
-        let cell = |name| rule.properties.text(name);
-        Rows::of(
-            &[
-                ("created_on", super::columns::TIME),
-                ("name", crate::snowflake::types::DataType::TEXT),
-                ("type", crate::snowflake::types::DataType::TEXT),
-                ("mode", crate::snowflake::types::DataType::TEXT),
-                ("comment", crate::snowflake::types::DataType::TEXT),
-                ("value_list", crate::snowflake::types::DataType::TEXT),
-            ],
-            [vec![
-                super::columns::time(rule.created_on),
-                text(rule.name.last().as_str()),
-                super::columns::optional(cell("TYPE")),
-                super::columns::optional(cell("MODE")),
-                text(rule.comment()),
-                text(values),
-            ]],
-        )
+        columns::table(DESCRIBED, [rule])
     }
 }
+
+const DESCRIBED: &[Column] = &[
+    CREATED_ON,
+    NAME,
+    column("type", |rule| optional(rule.properties.text("TYPE"))),
+    column("mode", |rule| optional(rule.properties.text("MODE"))),
+    COMMENT,
+    column("value_list", |rule| {
+        text(rule.properties.texts("VALUE_LIST").join(","))
+    }),
+];
 
 #[cfg(test)]
 mod tests {

@@ -7,17 +7,18 @@ use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
 
 use super::columns::{
-    COMMENT, CREATED_ON, NAME, OWNER, OWNER_ROLE_TYPE, TIME, column, optional, text,
+    COMMENT, CREATED_ON, Column, NAME, OWNER, OWNER_ROLE_TYPE, TIME, column, optional, text,
 };
 use super::network_policy::{self, Access};
 use super::properties::{self, Properties, Property, PropertyType};
 use super::storage_integration::{self, POSTGRES};
-use super::{About, Column, Create, Kind, Object, Scope, State};
+use super::{About, Create, Kind, Object, Scope, State};
 use crate::snowflake::account::Account;
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::Ident;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
+use crate::snowflake::statement::Context;
 use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::DataType;
 use crate::snowflake::world::{NewPostgres, Postgres};
@@ -250,10 +251,11 @@ impl super::Definition for Definition {
 
     async fn create(
         &self,
-        session: &Session,
+        context: Context<'_>,
         create: Create,
         cursor: &mut Cursor<'_>,
     ) -> SqlResult<Rows> {
+        let session = context.session;
         let at = cursor.position();
         let properties = Properties::parse_new(cursor, PROPERTIES)?;
         cursor.expect_end()?;
@@ -322,7 +324,7 @@ impl super::Definition for Definition {
             }
             _ => {}
         }
-        Ok(Rows::status("Statement executed successfully."))
+        Ok(Rows::succeeded())
     }
 
     async fn altered(&self, session: &Session, object: &Object) -> SqlResult<()> {

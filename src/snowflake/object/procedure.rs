@@ -1,29 +1,23 @@
 //! Procedures in Snowflake Scripting.
 
 use async_trait::async_trait;
-use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
 use sqlparser::tokenizer::Token;
 
-use super::columns::{CREATED_ON, NAME, SCHEMA_NAME, column, text};
+use super::columns::{COUNT, CREATED_ON, Column, NAME, SCHEMA_NAME, column, text};
 use super::properties::{self, Property};
-use super::{About, Column, Create, Kind, Object, Scope, State};
+use super::{About, Create, Kind, Object, Scope, State, ddl};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::Ident;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::script::Script;
 use crate::snowflake::session::Session;
+use crate::snowflake::statement::Context;
 use crate::snowflake::syntax::{Cursor, data_type};
-use crate::snowflake::types::DataType;
 
 pub struct Definition;
 
 const PROPERTIES: &[Property] = &[properties::COMMENT];
-
-const COUNT: DataType = DataType::Number {
-    precision: 10,
-    scale: 0,
-};
 
 const ABOUT: About = About {
     kind: Kind::Procedure,
@@ -110,6 +104,14 @@ fn signature(object: &Object) -> String {
     )
 }
 
+/// `(NAME VARCHAR, COUNT NUMBER)`.
+pub fn arguments(object: &Object) -> String {
+    let arguments = of(object).map(|procedure| procedure.arguments.as_slice());
+    let arguments = arguments.unwrap_or_default().iter();
+    let arguments = arguments.map(|argument| format!("{} {}", argument.name, bare(&argument.ty)));
+    format!("({})", arguments.collect::<Vec<_>>().join(", "))
+}
+
 /// A type without its arguments.
 fn bare(ty: &str) -> String {
     let name = ty.split('(').next().unwrap_or(ty);
@@ -124,10 +126,11 @@ impl super::Definition for Definition {
 
     async fn create(
         &self,
-        session: &Session,
+        context: Context<'_>,
         create: Create,
         cursor: &mut Cursor<'_>,
     ) -> SqlResult<Rows> {
+        let session = context.session;
         let arguments = cursor.list(|cursor| {
             let name = cursor.ident()?;
             let ty = data_type(cursor)?.to_string();
@@ -189,14 +192,38 @@ impl super::Definition for Definition {
         session.create(Kind::Procedure, &create, properties, state)
     }
 
+    async fn ddl(&self, _: &Session, object: &Object, name: &str) -> SqlResult<Option<String>> {
+        let Some(procedure) = of(object) else {
+            return Ok(None);
+        };
+        let arguments = procedure.arguments.iter().map(|argument| {
+            let default = argument.default.as_ref();
+            let default = default.map(|default| format!(" DEFAULT {default}"));
+            format!(
+                "{} {}{}",
+                argument.name,
+                argument.ty,
+                default.unwrap_or_default()
+            )
+        });
+        let rights = if procedure.as_caller {
+            "CALLER"
+        } else {
+            "OWNER"
+        };
+        Ok(Some(format!(
+            "CREATE OR REPLACE PROCEDURE {name}({})\nRETURNS {}\nLANGUAGE SQL{}\nEXECUTE AS {rights}\nAS {}",
+            arguments.collect::<Vec<_>>().join(", "),
+            procedure.returns,
+            ddl::options(&object.properties, PROPERTIES, "\n"),
+            ddl::quoted(&procedure.body),
+        )))
+    }
+
     async fn describe(&self, _: &Session, object: &Object) -> SqlResult<Rows> {
         let procedure = of(object).ok_or_else(|| Kind::Procedure.missing(&object.name))?;
-        let arguments = procedure.arguments.iter();
-        let arguments: Vec<_> = arguments
-            .map(|argument| format!("{} {}", argument.name, bare(&argument.ty)))
-            .collect();
         let rows = [
-            ("signature", format!("({})", arguments.join(", "))),
+            ("signature", arguments(object)),
             ("returns", procedure.returns.clone()),
             ("language", "SQL".to_owned()),
             ("null handling", "CALLED ON NULL INPUT".to_owned()),
@@ -230,9 +257,4 @@ fn literal(cursor: &mut Cursor<'_>) -> SqlResult<String> {
         ) => Ok(cursor.text()[start..cursor.passed()].to_owned()),
         _ => Err(cursor.unexpected()),
     }
-}
-
-/// What CALL gives for a value that a procedure has returned.
-pub fn returned(object: &Object, value: ScalarValue, ty: DataType) -> SqlResult<Rows> {
-    Rows::of(&[(object.name.last().as_str(), ty)], [vec![value]])
 }

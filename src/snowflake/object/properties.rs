@@ -8,7 +8,7 @@ use sqlparser::tokenizer::Token;
 
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
-use crate::snowflake::syntax::Cursor;
+use crate::snowflake::syntax::{self, Cursor};
 
 /// An option that a kind of object has.
 #[derive(Debug)]
@@ -59,6 +59,12 @@ impl Property {
     pub const fn required(mut self) -> Property {
         self.is_required = true;
         self
+    }
+
+    /// Its value when nobody says otherwise.
+    pub fn default_value(&self) -> Option<Value> {
+        let mut cursor = Cursor::new(self.default?).ok()?;
+        self.parse_value(&mut cursor).ok()
     }
 }
 
@@ -263,13 +269,7 @@ impl Property {
                 Ok(Value::Text((*known).to_owned()))
             }
             PropertyType::Name => match cursor.string() {
-                Ok(text) => Cursor::new(&text)
-                    .and_then(|mut inner| {
-                        let name = inner.name(3)?;
-                        inner.expect_end()?;
-                        Ok(Value::Name(name))
-                    })
-                    .map_err(|_| bad(&text)),
+                Ok(text) => syntax::name(&text).map(Value::Name).map_err(|_| bad(&text)),
                 Err(_) => cursor.name(3).map(Value::Name),
             },
             PropertyType::Texts => cursor.list(Cursor::string).map(Value::Texts),

@@ -3,15 +3,16 @@
 use async_trait::async_trait;
 
 use super::columns::{
-    COMMENT, CREATED_ON, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, TIME, column,
+    self, COMMENT, CREATED_ON, DATABASE_NAME, IS_CURRENT, NAME, OWNER, OWNER_ROLE_TYPE, column,
 };
-use super::properties::{self, Properties, Property, PropertyType};
-use super::{About, Create, KINDS, Kind, Object, Scope, State};
+use super::properties::{self, Properties, Property, PropertyType, Value};
+use super::{About, KINDS, Kind, Object, Scope, State, ddl};
+use crate::snowflake::account::Account;
 use crate::snowflake::error::SqlResult;
+use crate::snowflake::functions::INFORMATION_SCHEMA;
+use crate::snowflake::names::{Ident, ObjectName};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
-use crate::snowflake::syntax::Cursor;
-use crate::snowflake::types::DataType;
 
 pub struct Definition;
 
@@ -32,7 +33,7 @@ const ABOUT: About = About {
         CREATED_ON,
         NAME,
         column("is_default", |_| "N".into()),
-        column("is_current", |_| "N".into()),
+        IS_CURRENT,
         DATABASE_NAME,
         OWNER,
         COMMENT,
@@ -45,50 +46,49 @@ const ABOUT: About = About {
     ],
 };
 
+/// The schema of a database in which its views are; none without the database.
+pub fn information(account: &Account, database: &ObjectName) -> Option<Object> {
+    let found = account.get(Kind::Database, database)?;
+    let mut name = database.clone();
+    name.0.push(Ident::quoted(INFORMATION_SCHEMA));
+    let mut properties = Properties::default();
+    let comment = "Views describing the contents of schemas in this database";
+    properties.set("COMMENT", Value::Text(comment.to_owned()));
+    Some(Object {
+        name,
+        properties,
+        state: State::None,
+        ..found
+    })
+}
+
 #[async_trait]
 impl super::Definition for Definition {
     fn about(&self) -> &'static About {
         &ABOUT
     }
 
-    async fn create(
-        &self,
-        session: &Session,
-        create: Create,
-        cursor: &mut Cursor<'_>,
-    ) -> SqlResult<Rows> {
-        let properties = Properties::parse_new(cursor, PROPERTIES)?;
-        cursor.expect_end()?;
-        let name = session.full_name(Kind::Schema, &create.name)?;
-        let is_new = create.or_replace || session.account().get(Kind::Schema, &name).is_none();
-        let rows = session.create(Kind::Schema, &create, properties, State::None)?;
-        if is_new {
-            session.use_database(&name.0[0], Some(&name.0[1]));
-        }
-        Ok(rows)
+    async fn created(&self, session: &Session, name: &ObjectName) -> SqlResult<()> {
+        session.use_database(&name.0[0], Some(&name.0[1]));
+        Ok(())
     }
 
     async fn describe(&self, session: &Session, object: &Object) -> SqlResult<Rows> {
         let kinds = KINDS
             .into_iter()
             .filter(|kind| kind.is_inside(Kind::Schema));
-        let rows = kinds.flat_map(|kind| {
-            let objects = session.account().list(kind, &object.name.0);
-            objects.into_iter().map(move |inner| {
-                vec![
-                    super::columns::time(inner.created_on),
-                    inner.name.last().as_str().into(),
-                    kind.to_string().into(),
-                ]
+        let account = session.account();
+        let inside: Vec<_> = kinds
+            .flat_map(|kind| {
+                let objects = account.list(kind, &object.name.0);
+                objects.into_iter().map(move |inner| (kind, inner))
             })
-        });
-        Rows::of(
-            &[
-                ("created_on", TIME),
-                ("name", DataType::TEXT),
-                ("kind", DataType::TEXT),
-            ],
-            rows.collect::<Vec<_>>(),
-        )
+            .collect();
+        columns::contents(inside.iter().map(|(kind, inner)| (*kind, inner)))
+    }
+
+    async fn ddl(&self, _: &Session, object: &Object, name: &str) -> SqlResult<Option<String>> {
+        let options = ddl::options(&object.properties, PROPERTIES, " ");
+        Ok(Some(format!("create or replace schema {name}{options}")))
     }
 }

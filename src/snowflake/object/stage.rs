@@ -13,16 +13,17 @@ use serde::{Deserialize, Serialize};
 use sqlparser::tokenizer::Token;
 
 use super::columns::{
-    COMMENT, CREATED_ON, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME, column,
+    self, COMMENT, CREATED_ON, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME, column,
     optional, text,
 };
 use super::properties::{self, Properties, Property, PropertyType};
 use super::storage_integration::{self, STAGE, bucket_of};
-use super::{About, Create, Kind, Object, Scope, State};
+use super::{About, Create, Kind, Object, Scope, State, stream};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
+use crate::snowflake::statement::Context;
 use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::{DataType, MAX_LAKE_TEXT};
 
@@ -89,8 +90,11 @@ const ABOUT: About = About {
 pub struct Stage {
     /// By path below the stage's URL.
     pub files: BTreeMap<String, File>,
-    /// The oldest first.
+    /// The oldest first, without those that all streams have consumed.
     pub changes: Vec<Change>,
+    /// The number of the newest change that was left out.
+    #[serde(default)]
+    pub consumed: u64,
 }
 
 /// A file as a listing of the bucket gave it.
@@ -115,7 +119,15 @@ pub struct Change {
 impl Stage {
     /// The number of the newest change.
     pub fn last_change(&self) -> u64 {
-        self.changes.last().map_or(0, |change| change.number)
+        self.changes
+            .last()
+            .map_or(self.consumed, |change| change.number)
+    }
+
+    /// Leaves out the changes up to a number.
+    fn forget(&mut self, number: u64) {
+        self.changes.retain(|change| change.number > number);
+        self.consumed = self.consumed.max(number);
     }
 
     /// Takes over a new listing of what is below `prefix`; what it changed, as REFRESH answers it.
@@ -167,7 +179,8 @@ pub fn url(stage: &Object) -> String {
     format!("{}/", url.trim_end_matches('/'))
 }
 
-fn has_directory(stage: &Object) -> bool {
+/// Whether a stage has a directory table.
+pub fn has_directory(stage: &Object) -> bool {
     let options = stage.properties.options("DIRECTORY");
     options.is_some_and(|options| options.is_true("ENABLE"))
 }
@@ -200,50 +213,47 @@ pub fn list<'a>(
     below: &'a str,
 ) -> BoxFuture<'a, SqlResult<BTreeMap<String, File>>> {
     async move {
-    let url = url(stage);
-    if let Some(name) = stage.properties.name("STORAGE_INTEGRATION") {
-        let integration =
-            storage_integration::of_type(session, name, STAGE, "STORAGE_INTEGRATION")?;
-        if !integration.properties.is_true("ENABLED") {
-            let text = format!("Integration {name} is not enabled.");
-            return Err(SqlError::compilation(3129, "42501", text));
+        let url = url(stage);
+        if let Some(name) = stage.properties.name("STORAGE_INTEGRATION") {
+            let integration =
+                storage_integration::of_type(session, name, STAGE, "STORAGE_INTEGRATION")?;
+            if !integration.properties.is_true("ENABLED") {
+                let text = format!("Integration {name} is not enabled.");
+                return Err(SqlError::compilation(3129, "42501", text));
+            }
+            storage_integration::check_location(&integration, &url)?;
         }
-        if !storage_integration::allows(&integration, &url) {
-            let text = format!(
-                "Location '{url}' is not allowed by integration {name}. Please use DESC INTEGRATION to check out allowed and blocked locations."
-            );
-            return Err(SqlError::compilation(3128, "42501", text));
-        }
-    }
-    let lake = session.account().world.lake();
-    // A listing goes by whole segments, and `below` may end inside of one.
-    let folder = match below.rfind('/') {
-        Some(end) => &below[..end],
-        None => "",
-    };
-    let (store, root) = lake.resolve(&url).map_err(|error| failed(&error))?;
-    let (_, within) = lake
-        .resolve(&format!("{url}{folder}"))
-        .map_err(|error| failed(&error))?;
-    let found: Vec<ObjectMeta> = store
-        .list(Some(&within))
-        .try_collect()
-        .await
-        .map_err(|error| failed(&error))?;
-    let files = found.into_iter().filter_map(|meta| {
-        let parts = meta.location.prefix_match(&root)?;
-        let parts: Vec<_> = parts.map(|part| part.as_ref().to_owned()).collect();
-        let path = parts.join("/");
-        path.starts_with(below).then(|| {
-            let file = File {
-                size: meta.size,
-                last_modified: meta.last_modified,
-                etag: meta.e_tag.unwrap_or_default().trim_matches('"').to_owned(),
-            };
-            (path, file)
-        })
-    });
-    Ok(files.collect())
+        let lake = session.account().world.lake();
+        // A listing goes by whole segments, and `below` may end inside of one.
+        let folder = match below.rfind('/') {
+            Some(end) => &below[..end],
+            None => "",
+        };
+        let (store, root) = lake
+            .resolve(&url)
+            .map_err(|error| SqlError::stage_failed(&error))?;
+        let (_, within) = lake
+            .resolve(&format!("{url}{folder}"))
+            .map_err(|error| SqlError::stage_failed(&error))?;
+        let found: Vec<ObjectMeta> = store
+            .list(Some(&within))
+            .try_collect()
+            .await
+            .map_err(|error| SqlError::stage_failed(&error))?;
+        let files = found.into_iter().filter_map(|meta| {
+            let parts = meta.location.prefix_match(&root)?;
+            let parts: Vec<_> = parts.map(|part| part.as_ref().to_owned()).collect();
+            let path = parts.join("/");
+            path.starts_with(below).then(|| {
+                let file = File {
+                    size: meta.size,
+                    last_modified: meta.last_modified,
+                    etag: meta.e_tag.unwrap_or_default().trim_matches('"').to_owned(),
+                };
+                (path, file)
+            })
+        });
+        Ok(files.collect())
     }
     .boxed()
 }
@@ -257,8 +267,11 @@ async fn refresh(
     let account = session.account();
     let stage = account.find(Kind::Stage, name)?;
     let listed = list(session, &stage, subpath).await?;
+    // A stream that is made from now on starts after all that is known.
+    let consumed = stream::consumed(account, &stage).unwrap_or_else(|| of(&stage).last_change());
     account.update(Kind::Stage, name, |stage| {
         let mut state = of(stage);
+        state.forget(consumed);
         let answer = state.refresh(listed, subpath);
         stage.state = State::Stage(state);
         Ok(answer)
@@ -360,22 +373,18 @@ impl super::Definition for Definition {
         if let Some(name) = properties.name("STORAGE_INTEGRATION") {
             let integration =
                 storage_integration::of_type(session, name, STAGE, "STORAGE_INTEGRATION")?;
-            if !storage_integration::allows(&integration, &url) {
-                let text = format!(
-                    "Location '{url}' is not allowed by integration {name}. Please use DESC INTEGRATION to check out allowed and blocked locations."
-                );
-                return Err(SqlError::compilation(3128, "42501", text));
-            }
+            storage_integration::check_location(&integration, &url)?;
         }
         Ok(())
     }
 
     async fn create(
         &self,
-        session: &Session,
+        context: Context<'_>,
         create: Create,
         cursor: &mut Cursor<'_>,
     ) -> SqlResult<Rows> {
+        let session = context.session;
         let properties = Properties::parse_new(cursor, PROPERTIES)?;
         cursor.expect_end()?;
         self.check(session, &properties)?;
@@ -395,6 +404,7 @@ impl super::Definition for Definition {
                 updated_on: now,
                 properties: properties.clone(),
                 state: State::None,
+                is_current: false,
             };
             state.refresh(list(session, &probe, "").await?, "");
         }
@@ -431,48 +441,31 @@ impl super::Definition for Definition {
     }
 
     async fn describe(&self, _: &Session, stage: &Object) -> SqlResult<Rows> {
-        let cell = |text: &str| Some(text.to_owned());
         let mut rows = vec![
-            [
-                cell("STAGE_LOCATION"),
-                cell("URL"),
-                cell("String"),
+            (
+                "STAGE_LOCATION",
+                "URL",
+                "String",
                 Some(format!("[\"{}\"]", url(stage))),
-                cell(""),
-            ],
-            [
-                cell("STAGE_INTEGRATION"),
-                cell("STORAGE_INTEGRATION"),
-                cell("String"),
+                "",
+            ),
+            (
+                "STAGE_INTEGRATION",
+                "STORAGE_INTEGRATION",
+                "String",
                 stage.properties.text("STORAGE_INTEGRATION"),
-                cell(""),
-            ],
+                "",
+            ),
         ];
         if let Some(options) = stage.properties.options("DIRECTORY") {
             rows.extend(DIRECTORY.iter().map(|property| {
-                [
-                    cell("DIRECTORY"),
-                    cell(property.name),
-                    cell("Boolean"),
-                    options.text(property.name),
-                    cell("false"),
-                ]
+                let value = options.text(property.name);
+                ("DIRECTORY", property.name, "Boolean", value, "false")
             }));
         }
-        Ok(Rows::texts(
-            &[
-                "parent_property",
-                "property",
-                "property_type",
-                "property_value",
-                "property_default",
-            ],
-            rows,
-        ))
+        let rows = rows.into_iter();
+        Ok(columns::described_in_groups(rows.map(
+            |(parent, name, ty, value, default)| (parent, name.to_owned(), ty, value, default),
+        )))
     }
-}
-
-fn failed(error: &(dyn std::error::Error + 'static)) -> SqlError {
-    let text = format!("Failure using stage area. Cause: [{}]", crate::chain(error));
-    SqlError::new(91003, "22000", text)
 }

@@ -6,12 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{COMMENT, CREATED_ON, ENABLED, NAME, column, described, text};
 use super::properties::{self, Properties, Property, PropertyType};
-use super::{About, Create, Kind, Object, Scope, State};
+use super::{About, Kind, Object, Scope, State, ddl};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
-use crate::snowflake::syntax::Cursor;
 
 pub struct Definition;
 
@@ -112,6 +111,21 @@ pub fn allows(integration: &Object, location: &str) -> bool {
     is_in("STORAGE_ALLOWED_LOCATIONS") && !is_in("STORAGE_BLOCKED_LOCATIONS")
 }
 
+/// A location must be one that an integration allows.
+///
+/// # Errors
+/// If it is not.
+pub fn check_location(integration: &Object, location: &str) -> SqlResult<()> {
+    if allows(integration, location) {
+        return Ok(());
+    }
+    let text = format!(
+        "Location '{location}' is not allowed by integration {}. Please use DESC INTEGRATION to check out allowed and blocked locations.",
+        integration.name
+    );
+    Err(SqlError::compilation(3128, "42501", text))
+}
+
 #[async_trait]
 impl super::Definition for Definition {
     fn about(&self) -> &'static About {
@@ -137,24 +151,17 @@ impl super::Definition for Definition {
         Ok(())
     }
 
-    async fn create(
-        &self,
-        session: &Session,
-        create: Create,
-        cursor: &mut Cursor<'_>,
-    ) -> SqlResult<Rows> {
-        let properties = Properties::parse_new(cursor, ABOUT.properties)?;
-        cursor.expect_end()?;
-        self.check(session, &properties)?;
+    fn state(&self, session: &Session, properties: &Properties) -> State {
         let is_postgres = properties.text("TYPE").as_deref() == Some(POSTGRES);
         let given = properties.text("STORAGE_AWS_EXTERNAL_ID");
-        let principal = Principal::new(session, is_postgres, given);
-        session.create(
-            Kind::StorageIntegration,
-            &create,
-            properties,
-            State::Principal(principal),
-        )
+        State::Principal(Principal::new(session, is_postgres, given))
+    }
+
+    async fn ddl(&self, _: &Session, one: &Object, name: &str) -> SqlResult<Option<String>> {
+        let options = ddl::options(&one.properties, ABOUT.properties, "\n\t");
+        Ok(Some(format!(
+            "create or replace storage integration {name}{options}"
+        )))
     }
 
     async fn describe(&self, _: &Session, one: &Object) -> SqlResult<Rows> {

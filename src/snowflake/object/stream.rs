@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
 
 use super::columns::{
-    COMMENT, CREATED_ON, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME, TIME, column,
-    text,
+    self, COMMENT, CREATED_ON, Column, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME,
+    TIME, column, text,
 };
 use super::properties::{self, Properties, Property, PropertyType};
 use super::stage::{self, Change, DIRECTORY_COLUMNS};
-use super::{About, Column, Create, Kind, Object, Scope, State};
+use super::{About, Create, Kind, Object, Scope, State, ddl};
+use crate::snowflake::account::Account;
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
+use crate::snowflake::statement::Context;
 use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::DataType;
 
@@ -74,7 +77,7 @@ pub struct Stream {
     pub stage_id: u64,
     /// The number of the last change that was consumed.
     pub offset: u64,
-    pub consumed_on: chrono::DateTime<chrono::Utc>,
+    pub consumed_on: DateTime<Utc>,
 }
 
 fn of(stream: &Object) -> Option<&Stream> {
@@ -82,6 +85,22 @@ fn of(stream: &Object) -> Option<&Stream> {
         State::Stream(state) => Some(state),
         _ => None,
     }
+}
+
+/// Up to which change all streams on a stage have consumed it; none without streams.
+pub fn consumed(account: &Account, stage: &Object) -> Option<u64> {
+    let streams = account.list(Kind::Stream, &[]);
+    let states = streams.iter().filter_map(of);
+    let own = states.filter(|state| state.stage == stage.name && state.stage_id == stage.id);
+    own.map(|state| state.offset).min()
+}
+
+/// Whether a stream has data, and nothing has consumed any since a moment.
+pub fn is_unconsumed(session: &Session, name: &ObjectName, since: DateTime<Utc>) -> bool {
+    let known = session.full_name(Kind::Stream, name).ok();
+    let stream = known.and_then(|full| session.account().get(Kind::Stream, &full));
+    let state = stream.as_ref().and_then(of);
+    state.is_some_and(|state| state.consumed_on < since) && has_data(session, name).unwrap_or(false)
 }
 
 fn source(stream: &Object) -> String {
@@ -188,10 +207,11 @@ impl super::Definition for Definition {
 
     async fn create(
         &self,
-        session: &Session,
+        context: Context<'_>,
         create: Create,
         cursor: &mut Cursor<'_>,
     ) -> SqlResult<Rows> {
+        let session = context.session;
         if !cursor.accept("ON STAGE") {
             if cursor.accept("ON TABLE") || cursor.accept("ON VIEW") {
                 return Err(SqlError::unsupported("CREATE STREAM ON TABLE"));
@@ -219,8 +239,16 @@ impl super::Definition for Definition {
         session.create(Kind::Stream, &create, properties, state)
     }
 
+    async fn ddl(&self, _: &Session, stream: &Object, name: &str) -> SqlResult<Option<String>> {
+        let options = ddl::options(&stream.properties, PROPERTIES, " ");
+        let stage = source(stream);
+        Ok(Some(format!(
+            "create or replace stream {name} on stage {stage}{options}"
+        )))
+    }
+
     async fn describe(&self, _: &Session, stream: &Object) -> SqlResult<Rows> {
         // DESCRIBE STREAM answers the row of SHOW STREAMS.
-        super::shown(&ABOUT, std::slice::from_ref(stream))
+        columns::table(ABOUT.columns, [stream])
     }
 }

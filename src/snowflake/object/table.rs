@@ -14,14 +14,17 @@ use serde::{Deserialize, Serialize};
 use sqlparser::tokenizer::Token;
 
 use super::columns::{
-    COMMENT, CREATED_ON, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME, column, text,
+    COMMENT, CREATED_ON, Column, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME, column,
+    count, optional, yes_no,
 };
 use super::properties::{self, Properties, Property};
-use super::{About, Create, Kind, Object, Scope, State, iceberg_table};
+use super::{About, Create, Kind, Object, Scope, State, ddl, iceberg_table};
 use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::lake;
 use crate::snowflake::names::{Ident, ObjectName};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
+use crate::snowflake::statement::{self, Context};
 use crate::snowflake::syntax::{Cursor, data_type};
 use crate::snowflake::types::DataType;
 use crate::tables::commit::{RowChange, TableVersion};
@@ -53,18 +56,33 @@ const ABOUT: About = About {
         column("kind", |_| "TABLE".into()),
         COMMENT,
         column("cluster_by", |_| "".into()),
+        Column::number("rows", |table| count(size(table).map(|(rows, _)| rows))),
+        Column::number("bytes", |table| count(size(table).map(|(_, bytes)| bytes))),
         OWNER,
         column("retention_time", |_| "1".into()),
+        column("automatic_clustering", |_| "OFF".into()),
+        column("change_tracking", |_| "OFF".into()),
+        column("is_external", |_| "N".into()),
+        column("enable_schema_evolution", |_| "N".into()),
         OWNER_ROLE_TYPE,
+        column("is_event", |_| "N".into()),
+        column("is_hybrid", |_| "N".into()),
         column("is_iceberg", |table| {
-            text(if iceberg_table::of(table).is_some() {
-                "Y"
-            } else {
-                "N"
-            })
+            yes_no(iceberg_table::of(table).is_some())
         }),
+        column("is_dynamic", |_| "N".into()),
+        column("is_immutable", |_| "N".into()),
     ],
 };
+
+/// Rows and bytes, where they are known.
+pub fn size(table: &Object) -> Option<(u64, u64)> {
+    match &table.state {
+        State::Table(table) => Some((table.rows, table.bytes)),
+        State::IcebergTable(table) => table.size(),
+        _ => None,
+    }
+}
 
 /// SHOW ICEBERG TABLES.
 pub const ICEBERG: About = About {
@@ -94,7 +112,9 @@ pub const ICEBERG: About = About {
         column("name_mapping", |_| ScalarValue::Utf8(None)),
         OWNER_ROLE_TYPE,
         column("catalog_sync_name", |_| "".into()),
-        column("auto_refresh_status", |_| ScalarValue::Utf8(None)),
+        column("auto_refresh_status", |table| {
+            optional(iceberg_table::auto_refresh_status(table))
+        }),
         column("partition_specs", |_| "[]".into()),
         column("current_partition_spec_id", |_| "0".into()),
         column("iceberg_table_format_version", |_| "2".into()),
@@ -111,6 +131,11 @@ fn property(table: &Object, name: &str) -> ScalarValue {
 pub struct Table {
     pub metadata_location: String,
     pub columns: Vec<TableColumn>,
+    #[serde(default)]
+    pub rows: u64,
+    /// Of the data files.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -203,6 +228,8 @@ pub fn make<'a>(
         let state = State::Table(Table {
             metadata_location: version.location,
             columns,
+            rows: 0,
+            bytes: 0,
         });
         session.create(Kind::Table, create, properties, state)
     }
@@ -243,6 +270,7 @@ pub fn append<'a>(
         let Some(file) = writer.finish().await.map_err(failed)? else {
             return Ok(0);
         };
+        let bytes = file.file_size_in_bytes();
         let change = RowChange {
             added: vec![file],
             ..RowChange::default()
@@ -252,6 +280,8 @@ pub fn append<'a>(
         account.update(Kind::Table, name, |object| {
             if let State::Table(table) = &mut object.state {
                 table.metadata_location = version.location;
+                table.rows += rows;
+                table.bytes += bytes;
             }
             Ok(())
         })?;
@@ -306,15 +336,49 @@ impl super::Definition for Definition {
         SqlError::no_object(name)
     }
 
-    async fn create(
+    fn alterable(&self, object: &Object) -> &'static [Property] {
+        match iceberg_table::of(object) {
+            Some(_) => iceberg_table::ALTERABLE,
+            None => PROPERTIES,
+        }
+    }
+
+    async fn altered(&self, session: &Session, _: &Object) -> SqlResult<()> {
+        session.account().polls.ring();
+        Ok(())
+    }
+
+    async fn ddl(
         &self,
         session: &Session,
+        object: &Object,
+        name: &str,
+    ) -> SqlResult<Option<String>> {
+        let Some(table) = of(object) else {
+            let account = session.account();
+            return Ok(Some(iceberg_table::made_by(account, object, name)));
+        };
+        let columns = table.columns.iter().map(|column| {
+            let not_null = if column.is_nullable { "" } else { " NOT NULL" };
+            format!("\n\t{} {}{not_null}", column.name, column.ty)
+        });
+        Ok(Some(format!(
+            "create or replace TABLE {name} ({}\n){}",
+            columns.collect::<Vec<_>>().join(","),
+            ddl::options(&object.properties, PROPERTIES, "")
+        )))
+    }
+
+    async fn create(
+        &self,
+        context: Context<'_>,
         create: Create,
         cursor: &mut Cursor<'_>,
     ) -> SqlResult<Rows> {
+        let session = context.session;
         if cursor.accept("AS") {
             let query = cursor.take_rest();
-            return create_as(session, &create, Vec::new(), query).await;
+            return create_as(context, &create, Vec::new(), query).await;
         }
         if cursor.is_next("LIKE") || cursor.is_next("CLONE") {
             let feature = format!("CREATE TABLE … {}", cursor.ident()?);
@@ -327,7 +391,7 @@ impl super::Definition for Definition {
         let properties = Properties::parse_new(cursor, PROPERTIES)?;
         if cursor.accept("AS") {
             let query = cursor.take_rest();
-            return create_as(session, &create, columns, query).await;
+            return create_as(context, &create, columns, query).await;
         }
         cursor.expect_end()?;
         if session.is_there(Kind::Table, &create)? {
@@ -353,14 +417,13 @@ impl super::Definition for Definition {
 
     async fn describe(&self, session: &Session, object: &Object) -> SqlResult<Rows> {
         let cell = |text: &str| Some(text.to_owned());
-        let shown = crate::snowflake::lake::provider(session, object, None).await?;
-        let schema = datafusion::catalog::TableProvider::schema(shown.as_ref());
-        let rows = schema.fields().iter().map(|field| {
+        let columns = lake::columns(session, object).await?;
+        let rows = columns.iter().map(|column| {
             [
-                cell(field.name()),
-                Some(DataType::of_field(field).to_string()),
+                cell(&column.name),
+                Some(column.ty.to_string()),
                 cell("COLUMN"),
-                cell(if field.is_nullable() { "Y" } else { "N" }),
+                cell(if column.is_nullable { "Y" } else { "N" }),
                 None,
                 cell("N"),
                 cell("N"),
@@ -393,16 +456,17 @@ impl super::Definition for Definition {
 
 /// `CREATE TABLE … AS SELECT`, with or without a list of columns.
 fn create_as<'a>(
-    session: &'a Session,
+    context: Context<'a>,
     create: &'a Create,
     columns: Vec<TableColumn>,
     query: &'a str,
 ) -> BoxFuture<'a, SqlResult<Rows>> {
     async move {
+        let session = context.session;
         if session.is_there(Kind::Table, create)? {
             return session.create(Kind::Table, create, Properties::default(), State::None);
         }
-        let read = crate::snowflake::statement::query::read(session, query).await?;
+        let read = statement::query::read(context, query).await?;
         let columns = match columns.is_empty() {
             false => columns,
             true => {
@@ -417,7 +481,7 @@ fn create_as<'a>(
         };
         let status = make(session, create, columns, Properties::default()).await?;
         let name = session.full_name(Kind::Table, &create.name)?;
-        crate::snowflake::statement::insert::append_rows(session, &name, None, &read.rows).await?;
+        statement::insert::append_rows(session, &name, None, &read.rows).await?;
         read.consume(session)?;
         Ok(status)
     }

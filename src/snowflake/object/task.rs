@@ -9,18 +9,19 @@ use serde::{Deserialize, Serialize};
 use sqlparser::tokenizer::Token;
 
 use super::columns::{
-    COMMENT, CREATED_ON, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME, TIME, column,
-    optional, text,
+    self, COMMENT, CREATED_ON, Column, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME,
+    TIME, column, optional, text,
 };
 use super::properties::{self, Properties, Property, PropertyType};
-use super::{About, Column, Create, Kind, Object, Scope, State};
+use super::{About, Create, Kind, Object, Scope, State, ddl};
 use crate::snowflake::account::Account;
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::schedule::Schedule;
 use crate::snowflake::session::Session;
-use crate::snowflake::syntax::Cursor;
+use crate::snowflake::statement::Context;
+use crate::snowflake::syntax::{self, Cursor};
 
 pub struct Definition;
 
@@ -171,8 +172,7 @@ fn overlapping(object: &Object) -> String {
 }
 
 fn time_of(object: &Object, time: fn(&Task) -> Option<DateTime<Utc>>) -> ScalarValue {
-    let at = of(object).and_then(time);
-    ScalarValue::TimestampMillisecond(at.map(|at| at.timestamp_millis()), Some("UTC".into()))
+    super::columns::optional_time(of(object).and_then(time))
 }
 
 /// The root of a task's graph: itself if it has no predecessors.
@@ -191,6 +191,23 @@ pub fn root(account: &Account, name: &ObjectName) -> ObjectName {
         }
     }
     root
+}
+
+/// The streams that a task's condition asks for data, as they are named there.
+pub fn streams(condition: &str) -> Vec<ObjectName> {
+    let Ok(mut cursor) = Cursor::new(condition) else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    while !cursor.is_at_end() {
+        if cursor.accept("SYSTEM$STREAM_HAS_DATA") && cursor.accept_token(&Token::LParen) {
+            let name = cursor.string().and_then(|text| syntax::name(&text));
+            names.extend(name);
+        } else {
+            cursor.bump();
+        }
+    }
+    names
 }
 
 /// All tasks of the graph below a root, the root not among them.
@@ -246,7 +263,7 @@ fn after(
     let mut names: Vec<ObjectName> = Vec::new();
     loop {
         let name = match cursor.string() {
-            Ok(text) => Cursor::new(&text)?.name(3)?,
+            Ok(text) => syntax::name(&text)?,
             Err(_) => cursor.name(3)?,
         };
         let full = session.full_name(Kind::Task, &name)?;
@@ -364,10 +381,11 @@ impl super::Definition for Definition {
 
     async fn create(
         &self,
-        session: &Session,
+        context: Context<'_>,
         create: Create,
         cursor: &mut Cursor<'_>,
     ) -> SqlResult<Rows> {
+        let session = context.session;
         let name = session.full_name(Kind::Task, &create.name)?;
         let mut properties = Properties::default();
         let mut task = Task::default();
@@ -459,7 +477,7 @@ impl super::Definition for Definition {
                 Ok(())
             })?;
         }
-        Ok(Rows::status("Statement executed successfully."))
+        Ok(Rows::succeeded())
     }
 
     fn before_alter(&self, session: &Session, object: &Object) -> SqlResult<()> {
@@ -470,8 +488,24 @@ impl super::Definition for Definition {
         check_root_suspended(session.account(), &object.name)
     }
 
+    async fn ddl(&self, _: &Session, object: &Object, name: &str) -> SqlResult<Option<String>> {
+        let Some(task) = of(object) else {
+            return Ok(None);
+        };
+        let mut text = format!("create or replace task {name}");
+        text += &ddl::options(&object.properties, PROPERTIES, "\n\t");
+        if !task.predecessors.is_empty() {
+            text += &format!("\n\tafter {}", ddl::names(&task.predecessors));
+        }
+        if let Some(condition) = &task.condition {
+            text += &format!("\n\twhen {condition}");
+        }
+        text += &format!("\n\tas {}", task.definition);
+        Ok(Some(text))
+    }
+
     async fn describe(&self, _: &Session, object: &Object) -> SqlResult<Rows> {
         // DESCRIBE TASK answers the row of SHOW TASKS.
-        super::shown(&ABOUT, std::slice::from_ref(object))
+        columns::table(ABOUT.columns, [object])
     }
 }

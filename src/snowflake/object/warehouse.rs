@@ -3,14 +3,17 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{COMMENT, CREATED_ON, NAME, OWNER, OWNER_ROLE_TYPE, TIME, column, text};
+use super::columns::{
+    self, COMMENT, COUNT, CREATED_ON, Column, IS_CURRENT, NAME, OWNER, OWNER_ROLE_TYPE, column,
+    text,
+};
 use super::properties::{self, Properties, Property, PropertyType};
-use super::{About, Column, Create, Kind, Object, Scope, State};
+use super::{About, Kind, Object, Scope, State, ddl};
 use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::names::ObjectName;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
 use crate::snowflake::syntax::Cursor;
-use crate::snowflake::types::DataType;
 
 pub struct Definition;
 
@@ -76,6 +79,8 @@ const ABOUT: About = About {
             ty: COUNT,
             value: |one| one.properties.integer("AUTO_SUSPEND").into(),
         },
+        column("is_default", |_| "N".into()),
+        IS_CURRENT,
         column("auto_resume", |one| {
             text(one.properties.is_true("AUTO_RESUME").to_string())
         }),
@@ -84,11 +89,6 @@ const ABOUT: About = About {
         COMMENT,
         OWNER_ROLE_TYPE,
     ],
-};
-
-const COUNT: DataType = DataType::Number {
-    precision: 10,
-    scale: 0,
 };
 
 /// What a warehouse is doing.
@@ -127,21 +127,20 @@ impl super::Definition for Definition {
         &ABOUT
     }
 
-    async fn create(
-        &self,
-        session: &Session,
-        create: Create,
-        cursor: &mut Cursor<'_>,
-    ) -> SqlResult<Rows> {
+    fn options(&self, cursor: &mut Cursor<'_>) -> SqlResult<Properties> {
         cursor.accept("WITH");
-        let properties = Properties::parse_new(cursor, PROPERTIES)?;
-        cursor.expect_end()?;
-        let state = State::Warehouse(Warehouse {
+        Properties::parse_new(cursor, PROPERTIES)
+    }
+
+    fn state(&self, _: &Session, properties: &Properties) -> State {
+        State::Warehouse(Warehouse {
             is_suspended: properties.is_true("INITIALLY_SUSPENDED"),
-        });
-        let rows = session.create(Kind::Warehouse, &create, properties, state)?;
-        session.use_warehouse(create.name.last());
-        Ok(rows)
+        })
+    }
+
+    async fn created(&self, session: &Session, name: &ObjectName) -> SqlResult<()> {
+        session.use_warehouse(name.last());
+        Ok(())
     }
 
     async fn alter(
@@ -171,21 +170,18 @@ impl super::Definition for Definition {
                 });
                 Ok(())
             })?;
-        Ok(Rows::status("Statement executed successfully."))
+        Ok(Rows::succeeded())
     }
 
     async fn describe(&self, _: &Session, warehouse: &Object) -> SqlResult<Rows> {
-        Rows::of(
-            &[
-                ("created_on", TIME),
-                ("name", DataType::TEXT),
-                ("kind", DataType::TEXT),
-            ],
-            [vec![
-                super::columns::time(warehouse.created_on),
-                warehouse.name.last().as_str().into(),
-                "WAREHOUSE".into(),
-            ]],
-        )
+        columns::contents([(Kind::Warehouse, warehouse)])
+    }
+
+    async fn ddl(&self, _: &Session, one: &Object, name: &str) -> SqlResult<Option<String>> {
+        let options = ddl::options(&one.properties, PROPERTIES, "\n\t");
+        let with = if options.is_empty() { "" } else { "\nwith" };
+        Ok(Some(format!(
+            "create or replace warehouse {name}{with}{options}"
+        )))
     }
 }

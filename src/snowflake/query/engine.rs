@@ -17,6 +17,8 @@ use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, LogicalPlanBuil
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::{AnalyzerRule, OptimizerRule};
 use datafusion::physical_expr::create_physical_expr;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{NullOrdering, ParserOptions, SqlToRel};
@@ -30,10 +32,9 @@ use super::rewrite::{self, DUPLICATE, Needs, Source};
 use super::value::exact_cast;
 use super::{Argument, Catalog, Moment, Parameters, TimeTravel, failure};
 use crate::snowflake::error::{Position, SqlError, SqlResult};
-use crate::snowflake::names::ObjectName;
 use crate::snowflake::recursion::{is_recursive, without_recursion_bugs};
 use crate::snowflake::rows::Rows;
-use crate::snowflake::syntax::Cursor;
+use crate::snowflake::syntax;
 use crate::snowflake::types::{DataType, TYPE_KEY};
 
 /// DataFusion as Snowflake's query engine. Made once: a query takes a copy of its state, which holds no functions.
@@ -42,6 +43,18 @@ pub struct Engine {
     state: SessionState,
     /// For plans with a recursive query.
     recursive: SessionState,
+}
+
+/// DataFusion's rules without the one that loses limits: once `LimitPushdown` has put a limit into rows in memory,
+/// `ProjectionPushdown` makes them anew in another order of columns, without it. It has run before, too.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut is_limited = false;
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.retain(|rule| {
+        is_limited |= rule.name() == "LimitPushdown";
+        !(is_limited && rule.name() == "ProjectionPushdown")
+    });
+    rules
 }
 
 /// A query that is ready to run.
@@ -74,6 +87,7 @@ impl Engine {
             .with_runtime_env(runtime)
             .with_analyzer_rules(analyzer)
             .with_optimizer_rules(optimizer_rules)
+            .with_physical_optimizer_rules(physical_rules())
             .build();
         Engine {
             recursive: without_recursion_bugs(&state),
@@ -226,7 +240,7 @@ impl Engine {
                 }
                 Source::Named(name) => {
                     let (name, _) = value(name)?;
-                    let name = named(name.try_as_str().flatten().unwrap_or_default())?;
+                    let name = syntax::name(name.try_as_str().flatten().unwrap_or_default())?;
                     catalog.table(&name, None).await?
                 }
                 Source::Function { name, arguments } => {
@@ -384,13 +398,6 @@ fn renamed(
     let plan = LogicalPlanBuilder::from(scan).project(columns);
     let plan = plan.and_then(LogicalPlanBuilder::build).map_err(failed)?;
     Ok(Arc::new(ViewTable::new(plan, None)))
-}
-
-fn named(text: &str) -> SqlResult<ObjectName> {
-    let mut cursor = Cursor::new(text)?;
-    let name = cursor.name(3)?;
-    cursor.expect_end()?;
-    Ok(name)
 }
 
 fn time_travel(

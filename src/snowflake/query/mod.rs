@@ -40,6 +40,7 @@ use super::types::DataType;
 pub use clock::zone;
 pub use engine::{Engine, Plan};
 pub use render::render;
+pub use rewrite::{function_names, is_aggregate};
 
 /// A session's time zone until it chooses another.
 pub const DEFAULT_ZONE: Tz = chrono_tz::America::Los_Angeles;

@@ -4,28 +4,35 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use sqlparser::tokenizer::Token;
 
-use super::{Context, execute, query, succeeded};
+use super::run::{evaluated, nested};
+use super::{Context, query, succeeded};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::object::{Kind, procedure, task};
 use crate::snowflake::rest::{Answer, StatementKind};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::script::{Bindings, Host, Returned, Script, Value};
-use crate::snowflake::session::Session;
 use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::DataType;
 
-/// Runs the statements of a script in a session.
+/// Runs the statements of a script.
 struct Runner<'a> {
-    session: &'a Session,
-    depth: usize,
+    context: Context<'a>,
 }
 
 #[async_trait]
 impl Host for Runner<'_> {
     async fn execute(&mut self, sql: &str, bindings: &Bindings) -> SqlResult<Rows> {
-        let answer = execute(self.session, sql, bindings, self.depth + 1).await?;
+        let answer = nested(self.context, sql, bindings).await?;
         Ok(answer.rows)
+    }
+
+    async fn evaluate(&mut self, sql: &str, bindings: &Bindings) -> SqlResult<Rows> {
+        evaluated(self.context, sql, bindings).await
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.context.cancel.is_cancelled()
     }
 }
 
@@ -58,10 +65,7 @@ pub async fn block(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<An
 }
 
 async fn run_block(context: Context<'_>, body: &str) -> SqlResult<Answer> {
-    let mut runner = Runner {
-        session: context.session,
-        depth: context.depth,
-    };
+    let mut runner = Runner { context };
     let result = Script::parse(body)?.run(Vec::new(), &mut runner).await?;
     returned(result, "anonymous block", None).map(answer)
 }
@@ -94,15 +98,13 @@ pub async fn execute_immediate(context: Context<'_>, mut cursor: Cursor<'_>) -> 
         for name in cursor.list(Cursor::ident)? {
             let current = context.session.current();
             let known = current.variables.get(&name);
-            let (value, ty) = known
-                .ok_or_else(|| SqlError::invalid_identifier(&name, None))?
-                .clone();
-            values.push(Value::new(ty, value));
+            let known = known.ok_or_else(|| SqlError::invalid_identifier(&name, None))?;
+            values.push(Value::new(known.ty, known.value.clone()));
         }
     }
     cursor.expect_end()?;
     let bindings = Bindings::positional(values);
-    execute(context.session, &text, &bindings, context.depth + 1).await
+    nested(context, &text, &bindings).await
 }
 
 /// `CALL name(arguments)`
@@ -151,8 +153,10 @@ pub async fn call(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
         }
     };
     let mut runner = Runner {
-        session: home,
-        depth: context.depth,
+        context: Context {
+            session: home,
+            ..context
+        },
     };
     let script = Script::parse(&procedure.body)?;
     let result = script.run(variables, &mut runner).await?;

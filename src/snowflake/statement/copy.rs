@@ -113,13 +113,9 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
             .resolve(&location)
             .map_err(|error| SqlError::internal(&error))?;
         let bytes = async { store.get(&key).await?.bytes().await };
-        let bytes = bytes.await.map_err(|error| {
-            let text = format!(
-                "Failure using stage area. Cause: [{}]",
-                crate::chain(&error)
-            );
-            SqlError::new(91_003, "22000", text)
-        })?;
+        let bytes = context
+            .unless_cancelled(async { bytes.await.map_err(|error| SqlError::stage_failed(&error)) })
+            .await?;
         let rows = read_file(&file, bytes, target, columns.as_deref(), &options)?;
         let count = insert::append_rows(session, &name, columns.as_deref(), &rows).await?;
         account.history.add_load(Load {

@@ -5,7 +5,7 @@ use sqlparser::tokenizer::Token;
 use super::{Context, done, succeeded};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::object::properties::Properties;
-use crate::snowflake::object::{Create, Kind};
+use crate::snowflake::object::{Create, Kind, database, iceberg_table};
 use crate::snowflake::rest::{Answer, StatementKind};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::syntax::Cursor;
@@ -27,9 +27,7 @@ pub async fn create(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<A
         if_not_exists,
     };
     let definition = kind.definition();
-    let rows = definition
-        .create(context.session, create, &mut cursor)
-        .await?;
+    let rows = definition.create(context, create, &mut cursor).await?;
     Ok(done(rows))
 }
 
@@ -37,7 +35,7 @@ pub async fn create(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<A
 pub async fn alter(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let session = context.session;
     let account = session.account();
-    // The kind may be left out of an integration's: ALTER INTEGRATION.
+    let says_iceberg = cursor.is_next("ICEBERG TABLE");
     let kind = Kind::accept(&mut cursor).ok_or_else(|| cursor.unexpected())?;
     let if_exists = cursor.accept("IF EXISTS");
     let name = session.full_name(kind, &cursor.name(3)?)?;
@@ -47,6 +45,17 @@ pub async fn alter(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<An
             false => Err(kind.missing(&name)),
         };
     };
+    if !cursor.is_next("REFRESH") {
+        database::check_writable(account, kind, &name)?;
+    }
+    let is_iceberg = kind == Kind::Table && iceberg_table::of(&object).is_some();
+    if is_iceberg && !says_iceberg {
+        let text = format!(
+            "SQL Compilation Error: The table {} is an Iceberg table. Iceberg tables should use ALTER ICEBERG TABLE commands.",
+            name.last()
+        );
+        return Err(SqlError::new(1420, "42601", text));
+    }
     let definition = kind.definition();
     let known = definition.alterable(&object);
     if cursor.accept("RENAME TO") {
@@ -122,6 +131,7 @@ pub async fn drop(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
             false => Err(kind.missing(&name)),
         };
     };
+    database::check_writable(account, kind, &name)?;
     kind.definition().before_drop(session, &object).await?;
     account.remove(kind, &name)?;
     session.change(|current| {

@@ -32,7 +32,17 @@ pub async fn insert(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<A
     if cursor.is_at_end() {
         return Err(cursor.unexpected());
     }
-    let read = query::read_in(context, cursor.take_rest()).await?;
+    let query = cursor.take_rest();
+    let mut read = query::read(context, query).await?;
+    // All rows of an array binding are written at once.
+    for bindings in context.repeats.iter().skip(1) {
+        let again = Context {
+            bindings,
+            ..context
+        };
+        let more = query::read(again, query).await?;
+        read.rows.batches.extend(more.rows.batches);
+    }
     let count = append_rows(session, &name, columns.as_deref(), &read.rows).await?;
     read.consume(session)?;
     Ok(Answer {

@@ -6,21 +6,24 @@ mod define;
 pub mod insert;
 mod place;
 pub mod query;
+mod run;
 mod show;
+
+use std::collections::BTreeMap;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlparser::tokenizer::Token;
+use tokio_util::sync::CancellationToken;
 
-use super::error::{SqlError, SqlResult};
-use super::rest::{Answer, StatementKind};
+use super::error::SqlResult;
+use super::rest::{Answer, StatementKind, canceled};
 use super::rows::Rows;
 use super::script::Bindings;
 use super::session::Session;
-use super::syntax::{self, Cursor};
+use super::syntax::Cursor;
 
-/// Blocks and procedures that call each other, and pipes, at most so deep.
-const MOST_DEPTH: usize = 16;
+pub use run::{Statement, run, value};
 
 /// What a statement runs with.
 #[derive(Clone, Copy)]
@@ -28,139 +31,103 @@ pub struct Context<'a> {
     pub session: &'a Session,
     /// What `:name` and `?` stand for.
     pub bindings: &'a Bindings,
+    /// The bindings of each time that an INSERT is to run, if it is more than one.
+    pub repeats: &'a [Bindings],
     /// The answers that `$1`, `$2` … of a pipe stand for, `$1` the last one.
     pub earlier: &'a [Rows],
+    /// How many statements this one is inside of.
     pub depth: usize,
+    pub cancel: &'a CancellationToken,
+    /// Session parameters for this statement alone.
+    pub parameters: &'a BTreeMap<String, String>,
+}
+
+impl Context<'_> {
+    /// Waits for something that may be left half done, such as a query; if the statement is cancelled meanwhile, it is.
+    pub async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = SqlResult<T>>,
+    ) -> SqlResult<T> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(canceled()),
+            result = work => result,
+        }
+    }
 }
 
 /// Runs what follows its first words.
 type Run = for<'a> fn(Context<'a>, Cursor<'a>) -> BoxFuture<'a, SqlResult<Answer>>;
 
+/// What a statement's columns are known from without running it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Described {
+    /// The query's plan.
+    Planned,
+    /// It has no effect, so it is run.
+    Same,
+    /// A number of rows.
+    Inserted,
+    /// A value.
+    Block,
+    /// A text that tells that it is done.
+    Status,
+}
+
 /// A kind of statement: the words that it begins with, and what runs it. Where the words of one begin another's, the longer
 /// come first.
-struct Statement {
+struct Verb {
     words: &'static str,
     run: Run,
+    describe: Described,
 }
 
-macro_rules! statements {
-    ($($words:literal => $run:path),* $(,)?) => {
-        &[$(Statement { words: $words, run: |context, cursor| $run(context, cursor).boxed() }),*]
+macro_rules! verbs {
+    ($($words:literal => $run:path, $describe:ident;)*) => {
+        &[$(Verb {
+            words: $words,
+            run: |context, cursor| $run(context, cursor).boxed(),
+            describe: Described::$describe,
+        }),*]
     };
 }
 
-const STATEMENTS: &[Statement] = statements! {
-    "SELECT" => query::select,
-    "WITH" => query::select,
-    "VALUES" => query::select,
-    "CREATE" => define::create,
-    "ALTER SESSION" => place::alter_session,
-    "ALTER" => define::alter,
-    "DROP" => define::drop,
-    "UNDROP" => define::undrop,
-    "DESCRIBE" => define::describe,
-    "DESC" => define::describe,
-    "SHOW" => show::show,
-    "USE" => place::use_,
-    "SET" => place::set,
-    "UNSET" => place::unset,
-    "INSERT INTO" => insert::insert,
-    "COPY INTO" => copy::copy_into,
-    "LIST" => copy::list,
-    "LS" => copy::list,
-    "CALL" => call::call,
-    "EXECUTE IMMEDIATE" => call::execute_immediate,
-    "EXECUTE TASK" => call::execute_task,
-    "DECLARE" => call::block,
-    "BEGIN" => call::block,
-    "COMMIT" => place::transaction,
-    "ROLLBACK" => place::transaction,
-    "GRANT" => place::grant,
-    "REVOKE" => place::grant,
+const VERBS: &[Verb] = verbs! {
+    "SELECT" => query::select, Planned;
+    "WITH" => query::select, Planned;
+    "VALUES" => query::select, Planned;
+    "CREATE" => define::create, Status;
+    "ALTER SESSION" => place::alter_session, Status;
+    "ALTER" => define::alter, Status;
+    "DROP" => define::drop, Status;
+    "UNDROP" => define::undrop, Status;
+    "DESCRIBE" => define::describe, Same;
+    "DESC" => define::describe, Same;
+    "SHOW" => show::show, Same;
+    "USE" => place::use_, Status;
+    "SET" => place::set, Status;
+    "UNSET" => place::unset, Status;
+    "INSERT INTO" => insert::insert, Inserted;
+    "COPY INTO" => copy::copy_into, Status;
+    "LIST" => copy::list, Same;
+    "LS" => copy::list, Same;
+    "CALL" => call::call, Block;
+    "EXECUTE IMMEDIATE" => call::execute_immediate, Block;
+    "EXECUTE TASK" => call::execute_task, Status;
+    "DECLARE" => call::block, Block;
+    "BEGIN" => call::block, Block;
+    "COMMIT" => place::transaction, Status;
+    "ROLLBACK" => place::transaction, Status;
+    "GRANT" => place::grant, Status;
+    "REVOKE" => place::grant, Status;
 };
 
-/// Runs one statement, or several that are joined by `->>`, each with the answers of those before it as `$1`, `$2` …
-pub fn execute<'a>(
-    session: &'a Session,
-    sql: &'a str,
-    bindings: &'a Bindings,
-    depth: usize,
-) -> BoxFuture<'a, SqlResult<Answer>> {
-    run_pipe(session, sql, bindings, depth).boxed()
-}
-
-async fn run_pipe(
-    session: &Session,
-    sql: &str,
-    bindings: &Bindings,
-    depth: usize,
-) -> SqlResult<Answer> {
-    if depth > MOST_DEPTH {
-        return Err(SqlError::new(
-            392_603,
-            "54001",
-            "Stored procedure execution error: recursion is too deep.",
-        ));
+/// The kind of statement that begins here, its words passed. A query in brackets is a SELECT, whose text is looked at whole.
+fn verb(cursor: &mut Cursor<'_>) -> Option<&'static Verb> {
+    match cursor.peek() {
+        Some(Token::LParen) => VERBS.first(),
+        _ => VERBS.iter().find(|verb| cursor.accept(verb.words)),
     }
-    let mut earlier: Vec<Rows> = Vec::new();
-    let parts = pipe(sql)?;
-    let last = parts.len() - 1;
-    for (index, part) in parts.into_iter().enumerate() {
-        let context = Context {
-            session,
-            bindings,
-            earlier: &earlier,
-            depth,
-        };
-        let answer = one(context, part).await?;
-        if index == last {
-            return Ok(answer);
-        }
-        earlier.insert(0, answer.rows);
-    }
-    unreachable!("a text has a part")
-}
-
-async fn one(context: Context<'_>, sql: &str) -> SqlResult<Answer> {
-    let mut cursor = Cursor::new(sql)?;
-    if cursor.is_at_end() {
-        return Err(SqlError::new(900, "42601", "Empty SQL statement."));
-    }
-    let statement = STATEMENTS.iter().find(|one| cursor.accept(one.words));
-    match statement {
-        Some(statement) => (statement.run)(context, cursor).await,
-        None if cursor.peek() == Some(&Token::LParen) => query::select(context, cursor).await,
-        None => Err(cursor.unexpected()),
-    }
-}
-
-/// The statements of a pipe: `a ->> b ->> c`.
-fn pipe(sql: &str) -> SqlResult<Vec<&str>> {
-    let statements = syntax::split(sql)?;
-    let sql = match statements.as_slice() {
-        [] => return Err(SqlError::new(900, "42601", "Empty SQL statement.")),
-        [one] => one.sql,
-        more => {
-            let text = format!(
-                "Actual statement count {} did not match the desired statement count 1.",
-                more.len()
-            );
-            return Err(SqlError::new(8, "0A000", text));
-        }
-    };
-    let mut cursor = Cursor::new(sql)?;
-    let (mut parts, mut start) = (Vec::new(), 0);
-    while let Some(token) = cursor.peek() {
-        if *token == Token::LongArrow {
-            parts.push(sql[start..cursor.offset()].trim_end());
-            cursor.bump();
-            start = cursor.offset();
-            continue;
-        }
-        cursor.bump();
-    }
-    parts.push(&sql[start..]);
-    Ok(parts)
 }
 
 /// The answer of a statement that changes what there is.
@@ -172,5 +139,5 @@ fn done(rows: Rows) -> Answer {
 }
 
 fn succeeded() -> Answer {
-    done(Rows::status("Statement executed successfully."))
+    done(Rows::succeeded())
 }

@@ -4,9 +4,12 @@ use sqlparser::tokenizer::Token;
 
 use super::{Context, query, succeeded};
 use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::functions::INFORMATION_SCHEMA;
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::object::Kind;
+use crate::snowflake::parameters;
 use crate::snowflake::rest::{Answer, StatementKind};
+use crate::snowflake::session::Variable;
 use crate::snowflake::syntax::Cursor;
 
 /// `USE [ROLE | WAREHOUSE | DATABASE | SCHEMA] name`
@@ -35,7 +38,16 @@ pub async fn use_(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
         kind => kind,
     };
     let name = session.full_name(kind, &name)?;
-    session.account().find(kind, &name)?;
+    let views = kind == Kind::Schema && name.last().as_str() == INFORMATION_SCHEMA;
+    match views {
+        true => {
+            let database = ObjectName(name.0[..1].to_vec());
+            session.account().find(Kind::Database, &database)?;
+        }
+        false => {
+            session.account().find(kind, &name)?;
+        }
+    }
     match kind {
         Kind::Role => session.change(|current| current.role = Some(name.last().clone())),
         Kind::Warehouse => session.use_warehouse(name.last()),
@@ -74,10 +86,17 @@ pub async fn set(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answ
         let text = "The number of values does not match the number of variables.";
         return Err(SqlError::compilation(1003, "42601", text));
     }
+    let now = context.session.account().now();
     context.session.change(|current| {
         for (index, name) in names.into_iter().enumerate() {
-            let value = (rows.value(0, index), types[index]);
-            current.variables.insert(name, value);
+            let known = current.variables.get(&name);
+            let variable = Variable {
+                value: rows.value(0, index),
+                ty: types[index],
+                created: known.map_or(now, |known| known.created),
+                updated: now,
+            };
+            current.variables.insert(name, variable);
         }
     });
     Ok(succeeded())
@@ -98,56 +117,43 @@ pub async fn unset(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<An
     Ok(succeeded())
 }
 
-/// `ALTER SESSION SET TIMEZONE = '…'`; other parameters that change no answer here are taken as they are.
+/// `ALTER SESSION SET name = value …`, `ALTER SESSION UNSET name, …`
 pub async fn alter_session(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let is_set = cursor.accept("SET");
     if !is_set {
         cursor.expect("UNSET")?;
     }
+    let mut changes = Vec::new();
     loop {
         let at = cursor.position();
-        let name = cursor.ident()?;
+        let parameter = parameters::find(cursor.ident()?.as_str()).map_err(|one| one.at(at))?;
         let mut value = None;
         if is_set {
             cursor.expect_token(&Token::Eq)?;
-            value = Some(match cursor.string() {
+            let given = match cursor.string() {
                 Ok(text) => text,
-                Err(_) => match cursor.bump() {
+                Err(unexpected) => match cursor.bump() {
                     Some(Token::Word(word)) => word.value,
                     Some(Token::Number(number, _)) => number,
-                    _ => return Err(cursor.unexpected()),
+                    _ => return Err(unexpected),
                 },
-            });
+            };
+            value = Some(parameter.value(&given).map_err(|error| error.at(at))?);
         }
-        match name.as_str() {
-            "TIMEZONE" => {
-                if let Some(zone) = &value
-                    && zone.parse::<chrono_tz::Tz>().is_err()
-                {
-                    return Err(SqlError::bad_value(zone, "TIMEZONE"));
-                }
-                context.session.change(|current| current.time_zone = value);
-            }
-            "QUERY_TAG"
-            | "STATEMENT_TIMEOUT_IN_SECONDS"
-            | "AUTOCOMMIT"
-            | "CLIENT_SESSION_KEEP_ALIVE"
-            | "LOCK_TIMEOUT"
-            | "USE_CACHED_RESULT"
-            | "ABORT_DETACHED_QUERY"
-            | "JDBC_TREAT_DECIMAL_AS_INT"
-            | "CLIENT_RESULT_CHUNK_SIZE"
-            | "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT" => {}
-            other => {
-                let feature = format!("session parameter {other}");
-                return Err(SqlError::unsupported(feature).at(at));
-            }
-        }
+        changes.push((parameter.name, value));
         cursor.accept_token(&Token::Comma);
         if cursor.is_at_end() {
             break;
         }
     }
+    context.session.change(|current| {
+        for (name, value) in changes {
+            match value {
+                Some(value) => current.settings.insert(name, value),
+                None => current.settings.remove(name),
+            };
+        }
+    });
     Ok(Answer {
         kind: StatementKind::AlterSession,
         ..succeeded()

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 
 use super::Context;
 use crate::snowflake::error::{SqlError, SqlResult};
@@ -33,10 +32,17 @@ pub async fn select(context: Context<'_>, cursor: Cursor<'_>) -> SqlResult<Answe
 
 /// Runs a query.
 pub async fn run(context: Context<'_>, sql: &str) -> SqlResult<Rows> {
+    Ok(read(context, sql).await?.rows)
+}
+
+/// A query's columns, without rows.
+pub async fn columns(context: Context<'_>, sql: &str) -> SqlResult<Rows> {
     let tables = Tables::new(context.session);
     let parameters = parameters(context);
     let engine = context.session.account().engine();
-    engine.run(sql, &tables, &parameters).await
+    let plan = engine.plan(sql, &tables, &parameters).await?;
+    let none = RecordBatch::new_empty(Arc::clone(plan.schema()));
+    Ok(Rows::new(Arc::clone(plan.schema()), vec![none]))
 }
 
 /// What a writing statement has read.
@@ -54,27 +60,13 @@ impl Read {
     }
 }
 
-/// Runs a query for a statement that writes.
-pub fn read<'a>(session: &'a Session, sql: &'a str) -> BoxFuture<'a, SqlResult<Read>> {
-    async move {
-        let bindings = Bindings::default();
-        let context = Context {
-            session,
-            bindings: &bindings,
-            earlier: &[],
-            depth: 0,
-        };
-        read_in(context, sql).await
-    }
-    .boxed()
-}
-
-/// The same with bindings.
-pub async fn read_in(context: Context<'_>, sql: &str) -> SqlResult<Read> {
+/// Runs a query for a statement that may write what it reads.
+pub async fn read(context: Context<'_>, sql: &str) -> SqlResult<Read> {
     let tables = Tables::new(context.session);
     let parameters = parameters(context);
     let engine = context.session.account().engine();
-    let rows = engine.run(sql, &tables, &parameters).await?;
+    let rows = engine.run(sql, &tables, &parameters);
+    let rows = context.unless_cancelled(rows).await?;
     let streams = tables.streams.into_inner();
     Ok(Read {
         rows,
@@ -85,13 +77,13 @@ pub async fn read_in(context: Context<'_>, sql: &str) -> SqlResult<Read> {
 fn parameters(context: Context<'_>) -> Parameters {
     let current = context.session.current();
     let mut parameters = Parameters::at(context.session.account().now());
-    if let Some(zone) = current.time_zone.and_then(|zone| zone.parse().ok()) {
-        parameters.zone = zone;
-    }
+    let own = context.parameters.get("TIMEZONE");
+    let own = own.and_then(|zone| zone.parse().ok());
+    parameters.zone = own.unwrap_or_else(|| current.zone());
     parameters.bindings = bindings(context.bindings);
     let variables = current.variables.into_iter();
     parameters.variables = variables
-        .map(|(name, value)| (name.as_str().to_owned(), value))
+        .map(|(name, one)| (name.as_str().to_owned(), (one.value, one.ty)))
         .collect();
     parameters.earlier = context.earlier.to_vec();
     parameters
@@ -131,11 +123,10 @@ impl Catalog for Tables<'_> {
         name: &ObjectName,
         at: Option<&TimeTravel>,
     ) -> SqlResult<Arc<dyn TableProvider>> {
-        if functions::is_information_schema(name) {
-            let rows = functions::information_schema(self.session, name)?;
-            return as_table(rows);
-        }
         let full = self.session.full_name(Kind::Table, name)?;
+        if functions::is_view(&full) {
+            return as_table(functions::view(self.session, &full).await?);
+        }
         let account = self.session.account();
         if let Some(table) = account.get(Kind::Table, &full) {
             return Ok(lake::provider(self.session, &table, at).await?);

@@ -243,6 +243,17 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// A text that is a name as a whole, such as the argument of `SYSTEM$STREAM_HAS_DATA('s')`.
+///
+/// # Errors
+/// If it is something else.
+pub fn name(text: &str) -> SqlResult<ObjectName> {
+    let mut cursor = Cursor::new(text)?;
+    let name = cursor.name(3)?;
+    cursor.expect_end()?;
+    Ok(name)
+}
+
 /// An identifier as Snowflake stores it.
 pub fn ident_of(word: &Word) -> Ident {
     match word.quote_style {

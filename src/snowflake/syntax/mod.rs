@@ -4,6 +4,6 @@ mod cursor;
 mod data_type;
 mod split;
 
-pub use cursor::{Cursor, ident_of};
+pub use cursor::{Cursor, ident_of, name};
 pub use data_type::data_type;
 pub use split::{Statement, is_complete, pass_statement, split};

@@ -122,6 +122,18 @@ pub fn is_aggregate(name: &str) -> bool {
     OTHERS.contains(&name) || AGGREGATES.iter().any(|(known, ..)| *known == name)
 }
 
+/// The names of all functions of queries, in no order.
+pub fn function_names() -> Vec<&'static str> {
+    let scalar = FUNCTIONS.keys().copied();
+    let scalar = scalar.filter(|name| !name.starts_with('$'));
+    let aggregates = AGGREGATES.iter().map(|one| one.0);
+    let windows = WINDOWS.iter().map(|one| one.0);
+    let synonyms = SYNONYMS.iter().map(|one| one.0);
+    let all = scalar.chain(aggregates).chain(windows).chain(synonyms);
+    all.chain(["COUNT", "AVG", "LISTAGG", "MAX_BY", "MIN_BY", "COUNT_IF"])
+        .collect()
+}
+
 fn synonym(name: &str) -> &str {
     let found = SYNONYMS.iter().find(|(other, _)| *other == name);
     found.map_or(name, |(_, name)| *name)

@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::tokenizer::Location;
 
 pub use aliases::use_alias;
 use build::{call, quoted, string};
+pub use calls::{function_names, is_aggregate};
 pub use expressions::unknown;
 pub use relations::{Request, Source};
 pub use select::select_one;

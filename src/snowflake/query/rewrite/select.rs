@@ -54,6 +54,11 @@ impl Rewriter<'_> {
                 });
                 *kind = OrderByKind::Expressions(order.collect());
             }
+            if let OrderByKind::Expressions(order) = kind
+                && is_directory(body)
+            {
+                break_ties(order);
+            }
         }
         if let Some(fetch) = fetch.take() {
             if fetch.with_ties || fetch.percent {
@@ -440,4 +445,36 @@ fn empty_select() -> Select {
         value_table_mode: None,
         flavor: SelectFlavor::Standard,
     }
+}
+
+/// Whether a query reads a stage's directory table and nothing else, row by row.
+fn is_directory(body: &SetExpr) -> bool {
+    let SetExpr::Select(select) = body else {
+        return false;
+    };
+    let [from] = select.from.as_slice() else {
+        return false;
+    };
+    let is_plain = matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty())
+        && select.distinct.is_none()
+        && from.joins.is_empty();
+    is_plain
+        && matches!(&from.relation, TableFactor::Table { name, args: Some(_), .. }
+            if name.to_string() == "DIRECTORY")
+}
+
+/// S3 tells the second in which a file was modified, and two may have the same: those are ordered by their names, whose first
+/// part counts up. Snowflake picks any.
+fn break_ties(order: &mut Vec<datafusion::sql::sqlparser::ast::OrderByExpr>) {
+    let found = order.iter().find_map(|by| {
+        let mut tied = by.clone();
+        let name = match &mut tied.expr {
+            Expr::Identifier(name) => Some(name),
+            Expr::CompoundIdentifier(names) => names.last_mut(),
+            _ => None,
+        }?;
+        (name.value == "LAST_MODIFIED").then(|| name.value = "RELATIVE_PATH".to_owned())?;
+        Some(tied)
+    });
+    order.extend(found);
 }

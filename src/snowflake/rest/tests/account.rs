@@ -245,7 +245,7 @@ impl TestSession {
 
 fn done(kind: StatementKind) -> Answer {
     Answer {
-        rows: Rows::status("Statement executed successfully."),
+        rows: Rows::succeeded(),
         kind,
     }
 }

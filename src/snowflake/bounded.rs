@@ -1,0 +1,76 @@
+//! A list that forgets: the newest entries, up to a number and a size.
+
+use std::collections::VecDeque;
+
+pub struct Bounded<T> {
+    /// Each with its bytes, the oldest first.
+    entries: VecDeque<(T, usize)>,
+    bytes: usize,
+    most: usize,
+    most_bytes: usize,
+}
+
+impl<T> Bounded<T> {
+    /// A list of at most `most` entries, whose bytes together are at most `most_bytes`.
+    pub fn new(most: usize, most_bytes: usize) -> Bounded<T> {
+        Bounded {
+            entries: VecDeque::new(),
+            bytes: 0,
+            most,
+            most_bytes,
+        }
+    }
+
+    /// Adds an entry of so many bytes. One that is too large by itself is forgotten at once.
+    pub fn push(&mut self, entry: T, bytes: usize) {
+        self.entries.push_back((entry, bytes));
+        self.bytes += bytes;
+        while self.entries.len() > self.most || self.bytes > self.most_bytes {
+            let Some((_, bytes)) = self.entries.pop_front() else {
+                return;
+            };
+            self.bytes -= bytes;
+        }
+    }
+
+    /// The oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> + ExactSizeIterator {
+        self.entries.iter().map(|(entry, _)| entry)
+    }
+
+    /// The oldest first, to be changed; their bytes stay what they were.
+    pub fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut T> {
+        self.entries.iter_mut().map(|(entry, _)| entry)
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Takes all entries out.
+    pub fn drain(&mut self) -> Vec<T> {
+        self.bytes = 0;
+        self.entries.drain(..).map(|(entry, _)| entry).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bounded;
+
+    #[test]
+    fn the_oldest_go_by_number_and_by_size() {
+        let mut list = Bounded::new(3, 10);
+        for entry in 1..=4 {
+            list.push(entry, 1);
+        }
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [2, 3, 4]);
+        list.push(5, 9);
+        assert_eq!(list.iter().copied().collect::<Vec<_>>(), [4, 5]);
+        list.push(6, 11);
+        assert_eq!(list.len(), 0);
+        list.push(7, 10);
+        assert_eq!(list.drain(), [7]);
+        assert_eq!(list.len(), 0);
+    }
+}

@@ -1,0 +1,288 @@
+//! Functions without a table that ask the session or the account.
+
+use std::time::Duration;
+
+use datafusion::common::ScalarValue;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::json;
+
+use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::names::Ident;
+use crate::snowflake::object::columns::{optional, text};
+use crate::snowflake::object::{Kind, database, get_ddl, iceberg_table, stream, task};
+use crate::snowflake::session::Session;
+use crate::snowflake::syntax;
+use crate::snowflake::types::DataType;
+
+/// What a call is of: the session and the arguments.
+struct Call<'a> {
+    session: &'a Session,
+    name: &'a str,
+    arguments: &'a [ScalarValue],
+}
+
+/// A function that is called: its name, the least and the most arguments, and its value, a VARCHAR unless it says otherwise.
+struct Function {
+    name: &'static str,
+    arity: (usize, usize),
+    value: for<'a> fn(Call<'a>) -> BoxFuture<'a, SqlResult<Value>>,
+}
+
+type Value = (ScalarValue, DataType);
+
+macro_rules! functions {
+    ($($name:literal ($least:literal, $most:literal) => $value:expr;)*) => {
+        &[$(Function {
+            name: $name,
+            arity: ($least, $most),
+            value: |call| async move { IntoValue::into_value($value(call)) }.boxed(),
+        }),*]
+    };
+}
+
+/// What a function may give.
+trait IntoValue {
+    fn into_value(self) -> SqlResult<Value>;
+}
+
+impl IntoValue for ScalarValue {
+    fn into_value(self) -> SqlResult<Value> {
+        let ty = match self {
+            ScalarValue::Boolean(_) => DataType::Boolean,
+            ScalarValue::UInt64(_) => DataType::INTEGER,
+            _ => DataType::TEXT,
+        };
+        Ok((self, ty))
+    }
+}
+
+impl IntoValue for SqlResult<ScalarValue> {
+    fn into_value(self) -> SqlResult<Value> {
+        self.and_then(IntoValue::into_value)
+    }
+}
+
+const FUNCTIONS: &[Function] = functions! {
+    "CURRENT_ROLE" (0, 0) => |call: Call<'_>| ident(call.session.current().role);
+    "CURRENT_PRIMARY_ROLE" (0, 0) => |call: Call<'_>| ident(call.session.current().role);
+    "CURRENT_WAREHOUSE" (0, 0) => |call: Call<'_>| ident(call.session.current().warehouse);
+    "CURRENT_DATABASE" (0, 0) => |call: Call<'_>| ident(call.session.current().database);
+    "CURRENT_SCHEMA" (0, 0) => |call: Call<'_>| ident(call.session.current().schema);
+    "CURRENT_USER" (0, 0) => |call: Call<'_>| text(call.session.user().as_str());
+    "CURRENT_SESSION" (0, 0) => |call: Call<'_>| text(call.session.id().to_string());
+    "CURRENT_ACCOUNT" (0, 0) => |call: Call<'_>| text(call.session.account().world.account_locator());
+    "CURRENT_ACCOUNT_NAME" (0, 0) => |call: Call<'_>| text(call.session.account().world.account_locator());
+    "CURRENT_ORGANIZATION_NAME" (0, 0) => |_| text("ICEBOX");
+    "CURRENT_REGION" (0, 0) => |_| text("AWS_US_EAST_1");
+    "CURRENT_VERSION" (0, 0) => |_| text(env!("CARGO_PKG_VERSION"));
+    "CURRENT_CLIENT" (0, 0) => |_| text("icebox");
+    "CURRENT_SECONDARY_ROLES" (0, 0) => |_| text("{\"roles\":\"\",\"value\":\"\"}");
+    "CURRENT_SCHEMAS" (0, 0) => schemas;
+    "LAST_QUERY_ID" (0, 1) => last_query_id;
+    "GETVARIABLE" (1, 1) => variable;
+    "SYSTEM$STREAM_HAS_DATA" (1, 1) => stream_has_data;
+    "SYSTEM$TASK_DEPENDENTS_ENABLE" (1, 1) => enable_dependents;
+    "SYSTEM$GET_ICEBERG_TABLE_INFORMATION" (1, 1) => table_information;
+    "SYSTEM$AUTO_REFRESH_STATUS" (1, 1) => auto_refresh_status;
+    "SYSTEM$CATALOG_LINK_STATUS" (1, 1) => link_status;
+    "SYSTEM$CANCEL_QUERY" (1, 1) => cancel_query;
+    "SYSTEM$TYPEOF" (1, 1) => |call: Call<'_>| text(DataType::of_arrow(&call.arguments[0].data_type()).to_string());
+};
+
+/// Functions that wait for something.
+const WAITING: &[Function] = &[
+    Function {
+        name: "GET_DDL",
+        arity: (2, 3),
+        value: |call| ddl(call).boxed(),
+    },
+    Function {
+        name: "SYSTEM$WAIT",
+        arity: (1, 2),
+        value: |call| wait(call).boxed(),
+    },
+];
+
+/// The value of a function that asks the session; None if there is no such function.
+///
+/// # Errors
+/// The function's.
+pub async fn session_function(
+    session: &Session,
+    name: &str,
+    arguments: &[ScalarValue],
+) -> SqlResult<Option<Value>> {
+    let mut functions = FUNCTIONS.iter().chain(WAITING);
+    let Some(function) = functions.find(|one| one.name == name) else {
+        return Ok(None);
+    };
+    let (least, most) = function.arity;
+    let given = arguments.len();
+    if !(least..=most).contains(&given) {
+        let (amount, expected) = if given < least {
+            ("not enough", least)
+        } else {
+            ("too many", most)
+        };
+        let text =
+            format!("{amount} arguments for function [{name}], expected {expected}, got {given}");
+        return Err(SqlError::compilation(938, "22023", text));
+    }
+    let call = Call {
+        session,
+        name,
+        arguments,
+    };
+    (function.value)(call).await.map(Some)
+}
+
+/// The names of these functions.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS
+        .iter()
+        .chain(WAITING)
+        .map(|function| function.name)
+}
+
+impl Call<'_> {
+    fn text(&self, index: usize) -> SqlResult<&str> {
+        let value = self.arguments.get(index);
+        let text = value.and_then(|value| value.try_as_str().flatten());
+        text.ok_or_else(|| {
+            let shown = value.map(ToString::to_string).unwrap_or_default();
+            SqlError::bad_value(shown, self.name)
+        })
+    }
+
+    fn number(&self, index: usize) -> SqlResult<i64> {
+        let value = &self.arguments[index];
+        match value.cast_to(&arrow::datatypes::DataType::Int64) {
+            Ok(ScalarValue::Int64(Some(number))) => Ok(number),
+            _ => Err(SqlError::bad_value(value, self.name)),
+        }
+    }
+
+    /// The full name that the first argument is.
+    fn object(&self, kind: Kind) -> SqlResult<crate::snowflake::object::Object> {
+        let name = syntax::name(self.text(0)?)?;
+        let full = self.session.full_name(kind, &name)?;
+        self.session.account().find(kind, &full)
+    }
+}
+
+fn ident(ident: Option<Ident>) -> ScalarValue {
+    optional(ident.map(|ident| ident.as_str().to_owned()))
+}
+
+fn schemas(call: Call<'_>) -> ScalarValue {
+    let current = call.session.current();
+    let path: Vec<_> = match (current.database, current.schema) {
+        (Some(database), Some(schema)) => vec![format!("{database}.{schema}")],
+        _ => Vec::new(),
+    };
+    text(json!(path).to_string())
+}
+
+fn last_query_id(call: Call<'_>) -> SqlResult<ScalarValue> {
+    let index = match call.arguments {
+        [] => -1,
+        _ => call.number(0)?,
+    };
+    Ok(optional(call.session.last_query_id(index)))
+}
+
+/// A session variable by its name; NULL if it is not set.
+fn variable(call: Call<'_>) -> SqlResult<ScalarValue> {
+    let name = Ident::quoted(call.text(0)?);
+    let current = call.session.current();
+    let variable = current.variables.get(&name);
+    let value = variable.map(|one| one.value.cast_to(&arrow::datatypes::DataType::Utf8));
+    match value {
+        Some(Ok(value)) => Ok(value),
+        _ => Ok(optional(None)),
+    }
+}
+
+fn stream_has_data(call: Call<'_>) -> SqlResult<ScalarValue> {
+    let name = syntax::name(call.text(0)?)?;
+    let has_data = stream::has_data(call.session, &name)?;
+    Ok(ScalarValue::Boolean(Some(has_data)))
+}
+
+fn enable_dependents(call: Call<'_>) -> SqlResult<ScalarValue> {
+    task::enable_dependents(call.session, &syntax::name(call.text(0)?)?)?;
+    Ok(text("Statement executed successfully."))
+}
+
+fn table_information(call: Call<'_>) -> SqlResult<ScalarValue> {
+    let name = syntax::name(call.text(0)?)?;
+    iceberg_table::information(call.session, &name).map(text)
+}
+
+fn auto_refresh_status(call: Call<'_>) -> SqlResult<ScalarValue> {
+    let table = call.object(Kind::Table)?;
+    Ok(optional(iceberg_table::auto_refresh_status(&table)))
+}
+
+/// How a linked database follows its catalog, as JSON.
+fn link_status(call: Call<'_>) -> SqlResult<ScalarValue> {
+    let database = call.object(Kind::Database)?;
+    if database::link(&database).is_none() {
+        let text = format!("Database {} is not linked to a catalog.", database.name);
+        return Err(SqlError::compilation(1420, "42601", text));
+    }
+    let link = call.session.account().polls.link(database.id);
+    let error = link.as_ref().and_then(|link| link.error.clone());
+    let mut status = json!({
+        "executionState": if error.is_some() { "FAILED" } else { "RUNNING" },
+        "lastLinkAttemptStartTime": link.map(|link| link.at.to_rfc3339()),
+    });
+    if let Some(error) = error {
+        status["failedExecutionStateReason"] = json!(error);
+    }
+    Ok(text(status.to_string()))
+}
+
+fn cancel_query(call: Call<'_>) -> SqlResult<ScalarValue> {
+    let id = call.text(0)?;
+    Ok(match call.session.account().history.cancel(id) {
+        true => text(format!("query [{id}] terminated.")),
+        false => text("Identified SQL statement is not currently executing."),
+    })
+}
+
+async fn ddl(call: Call<'_>) -> SqlResult<Value> {
+    let is_full = call.arguments.get(2) == Some(&ScalarValue::Boolean(Some(true)));
+    let ddl = get_ddl(call.session, call.text(0)?, call.text(1)?, is_full);
+    Ok((text(ddl.await?), DataType::TEXT))
+}
+
+/// `SYSTEM$WAIT(amount [, unit])`: by the account's clock.
+async fn wait(call: Call<'_>) -> SqlResult<Value> {
+    const UNITS: &[(&str, u64)] = &[
+        ("MILLISECONDS", 1),
+        ("SECONDS", 1000),
+        ("MINUTES", 60_000),
+        ("HOURS", 3_600_000),
+        ("DAYS", 86_400_000),
+    ];
+    let unit = match call.arguments.len() {
+        1 => "SECONDS",
+        _ => call.text(1)?,
+    };
+    let known = UNITS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit));
+    let (name, milliseconds) = known.ok_or_else(|| SqlError::bad_value(unit, call.name))?;
+    let amount = call.number(0)?;
+    let amount = u64::try_from(amount).map_err(|_| SqlError::bad_value(amount, call.name))?;
+    let clock = call.session.account().world.clock();
+    let wait = Duration::from_millis(amount.saturating_mul(*milliseconds));
+    let until = chrono::TimeDelta::from_std(wait).ok();
+    let until = until.and_then(|wait| clock.now().checked_add_signed(wait));
+    let until = until.ok_or_else(|| SqlError::bad_value(amount, call.name))?;
+    drop(clock.sleep_until(until).await);
+    let waited = format!("waited {amount} {}", name.to_lowercase());
+    Ok((text(waited), DataType::TEXT))
+}

@@ -1,0 +1,60 @@
+//! What an account has to say besides the answers of statements. Front ends drain it; the log has it too.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use super::bounded::Bounded;
+
+/// Notices that wait to be drained, and their bytes.
+const MOST: usize = 1000;
+const MOST_BYTES: usize = 1 << 20;
+
+/// Something that a user should know, and nobody has asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub at: DateTime<Utc>,
+    pub text: String,
+}
+
+/// The notices of an account.
+pub struct Notices(Mutex<Waiting>);
+
+struct Waiting {
+    notices: Bounded<Notice>,
+    /// What was given once.
+    told: HashSet<String>,
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Notices(Mutex::new(Waiting {
+            notices: Bounded::new(MOST, MOST_BYTES),
+            told: HashSet::new(),
+        }))
+    }
+}
+
+impl Notices {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a notice, unless one about the same thing was given since the account was opened.
+    pub fn once(&self, about: String, at: DateTime<Utc>, text: impl FnOnce() -> String) {
+        let mut waiting = self.lock();
+        if !waiting.told.insert(about) {
+            return;
+        }
+        let text = text();
+        tracing::warn!("{text}");
+        let bytes = text.len();
+        waiting.notices.push(Notice { at, text }, bytes);
+    }
+
+    /// Takes what has been given since the last time, the oldest first.
+    pub fn drain(&self) -> Vec<Notice> {
+        self.lock().notices.drain()
+    }
+}

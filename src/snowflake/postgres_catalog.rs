@@ -1,0 +1,90 @@
+//! The catalog that `pg_lake` keeps of a database's tables in its bucket, `frompg/catalog/<database>/catalog.json`, which catalog
+//! integrations of the source SNOWFLAKE_POSTGRES read.
+
+use serde::Deserialize;
+
+use super::account::Account;
+use super::error::{SqlError, SqlResult};
+use super::object::{Kind, Object};
+
+/// A table of a catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Entry {
+    /// The schema, as PostgreSQL has it.
+    pub namespace: String,
+    pub table_name: String,
+    /// The metadata file's URL.
+    pub metadata_location: String,
+}
+
+#[derive(Deserialize)]
+struct File {
+    tables: Vec<Entry>,
+}
+
+/// The tables of the catalog that an integration names, as they are now.
+///
+/// # Errors
+/// If its PostgreSQL instance is gone or has no bucket, or the file is not there or not readable.
+pub async fn read(account: &Account, integration: &Object) -> SqlResult<Vec<Entry>> {
+    let config = integration.properties.options("REST_CONFIG");
+    let config = config.cloned().unwrap_or_default();
+    let database = config.text("CATALOG_NAME").unwrap_or_default();
+    let Some(instance) = config.name("POSTGRES_INSTANCE") else {
+        return Err(SqlError::bad_value("", "POSTGRES_INSTANCE"));
+    };
+    let instance = account.find(Kind::PostgresInstance, instance)?;
+    let path = format!("frompg/catalog/{database}/catalog.json");
+    let url = format!("{}{path}", bucket(account, &instance)?);
+    let failed = |cause: String| {
+        let text = format!(
+            "SQL execution internal error:\nFailed to read catalog file({url}), fullPath {path}: {cause}. pg_lake writes it in the database '{database}' of {} once pg_lake_iceberg.default_catalog is 'object_store' and pg_lake_iceberg.object_store_catalog_location_prefix is the bucket; check CATALOG_NAME too.",
+            instance.name
+        );
+        SqlError::new(603, "XX000", text)
+    };
+    let bytes = account.world.lake().read(&url).await;
+    let bytes = bytes.map_err(|error| failed(crate::chain(&error)))?;
+    let file: File = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+    Ok(file.tables)
+}
+
+/// The table of a namespace and a name, which are matched exactly.
+///
+/// # Errors
+/// If there is none.
+pub fn find<'a>(entries: &'a [Entry], namespace: &str, table: &str) -> SqlResult<&'a Entry> {
+    let found = entries
+        .iter()
+        .find(|entry| entry.namespace == namespace && entry.table_name == table);
+    found.ok_or_else(|| {
+        let known: Vec<_> = entries
+            .iter()
+            .map(|entry| format!("{}.{}", entry.namespace, entry.table_name))
+            .collect();
+        let text = format!(
+            "Could not find Iceberg table 'Table '{table}' not found in namespace '{namespace}''. The catalog has {}; names are matched exactly, upper and lower case too.",
+            match known.is_empty() {
+                true => "no tables".to_owned(),
+                false => known.join(", "),
+            }
+        );
+        SqlError::new(93_740, "22023", text)
+    })
+}
+
+/// Where an instance keeps its lake, with a slash at the end.
+fn bucket(account: &Account, instance: &Object) -> SqlResult<String> {
+    let Some(name) = instance.properties.name("STORAGE_INTEGRATION") else {
+        let text = format!(
+            "POSTGRES INSTANCE '{}' has no storage integration, and so no catalog. Run ALTER POSTGRES INSTANCE {} SET STORAGE_INTEGRATION = …",
+            instance.name, instance.name
+        );
+        return Err(SqlError::new(604_061, "22000", text));
+    };
+    let integration = account.find(Kind::StorageIntegration, name)?;
+    let allowed = integration.properties.texts("STORAGE_ALLOWED_LOCATIONS");
+    let location = allowed.first().map_or("", String::as_str);
+    Ok(format!("{}/", location.trim_end_matches('/')))
+}

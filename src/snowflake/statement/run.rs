@@ -1,0 +1,394 @@
+//! Running a statement: its parts, its place in the history, its end before its time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use datafusion::common::ScalarValue;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sqlparser::tokenizer::Token;
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, Described, Verb, query, verb};
+use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::history::Query;
+use crate::snowflake::parameters;
+use crate::snowflake::rest::{Answer, Request, StatementKind, canceled, new_query_id};
+use crate::snowflake::rows::Rows;
+use crate::snowflake::script::{Bindings, Value};
+use crate::snowflake::session::Session;
+use crate::snowflake::syntax::{self, Cursor};
+use crate::snowflake::types::DataType;
+
+/// Blocks and procedures that call each other at most so deep.
+const MOST_DEPTH: usize = 16;
+
+/// A statement that a session is to run.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Its id in the query history, by which it can be cancelled and its result asked for.
+    pub query_id: String,
+    /// One statement, with or without its semicolon, or several that are joined by `->>`.
+    pub sql: String,
+    /// What `?`, `:1` and `:name` stand for; more than one for an INSERT that is to run for each.
+    pub bindings: Vec<Bindings>,
+    /// Only the columns are wanted: the statement has no effect, and the answer no rows.
+    pub describe_only: bool,
+    /// Session parameters for this statement alone, such as `QUERY_TAG`; unknown ones are passed over.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Statement {
+    /// A statement without bindings, under a new id.
+    pub fn new(sql: impl Into<String>) -> Statement {
+        Statement {
+            query_id: new_query_id(),
+            sql: sql.into(),
+            bindings: Vec::new(),
+            describe_only: false,
+            parameters: BTreeMap::new(),
+        }
+    }
+}
+
+impl From<Request> for Statement {
+    fn from(request: Request) -> Statement {
+        let types = request.bindings.types();
+        let row = |row| {
+            let values = types.iter().enumerate();
+            let values = values.map(|(at, ty)| Value::new(*ty, request.bindings.value(row, at)));
+            Bindings::positional(values.collect())
+        };
+        let text = |value: serde_json::Value| match value {
+            serde_json::Value::String(text) => text,
+            other => other.to_string(),
+        };
+        Statement {
+            bindings: (0..request.bindings.len()).map(row).collect(),
+            query_id: request.query_id,
+            sql: request.sql,
+            describe_only: request.describe_only,
+            parameters: request
+                .parameters
+                .into_iter()
+                .map(|(name, value)| (name.to_uppercase(), text(value)))
+                .collect(),
+        }
+    }
+}
+
+/// Runs a statement in a session: the way in for all front ends. It is in the account's query history from its beginning, and
+/// [`History::cancel`](crate::snowflake::history::History::cancel) ends it where that leaves nothing half done.
+///
+/// # Errors
+/// The statement's, or [`canceled`].
+pub fn run<'a>(session: &'a Session, statement: &'a Statement) -> BoxFuture<'a, SqlResult<Answer>> {
+    async move {
+        let (none, never) = (Bindings::default(), CancellationToken::new());
+        let context = Context {
+            session,
+            bindings: statement.bindings.first().unwrap_or(&none),
+            repeats: &statement.bindings,
+            earlier: &[],
+            depth: 0,
+            cancel: &never,
+            parameters: &statement.parameters,
+        };
+        let id = &statement.query_id;
+        recorded(context, id, &statement.sql, statement.describe_only).await
+    }
+    .boxed()
+}
+
+/// The value of an expression, which is no statement of its own.
+///
+/// # Errors
+/// If it cannot be evaluated.
+pub fn value<'a>(
+    session: &'a Session,
+    expression: &'a str,
+) -> BoxFuture<'a, SqlResult<ScalarValue>> {
+    async move {
+        let (none, never, parameters) = Default::default();
+        let context = Context {
+            session,
+            bindings: &none,
+            repeats: &[],
+            earlier: &[],
+            depth: 0,
+            cancel: &never,
+            parameters: &parameters,
+        };
+        let rows = query::run(context, &format!("SELECT {expression}")).await?;
+        Ok(rows.value(0, 0))
+    }
+    .boxed()
+}
+
+/// Runs a statement of a script, under an id of its own.
+pub fn nested<'a>(
+    context: Context<'a>,
+    sql: &'a str,
+    bindings: &'a Bindings,
+) -> BoxFuture<'a, SqlResult<Answer>> {
+    async move {
+        let context = inner(context, bindings)?;
+        recorded(context, &new_query_id(), sql, false).await
+    }
+    .boxed()
+}
+
+/// Evaluates an expression of a script, which is no statement of its own.
+pub fn evaluated<'a>(
+    context: Context<'a>,
+    sql: &'a str,
+    bindings: &'a Bindings,
+) -> BoxFuture<'a, SqlResult<Rows>> {
+    async move { query::run(inner(context, bindings)?, sql).await }.boxed()
+}
+
+fn inner<'a>(context: Context<'a>, bindings: &'a Bindings) -> SqlResult<Context<'a>> {
+    let depth = context.depth + 1;
+    if depth > MOST_DEPTH {
+        let text = "Stored procedure execution error: recursion is too deep.";
+        return Err(SqlError::new(392_603, "54001", text));
+    }
+    Ok(Context {
+        bindings,
+        repeats: &[],
+        earlier: &[],
+        depth,
+        ..context
+    })
+}
+
+/// A statement in the history, taken off the running ones whatever becomes of it.
+struct Recorded<'a> {
+    session: &'a Session,
+    query_id: &'a str,
+    is_done: bool,
+}
+
+impl Recorded<'_> {
+    fn end(&mut self, result: Result<&Rows, &SqlError>) {
+        self.is_done = true;
+        let account = self.session.account();
+        account.history.end(self.query_id, account.now(), result);
+        self.session.remember(self.query_id);
+    }
+}
+
+impl Drop for Recorded<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.end(Err(&canceled()));
+        }
+    }
+}
+
+async fn recorded(
+    context: Context<'_>,
+    query_id: &str,
+    sql: &str,
+    describe_only: bool,
+) -> SqlResult<Answer> {
+    let session = context.session;
+    let account = session.account();
+    let current = session.current();
+    let parts = pipe(sql);
+    let kind = parts.as_ref().ok().and_then(|parts| parts.last()?.verb);
+    let tag = context.parameters.get("QUERY_TAG").cloned();
+    let tag = tag.unwrap_or_else(|| parameters::value(&current.settings, "QUERY_TAG").to_owned());
+    let begun = Query {
+        id: query_id.to_owned(),
+        text: sql.to_owned(),
+        kind: kind.map_or("UNKNOWN", |verb| verb.words),
+        session_id: session.id(),
+        user: session.user().clone(),
+        role: current.role,
+        warehouse: current.warehouse,
+        database: current.database,
+        schema: current.schema,
+        tag,
+        started: account.now(),
+        ended: None,
+        error: None,
+        rows: 0,
+    };
+    let cancel = account.history.begin(begun, Some(context.cancel));
+    let mut record = Recorded {
+        session,
+        query_id,
+        is_done: false,
+    };
+    let context = Context {
+        cancel: &cancel,
+        ..context
+    };
+    let result = match parts {
+        Ok(parts) => in_time(context, piped(context, parts, describe_only)).await,
+        Err(error) => Err(error),
+    };
+    let result = result.map_err(|error| match cancel.is_cancelled() {
+        true if error.code != TIMED_OUT => canceled(),
+        _ => error,
+    });
+    record.end(result.as_ref().map(|answer| &answer.rows));
+    result
+}
+
+const TIMED_OUT: i32 = 630;
+
+/// Cancels what takes longer than STATEMENT_TIMEOUT_IN_SECONDS, which are seconds of the wall's clock.
+async fn in_time(
+    context: Context<'_>,
+    work: impl Future<Output = SqlResult<Answer>>,
+) -> SqlResult<Answer> {
+    const NAME: &str = "STATEMENT_TIMEOUT_IN_SECONDS";
+    let current = context.session.current();
+    let given = context.parameters.get(NAME).map(String::as_str);
+    let seconds = given.unwrap_or_else(|| parameters::value(&current.settings, NAME));
+    let seconds: u64 = seconds.parse().unwrap_or(0);
+    if seconds == 0 {
+        return work.await;
+    }
+    tokio::pin!(work);
+    match tokio::time::timeout(Duration::from_secs(seconds), &mut work).await {
+        Ok(result) => result,
+        Err(_) => {
+            context.cancel.cancel();
+            // It ends where it can.
+            work.await.map_err(|_| {
+                let text = format!(
+                    "Statement reached its statement or warehouse timeout of {seconds} second(s) and was canceled."
+                );
+                SqlError::new(TIMED_OUT, "57014", text)
+            })
+        }
+    }
+}
+
+/// One statement of a pipe.
+struct Part<'a> {
+    /// After its first words.
+    cursor: Cursor<'a>,
+    verb: Option<&'static Verb>,
+}
+
+async fn piped(
+    context: Context<'_>,
+    parts: Vec<Part<'_>>,
+    describe_only: bool,
+) -> SqlResult<Answer> {
+    let mut earlier: Vec<Rows> = Vec::new();
+    let last = parts.len() - 1;
+    for (index, Part { cursor, verb }) in parts.into_iter().enumerate() {
+        let verb = verb.ok_or_else(|| cursor.unexpected())?;
+        let context = Context {
+            earlier: &earlier,
+            ..context
+        };
+        if context.repeats.len() > 1 && verb.describe != Described::Inserted {
+            let text = "several rows of bind values for a statement other than INSERT";
+            return Err(SqlError::unsupported(text));
+        }
+        let answer = match describe_only {
+            true if index < last && verb.describe != Described::Same => {
+                let text = "describing a pipe of several statements that is not run";
+                return Err(SqlError::unsupported(text));
+            }
+            true if index == last => described(context, verb, cursor).await?,
+            _ => (verb.run)(context, cursor).await?,
+        };
+        if index == last {
+            return Ok(answer);
+        }
+        earlier.insert(0, answer.rows);
+    }
+    unreachable!("a text has a part")
+}
+
+/// The columns of what a statement would answer.
+async fn described(context: Context<'_>, verb: &Verb, cursor: Cursor<'_>) -> SqlResult<Answer> {
+    let columns = |name: &str, ty: DataType, kind| {
+        let rows = Rows::of(&[(name, ty)], Vec::<Vec<ScalarValue>>::new())?;
+        Ok(Answer { rows, kind })
+    };
+    match verb.describe {
+        Described::Planned => {
+            let nulls = nulls(context, &cursor);
+            let context = Context {
+                bindings: nulls.as_ref().unwrap_or(context.bindings),
+                ..context
+            };
+            Ok(Answer {
+                rows: query::columns(context, cursor.text()).await?,
+                kind: StatementKind::Select,
+            })
+        }
+        Described::Same => {
+            let Answer { rows, kind } = (verb.run)(context, cursor).await?;
+            let none = RecordBatch::new_empty(std::sync::Arc::clone(&rows.schema));
+            let rows = Rows::new(rows.schema, vec![none]);
+            Ok(Answer { rows, kind })
+        }
+        Described::Inserted => columns(
+            "number of rows inserted",
+            DataType::INTEGER,
+            StatementKind::Insert,
+        ),
+        Described::Block => columns("anonymous block", DataType::TEXT, StatementKind::Select),
+        Described::Status => columns("status", DataType::TEXT, StatementKind::Ddl),
+    }
+}
+
+/// NULLs for the `?` of a query that is only described and has no values for them.
+fn nulls(context: Context<'_>, cursor: &Cursor<'_>) -> Option<Bindings> {
+    if !context.bindings.is_empty() {
+        return None;
+    }
+    let mut cursor = Cursor::new(cursor.text()).ok()?;
+    let mut nulls = Vec::new();
+    while let Some(token) = cursor.bump() {
+        if matches!(token, Token::Placeholder(text) if text == "?") {
+            nulls.push(Value::null(DataType::TEXT));
+        }
+    }
+    (!nulls.is_empty()).then(|| Bindings::positional(nulls))
+}
+
+/// The statements of a pipe: `a ->> b ->> c`.
+fn pipe(sql: &str) -> SqlResult<Vec<Part<'_>>> {
+    let statements = syntax::split(sql)?;
+    let sql = match statements.as_slice() {
+        [] => return Err(SqlError::new(900, "42601", "Empty SQL statement.")),
+        [one] => one.sql,
+        more => {
+            let text = format!(
+                "Actual statement count {} did not match the desired statement count 1.",
+                more.len()
+            );
+            return Err(SqlError::new(8, "0A000", text));
+        }
+    };
+    let mut cursor = Cursor::new(sql)?;
+    let (mut parts, mut start) = (Vec::new(), 0);
+    while let Some(token) = cursor.peek() {
+        if *token == Token::LongArrow {
+            parts.push(part(sql[start..cursor.offset()].trim_end())?);
+            cursor.bump();
+            start = cursor.offset();
+            continue;
+        }
+        cursor.bump();
+    }
+    parts.push(part(&sql[start..])?);
+    Ok(parts)
+}
+
+fn part(sql: &str) -> SqlResult<Part<'_>> {
+    let mut cursor = Cursor::new(sql)?;
+    let verb = verb(&mut cursor);
+    Ok(Part { cursor, verb })
+}

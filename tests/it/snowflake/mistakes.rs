@@ -1,0 +1,80 @@
+//! Mistakes, each with the error that it gives and what puts it right: see `mistakes.toml`.
+
+use std::sync::Arc;
+
+use icebox::snowflake::account::Account;
+use icebox::snowflake::names::Ident;
+use icebox::snowflake::session::Session;
+use serde::Deserialize;
+
+use super::catalog::{newest_and_oldest, put_catalog};
+use super::world::{Fixture, run, script};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mistakes {
+    /// What there is before each.
+    setup: String,
+    mistake: Vec<Mistake>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mistake {
+    what: String,
+    /// A session that has chosen no database, schema or warehouse.
+    #[serde(default)]
+    is_fresh: bool,
+    /// Statements before.
+    #[serde(default)]
+    given: String,
+    sql: String,
+    /// Code and SQLSTATE.
+    error: String,
+    /// Parts of the text.
+    says: Vec<String>,
+    /// Statements after which the same statement succeeds.
+    cure: Option<String>,
+    /// The statement as it should have been.
+    right: Option<String>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_give_snowflakes_errors_and_can_be_put_right() {
+    let fixture = Fixture::new().await;
+    let [stores, _] = newest_and_oldest(&fixture, "iceberg_stores").await;
+    put_catalog(&fixture, &[("public", "iceberg_stores", stores.clone())]).await;
+    let path = stores.strip_prefix("s3://retail-lake/").unwrap();
+    let text = include_str!("mistakes.toml").replace("STORES_METADATA", path);
+    let Mistakes { setup, mistake } = toml::from_str(&text).unwrap();
+    assert!(mistake.len() >= 40);
+    let mut wrong = Vec::new();
+    for one in mistake {
+        let directory = tempfile::tempdir().unwrap();
+        let account = Account::open(directory.path(), fixture.world.clone()).unwrap();
+        let account = Arc::new(account);
+        let mut session = Session::new(Arc::clone(&account), Ident::unquoted("ATTENDEE"));
+        script(&session, &setup).await;
+        if one.is_fresh {
+            session = Session::new(account, Ident::unquoted("ATTENDEE"));
+        }
+        script(&session, &one.given).await;
+        let error = match run(&session, &one.sql).await {
+            Ok(_) => "it succeeded".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let says = one.says.iter().all(|part| error.contains(part.as_str()));
+        if !error.starts_with(&format!("{}: ", one.error)) || !says {
+            wrong.push(format!("{}: {}\n  {error}", one.what, one.sql));
+        }
+        assert!(one.cure.is_some() || one.right.is_some(), "{}", one.what);
+        if let Some(cure) = &one.cure {
+            script(&session, cure).await;
+        }
+        let right = one.right.as_ref().unwrap_or(&one.sql);
+        if let Err(error) = run(&session, right).await {
+            wrong.push(format!("{}: not put right: {right}\n  {error}", one.what));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
