@@ -18,6 +18,8 @@
 #   ICEBOX_BUCKET
 #   ICEBOX_ADMIN_PASSWORD         of the role snowflake_admin
 #   ICEBOX_APPLICATION_PASSWORD   of the role application
+#   ICEBOX_SUPERUSER_PASSWORD     of the role icebox_lake, which without one comes over the socket only
+#   ICEBOX_CLIENTS                who may connect over TCP: `all`, or `rules`: icebox_lake alone, until it has written other rules
 #   ICEBOX_TLS_CERTIFICATE, ICEBOX_TLS_KEY     PEM text; a pair is generated where there is none
 #   ICEBOX_PGDUCK_MEMORY_LIMIT    for example 2GB; a quarter of the machine's memory where empty
 #   ICEBOX_PGDUCK_EXTENSIONS      a directory of DuckDB's extensions; with a file `complete` in it, none is installed
@@ -161,6 +163,11 @@ ALTER DATABASE postgres OWNER TO snowflake_admin;
 GRANT CREATE, TEMPORARY ON DATABASE postgres TO application;
 GRANT USAGE, CREATE ON SCHEMA public TO application;
 SQL
+    if [ -n "${ICEBOX_SUPERUSER_PASSWORD:-}" ]; then
+        postgres --single -D "$data.unfinished" postgres >/dev/null <<SQL
+ALTER ROLE $superuser PASSWORD $(quoted "$ICEBOX_SUPERUSER_PASSWORD");
+SQL
+    fi
     # Only a finished cluster has the final name, so an interrupted first start is begun again.
     mv "$data.unfinished" "$data"
 }
@@ -215,12 +222,20 @@ CONF
     if [[ $libraries == *pg_cron* ]]; then
         printf "cron.database_name = 'postgres'\ncron.use_background_workers = on\n" >>"$data/icebox.conf"
     fi
-    # The socket is for what runs in this container; everyone else comes over TLS with a password.
+}
+
+# The socket is for what runs in this container; everyone else comes over TLS with a password.
+write_access_rules() {
+    [ "${ICEBOX_CLIENTS:-all}" = all ] || [ ! -e "$home/rules" ] || return 0
+    local clients=
+    [ "${ICEBOX_CLIENTS:-all}" != all ] || clients='hostssl   all all all  scram-sha-256'
     cat >"$data/pg_hba.conf" <<CONF
 local     all all      trust
-hostssl   all all all  scram-sha-256
+hostssl   all $superuser all  scram-sha-256
+$clients
 hostnossl all all all  reject
 CONF
+    touch "$home/rules"
 }
 
 start_postgres() {
@@ -229,6 +244,7 @@ start_postgres() {
     [ -e "$data/PG_VERSION" ] || make_cluster
     install_certificate
     write_settings
+    write_access_rules
     # Whatever wrote these is gone with its container; the process id in them may be another process of this one.
     rm -f "$data/postmaster.pid" "$sockets/.s.PGSQL.5432" "$sockets/.s.PGSQL.5432.lock" "$sockets/checked"
     postgres -D "$data" &

@@ -1,12 +1,13 @@
 //! HTTP connections of the sandbox's own servers.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::Service;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -14,6 +15,10 @@ use tokio::task::JoinSet;
 
 /// How long a stopping server waits for requests under way.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Where a request comes from: an extension of every request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub SocketAddr);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -39,8 +44,13 @@ pub(crate) async fn serve<S, B>(
         tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, service.clone(), stopped.clone()));
+                Ok((stream, peer)) => {
+                    let service = service.clone();
+                    let with_peer = service_fn(move |mut request: Request<Incoming>| {
+                        request.extensions_mut().insert(Peer(peer));
+                        service.call(request)
+                    });
+                    connections.spawn(connection(stream, with_peer, stopped.clone()));
                 }
                 Err(error) => {
                     // Out of file descriptors, say: connections that end make room.

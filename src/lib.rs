@@ -1,9 +1,10 @@
 //! icebox runs the "Snowflake Postgres + pg_lake + Iceberg" lakehouse on one machine, offline.
 //!
 //! Each module is a part of the architecture picture in the README; arrows point down:
-//! `cli` → `bench`, `scenario` → `sandbox` → `snowflake`, `parity`, `retail` → `pglake`, `postgres` → `tables` → `objectstore`.
+//! `cli` → `bench`, `scenario` → `sandbox` → `snowflake`, `parity`, `retail` → `pglake`, `postgres` → `tables` → `objectstore` → `aws`.
 //! Nothing knows what is above it.
 
+pub mod aws;
 pub mod bench;
 mod connections;
 pub mod objectstore;

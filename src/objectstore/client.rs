@@ -50,7 +50,7 @@ pub fn aws_client(config: &S3Config) -> Client {
     let credentials = Credentials::new(
         &config.access_key_id,
         &config.secret_access_key,
-        None,
+        config.session_token.clone(),
         None,
         "icebox",
     );
@@ -82,7 +82,7 @@ pub fn aws_client(config: &S3Config) -> Client {
 /// # Errors
 /// [`Error::Setup`] where the endpoint is no URL.
 pub fn object_store(config: &S3Config, bucket: &str) -> Result<Arc<dyn ObjectStore>> {
-    let store = AmazonS3Builder::new()
+    let mut builder = AmazonS3Builder::new()
         .with_endpoint(&config.endpoint)
         .with_region(&config.region)
         .with_access_key_id(&config.access_key_id)
@@ -103,13 +103,15 @@ pub fn object_store(config: &S3Config, bucket: &str) -> Result<Arc<dyn ObjectSto
             },
             max_retries: 5,
             retry_timeout: RETRY_FOR,
-        })
-        .build()
-        .map_err(|source| Error::Setup {
-            endpoint: config.endpoint.clone(),
-            bucket: bucket.to_owned(),
-            source,
-        })?;
+        });
+    if let Some(token) = &config.session_token {
+        builder = builder.with_token(token);
+    }
+    let store = builder.build().map_err(|source| Error::Setup {
+        endpoint: config.endpoint.clone(),
+        bucket: bucket.to_owned(),
+        source,
+    })?;
     Ok(Arc::new(store))
 }
 

@@ -86,8 +86,12 @@ pub fn statement(name: &str, secret: &Secret) -> String {
         Some(bucket) => format!(", SCOPE {}", quote_literal(&format!("s3://{bucket}"))),
         None => String::new(),
     };
+    let token = match &s3.session_token {
+        Some(token) => format!(", SESSION_TOKEN {}", quote_literal(token)),
+        None => String::new(),
+    };
     format!(
-        "CREATE SECRET {name} (TYPE S3, KEY_ID {}, SECRET {}, ENDPOINT {}, REGION {}, URL_STYLE 'path', USE_SSL {uses_ssl}{scope});\n",
+        "CREATE SECRET {name} (TYPE S3, KEY_ID {}, SECRET {}, ENDPOINT {}, REGION {}, URL_STYLE 'path', USE_SSL {uses_ssl}{token}{scope});\n",
         quote_literal(&s3.access_key_id),
         quote_literal(&s3.secret_access_key),
         quote_literal(endpoint),
@@ -104,9 +108,10 @@ fn is_about_secrets(sql: &str) -> bool {
 }
 
 fn secret(options: &[SecretOption]) -> Result<Secret, String> {
-    const KNOWN: [&str; 7] = [
+    const KNOWN: [&str; 8] = [
         "KEY_ID",
         "SECRET",
+        "SESSION_TOKEN",
         "ENDPOINT",
         "REGION",
         "URL_STYLE",
@@ -165,6 +170,7 @@ fn secret(options: &[SecretOption]) -> Result<Secret, String> {
             region: get("REGION").unwrap_or("us-east-1").to_owned(),
             access_key_id: need("KEY_ID")?.to_owned(),
             secret_access_key: need("SECRET")?.to_owned(),
+            session_token: get("SESSION_TOKEN").map(str::to_owned),
         },
     })
 }
@@ -179,6 +185,7 @@ mod tests {
             region: "eu-west-1".to_owned(),
             access_key_id: "KEY".to_owned(),
             secret_access_key: secret.to_owned(),
+            session_token: None,
         }
     }
 
@@ -191,7 +198,10 @@ mod tests {
             },
             Secret {
                 bucket: Some("other".to_owned()),
-                s3: s3("https://minio:9000", "another"),
+                s3: S3Config {
+                    session_token: Some("a token; it's long".to_owned()),
+                    ..s3("https://minio:9000", "another")
+                },
             },
         ];
         let text: String = secrets
@@ -234,9 +244,9 @@ mod tests {
                 "line 3: a secret of type GCS is of no use here, only S3 is",
             ),
             (
-                "TYPE S3, SESSION_TOKEN 't'",
-                "line 3: the option SESSION_TOKEN is not supported here; these are: \
-                 KEY_ID, SECRET, ENDPOINT, REGION, URL_STYLE, USE_SSL, SCOPE",
+                "TYPE S3, KMS_KEY_ID 't'",
+                "line 3: the option KMS_KEY_ID is not supported here; these are: \
+                 KEY_ID, SECRET, SESSION_TOKEN, ENDPOINT, REGION, URL_STYLE, USE_SSL, SCOPE",
             ),
             (
                 "TYPE S3, KEY_ID 'k', SECRET 's', ENDPOINT 'e', URL_STYLE 'path', SCOPE 's3://b/part'",

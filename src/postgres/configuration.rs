@@ -4,6 +4,7 @@
 //! every start. `ALTER SYSTEM` comes after both, so what a user sets that way wins and lasts.
 
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Installation, ServerConfig};
@@ -85,10 +86,36 @@ impl Clients {
         Clients::new(vec!["127.0.0.0/8".to_owned()], Vec::new())
     }
 
+    /// Whether a client at this address may connect.
+    fn include(&self, address: Ipv4Addr) -> bool {
+        let is_in = |block: &String| {
+            let (start, bits) = block.split_once('/').unwrap_or((block, "32"));
+            let (Ok(start), Ok(bits)) = (start.parse::<Ipv4Addr>(), bits.parse::<u32>()) else {
+                return false;
+            };
+            let mask = u32::MAX.checked_shl(32 - bits.min(32)).unwrap_or(0);
+            start.to_bits() & mask == address.to_bits() & mask
+        };
+        let blocks = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        blocks.allowed.iter().any(is_in) && !blocks.blocked.iter().any(is_in)
+    }
+
     /// Another list from now on. A running server learns of it when its rules are written anew.
     pub fn set(&self, allowed: Vec<String>, blocked: Vec<String>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Blocks { allowed, blocked };
     }
+}
+
+/// The rules of a server in a container, to which every client comes from the container engine's address: all of this
+/// machine may connect, or none. The socket is for what is in the container.
+pub fn access_rules_in_container(superuser: &str, clients: &Clients) -> String {
+    let clients = match clients.include(Ipv4Addr::LOCALHOST) {
+        true => "hostssl all all all scram-sha-256\n",
+        false => "",
+    };
+    format!(
+        "local all all trust\nhostssl all {superuser} all scram-sha-256\n{clients}hostnossl all all all reject\n"
+    )
 }
 
 /// Who may connect, and how: the superuser from anywhere, others from where they may, over TLS with a password. While
@@ -111,4 +138,30 @@ pub fn access_rules(superuser: &str, clients: &Clients, bootstrapping: bool) -> 
     }
     text.push_str("hostnossl all all all reject\n");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_addresses() {
+        let texts = |blocks: &[&str]| blocks.iter().map(ToString::to_string).collect();
+        for (allowed, blocked, may) in [
+            (&["0.0.0.0/0"][..], &[][..], true),
+            (&["127.0.0.0/8"], &[], true),
+            (&["127.0.0.1"], &[], true),
+            (&["203.0.113.7/32"], &[], false),
+            (&[], &[], false),
+            (&["0.0.0.0/0"], &["127.0.0.0/30"], false),
+            (&["0.0.0.0/0"], &["127.0.0.4/30"], true),
+        ] {
+            let clients = Clients::new(texts(allowed), texts(blocked));
+            assert_eq!(
+                clients.include(Ipv4Addr::LOCALHOST),
+                may,
+                "{allowed:?} {blocked:?}"
+            );
+        }
+    }
 }

@@ -166,11 +166,8 @@ impl IceboxComponent {
                 region,
             } => {
                 let config = server::ServerConfig {
-                    root,
-                    listen,
-                    access_key_id,
-                    secret_access_key,
                     region,
+                    ..server::ServerConfig::new(root, listen, access_key_id, secret_access_key)
                 };
                 server::Server::bind(config).await?.run(shutdown).await?;
             }

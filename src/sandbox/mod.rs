@@ -93,6 +93,8 @@ pub struct Options {
 /// What a PostgreSQL server needs to know that uses the lake of another sandbox.
 #[derive(Clone, Debug)]
 pub struct Attached {
+    /// The state directory of the sandbox whose lake it is.
+    pub lake: PathBuf,
     pub s3: S3Config,
     pub bucket: String,
     /// From where it may be connected to.
@@ -232,8 +234,6 @@ pub enum Error {
         "port {port} on 127.0.0.1 is in use; choose another with {option}, or none for a free one"
     )]
     PortInUse { port: u16, option: &'static str },
-    #[error("no other PostgreSQL server can be run beside that of the engine `{engine}` yet")]
-    NoSecondServer { engine: EngineKind },
     #[error(
         "no bucket can be called `{name}`: a name has 3 to 63 characters of a-z, 0-9, `.` and `-`, and begins and ends with a letter or a digit"
     )]

@@ -136,6 +136,7 @@ impl Settings {
             region: self.region.clone(),
             access_key_id: self.access_key_id.clone(),
             secret_access_key: self.secret_access_key.clone(),
+            session_token: None,
         }
     }
 

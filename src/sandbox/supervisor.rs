@@ -99,6 +99,7 @@ pub async fn start(
     let context = engine::Context {
         state,
         settings: &settings,
+        lake: options.attached.as_ref().map(|attached| &*attached.lake),
         clients: match &options.attached {
             Some(attached) => attached.clients.clone(),
             None => Clients::local(),
@@ -208,6 +209,9 @@ pub async fn stop_leftovers(state: &StateDir) -> Result<(), Error> {
                 .await?;
         }
         let _ = std::fs::remove_file(entry.path());
+    }
+    for (_, instance) in state.instances() {
+        Box::pin(stop_leftovers(&instance)).await?;
     }
     engine::remove_leftovers(state).await;
     Ok(())

@@ -2,6 +2,7 @@
 //! `ICEBOX_TEST_CONTAINERS`. Without it, every test here says that it is skipped.
 
 mod choice;
+mod instances;
 mod lab;
 mod library;
 mod life_cycle;

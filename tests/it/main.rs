@@ -1,5 +1,6 @@
 //! The one integration-test binary: a module per capability.
 
+mod aws;
 mod bench;
 mod conformance;
 mod containers;

@@ -3,7 +3,7 @@
 
 mod auth;
 mod buckets;
-mod clients;
+pub mod clients;
 mod listing;
 mod multipart;
 mod objects;
@@ -150,13 +150,7 @@ impl Drop for TestServer {
 }
 
 pub fn server_config(root: &Path) -> ServerConfig {
-    ServerConfig {
-        root: root.to_owned(),
-        listen: ([127, 0, 0, 1], 0).into(),
-        access_key_id: KEY_ID.into(),
-        secret_access_key: SECRET.into(),
-        region: "us-east-1".into(),
-    }
+    ServerConfig::new(root, ([127, 0, 0, 1], 0).into(), KEY_ID, SECRET)
 }
 
 #[derive(Debug)]

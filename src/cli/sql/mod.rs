@@ -32,7 +32,7 @@ pub struct Args {
     on: Side,
     /// How answers are printed.
     #[arg(
-        short,
+        short = 'o',
         long = "output",
         alias = "format",
         value_enum,

@@ -1,58 +1,80 @@
-//! Who may do what: one key pair, and every request signed with it by Signature Version 4.
+//! Who makes a request: the access key that signed it, by Signature Version 4.
 //!
 //! s3s checks the signature itself, the request's date (15 minutes) and a presigned URL's expiry. This adds what AWS
-//! checks besides: the key, that headers are signed by Version 4 only, and that every `x-amz-*` header is signed.
-//! Presigned URLs of Version 2 are let in, with s3s checking them: the AWS command line 1 and boto3 still make them
+//! checks besides: the key and its session token, that headers are signed by Version 4 only, and that every `x-amz-*` header is
+//! signed. Presigned URLs of Version 2 are let in, with s3s checking them: the AWS command line 1 and boto3 still make them
 //! unless told otherwise, where the endpoint is not AWS's own.
 
 use async_trait::async_trait;
-use s3s::access::{S3Access, S3AccessContext};
+use s3s::access::S3AccessContext;
 use s3s::auth::{S3Auth, SecretKey};
-use s3s::{S3ErrorCode, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::error;
+use crate::aws::{Caller, Iam, Refused};
 
-/// The one key pair that the server knows.
-pub(super) struct KeyPair {
-    pub access_key_id: String,
-    pub secret_access_key: SecretKey,
-}
+/// The access keys of all accounts.
+pub(super) struct Keys(pub Iam);
 
 #[async_trait]
-impl S3Auth for KeyPair {
+impl S3Auth for Keys {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        if access_key == self.access_key_id {
-            Ok(self.secret_access_key.clone())
-        } else {
-            Err(error::s3(
-                S3ErrorCode::InvalidAccessKeyId,
-                "The AWS Access Key Id you provided does not exist in our records.",
-            ))
+        match self.0.secret_of(access_key) {
+            Some(secret) => Ok(SecretKey::from(secret.expose())),
+            None => Err(refused(Refused::UnknownKey)),
         }
     }
 }
 
-/// Refuses anonymous requests, and signatures that AWS would not accept.
-pub(super) struct SignedRequests;
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+fn refused(why: Refused) -> S3Error {
+    let (code, message) = match why {
+        Refused::UnknownKey => (
+            S3ErrorCode::InvalidAccessKeyId,
+            "The AWS Access Key Id you provided does not exist in our records.",
+        ),
+        Refused::BadToken => (
+            S3ErrorCode::InvalidToken,
+            "The provided token is malformed or otherwise invalid.",
+        ),
+        Refused::Expired => (S3ErrorCode::ExpiredToken, "The provided token has expired."),
+    };
+    error::s3(code, message)
+}
 
-#[async_trait]
-impl S3Access for SignedRequests {
-    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        if cx.credentials().is_none() {
-            return Err(error::s3(S3ErrorCode::AccessDenied, "Access Denied"));
-        }
-        match cx.headers().get("authorization") {
-            // Signed in the query, or in a browser's form.
-            None => Ok(()),
-            Some(value) => match value.to_str().ok().and_then(signed_headers) {
-                Some(signed) => check_all_signed(cx, signed),
-                None => Err(error::s3(
+/// Refuses anonymous requests, and signatures that AWS would not accept; otherwise tells whose the request is.
+pub(super) fn caller(iam: &Iam, cx: &S3AccessContext<'_>) -> S3Result<Caller> {
+    let Some(credentials) = cx.credentials() else {
+        return Err(error::s3(S3ErrorCode::AccessDenied, "Access Denied"));
+    };
+    match cx.headers().get("authorization") {
+        // Signed in the query, or in a browser's form.
+        None => {}
+        Some(value) => match value.to_str().ok().and_then(signed_headers) {
+            Some(signed) => check_all_signed(cx, signed)?,
+            None => {
+                return Err(error::s3(
                     S3ErrorCode::InvalidRequest,
                     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-                )),
-            },
-        }
+                ));
+            }
+        },
     }
+    iam.caller(&credentials.access_key, token(cx).as_deref())
+        .map_err(refused)
+}
+
+/// The session token of temporary credentials.
+fn token(cx: &S3AccessContext<'_>) -> Option<String> {
+    const NAME: &str = "x-amz-security-token";
+    if let Some(value) = cx.headers().get(NAME) {
+        return Some(value.to_str().unwrap_or_default().to_owned());
+    }
+    let query = cx.uri().query()?.as_bytes();
+    let mut pairs = form_urlencoded::parse(query);
+    pairs
+        .find(|(name, _)| name.eq_ignore_ascii_case(NAME))
+        .map(|(_, value)| value.into_owned())
 }
 
 /// The `SignedHeaders` of a Version 4 `Authorization` header.

@@ -14,13 +14,17 @@ use s3s::{S3ErrorCode, S3Result};
 use super::error;
 use super::listing::{After, Item, Query, Walk};
 use super::multipart;
+use super::owners::Owners;
 use super::store::{Store, blocking};
+use crate::aws::AccountId;
 
 /// The most items that one page holds, whatever the client asks for.
 const MAX_PAGE: i32 = 1000;
 
 pub(super) async fn create(
     store: &Arc<Store>,
+    owners: &Arc<Owners>,
+    account: AccountId,
     region: &str,
     input: CreateBucketInput,
 ) -> S3Result<CreateBucketOutput> {
@@ -39,13 +43,30 @@ pub(super) async fn create(
     }
     let bucket = input.bucket;
     let location = format!("/{bucket}");
-    blocking(store, move |store| match fs::create_dir(store.root().join(&bucket)) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(error::s3(
-            S3ErrorCode::BucketAlreadyOwnedByYou,
-            "Your previous request to create the named bucket succeeded and you already own it.",
-        )),
-        Err(e) => Err(error::io(format!("create bucket {bucket}"))(e)),
+    let owners = owners.clone();
+    blocking(store, move |store| {
+        let failed = || error::io(format!("create bucket {bucket}"));
+        let dir = store.root().join(&bucket);
+        let _guard = store.change_names();
+        if dir.exists() && owners.of(&bucket) != account {
+            return Err(error::s3(
+                S3ErrorCode::BucketAlreadyExists,
+                "The requested bucket name is not available. The bucket namespace is shared by all users of the system. \
+                 Please select a different name and try again.",
+            ));
+        }
+        // Before the directory is there: nobody else may ever take the bucket for theirs.
+        if !dir.exists() {
+            owners.set(&bucket, Some(&account)).map_err(failed())?;
+        }
+        match fs::create_dir(dir) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(error::s3(
+                S3ErrorCode::BucketAlreadyOwnedByYou,
+                "Your previous request to create the named bucket succeeded and you already own it.",
+            )),
+            Err(e) => Err(failed()(e)),
+        }
     })
     .await?;
     Ok(CreateBucketOutput {
@@ -53,7 +74,12 @@ pub(super) async fn create(
     })
 }
 
-pub(super) async fn delete(store: &Arc<Store>, bucket: String) -> S3Result<()> {
+pub(super) async fn delete(
+    store: &Arc<Store>,
+    owners: &Arc<Owners>,
+    bucket: String,
+) -> S3Result<()> {
+    let owners = owners.clone();
     blocking(store, move |store| {
         let _guard = store.change_names();
         let dir = store.bucket(&bucket)?;
@@ -65,6 +91,7 @@ pub(super) async fn delete(store: &Arc<Store>, bucket: String) -> S3Result<()> {
             ));
         }
         fs::remove_dir_all(&dir).map_err(failed())?;
+        owners.set(&bucket, None).map_err(failed())?;
         multipart::forget_bucket(store, &bucket)
     })
     .await
@@ -83,6 +110,8 @@ fn holds_files(dir: &Path) -> io::Result<bool> {
 
 pub(super) async fn list(
     store: &Arc<Store>,
+    owners: &Arc<Owners>,
+    account: AccountId,
     input: ListBucketsInput,
 ) -> S3Result<ListBucketsOutput> {
     let prefix = input.prefix.clone().unwrap_or_default();
@@ -90,6 +119,7 @@ pub(super) async fn list(
     let max = usize::try_from(input.max_buckets.unwrap_or(10_000))
         .unwrap_or(0)
         .max(1);
+    let owners = owners.clone();
     let mut buckets = blocking(store, move |store| {
         let failed = || error::io("list the buckets");
         let mut buckets = Vec::new();
@@ -103,7 +133,7 @@ pub(super) async fn list(
             {
                 continue;
             }
-            if name.starts_with(&prefix) && name > after {
+            if name.starts_with(&prefix) && name > after && owners.of(&name) == account {
                 let stat = found.metadata().map_err(failed())?;
                 // Not every file system knows when a directory was made.
                 let created = stat
@@ -138,7 +168,7 @@ pub(super) async fn list(
     })
 }
 
-/// There is one account; its name shows in listings.
+/// The name that shows as the owner in listings, whichever account it is.
 pub(super) fn owner() -> Owner {
     Owner {
         display_name: Some("icebox".to_owned()),

@@ -1,9 +1,11 @@
 //! icebox's own S3 server on local files.
 //!
-//! The protocol and the signatures are the [`s3s`] crate's; storage and the operations are here. What a client sees is
+//! The protocol and the signatures are the [`s3s`] crate's; storage and the operations are here. What callers may do is decided by
+//! [`Iam`], whose own requests the server answers too, on the same port. What a client sees is
 //! described in the [Amazon S3 API reference](https://docs.aws.amazon.com/AmazonS3/latest/API/Welcome.html); not there:
 //! versions, tags, ACLs, policies, encryption with customer keys, object lock (all answer `NotImplemented`).
 
+mod access;
 mod auth;
 mod buckets;
 mod error;
@@ -13,8 +15,10 @@ mod listing;
 mod metadata;
 mod multipart;
 mod objects;
+mod owners;
 mod service;
 mod store;
+mod trail;
 mod upload;
 
 use std::fs::File;
@@ -29,12 +33,15 @@ use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use nix::fcntl::{Flock, FlockArg};
-use s3s::auth::SecretKey;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::TcpListener;
 
+use self::owners::Owners;
 use self::store::Store;
+use self::trail::{Sent, Trail};
 use super::S3Config;
+use crate::aws::audit::{self, Audit};
+use crate::aws::{self, Account, AccountId, Endpoint, Iam, RequestMeta, Secret};
 use crate::connections;
 
 /// What a server needs to know.
@@ -44,10 +51,39 @@ pub struct ServerConfig {
     pub root: PathBuf,
     /// Port 0 takes a free one.
     pub listen: SocketAddr,
-    pub access_key_id: String,
-    pub secret_access_key: String,
     /// The region that buckets are in. Requests may be signed for any.
     pub region: String,
+    /// Who has access. The first account is the user's own; buckets that were made by nobody else are its. There is at least
+    /// one.
+    pub accounts: Vec<Account>,
+    /// Where the accounts' users, roles and policies are kept; made if it is not there.
+    pub iam: PathBuf,
+    /// Where decisions are written down.
+    pub audit: Option<audit::Settings>,
+}
+
+impl ServerConfig {
+    /// A server with one account, `000000000000`, and its root key pair, in `us-east-1`, without an audit trail.
+    pub fn new(
+        root: impl Into<PathBuf>,
+        listen: SocketAddr,
+        access_key_id: impl Into<String>,
+        secret_access_key: impl Into<Secret>,
+    ) -> Self {
+        let root = root.into();
+        Self {
+            iam: root.join(".icebox/iam"),
+            root,
+            listen,
+            region: "us-east-1".to_owned(),
+            accounts: vec![Account {
+                id: AccountId::LOCAL,
+                root_access_key_id: access_key_id.into(),
+                root_secret_access_key: secret_access_key.into(),
+            }],
+            audit: None,
+        }
+    }
 }
 
 /// Why a server could not start or go on.
@@ -64,6 +100,10 @@ pub enum Error {
         listen: SocketAddr,
         source: io::Error,
     },
+    #[error(transparent)]
+    Iam(#[from] aws::Error),
+    #[error(transparent)]
+    Audit(#[from] audit::Error),
 }
 
 /// The result of what a server does.
@@ -73,7 +113,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
-    service: S3Service,
+    front: Front,
+    iam: Iam,
     config: ServerConfig,
     /// Its lock ends with the server, however that ends.
     _root_lock: Flock<File>,
@@ -108,6 +149,11 @@ impl Server {
                 }
             })?;
         let store = Arc::new(Store::open(&config.root).map_err(root_error)?);
+        let iam = Iam::open(&config.iam, config.accounts.clone())?;
+        let first = iam.accounts()[0].id.clone();
+        let owners = Owners::open(&own.join("owners.json"), first).map_err(root_error)?;
+        let owners = Arc::new(owners);
+        let audit = config.audit.clone().map(Audit::open).transpose()?;
 
         let listen_error = |source| Error::Listen {
             listen: config.listen,
@@ -120,17 +166,23 @@ impl Server {
 
         let mut builder = S3ServiceBuilder::new(service::Service {
             store,
+            owners: owners.clone(),
             region: config.region.clone(),
         });
-        builder.set_auth(auth::KeyPair {
-            access_key_id: config.access_key_id.clone(),
-            secret_access_key: SecretKey::from(config.secret_access_key.clone()),
+        builder.set_auth(auth::Keys(iam.clone()));
+        builder.set_access(access::Access {
+            iam: iam.clone(),
+            owners,
         });
-        builder.set_access(auth::SignedRequests);
         Ok(Self {
             listener,
             local_addr,
-            service: builder.build(),
+            front: Front {
+                s3: builder.build(),
+                endpoint: Endpoint::new(iam.clone(), audit.clone()),
+                audit,
+            },
+            iam,
             config,
             _root_lock: root_lock,
         })
@@ -141,13 +193,21 @@ impl Server {
         self.local_addr
     }
 
-    /// What a client needs to use this server.
+    /// The IAM that the server asks.
+    pub fn iam(&self) -> &Iam {
+        &self.iam
+    }
+
+    /// What a client needs to use this server as the root user of the first account.
     pub fn client_config(&self) -> S3Config {
+        // Without one the server would not have started.
+        let root = &self.config.accounts[0];
         S3Config {
             endpoint: format!("http://{}", self.local_addr),
             region: self.config.region.clone(),
-            access_key_id: self.config.access_key_id.clone(),
-            secret_access_key: self.config.secret_access_key.clone(),
+            access_key_id: root.root_access_key_id.clone(),
+            secret_access_key: root.root_secret_access_key.expose().to_owned(),
+            session_token: None,
         }
     }
 
@@ -157,24 +217,70 @@ impl Server {
     /// # Errors
     /// None at present: what goes wrong with one connection is logged and ends that connection.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let service = self.service;
-        let answer = service_fn(move |request| answer(service.clone(), request));
+        let front = self.front;
+        let answer = service_fn(move |request| {
+            let front = front.clone();
+            async move { front.answer(request).await }
+        });
         connections::serve(self.listener, answer, shutdown, || {}).await;
         Ok(())
     }
 }
 
-async fn answer(
-    service: S3Service,
-    request: Request<Incoming>,
-) -> std::result::Result<Response<s3s::Body>, s3s::HttpError> {
-    let mut response = service.call(request.map(s3s::Body::from)).await?;
-    let headers = response.headers_mut();
-    headers.insert("server", HeaderValue::from_static("icebox"));
-    if let Ok(id) = HeaderValue::try_from(request_id()) {
-        headers.insert("x-amz-request-id", id);
+/// What answers a request: S3, or IAM and STS.
+#[derive(Clone)]
+struct Front {
+    s3: S3Service,
+    endpoint: Endpoint,
+    audit: Option<Audit>,
+}
+
+impl Front {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> std::result::Result<Response<s3s::Body>, s3s::HttpError> {
+        if Endpoint::takes(&request) {
+            return Ok(self.endpoint.answer(request).await.map(s3s::Body::from));
+        }
+        let id = request_id();
+        let mut request = request.map(s3s::Body::from);
+        // s3s logs requests at the level of debugging.
+        for name in ["authorization", "x-amz-security-token"] {
+            if let Some(value) = request.headers_mut().get_mut(name) {
+                value.set_sensitive(true);
+            }
+        }
+        let watched = self.audit.as_ref().map(|audit| {
+            let meta = RequestMeta::new(request.headers(), request.extensions());
+            let trail = Trail::new(&id, &meta);
+            let sent = Sent::new(request.method(), request.headers());
+            request.extensions_mut().insert(trail.clone());
+            (audit, trail, sent)
+        });
+        let mut response = self.s3.call(request).await?;
+        if let Some((audit, trail, sent)) = watched {
+            trail.close(audit, sent, &response);
+        }
+        let headers = response.headers_mut();
+        headers.insert("server", HeaderValue::from_static("icebox"));
+        if let Ok(id) = HeaderValue::try_from(id) {
+            headers.insert("x-amz-request-id", id);
+        }
+        Ok(response)
     }
-    Ok(response)
+}
+
+/// The `Code` of an error document; s3s keeps the error itself to itself.
+fn error_code(response: &Response<s3s::Body>) -> Option<String> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    let body = response.body().bytes()?;
+    let text = std::str::from_utf8(&body).ok()?;
+    let (_, rest) = text.split_once("<Code>")?;
+    Some(rest.split_once("</Code>")?.0.to_owned())
 }
 
 /// Sixteen digits that name a request for as long as the server lives.

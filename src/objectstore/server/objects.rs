@@ -12,6 +12,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
+use super::access::Permit;
 use super::error;
 use super::headers::{self, check_version, headers_of, precondition, refuse_unsupported};
 use super::metadata::ObjectMetadata;
@@ -314,6 +315,7 @@ const MAX_DELETES: usize = 1000;
 
 pub(super) async fn delete_many(
     store: &Arc<Store>,
+    permit: Permit,
     input: DeleteObjectsInput,
 ) -> S3Result<DeleteObjectsOutput> {
     let quiet = input.delete.quiet.unwrap_or(false);
@@ -328,7 +330,13 @@ pub(super) async fn delete_many(
         store.bucket(&input.bucket)?;
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         for object in objects {
-            let result = check_version(object.version_id.as_deref())
+            let action = match object.version_id {
+                Some(_) => "s3:DeleteObjectVersion",
+                None => "s3:DeleteObject",
+            };
+            let result = permit
+                .require(action, Some(&input.bucket), Some(&object.key))
+                .and_then(|()| check_version(object.version_id.as_deref()))
                 .and_then(|()| {
                     let conditional = object.e_tag.is_some()
                         || object.size.is_some()

@@ -6,12 +6,15 @@ use async_trait::async_trait;
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
+use super::access::permit;
+use super::owners::Owners;
 use super::store::{Store, blocking};
 use super::{buckets, multipart, objects};
 
 #[derive(Debug, Clone)]
 pub(super) struct Service {
     pub store: Arc<Store>,
+    pub owners: Arc<Owners>,
     pub region: String,
 }
 
@@ -20,7 +23,8 @@ type Answer<T> = S3Result<S3Response<T>>;
 #[async_trait]
 impl S3 for Service {
     async fn create_bucket(&self, req: S3Request<CreateBucketInput>) -> Answer<CreateBucketOutput> {
-        buckets::create(&self.store, &self.region, req.input)
+        let account = permit(&req)?.caller.account;
+        buckets::create(&self.store, &self.owners, account, &self.region, req.input)
             .await
             .map(S3Response::new)
     }
@@ -35,12 +39,13 @@ impl S3 for Service {
     }
 
     async fn delete_bucket(&self, req: S3Request<DeleteBucketInput>) -> Answer<DeleteBucketOutput> {
-        buckets::delete(&self.store, req.input.bucket).await?;
+        buckets::delete(&self.store, &self.owners, req.input.bucket).await?;
         Ok(S3Response::new(DeleteBucketOutput {}))
     }
 
     async fn list_buckets(&self, req: S3Request<ListBucketsInput>) -> Answer<ListBucketsOutput> {
-        buckets::list(&self.store, req.input)
+        let account = permit(&req)?.caller.account;
+        buckets::list(&self.store, &self.owners, account, req.input)
             .await
             .map(S3Response::new)
     }
@@ -89,21 +94,28 @@ impl S3 for Service {
     }
 
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
+        let (permit, bucket) = (permit(&req)?, req.input.bucket.clone());
         objects::get(&self.store, req.input)
             .await
             .map(S3Response::new)
+            .map_err(|e| permit.hide_missing(&bucket, e))
     }
 
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
+        let (permit, bucket) = (permit(&req)?, req.input.bucket.clone());
         objects::head(&self.store, req.input)
             .await
             .map(S3Response::new)
+            .map_err(|e| permit.hide_missing(&bucket, e))
     }
 
     async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> Answer<CopyObjectOutput> {
+        let permit = permit(&req)?;
+        let source = objects::copy_source(&req.input.copy_source)?.0;
         objects::copy(&self.store, req.input)
             .await
             .map(S3Response::new)
+            .map_err(|e| permit.hide_missing(&source, e))
     }
 
     async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {
@@ -115,7 +127,8 @@ impl S3 for Service {
         &self,
         req: S3Request<DeleteObjectsInput>,
     ) -> Answer<DeleteObjectsOutput> {
-        objects::delete_many(&self.store, req.input)
+        let permit = permit(&req)?;
+        objects::delete_many(&self.store, permit, req.input)
             .await
             .map(S3Response::new)
     }
@@ -139,9 +152,12 @@ impl S3 for Service {
         &self,
         req: S3Request<UploadPartCopyInput>,
     ) -> Answer<UploadPartCopyOutput> {
+        let permit = permit(&req)?;
+        let source = objects::copy_source(&req.input.copy_source)?.0;
         multipart::upload_part_copy(&self.store, req.input)
             .await
             .map(S3Response::new)
+            .map_err(|e| permit.hide_missing(&source, e))
     }
 
     async fn complete_multipart_upload(

@@ -4,6 +4,8 @@
 //! <root>/
 //!   .icebox/              no bucket: bucket names start with a letter or a digit
 //!     lock                held by the running server
+//!     owners.json         the buckets of other accounts than the first (see `owners`)
+//!     iam/                users, roles and policies, unless they are elsewhere (see `aws`)
 //!     tmp/                objects on their way in; emptied at start
 //!     multipart/<id>/     one directory for each unfinished multipart upload (see `multipart`)
 //!   <bucket>/<key path>   one file an object (see `keys`), its metadata in an extended attribute (see `metadata`)

@@ -44,9 +44,11 @@ impl Promise {
     /// The parts that are in the request's headers rather than in its operation's input.
     pub fn from_headers(headers: &HeaderMap, trailers: Option<TrailingHeaders>) -> Self {
         let text = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
+        // In a browser's form the file is only a part of the body.
+        let is_form = text("content-type").is_some_and(|v| v.starts_with("multipart/form-data"));
         Self {
             length: text("x-amz-decoded-content-length")
-                .or_else(|| text("content-length"))
+                .or_else(|| text("content-length").filter(|_| !is_form))
                 .and_then(|v| v.parse().ok()),
             announced: text("x-amz-trailer").map(|v| v.to_ascii_lowercase()),
             trailers,

@@ -3,7 +3,7 @@
 //!
 //! The file `containers.json` in the state directory says that there is something to look for, and behind which socket.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -172,20 +172,7 @@ async fn sweep(daemon: &Daemon) {
                 .map(|volume| volume.labels),
         );
     }
-    let mut gone: Vec<(String, bool)> = all
-        .into_iter()
-        .filter_map(|labels| {
-            let owner: Owner = serde_json::from_str(labels.get(OWNER)?).ok()?;
-            let state_dir = Path::new(labels.get(STATE_DIR)?);
-            // Anywhere else the data is kept: a directory that is not to be seen may be on a disk that is not mounted.
-            let is_lost = state_dir.starts_with(std::env::temp_dir())
-                && matches!(state_dir.join("containers.json").try_exists(), Ok(false));
-            owner.is_gone().then(|| (labels[SANDBOX].clone(), is_lost))
-        })
-        .collect();
-    gone.sort();
-    gone.dedup();
-    for (name, data) in gone {
+    for (name, data) in abandoned(&all) {
         tracing::info!(
             name,
             "removing what a killed sandbox left in the container engine"
@@ -195,6 +182,36 @@ async fn sweep(daemon: &Daemon) {
             tracing::warn!(name, %error, "what a killed sandbox left cannot be removed");
         }
     }
+}
+
+/// The sandboxes none of whose things has a living owner, and whether their data is lost too. Volumes outlive the process that
+/// made them, so that theirs alone does not tell.
+fn abandoned(things: &[HashMap<String, String>]) -> BTreeMap<String, bool> {
+    let mut gone: BTreeMap<String, bool> = BTreeMap::new();
+    let mut alive: BTreeSet<String> = BTreeSet::new();
+    for labels in things {
+        let (Some(name), Some(owner), Some(state_dir)) = (
+            labels.get(SANDBOX),
+            labels.get(OWNER),
+            labels.get(STATE_DIR),
+        ) else {
+            continue;
+        };
+        let Ok(owner) = serde_json::from_str::<Owner>(owner) else {
+            continue;
+        };
+        if !owner.is_gone() {
+            alive.insert(name.clone());
+            continue;
+        }
+        let state_dir = Path::new(state_dir);
+        // Anywhere else the data is kept: a directory that is not to be seen may be on a disk that is not mounted.
+        let is_lost = state_dir.starts_with(std::env::temp_dir())
+            && matches!(state_dir.join("containers.json").try_exists(), Ok(false));
+        gone.insert(name.clone(), is_lost);
+    }
+    gone.retain(|name, _| !alive.contains(name));
+    gone
 }
 
 /// Removes the containers and networks, and with `data` the volumes, that carry a label.
@@ -262,5 +279,33 @@ pub async fn remove_container(daemon: &Daemon, container: &str) -> Result<(), Er
             }) => tokio::time::sleep(Duration::from_millis(50)).await,
             Err(error) => return Err(Error::request("remove a container", error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A second start makes containers and a network of its own, and finds the volumes of the first.
+    #[test]
+    fn a_sandbox_that_was_started_again_is_not_abandoned() {
+        let of = |name: &str, owner: &Owner| {
+            HashMap::from([
+                (SANDBOX.to_owned(), name.to_owned()),
+                (STATE_DIR.to_owned(), "/home/anna/.icebox".to_owned()),
+                (OWNER.to_owned(), serde_json::to_string(owner).unwrap()),
+            ])
+        };
+        let first = Owner {
+            boot: "before".to_owned(),
+            ..Owner::current()
+        };
+        let things = [
+            of("again", &Owner::current()),
+            of("again", &first),
+            of("killed", &first),
+        ];
+        let expected = BTreeMap::from([("killed".to_owned(), false)]);
+        assert_eq!(abandoned(&things), expected);
     }
 }

@@ -14,6 +14,7 @@ pub mod daemon;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,8 +56,8 @@ pub struct Container {
     pub environment: Vec<(String, String)>,
     /// Files put in before the start: path, content, mode.
     pub files: Vec<(String, String, u32)>,
-    /// Ports on 127.0.0.1, and the container's ports that they lead to.
-    pub ports: Vec<(u16, u16)>,
+    /// Where it is reached on this machine, and the container's ports that this leads to.
+    pub ports: Vec<(SocketAddrV4, u16)>,
     /// Names of volumes, and where they are in the container.
     pub volumes: Vec<(String, String)>,
     pub network: String,
@@ -90,8 +91,11 @@ pub enum Error {
     NotInEnvironment { socket: PathBuf },
     #[error("image {image} is missing")]
     NoImage { image: String },
-    #[error("port {port} on 127.0.0.1 is in use: {reason}")]
-    PortInUse { port: u16, reason: String },
+    #[error("port {} on {} is in use: {reason}", address.port(), address.ip())]
+    PortInUse {
+        address: SocketAddrV4,
+        reason: String,
+    },
     #[error("container {name} of image {image} cannot start: {reason}")]
     Start {
         name: String,
@@ -230,6 +234,10 @@ impl Container {
             image = image.with_entrypoint(entrypoint);
         }
         let network = self.network.clone();
+        let hosts = self.ports.iter().map(|(host, _)| host);
+        let addresses: HashMap<String, String> = hosts
+            .map(|host| (host.port().to_string(), host.ip().to_string()))
+            .collect();
         let mut request = image
             .with_container_name(&self.name)
             .with_labels(&self.labels)
@@ -247,7 +255,8 @@ impl Container {
                     .flat_map(HashMap::values_mut)
                 {
                     for binding in bindings.iter_mut().flatten() {
-                        binding.host_ip = Some("127.0.0.1".to_owned());
+                        let port = binding.host_port.as_ref();
+                        binding.host_ip = port.and_then(|port| addresses.get(port)).cloned();
                     }
                 }
             });
@@ -258,7 +267,7 @@ impl Container {
             request = request.with_env_var(name, value);
         }
         for &(host, container) in &self.ports {
-            request = request.with_mapped_port(host, container.tcp());
+            request = request.with_mapped_port(host.port(), container.tcp());
         }
         for (volume, path) in &self.volumes {
             request = request.with_mount(Mount::volume_mount(volume, path));
@@ -275,15 +284,12 @@ impl Container {
         let reason = crate::chain(error);
         let taken = ["port is already allocated", "address already in use"];
         if taken.iter().any(|text| reason.contains(text)) {
-            let port = self.ports.iter().map(|(host, _)| *host);
-            let port = port
-                .clone()
-                .find(|port| reason.contains(&port.to_string()))
-                .or(port.clone().next());
-            return Error::PortInUse {
-                port: port.unwrap_or_default(),
-                reason,
-            };
+            let mut hosts = self.ports.iter().map(|(host, _)| *host);
+            let first = hosts.clone().next();
+            let named = hosts.find(|host| reason.contains(&host.port().to_string()));
+            if let Some(address) = named.or(first) {
+                return Error::PortInUse { address, reason };
+            }
         }
         Error::Start {
             name: self.name.clone(),

@@ -2,7 +2,7 @@
 //! network of their own. The images are those of `compose/`, or what the environment names instead.
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::postgres::tls::Certificate;
 use crate::postgres::{Endpoint, connect};
 use crate::sandbox::component::{BoxError, Component, IceboxComponent, Launch, Probe, Step};
 use crate::sandbox::container::{self, Belongings, Container, Daemon};
-use crate::sandbox::{EngineKind, Error, Options, SandboxInfo, chain};
+use crate::sandbox::{EngineKind, Error, Options, SandboxInfo, StateDir, chain};
 
 /// The images' names and settings, as the compose file has them.
 const DEFAULTS: &str = include_str!("../../../compose/.env");
@@ -138,29 +138,32 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
             recorded_socket: recorded.socket,
         });
     }
+    // Whose network and S3 server it uses.
+    let lake = match context.lake {
+        Some(lake) => Belongings::of(&StateDir::new(lake)?, socket),
+        None => belongings.clone(),
+    };
     let volume = belongings.part("postgres");
     let s3_volume = belongings.part("s3");
     wait_for(async {
         let daemon = Daemon::connect(socket).await?;
-        let volumes = [volume.clone(), s3_volume.clone()];
+        let volumes = match context.lake {
+            Some(_) => vec![volume.clone()],
+            None => vec![volume.clone(), s3_volume.clone()],
+        };
         belongings.prepare(&daemon, state, &volumes).await
     })?;
 
-    let Some(s3_address) = settings.s3_address() else {
-        return Err(Error::NoSecondServer {
-            engine: context.engine,
-        });
-    };
-    let certificate = Certificate::ensure(&state.tls_dir(), Ipv4Addr::LOCALHOST)?;
+    let address = settings.postgres_address();
+    let certificate = Certificate::ensure(&state.tls_dir(), *address.ip())?;
     let [certificate_text, key_text] = [&certificate.certificate, &certificate.key]
         .map(|path| std::fs::read_to_string(path).map_err(Error::file("read", path)));
-    let postgres_port = settings.postgres_address().port();
     let info = SandboxInfo {
         engine: context.engine,
         engine_reason: context.reason.to_owned(),
         postgres: Endpoint {
-            host: Ipv4Addr::LOCALHOST.to_string(),
-            port: postgres_port,
+            host: address.ip().to_string(),
+            port: address.port(),
             dbname: "postgres".to_owned(),
             user: "snowflake_admin".to_owned(),
             password: settings.admin_password.clone(),
@@ -178,7 +181,7 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
     let lake_environment = pairs(&[
         (
             "ICEBOX_S3_ENDPOINT",
-            &format!("http://{}:{S3_PORT}", belongings.part("s3")),
+            &format!("http://{}:{S3_PORT}", lake.part("s3")),
         ),
         ("ICEBOX_S3_REGION", &settings.region),
         ("ICEBOX_S3_ACCESS_KEY_ID", &settings.access_key_id),
@@ -192,18 +195,27 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
             "ICEBOX_APPLICATION_PASSWORD",
             &settings.application_password,
         ),
+        ("ICEBOX_SUPERUSER_PASSWORD", &settings.lake_password),
+        (
+            "ICEBOX_CLIENTS",
+            match context.lake {
+                Some(_) => "rules",
+                None => "all",
+            },
+        ),
         ("ICEBOX_TLS_CERTIFICATE", &certificate_text?),
         ("ICEBOX_TLS_KEY", &key_text?),
     ]);
     let maker = Maker {
         belongings: &belongings,
+        network: &lake.name,
         log_of: &|name| state.log(name),
     };
 
     let mut postgres = maker.container("postgres", &images.postgres);
     postgres.environment = [lake_environment.clone(), postgres_environment].concat();
     postgres.volumes = vec![(volume.clone(), POSTGRES_HOME.to_owned())];
-    postgres.ports = vec![(postgres_port, POSTGRES_PORT)];
+    postgres.ports = vec![(address, POSTGRES_PORT)];
     let mut pgduck = images.pgduck.as_ref().map(|image| {
         let mut pgduck = maker.container("pgduck_server", image);
         pgduck.environment = lake_environment;
@@ -219,27 +231,28 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
             container.user = Some("0".to_owned());
         }
     }
-    let mut s3 = maker.container("s3", &images.s3);
-    s3.environment = pairs(&[
-        ("MINIO_ROOT_USER", &settings.access_key_id),
-        ("MINIO_ROOT_PASSWORD", &settings.secret_access_key),
-        ("MINIO_REGION", &settings.region),
-    ]);
-    s3.command.clone_from(&images.s3_command);
-    s3.volumes = vec![(s3_volume, S3_DATA.to_owned())];
-    s3.ports = vec![(s3_address.port(), S3_PORT)];
-
-    let address = format!("{}:{}", info.postgres.host, info.postgres.port);
-    let answers = Step::Probe(Probe::Postgres(info.postgres.clone()));
-    let mut components = vec![component("postgres", address, postgres, vec![answers])];
+    let answers = Step::Probe(Probe::Postgres(info.superuser()));
+    let mut components = vec![component(
+        "postgres",
+        address.to_string(),
+        postgres,
+        vec![answers],
+    )];
     // PostgreSQL starts once pgduck_server has its socket, so it has no probe of its own.
     components.extend(pgduck.map(|pgduck| component("pgduck_server", volume, pgduck, vec![])));
-    components.push(component(
-        "s3",
-        info.s3.endpoint.clone(),
-        s3,
-        s3_ready(&info, s3_address.into()),
-    ));
+    if let Some(address) = settings.s3_address() {
+        let mut s3 = maker.container("s3", &images.s3);
+        s3.environment = pairs(&[
+            ("MINIO_ROOT_USER", &settings.access_key_id),
+            ("MINIO_ROOT_PASSWORD", &settings.secret_access_key),
+            ("MINIO_REGION", &settings.region),
+        ]);
+        s3.command.clone_from(&images.s3_command);
+        s3.volumes = vec![(s3_volume, S3_DATA.to_owned())];
+        s3.ports = vec![(address, S3_PORT)];
+        let ready = s3_ready(&info, address.into());
+        components.push(component("s3", info.s3.endpoint.clone(), s3, ready));
+    }
     Ok(Plan {
         components,
         info,
@@ -251,6 +264,7 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
 /// Makes containers of one sandbox.
 struct Maker<'a> {
     belongings: &'a Belongings,
+    network: &'a str,
     log_of: &'a dyn Fn(&str) -> PathBuf,
 }
 
@@ -267,7 +281,7 @@ impl Maker<'_> {
             files: Vec::new(),
             ports: Vec::new(),
             volumes: Vec::new(),
-            network: self.belongings.name.clone(),
+            network: self.network.to_owned(),
             labels: self.belongings.labels(),
             log: (self.log_of)(name),
         }
@@ -314,7 +328,7 @@ fn s3_ready(info: &SandboxInfo, address: SocketAddr) -> Vec<Step> {
 fn ask() -> Ask {
     Arc::new(|mut info| {
         Box::pin(async move {
-            let client = connect(&info.postgres).await?;
+            let client = connect(&info.superuser()).await?;
             let sql = "SELECT split_part(current_setting('server_version'), ' ', 1),
                               EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_cron')";
             let row = client.query_one(sql, &[]).await?;

@@ -7,6 +7,7 @@ mod native;
 mod pgduck;
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -66,6 +67,8 @@ pub struct Found {
 pub struct Context<'a> {
     pub state: &'a StateDir,
     pub settings: &'a Settings,
+    /// The state directory of the sandbox whose lake it uses, where that is not its own.
+    pub lake: Option<&'a Path>,
     /// From where PostgreSQL's clients may come.
     pub clients: Clients,
     pub engine: EngineKind,

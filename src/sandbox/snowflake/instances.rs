@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tokio::sync::Mutex;
 
 use crate::objectstore::S3Config;
-use crate::postgres::configuration::{Clients, access_rules};
+use crate::postgres::configuration::{Clients, access_rules, access_rules_in_container};
 use crate::postgres::{Endpoint, connect, server::quote_literal};
 use crate::sandbox::component::BoxError;
 use crate::sandbox::supervisor::Isolation;
@@ -17,8 +17,9 @@ use crate::sandbox::{
 
 /// The servers that run, and where those are kept that do not.
 pub struct Instances {
-    /// Has the state directory of each, by its number.
-    directory: PathBuf,
+    /// The sandbox's own.
+    state: StateDir,
+    engine: EngineKind,
     options: Options,
     isolation: Isolation,
     s3: S3Config,
@@ -33,7 +34,7 @@ struct Instance {
 
 impl Instances {
     pub fn new(
-        directory: PathBuf,
+        state: StateDir,
         engine: EngineKind,
         pg_bin: Option<PathBuf>,
         isolation: Isolation,
@@ -50,7 +51,8 @@ impl Instances {
             ..Options::default()
         };
         Instances {
-            directory,
+            state,
+            engine,
             options,
             isolation,
             s3,
@@ -64,6 +66,7 @@ impl Instances {
         let clients = Clients::new(Vec::new(), Vec::new());
         let options = Options {
             attached: Some(Attached {
+                lake: self.state.root().to_path_buf(),
                 s3: self.s3.clone(),
                 bucket: self.bucket.clone(),
                 clients: clients.clone(),
@@ -114,12 +117,17 @@ impl Instances {
         };
         instance.clients.set(allowed, blocked);
         let superuser = instance.sandbox.info().superuser();
-        let rules = access_rules(&superuser.user, &instance.clients, false);
+        let rules = match self.engine {
+            EngineKind::Containers => access_rules_in_container(&superuser.user, &instance.clients),
+            EngineKind::Native | EngineKind::Embedded => {
+                access_rules(&superuser.user, &instance.clients, false)
+            }
+        };
         write_rules(&superuser, &rules).await
     }
 
     fn place(&self, id: u64) -> PathBuf {
-        self.directory.join(id.to_string())
+        self.state.instances_dir().join(id.to_string())
     }
 }
 

@@ -34,7 +34,7 @@ impl SandboxWorld {
             clock,
             lake: LakeIo::s3(config.s3.clone()),
             instances: Instances::new(
-                state.instances_dir(),
+                state.clone(),
                 config.engine,
                 config.pg_bin,
                 isolation,

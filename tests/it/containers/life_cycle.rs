@@ -26,7 +26,7 @@ fn up_down_and_up_again() {
         .iter()
         .map(|component| component["name"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(names, ["postgres", "s3"]);
+    assert_eq!(names, ["postgres", "s3", "snowflake"]);
 
     // The server itself has said what it is.
     assert!(before.has_pg_cron);

@@ -12,7 +12,7 @@ use super::objects::pattern;
 use super::{BUCKET, TestServer};
 
 /// The Python of the environment, where it has this module.
-async fn python_with(module: &str) -> Option<PathBuf> {
+pub async fn python_with(module: &str) -> Option<PathBuf> {
     let dir = match std::env::var_os("ICEBOX_CLIENTS") {
         Some(dir) => PathBuf::from(dir),
         None => PathBuf::from(std::env::var_os("HOME")?).join(".cache/icebox/clients"),
@@ -53,7 +53,7 @@ fn environment(command: &mut Command, server: &TestServer, home: &Path) {
         .current_dir(home);
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),

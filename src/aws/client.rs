@@ -1,0 +1,464 @@
+//! A small client of IAM and STS, for the rest of icebox: the query protocol over HTTP, signed by `aws-sigv4`.
+
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials as SigningCredentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4::SigningParams;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
+use tokio::net::TcpStream;
+
+use super::Secret;
+use super::operations::Service;
+use super::xml::Element;
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A key pair, with the session token of temporary credentials.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+    pub session_token: Option<Secret>,
+    /// When temporary credentials end.
+    pub expires: Option<DateTime<Utc>>,
+}
+
+/// What an [`assume_role`](Client::assume_role) asks for.
+#[derive(Debug, Clone, Default)]
+pub struct AssumeRole {
+    pub role_arn: String,
+    pub session_name: String,
+    pub external_id: Option<String>,
+    /// Seconds; an hour if nothing is said.
+    pub duration: Option<u32>,
+    /// A session policy.
+    pub policy: Option<String>,
+}
+
+/// A role as IAM shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    pub arn: String,
+    pub id: String,
+    /// The trust policy.
+    pub trust_policy: String,
+    /// Seconds.
+    pub max_session_duration: u32,
+}
+
+/// A request that was not answered, or with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An answer of AWS's: its code and message as they are.
+    #[error("{code}: {message}")]
+    Aws {
+        code: String,
+        message: String,
+        status: u16,
+    },
+    #[error("cannot reach IAM and STS at {endpoint}: {reason}; check that the sandbox runs")]
+    Unreachable { endpoint: String, reason: String },
+    #[error("IAM and STS at {endpoint} gave an answer to {action} that cannot be read: {reason}")]
+    Answer {
+        endpoint: String,
+        action: String,
+        reason: String,
+    },
+}
+
+/// The result of a request.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A client with its credentials. It keeps no connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    endpoint: String,
+    region: String,
+    credentials: Credentials,
+}
+
+impl Credentials {
+    /// A key pair that lasts.
+    pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<Secret>) -> Self {
+        Self {
+            access_key_id: access_key_id.into(),
+            secret_access_key: secret_access_key.into(),
+            session_token: None,
+            expires: None,
+        }
+    }
+}
+
+impl Client {
+    /// `endpoint` like `http://127.0.0.1:9000`.
+    pub fn new(
+        endpoint: impl Into<String>,
+        region: impl Into<String>,
+        credentials: Credentials,
+    ) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            region: region.into(),
+            credentials,
+        }
+    }
+
+    /// Makes a user, and returns its ARN.
+    ///
+    /// # Errors
+    /// [`Error`], as for every request.
+    pub async fn create_user(&self, name: &str) -> Result<String> {
+        let answer = self.iam("CreateUser", &[("UserName", name)]).await?;
+        self.text(&answer, "CreateUser", &["User", "Arn"])
+    }
+
+    /// Deletes a user with its access keys and policies. One that is not there is no error.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn delete_user(&self, name: &str) -> Result<()> {
+        let user = ("UserName", name);
+        let keys = match self.iam("ListAccessKeys", &[user]).await {
+            Err(Error::Aws { code, .. }) if code == "NoSuchEntity" => return Ok(()),
+            other => other?,
+        };
+        let belongings = [
+            (
+                "DeleteAccessKey",
+                "AccessKeyId",
+                texts(&keys, &["AccessKeyMetadata"], "AccessKeyId"),
+            ),
+            (
+                "DeleteUserPolicy",
+                "PolicyName",
+                texts(
+                    &self.iam("ListUserPolicies", &[user]).await?,
+                    &["PolicyNames"],
+                    "",
+                ),
+            ),
+            (
+                "DetachUserPolicy",
+                "PolicyArn",
+                texts(
+                    &self.iam("ListAttachedUserPolicies", &[user]).await?,
+                    &["AttachedPolicies"],
+                    "PolicyArn",
+                ),
+            ),
+        ];
+        for (action, parameter, values) in belongings {
+            for value in values {
+                self.iam(action, &[user, (parameter, &value)]).await?;
+            }
+        }
+        self.iam("DeleteUser", &[user]).await?;
+        Ok(())
+    }
+
+    /// Makes an access key of a user.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn create_access_key(&self, user: &str) -> Result<Credentials> {
+        let action = "CreateAccessKey";
+        let answer = self.iam(action, &[("UserName", user)]).await?;
+        let id = self.text(&answer, action, &["AccessKey", "AccessKeyId"])?;
+        let secret = self.text(&answer, action, &["AccessKey", "SecretAccessKey"])?;
+        Ok(Credentials::new(id, secret))
+    }
+
+    /// Makes a user that may assume any role that trusts it, as each of Snowflake's principals is one. Returns its ARN and key.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn create_principal(&self, name: &str) -> Result<(String, Credentials)> {
+        let arn = self.create_user(name).await?;
+        let policy = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]}"#;
+        self.put_user_policy(name, "assume-roles", policy).await?;
+        Ok((arn, self.create_access_key(name).await?))
+    }
+
+    /// # Errors
+    /// [`Error`].
+    pub async fn put_user_policy(&self, user: &str, name: &str, document: &str) -> Result<()> {
+        let fields = [
+            ("UserName", user),
+            ("PolicyName", name),
+            ("PolicyDocument", document),
+        ];
+        self.iam("PutUserPolicy", &fields).await.map(|_| ())
+    }
+
+    /// Makes a role, and returns its ARN. `max_session_duration` in seconds.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn create_role(
+        &self,
+        name: &str,
+        trust_policy: &str,
+        max_session_duration: u32,
+    ) -> Result<String> {
+        let fields = [
+            ("RoleName", name),
+            ("AssumeRolePolicyDocument", trust_policy),
+            ("MaxSessionDuration", &max_session_duration.to_string()),
+        ];
+        let answer = self.iam("CreateRole", &fields).await?;
+        self.text(&answer, "CreateRole", &["Role", "Arn"])
+    }
+
+    /// # Errors
+    /// [`Error`].
+    pub async fn put_role_policy(&self, role: &str, name: &str, document: &str) -> Result<()> {
+        let fields = [
+            ("RoleName", role),
+            ("PolicyName", name),
+            ("PolicyDocument", document),
+        ];
+        self.iam("PutRolePolicy", &fields).await.map(|_| ())
+    }
+
+    /// Makes a managed policy, and returns its ARN.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn create_policy(&self, name: &str, document: &str) -> Result<String> {
+        let fields = [("PolicyName", name), ("PolicyDocument", document)];
+        let answer = self.iam("CreatePolicy", &fields).await?;
+        self.text(&answer, "CreatePolicy", &["Policy", "Arn"])
+    }
+
+    /// # Errors
+    /// [`Error`].
+    pub async fn attach_role_policy(&self, role: &str, policy_arn: &str) -> Result<()> {
+        let fields = [("RoleName", role), ("PolicyArn", policy_arn)];
+        self.iam("AttachRolePolicy", &fields).await.map(|_| ())
+    }
+
+    /// Replaces a role's trust policy.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn update_trust_policy(&self, role: &str, document: &str) -> Result<()> {
+        let fields = [("RoleName", role), ("PolicyDocument", document)];
+        self.iam("UpdateAssumeRolePolicy", &fields)
+            .await
+            .map(|_| ())
+    }
+
+    /// # Errors
+    /// [`Error`].
+    pub async fn get_role(&self, name: &str) -> Result<Role> {
+        let answer = self.iam("GetRole", &[("RoleName", name)]).await?;
+        let field = |name: &str| self.text(&answer, "GetRole", &["Role", name]);
+        let document = field("AssumeRolePolicyDocument")?;
+        let trust_policy = percent_decode_str(&document).decode_utf8();
+        let seconds = field("MaxSessionDuration")?.parse();
+        match (trust_policy, seconds) {
+            (Ok(trust_policy), Ok(max_session_duration)) => Ok(Role {
+                arn: field("Arn")?,
+                id: field("RoleId")?,
+                trust_policy: trust_policy.into_owned(),
+                max_session_duration,
+            }),
+            _ => Err(self.unreadable("GetRole", "the role's properties are malformed")),
+        }
+    }
+
+    /// Temporary credentials of a role.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn assume_role(&self, wish: &AssumeRole) -> Result<Credentials> {
+        let duration = wish.duration.map(|seconds| seconds.to_string());
+        let mut fields = vec![
+            ("RoleArn", wish.role_arn.as_str()),
+            ("RoleSessionName", wish.session_name.as_str()),
+        ];
+        fields.extend(wish.external_id.as_deref().map(|id| ("ExternalId", id)));
+        fields.extend(duration.as_deref().map(|d| ("DurationSeconds", d)));
+        fields.extend(wish.policy.as_deref().map(|p| ("Policy", p)));
+        let action = "AssumeRole";
+        let answer = self
+            .call(Service::Sts, "2011-06-15", action, &fields)
+            .await?;
+        let field = |name: &str| self.text(&answer, action, &["Credentials", name]);
+        let expires = field("Expiration")?
+            .parse()
+            .map_err(|_| self.unreadable(action, "Expiration is no time"))?;
+        Ok(Credentials {
+            access_key_id: field("AccessKeyId")?,
+            secret_access_key: Secret::from(field("SecretAccessKey")?),
+            session_token: Some(Secret::from(field("SessionToken")?)),
+            expires: Some(expires),
+        })
+    }
+
+    /// The ARN of whom the credentials are.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn caller_arn(&self) -> Result<String> {
+        let action = "GetCallerIdentity";
+        let answer = self.call(Service::Sts, "2011-06-15", action, &[]).await?;
+        self.text(&answer, action, &["Arn"])
+    }
+
+    async fn iam(&self, action: &str, fields: &[(&str, &str)]) -> Result<Element> {
+        self.call(Service::Iam, "2010-05-08", action, fields).await
+    }
+
+    /// Sends a request, and returns the answer's `…Result` element, an empty one if it has none.
+    async fn call(
+        &self,
+        service: Service,
+        version: &str,
+        action: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Element> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("Action", action);
+        form.append_pair("Version", version);
+        form.extend_pairs(fields);
+        let request = self.signed(service.name(), form.finish());
+        let request = request.map_err(|reason| self.unreachable(reason))?;
+        let sent = tokio::time::timeout(TIMEOUT, self.send(request)).await;
+        let (status, text) = sent
+            .unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}").into()))
+            .map_err(|reason| self.unreachable(reason))?;
+        let answer = Element::parse(&text).map_err(|e| self.unreadable(action, &e.to_string()))?;
+        if status != 200 {
+            return Err(Error::Aws {
+                code: self.text(&answer, action, &["Error", "Code"])?,
+                message: self.text(&answer, action, &["Error", "Message"])?,
+                status,
+            });
+        }
+        let result = answer.get(&[&format!("{action}Result")]);
+        Ok(result.cloned().unwrap_or_default())
+    }
+
+    fn signed(
+        &self,
+        service: &str,
+        body: String,
+    ) -> std::result::Result<Request<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
+        let own = &self.credentials;
+        let token = own.session_token.as_ref().map(|t| t.expose().to_owned());
+        let identity = SigningCredentials::new(
+            &own.access_key_id,
+            own.secret_access_key.expose(),
+            token,
+            None,
+            "icebox",
+        )
+        .into();
+        let params = SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(service)
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()?
+            .into();
+        let url = format!("{}/", self.endpoint);
+        let authority: http::Uri = url.parse()?;
+        let host = authority
+            .authority()
+            .ok_or("the endpoint names no host")?
+            .to_string();
+        let content_type = "application/x-www-form-urlencoded; charset=utf-8";
+        let headers = [("host", host.as_str()), ("content-type", content_type)];
+        let signable = SignableRequest::new(
+            "POST",
+            &url,
+            headers.into_iter(),
+            SignableBody::Bytes(body.as_bytes()),
+        )?;
+        let (instructions, _) = sign(signable, &params)?.into_parts();
+        let mut request = Request::post("/");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let mut request = request
+            .header("user-agent", concat!("icebox/", env!("CARGO_PKG_VERSION")))
+            .body(Full::new(Bytes::from(body)))?;
+        instructions.apply_to_request_http1x(&mut request);
+        Ok(request)
+    }
+
+    async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> std::result::Result<(u16, String), Box<dyn std::error::Error + Send + Sync>> {
+        let host = request
+            .headers()
+            .get("host")
+            .ok_or("no host")?
+            .to_str()?
+            .to_owned();
+        let address = if host.contains(':') {
+            host
+        } else {
+            host + ":80"
+        };
+        let stream = TcpStream::connect(address).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let exchange = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await?.to_bytes();
+            drop(sender);
+            Ok::<_, hyper::Error>((status, body))
+        };
+        let (answer, _) = tokio::join!(exchange, connection);
+        let (status, body) = answer?;
+        Ok((status, String::from_utf8(body.to_vec())?))
+    }
+
+    fn text(&self, answer: &Element, action: &str, path: &[&str]) -> Result<String> {
+        match answer.get(path) {
+            Some(element) => Ok(element.text.clone()),
+            None => Err(self.unreadable(action, &format!("{} is missing", path.join("/")))),
+        }
+    }
+
+    fn unreadable(&self, action: &str, reason: &str) -> Error {
+        Error::Answer {
+            endpoint: self.endpoint.clone(),
+            action: action.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn unreachable(&self, reason: impl std::fmt::Display) -> Error {
+        Error::Unreachable {
+            endpoint: self.endpoint.clone(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// A field of each member of a list, or where it has no name the member's text.
+fn texts(answer: &Element, list: &[&str], field: &str) -> Vec<String> {
+    let members = answer.get(list).map_or(&[][..], |list| &list.children);
+    let value = |member: &Element| {
+        let path = if field.is_empty() {
+            vec![]
+        } else {
+            vec![field]
+        };
+        member.get(&path).map(|e| e.text.clone())
+    };
+    members.iter().filter_map(value).collect()
+}

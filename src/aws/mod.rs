@@ -1,0 +1,35 @@
+//! AWS for the sandbox: accounts with their IAM users, roles and policies, STS, and what they allow.
+//!
+//! [`Iam`] holds the state and decides; [`Endpoint`] speaks the query protocol of IAM and STS over HTTP (any SDK is a client of
+//! it, and [`client`] a small typed one); the S3 server asks [`Iam`] about every request. Decisions go to the [`audit`] trail.
+//!
+//! There may be several accounts, since access crosses them: a role in the user's account trusts a principal in
+//! Snowflake's.
+
+mod account;
+mod arn;
+pub mod audit;
+mod authorize;
+mod caller;
+pub mod client;
+mod endpoint;
+mod fault;
+mod id;
+mod operations;
+pub mod policy;
+mod secret;
+mod service;
+mod session;
+mod signature;
+mod state;
+mod trust;
+mod xml;
+
+pub use account::{Account, AccountId, BadAccountId};
+pub use arn::{bucket_arn, object_arn};
+pub use authorize::{Decision, PolicyKind, Reason};
+pub use caller::{Caller, Identity, Refused};
+pub use endpoint::{Endpoint, RequestMeta};
+pub use fault::Fault;
+pub use secret::Secret;
+pub use service::{Error, Iam, Result};

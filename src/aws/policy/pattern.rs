@@ -1,0 +1,271 @@
+//! Texts with wildcards and policy variables.
+
+use std::collections::HashMap;
+
+/// Request context: lower-case key to its values.
+pub type Context = HashMap<String, Vec<String>>;
+
+/// `arn:aws:s3:::lake/home/${aws:username}/*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(Vec<Piece>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    /// `*`
+    Many,
+    /// `?`
+    One,
+    /// `${key}` and `${key, 'default'}`
+    Variable {
+        key: String,
+        default: Option<String>,
+    },
+}
+
+/// What a pattern is once its variables have values; those are taken literally.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Token {
+    Char(char),
+    Many,
+    One,
+}
+
+/// Which characters of the text have a meaning of their own.
+#[derive(Clone, Copy)]
+pub struct Syntax {
+    pub wildcards: bool,
+    /// Variables came with version 2012-10-17.
+    pub variables: bool,
+}
+
+impl Pattern {
+    /// Reads a pattern; a `${` without its brace is plain text.
+    pub fn parse(text: &str, syntax: Syntax) -> Self {
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let mut taken = c.len_utf8();
+            let special = match c {
+                '*' if syntax.wildcards => Some(Piece::Many),
+                '?' if syntax.wildcards => Some(Piece::One),
+                '$' if syntax.variables => variable(rest).map(|(piece, length)| {
+                    taken = length;
+                    piece
+                }),
+                _ => None,
+            };
+            match special {
+                Some(Piece::Literal(text)) => literal.push_str(&text),
+                Some(piece) => {
+                    if !literal.is_empty() {
+                        pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                    }
+                    pieces.push(piece);
+                }
+                None => literal.push(c),
+            }
+            rest = &rest[taken..];
+        }
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal));
+        }
+        Self(pieces)
+    }
+
+    /// Whether the whole text matches. A variable without a value matches nothing.
+    pub fn matches(&self, text: &str, context: &Context, ignore_case: bool) -> bool {
+        let Some(tokens) = self.tokens(context) else {
+            return false;
+        };
+        glob(&tokens, text, ignore_case)
+    }
+
+    /// The text with the values of its variables; `None` where one has none.
+    pub fn resolve(&self, context: &Context) -> Option<String> {
+        let tokens = self.tokens(context)?;
+        Some(tokens.into_iter().map(Token::as_char).collect())
+    }
+
+    /// Compares part by part between the first five colons, as `ArnLike` does.
+    pub fn matches_arn(&self, arn: &str, context: &Context) -> bool {
+        let Some(tokens) = self.tokens(context) else {
+            return false;
+        };
+        let parts: Vec<&[Token]> = tokens.splitn(6, |t| *t == Token::Char(':')).collect();
+        let arn_parts: Vec<&str> = arn.splitn(6, ':').collect();
+        parts.len() == arn_parts.len()
+            && parts.iter().zip(arn_parts).all(|(p, a)| glob(p, a, false))
+    }
+
+    fn tokens(&self, context: &Context) -> Option<Vec<Token>> {
+        let mut tokens = Vec::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Literal(text) => tokens.extend(text.chars().map(Token::Char)),
+                Piece::Many => tokens.push(Token::Many),
+                Piece::One => tokens.push(Token::One),
+                Piece::Variable { key, default } => {
+                    let value = match context.get(key).map(Vec::as_slice) {
+                        Some([only]) => only,
+                        _ => default.as_ref()?,
+                    };
+                    tokens.extend(value.chars().map(Token::Char));
+                }
+            }
+        }
+        Some(tokens)
+    }
+}
+
+impl Token {
+    fn as_char(self) -> char {
+        match self {
+            Token::Char(c) => c,
+            Token::Many => '*',
+            Token::One => '?',
+        }
+    }
+
+    fn accepts(self, c: char, ignore_case: bool) -> bool {
+        match self {
+            Token::Char(own) => {
+                own == c || (ignore_case && own.to_lowercase().eq(c.to_lowercase()))
+            }
+            Token::One => true,
+            Token::Many => false,
+        }
+    }
+}
+
+/// The variable that `text` starts with, and its length in bytes.
+fn variable(text: &str) -> Option<(Piece, usize)> {
+    let inner = text.strip_prefix("${")?;
+    let end = inner.find('}')?;
+    let (name, default) = match inner[..end].split_once(',') {
+        None => (&inner[..end], None),
+        Some((name, default)) => {
+            let quoted = default.trim().strip_prefix('\'')?.strip_suffix('\'')?;
+            (name, Some(quoted.to_owned()))
+        }
+    };
+    let piece = match name.trim() {
+        // How a document writes the characters themselves.
+        escaped @ ("*" | "?" | "$") => Piece::Literal(escaped.to_owned()),
+        key => Piece::Variable {
+            key: key.to_ascii_lowercase(),
+            default,
+        },
+    };
+    Some((piece, end + 3))
+}
+
+/// Greedy matching with one point to come back to: at most pattern length times text length steps.
+fn glob(pattern: &[Token], text: &str, ignore_case: bool) -> bool {
+    let text: Vec<char> = text.chars().collect();
+    let (mut p, mut t) = (0, 0);
+    let mut back: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(Token::Many) => {
+                back = Some((p, t));
+                p += 1;
+            }
+            Some(token) if token.accepts(text[t], ignore_case) => {
+                p += 1;
+                t += 1;
+            }
+            _ => match back {
+                Some((star, from)) => {
+                    back = Some((star, from + 1));
+                    p = star + 1;
+                    t = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|t| *t == Token::Many)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: Syntax = Syntax {
+        wildcards: true,
+        variables: true,
+    };
+
+    fn context() -> Context {
+        HashMap::from([
+            ("aws:username".to_owned(), vec!["jo*e".to_owned()]),
+            ("aws:two".to_owned(), vec!["a".to_owned(), "b".to_owned()]),
+        ])
+    }
+
+    #[track_caller]
+    fn check(pattern: &str, text: &str, expected: bool) {
+        let found = Pattern::parse(pattern, FULL).matches(text, &context(), false);
+        assert_eq!(found, expected, "{pattern:?} on {text:?}");
+    }
+
+    #[test]
+    fn wildcards() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("a*c*e", "abcde", true),
+            ("a*c*e", "abcd", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("", "", true),
+            ("", "a", false),
+            ("**é*", "xéy", true),
+            ("a*ab", "aaab", true),
+            ("A", "a", false),
+        ] {
+            check(pattern, text, expected);
+        }
+    }
+
+    #[test]
+    fn many_stars_take_no_exponential_time() {
+        let pattern = "a*".repeat(200) + "b";
+        check(&pattern, &"a".repeat(5000), false);
+    }
+
+    #[test]
+    fn variables_have_literal_values_defaults_and_escapes() {
+        for (pattern, text, expected) in [
+            ("h/${aws:username}/*", "h/jo*e/x", true),
+            ("h/${aws:username}/*", "h/jooe/x", false),
+            ("h/${AWS:UserName}", "h/jo*e", true),
+            ("${aws:none}", "", false),
+            ("${aws:none, 'd'}", "d", true),
+            ("${aws:two}", "a", false),
+            ("${*}${?}${$}", "*?$", true),
+            ("${*}", "a", false),
+            ("${open", "${open", true),
+        ] {
+            check(pattern, text, expected);
+        }
+        let old = Syntax {
+            variables: false,
+            ..FULL
+        };
+        assert!(Pattern::parse("${aws:username}", old).matches(
+            "${aws:username}",
+            &context(),
+            false
+        ));
+    }
+
+    #[test]
+    fn arns_are_compared_part_by_part() {
+        let pattern = Pattern::parse("arn:aws:iam::*:role/*", FULL);
+        assert!(pattern.matches_arn("arn:aws:iam::123456789012:role/a:b", &context()));
+        assert!(!pattern.matches_arn("arn:aws:iam::1:user/role/x", &context()));
+        assert!(!Pattern::parse("arn:*", FULL).matches_arn("arn:aws:s3:::b", &context()));
+    }
+}

@@ -1,0 +1,291 @@
+//! The state of all accounts, in memory and on disk.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use chrono::Utc;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::authorize::policies;
+use super::caller::{Caller, Identity, Refused};
+use super::policy::Policy;
+use super::session::{Of, Session, Signer};
+use super::state::{AccountState, Directory, replace};
+use super::{Account, AccountId, Fault, Secret, arn, id};
+
+/// IAM and STS of a few accounts. Clones are the same service.
+#[derive(Clone)]
+pub struct Iam(Arc<Inner>);
+
+struct Inner {
+    dir: PathBuf,
+    accounts: Vec<Account>,
+    directory: RwLock<Directory>,
+    signer: Signer,
+    /// Its lock ends with the service, however that ends.
+    _lock: Flock<File>,
+}
+
+/// Why the service cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot use {} for IAM's state: {source}; give a directory that this user may write", path.display())]
+    State { path: PathBuf, source: io::Error },
+    #[error("another IAM service is using {}; stop it, or give this one a directory of its own", dir.display())]
+    InUse { dir: PathBuf },
+    #[error("IAM needs at least one account")]
+    NoAccount,
+    #[error("account {0} or its access key is given twice; accounts and keys must differ")]
+    Twice(AccountId),
+}
+
+/// The result of opening the service.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Iam {
+    /// Opens the state in `dir`, which is made if it is not there. The first account is the user's own: what belongs to nobody in
+    /// particular is its.
+    ///
+    /// # Errors
+    /// [`Error::State`], also where a file there cannot be read; [`Error::InUse`], [`Error::NoAccount`], [`Error::Twice`].
+    pub fn open(dir: &Path, accounts: Vec<Account>) -> Result<Self> {
+        if accounts.is_empty() {
+            return Err(Error::NoAccount);
+        }
+        for (i, account) in accounts.iter().enumerate() {
+            let same = |other: &Account| {
+                other.id == account.id || other.root_access_key_id == account.root_access_key_id
+            };
+            if accounts[..i].iter().any(same) {
+                return Err(Error::Twice(account.id.clone()));
+            }
+        }
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::State { path, source }
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(failed(dir))?;
+        let lock = lock(dir)?;
+        let mut directory = Directory::new();
+        for account in &accounts {
+            let path = state_file(dir, &account.id);
+            let state = AccountState::load(&path).map_err(failed(&path))?;
+            directory.insert(account.id.clone(), state);
+        }
+        let secret_file = dir.join("session-secret");
+        let secret = session_secret(&secret_file).map_err(failed(&secret_file))?;
+        Ok(Self(Arc::new(Inner {
+            dir: dir.to_owned(),
+            accounts,
+            directory: RwLock::new(directory),
+            signer: Signer::new(secret),
+            _lock: lock,
+        })))
+    }
+
+    /// The accounts, the user's own first.
+    pub fn accounts(&self) -> &[Account] {
+        &self.0.accounts
+    }
+
+    /// The secret of an access key that is active, or of a session of this service whether or not it has expired.
+    pub fn secret_of(&self, access_key_id: &str) -> Option<Secret> {
+        let root = self.root_of(access_key_id);
+        if let Some(account) = root {
+            return Some(account.root_secret_access_key.clone());
+        }
+        let of_user = self.read(|directory| {
+            let users = directory.values().flat_map(|state| state.users.values());
+            let mut keys = users.flat_map(|user| &user.keys);
+            keys.find(|key| key.active && key.id == access_key_id)
+                .map(|key| key.secret.clone())
+        });
+        of_user.or_else(|| self.0.signer.secret_of(access_key_id))
+    }
+
+    /// Who the access key, with the session token if there was one, stands for. That the request was signed with its secret
+    /// is for the caller of this to check.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn caller(
+        &self,
+        access_key_id: &str,
+        token: Option<&str>,
+    ) -> std::result::Result<Caller, Refused> {
+        let lasting = self
+            .root_of(access_key_id)
+            .map(|account| (account.id.clone(), Identity::Root))
+            .or_else(|| self.user_of(access_key_id));
+        match (lasting, token) {
+            (Some(_), Some(_)) => Err(Refused::BadToken),
+            (Some((account, identity)), None) => Ok(Caller {
+                account,
+                identity,
+                access_key_id: access_key_id.to_owned(),
+                session: None,
+            }),
+            (None, None) => Err(Refused::UnknownKey),
+            (None, Some(token)) => self.session_caller(access_key_id, token),
+        }
+    }
+
+    fn root_of(&self, access_key_id: &str) -> Option<&Account> {
+        let mut accounts = self.0.accounts.iter();
+        accounts.find(|account| account.root_access_key_id == access_key_id)
+    }
+
+    fn user_of(&self, access_key_id: &str) -> Option<(AccountId, Identity)> {
+        self.read(|directory| {
+            directory.iter().find_map(|(account, state)| {
+                let has_key = |user: &&super::state::User| {
+                    user.keys.iter().any(|k| k.active && k.id == access_key_id)
+                };
+                let user = state.users.values().find(has_key)?;
+                let identity = Identity::User {
+                    name: user.name.clone(),
+                    path: user.path.clone(),
+                    id: user.id.clone(),
+                };
+                Some((account.clone(), identity))
+            })
+        })
+    }
+
+    fn session_caller(
+        &self,
+        access_key_id: &str,
+        token: &str,
+    ) -> std::result::Result<Caller, Refused> {
+        if self.0.signer.secret_of(access_key_id).is_none() {
+            return Err(Refused::UnknownKey);
+        }
+        let session = self.0.signer.read(token).filter(|s| s.key == access_key_id);
+        let session = session.ok_or(Refused::BadToken)?;
+        if session.expires <= Utc::now() {
+            return Err(Refused::Expired);
+        }
+        // A session ends with the user or role that it is of.
+        let identity = self
+            .read(|directory| identity_of(directory, &session))
+            .ok_or(Refused::BadToken)?;
+        Ok(Caller {
+            account: session.account.clone(),
+            identity,
+            access_key_id: access_key_id.to_owned(),
+            session: Some(session),
+        })
+    }
+
+    /// The documents of all policies that a role has, by name; `None` where there is no such role. For a service that has to be
+    /// told what a session may do.
+    pub fn role_policies(&self, role_arn: &str) -> Option<Vec<(String, Policy)>> {
+        let named = arn::parse_iam(role_arn)?;
+        self.read(|directory| {
+            let role = directory.get(&named.account)?.roles.get(named.name)?;
+            let found = policies(directory, &named.account, &role.grants);
+            let found = found.map(|(name, policy)| (name.to_owned(), policy.clone()));
+            (role.arn(&named.account) == role_arn).then(|| found.collect())
+        })
+    }
+
+    pub(super) fn signer(&self) -> &Signer {
+        &self.0.signer
+    }
+
+    pub(super) fn read<T>(&self, look: impl FnOnce(&Directory) -> T) -> T {
+        let directory = self.0.directory.read();
+        look(&directory.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes one account. `make` gets the account, and all of them as they were; where it fails, or the change cannot be
+    /// written, nothing has changed.
+    pub(super) fn change<T>(
+        &self,
+        account: &AccountId,
+        make: impl FnOnce(&mut AccountState, &Directory) -> std::result::Result<T, Fault>,
+    ) -> std::result::Result<T, Fault> {
+        let directory = self.0.directory.write();
+        let mut directory = directory.unwrap_or_else(PoisonError::into_inner);
+        let mut state = directory.get(account).cloned().unwrap_or_default();
+        let made = make(&mut state, &directory)?;
+        let path = state_file(&self.0.dir, account);
+        state.save(&path).map_err(|error| {
+            tracing::error!(%error, path = %path.display(), "could not write IAM's state");
+            Fault::service_failure(format!("cannot write {}: {error}", path.display()))
+        })?;
+        directory.insert(account.clone(), state);
+        Ok(made)
+    }
+}
+
+fn identity_of(directory: &Directory, session: &Session) -> Option<Identity> {
+    let state = directory.get(&session.account)?;
+    match &session.of {
+        Of::Root => Some(Identity::Root),
+        Of::User { id } => {
+            let user = state.users.values().find(|user| user.id == *id)?;
+            Some(Identity::User {
+                name: user.name.clone(),
+                path: user.path.clone(),
+                id: user.id.clone(),
+            })
+        }
+        Of::Role { id, session_name } => {
+            let role = state.roles.values().find(|role| role.id == *id)?;
+            Some(Identity::Role {
+                name: role.name.clone(),
+                path: role.path.clone(),
+                id: role.id.clone(),
+                session_name: session_name.clone(),
+            })
+        }
+    }
+}
+
+fn state_file(dir: &Path, account: &AccountId) -> PathBuf {
+    dir.join(format!("{account}.json"))
+}
+
+fn lock(dir: &Path) -> Result<Flock<File>> {
+    let path = dir.join("lock");
+    let open = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path);
+    let failed = |source| Error::State {
+        path: path.clone(),
+        source,
+    };
+    let file = open.map_err(failed)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        if errno == nix::errno::Errno::EWOULDBLOCK {
+            Error::InUse {
+                dir: dir.to_owned(),
+            }
+        } else {
+            failed(errno.into())
+        }
+    })
+}
+
+fn session_secret(path: &Path) -> io::Result<Secret> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Secret::from(text)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let secret = id::secret_access_key();
+            replace(path, secret.as_bytes())?;
+            Ok(Secret::from(secret))
+        }
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,198 @@
+//! Signature Version 4 of IAM's and STS's requests, in the `Authorization` header
+//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
+
+use std::time::SystemTime;
+
+use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use http::HeaderMap;
+use http::request::Parts;
+use sha2::{Digest, Sha256};
+
+use super::secret::same;
+use super::{Fault, Secret};
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+const TIME: &str = "%Y%m%dT%H%M%SZ";
+/// How far a client's clock may be off.
+const SKEW: TimeDelta = TimeDelta::minutes(15);
+
+/// An `Authorization` header in its parts.
+pub(super) struct Authorization<'a> {
+    pub access_key_id: &'a str,
+    /// `20260131`
+    date: &'a str,
+    region: &'a str,
+    pub service: &'a str,
+    signed_headers: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Authorization<'a> {
+    /// # Errors
+    /// MissingAuthenticationToken, IncompleteSignature.
+    pub fn read(headers: &'a HeaderMap) -> Result<Self, Fault> {
+        let Some(value) = headers.get("authorization") else {
+            return Err(Fault::missing_token(
+                "Request is missing Authentication Token",
+            ));
+        };
+        let incomplete = |what: &str| Fault::incomplete_signature(what);
+        let text = value
+            .to_str()
+            .map_err(|_| incomplete("Authorization header is not ASCII."))?;
+        let fields = text.strip_prefix(ALGORITHM).ok_or_else(|| {
+            incomplete("Unsupported authorization algorithm: AWS4-HMAC-SHA256 is wanted.")
+        })?;
+        let field = |name: &str| {
+            fields
+                .split(',')
+                .find_map(|f| f.trim().strip_prefix(name)?.strip_prefix('='))
+                .ok_or_else(|| {
+                    incomplete(&format!(
+                        "Authorization header requires '{name}' parameter."
+                    ))
+                })
+        };
+        let scope: Vec<&str> = field("Credential")?.split('/').collect();
+        let [access_key_id, date, region, service, "aws4_request"] = scope[..] else {
+            return Err(incomplete(
+                "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term.",
+            ));
+        };
+        Ok(Self {
+            access_key_id,
+            date,
+            region,
+            service,
+            signed_headers: field("SignedHeaders")?,
+            signature: field("Signature")?,
+        })
+    }
+
+    /// Checks the request's date, and its signature with the secret of the access key.
+    ///
+    /// # Errors
+    /// IncompleteSignature, SignatureDoesNotMatch.
+    pub fn check(
+        &self,
+        parts: &Parts,
+        body: &[u8],
+        secret: &Secret,
+        now: DateTime<Utc>,
+    ) -> Result<(), Fault> {
+        let date = header(&parts.headers, "x-amz-date").ok_or_else(|| {
+            Fault::incomplete_signature(
+                "Authorization header requires existence of 'X-Amz-Date' header.",
+            )
+        })?;
+        let time = NaiveDateTime::parse_from_str(&date, TIME).map_err(|_| {
+            Fault::incomplete_signature(format!(
+                "Date must be in ISO-8601 'basic format'. Got '{date}'."
+            ))
+        })?;
+        let time = time.and_utc();
+        self.check_time(time, now)?;
+        for name in ["host", "x-amz-date", "x-amz-security-token"] {
+            if parts.headers.contains_key(name) && !self.signs(name) {
+                return Err(Fault::signature_mismatch(format!(
+                    "'{name}' must be a 'SignedHeader' in the AWS Authorization."
+                )));
+            }
+        }
+        let request = self.canonical_request(parts, body)?;
+        let to_sign = format!(
+            "{ALGORITHM}\n{date}\n{}/{}/{}/aws4_request\n{}",
+            self.date,
+            self.region,
+            self.service,
+            sha256(request.as_bytes())
+        );
+        let key = generate_signing_key(
+            secret.expose(),
+            SystemTime::from(time),
+            self.region,
+            self.service,
+        );
+        if same(
+            &calculate_signature(key, to_sign.as_bytes()),
+            self.signature,
+        ) {
+            Ok(())
+        } else {
+            Err(Fault::signature_mismatch(
+                "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
+                 Access Key and signing method. Consult the service documentation for details.",
+            ))
+        }
+    }
+
+    fn check_time(&self, time: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Fault> {
+        let show = |time: DateTime<Utc>| time.format(TIME);
+        let day = time.format("%Y%m%d").to_string();
+        if self.date != day {
+            return Err(Fault::signature_mismatch(format!(
+                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{}' != \
+                 '{day}', from '{}'.",
+                self.date,
+                show(time)
+            )));
+        }
+        if time < now - SKEW {
+            return Err(Fault::signature_mismatch(format!(
+                "Signature expired: {} is now earlier than {} ({} - 15 min.)",
+                show(time),
+                show(now - SKEW),
+                show(now)
+            )));
+        }
+        if time > now + SKEW {
+            return Err(Fault::signature_mismatch(format!(
+                "Signature not yet current: {} is still later than {} ({} + 15 min.)",
+                show(time),
+                show(now + SKEW),
+                show(now)
+            )));
+        }
+        Ok(())
+    }
+
+    fn signs(&self, name: &str) -> bool {
+        self.signed_headers.split(';').any(|s| s == name)
+    }
+
+    /// Of a POST to `/` without a query: nothing else comes here.
+    fn canonical_request(&self, parts: &Parts, body: &[u8]) -> Result<String, Fault> {
+        let mut headers = String::new();
+        for name in self.signed_headers.split(';') {
+            let value = header(&parts.headers, name).ok_or_else(|| {
+                Fault::signature_mismatch(format!(
+                    "The signed header '{name}' is not in the request."
+                ))
+            })?;
+            headers.push_str(&format!("{name}:{value}\n"));
+        }
+        Ok(format!(
+            "{}\n/\n\n{headers}\n{}\n{}",
+            parts.method,
+            self.signed_headers,
+            sha256(body)
+        ))
+    }
+}
+
+/// A header's values with blanks trimmed and squeezed, joined by commas.
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    let mut values = headers.get_all(name).iter().peekable();
+    values.peek()?;
+    let clean = |value: &http::HeaderValue| {
+        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    Some(values.map(clean).collect::<Vec<_>>().join(","))
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,119 @@
+//! Whom a role's trust policy means.
+
+use std::collections::BTreeMap;
+
+use super::caller::{Caller, Identity};
+use super::policy::{Malformed, Policy, PrincipalMatch};
+use super::state::{Directory, Trust};
+use super::{AccountId, Fault, arn};
+
+/// What a text in `Principal.AWS` names.
+enum Named<'a> {
+    Anyone,
+    Account(AccountId),
+    /// A user, a role, or with a session name one session of a role.
+    Entity {
+        account: AccountId,
+        kind: &'a str,
+        path: Option<&'a str>,
+        name: &'a str,
+    },
+}
+
+fn read(principal: &str) -> Option<Named<'_>> {
+    if principal == "*" {
+        return Some(Named::Anyone);
+    }
+    let account = principal
+        .strip_prefix("arn:aws:iam::")
+        .and_then(|rest| rest.strip_suffix(":root"))
+        .unwrap_or(principal);
+    if let Ok(account) = account.parse() {
+        return Some(Named::Account(account));
+    }
+    if let Some(session) = principal.strip_prefix("arn:aws:sts::") {
+        let (account, rest) = session.split_once(":assumed-role/")?;
+        let (name, session_name) = rest.split_once('/')?;
+        return (!session_name.is_empty()).then_some(Named::Entity {
+            account: account.parse().ok()?,
+            kind: "role",
+            path: None,
+            name,
+        });
+    }
+    let entity = arn::parse_iam(principal)?;
+    Some(Named::Entity {
+        account: entity.account,
+        kind: entity.kind,
+        path: Some(entity.path),
+        name: entity.name,
+    })
+}
+
+/// The unique id of the user or role that a principal names, if there is one.
+fn unique_id<'d>(directory: &'d Directory, named: &Named<'_>) -> Option<&'d str> {
+    let Named::Entity {
+        account,
+        kind,
+        path,
+        name,
+    } = named
+    else {
+        return None;
+    };
+    let state = directory.get(account)?;
+    let (found_path, id) = match *kind {
+        "user" => state.users.get(*name).map(|u| (&u.path, &u.id))?,
+        "role" => state.roles.get(*name).map(|r| (&r.path, &r.id))?,
+        _ => return None,
+    };
+    path.is_none_or(|p| p == found_path).then_some(id)
+}
+
+/// A trust policy with its users and roles looked up. An account need not be one of this service.
+///
+/// # Errors
+/// MalformedPolicyDocument: `Invalid principal in policy`.
+pub(super) fn bind(policy: Policy, directory: &Directory) -> Result<Trust, Fault> {
+    let mut bound = BTreeMap::new();
+    for principal in policy.principals() {
+        let invalid = || Malformed::Principal(format!("\"AWS\":\"{principal}\""));
+        let named = read(principal).ok_or_else(invalid)?;
+        if matches!(named, Named::Entity { .. }) {
+            let id = unique_id(directory, &named).ok_or_else(invalid)?;
+            bound.insert(principal.to_owned(), id.to_owned());
+        }
+    }
+    Ok(Trust { policy, bound })
+}
+
+/// How a principal of the policy names the caller.
+pub(super) fn names(trust: &Trust, principal: &str, caller: &Caller) -> PrincipalMatch {
+    match read(principal) {
+        Some(Named::Anyone) => PrincipalMatch::Itself,
+        Some(Named::Account(account)) if account == caller.account => PrincipalMatch::Account,
+        Some(Named::Entity { path, .. })
+            if trust.bound.get(principal).map(String::as_str) == Some(caller.unique_id()) =>
+        {
+            let one_session = path.is_none() && matches!(caller.identity, Identity::Role { .. });
+            if one_session && caller.arn() != principal {
+                PrincipalMatch::No
+            } else {
+                PrincipalMatch::Itself
+            }
+        }
+        _ => PrincipalMatch::No,
+    }
+}
+
+/// The document as AWS shows it: a principal that is no more is shown by the unique id that it had.
+pub(super) fn shown(trust: &Trust, directory: &Directory) -> String {
+    let mut text = trust.policy.text().to_owned();
+    for (principal, id) in &trust.bound {
+        let current = read(principal).and_then(|named| unique_id(directory, &named));
+        if current != Some(id) {
+            text = text.replace(&format!("\"{principal}\""), &format!("\"{id}\""));
+        }
+    }
+    text
+}

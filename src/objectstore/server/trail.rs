@@ -1,0 +1,112 @@
+//! One request's part of the audit trail: what was decided while it was answered, written once the answer is known.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{HeaderMap, Method, Response};
+
+use super::error_code;
+use crate::aws::audit::{Audit, Entry};
+use crate::aws::{Caller, Decision, RequestMeta};
+
+/// Collects decisions; an extension of the request. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Trail(Arc<Mutex<Noted>>);
+
+struct Noted {
+    /// What is known of the request so far.
+    request: Entry,
+    decisions: Vec<Entry>,
+}
+
+impl Trail {
+    pub fn new(request_id: &str, meta: &RequestMeta) -> Self {
+        Self(Arc::new(Mutex::new(Noted {
+            request: meta.entry(request_id),
+            decisions: Vec::new(),
+        })))
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Noted) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes what a request wants that was refused before anything was decided.
+    pub fn wants(&self, action: &str, access_key_id: Option<&str>) {
+        self.with(|noted| {
+            action.clone_into(&mut noted.request.action);
+            noted.request.access_key_id = access_key_id.map(str::to_owned);
+        });
+    }
+
+    pub fn caller(&self, caller: &Caller) {
+        self.with(|noted| noted.request.set_caller(caller));
+    }
+
+    pub fn decided(&self, action: &str, resource: &str, decision: &Decision) {
+        self.with(|noted| {
+            let mut entry = noted.request.clone();
+            entry.set_decision(action, resource, decision);
+            noted.decisions.push(entry);
+        });
+    }
+
+    /// Writes it all, with the answer's status and the bytes that went either way.
+    pub fn close(self, audit: &Audit, sent: Sent, response: &Response<s3s::Body>) {
+        let mut code = error_code(response);
+        let status = response.status();
+        if code.is_none() && (status.is_client_error() || status.is_server_error()) {
+            // The answer to HEAD has no body.
+            code = status
+                .canonical_reason()
+                .map(|reason| reason.replace(' ', ""));
+        }
+        let received = match sent.method {
+            Method::HEAD => 0,
+            _ => length(response.headers(), "content-length"),
+        };
+        let noted = self.with(|noted| {
+            let mut entries = std::mem::take(&mut noted.decisions);
+            if entries.is_empty() {
+                let mut entry = noted.request.clone();
+                entry.reason = match &code {
+                    Some(code) => format!("refused before it was authorised: {code}"),
+                    None => "needs no permission".to_owned(),
+                };
+                entry.allowed = code.is_none();
+                entries.push(entry);
+            }
+            entries
+        });
+        for mut entry in noted {
+            entry.status = status.as_u16();
+            entry.error_code.clone_from(&code);
+            entry.bytes = received.max(sent.bytes);
+            audit.append(entry);
+        }
+    }
+}
+
+/// What is kept of a request that is being answered.
+pub(super) struct Sent {
+    method: Method,
+    bytes: u64,
+}
+
+impl Sent {
+    pub fn new(method: &Method, headers: &HeaderMap) -> Self {
+        // A body in signed chunks is longer than what it carries.
+        let decoded = length(headers, "x-amz-decoded-content-length");
+        Self {
+            method: method.clone(),
+            bytes: match decoded {
+                0 => length(headers, "content-length"),
+                decoded => decoded,
+            },
+        }
+    }
+}
+
+fn length(headers: &HeaderMap, name: &str) -> u64 {
+    let value = headers.get(name).and_then(|v| v.to_str().ok());
+    value.and_then(|v| v.parse().ok()).unwrap_or(0)
+}

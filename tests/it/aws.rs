@@ -1,0 +1,227 @@
+//! AWS: IAM, STS and what they allow on S3, by clients that know nothing of icebox.
+
+mod access;
+mod assume;
+mod audit;
+mod clients;
+mod credentials;
+mod iam;
+mod protocol;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use icebox::aws::audit::{Entry, Reader, Settings};
+use icebox::aws::client::{AssumeRole, Client, Credentials};
+use icebox::aws::{Account, Secret};
+use icebox::objectstore::S3Config;
+use icebox::objectstore::client::aws_client;
+use icebox::objectstore::server::{Server, ServerConfig};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub const BUCKET: &str = "lake";
+pub const ROLE: &str = "lake-role";
+/// The user's account, and Snowflake's.
+pub const ACCOUNTS: [&str; 2] = ["111122223333", "999988887777"];
+pub const REGION: &str = "us-east-1";
+
+/// A server with two accounts, which may be stopped and started again.
+pub struct Lab {
+    dir: TempDir,
+    pub endpoint: String,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+pub fn root_key(account: usize) -> String {
+    format!("AKIAROOT{account}")
+}
+
+pub fn root_secret(account: usize) -> String {
+    format!("the root secret of {account}")
+}
+
+fn config(dir: &Path) -> ServerConfig {
+    let account = |i: usize| Account {
+        id: ACCOUNTS[i].parse().expect("an account id"),
+        root_access_key_id: root_key(i),
+        root_secret_access_key: Secret::from(root_secret(i)),
+    };
+    ServerConfig {
+        accounts: vec![account(0), account(1)],
+        audit: Some(Settings::new(dir.join("audit"))),
+        ..ServerConfig::new(dir.join("s3"), ([127, 0, 0, 1], 0).into(), "", "")
+    }
+}
+
+impl Lab {
+    pub async fn start() -> Self {
+        let mut lab = Self {
+            dir: tempfile::tempdir().expect("a directory"),
+            endpoint: String::new(),
+            running: None,
+        };
+        lab.run().await;
+        lab
+    }
+
+    async fn run(&mut self) {
+        let server = Server::bind(config(self.dir.path()))
+            .await
+            .expect("the server binds");
+        self.endpoint = server.client_config().endpoint;
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async {
+            let stopped = async { _ = stopped.await };
+            server.run(stopped).await.expect("the server runs");
+        });
+        self.running = Some((stop, task));
+    }
+
+    /// An orderly stop.
+    pub async fn stop(&mut self) {
+        if let Some((stop, task)) = self.running.take() {
+            stop.send(()).expect("the server runs");
+            task.await.expect("the server stops");
+        }
+    }
+
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.run().await;
+    }
+
+    pub fn client(&self, credentials: Credentials) -> Client {
+        Client::new(&self.endpoint, REGION, credentials)
+    }
+
+    /// The root user of an account.
+    pub fn root(&self, account: usize) -> Client {
+        self.client(root_credentials(account))
+    }
+
+    pub fn s3(&self, credentials: &Credentials) -> aws_sdk_s3::Client {
+        aws_client(&self.s3_config(credentials))
+    }
+
+    pub fn s3_config(&self, credentials: &Credentials) -> S3Config {
+        let token = credentials.session_token.as_ref();
+        S3Config {
+            endpoint: self.endpoint.clone(),
+            region: REGION.to_owned(),
+            access_key_id: credentials.access_key_id.clone(),
+            secret_access_key: credentials.secret_access_key.expose().to_owned(),
+            session_token: token.map(|t| t.expose().to_owned()),
+        }
+    }
+
+    pub async fn make_bucket(&self, account: usize, bucket: &str) {
+        let s3 = self.s3(&root_credentials(account));
+        let made = s3.create_bucket().bucket(bucket).send().await;
+        made.expect("the bucket is made");
+    }
+
+    pub async fn put(&self, key: &str) {
+        let s3 = self.s3(&root_credentials(0));
+        let put = s3.put_object().bucket(BUCKET).key(key);
+        let body = aws_sdk_s3::primitives::ByteStream::from_static(b"body");
+        put.body(body).send().await.expect("the object is put");
+    }
+
+    /// Everything that was decided, after an orderly stop.
+    pub async fn audit(&mut self) -> Vec<Entry> {
+        self.stop().await;
+        let mut reader = Reader::open(self.dir.path().join("audit"));
+        std::iter::from_fn(|| reader.read().expect("a trail")).collect()
+    }
+
+    /// A principal in Snowflake's account, and a role in the user's that trusts it with this external id and has this policy.
+    pub async fn trusted(&self, name: &str, external_id: &str, policy: &str) -> Client {
+        let (arn, key) = self
+            .root(1)
+            .create_principal(name)
+            .await
+            .expect("a principal");
+        let user = self.root(0);
+        let trust = trust(&[&arn], &[external_id]);
+        user.create_role(ROLE, &trust, 43200).await.expect("a role");
+        user.put_role_policy(ROLE, "s3", policy)
+            .await
+            .expect("a policy");
+        self.client(key)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Some((_, task)) = self.running.take() {
+            task.abort();
+        }
+    }
+}
+
+pub fn root_credentials(account: usize) -> Credentials {
+    Credentials::new(root_key(account), root_secret(account))
+}
+
+pub fn role_arn() -> String {
+    format!("arn:aws:iam::{}:role/{ROLE}", ACCOUNTS[0])
+}
+
+pub fn wish(external_id: &str) -> AssumeRole {
+    AssumeRole {
+        role_arn: role_arn(),
+        session_name: "session".to_owned(),
+        external_id: Some(external_id.to_owned()),
+        ..AssumeRole::default()
+    }
+}
+
+/// The guide's JSON documents, with their placeholders replaced in the order in which they stand.
+pub fn document(name: &str, values: &[&str]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures/guide")
+        .join(name);
+    let text = std::fs::read_to_string(&path).expect("a document");
+    let mut values = values.iter();
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    let mut out = String::new();
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once('<') {
+        let (placeholder, after) = after.split_once('>').expect("a placeholder");
+        let value = seen.entry(placeholder.to_owned());
+        let value = value.or_insert_with(|| values.next().expect("a value for it"));
+        out.push_str(before);
+        out.push_str(value);
+        rest = after;
+    }
+    assert!(values.next().is_none(), "a value without a placeholder");
+    out + rest
+}
+
+/// As `12-iam-trust-three-principals.json`, with any number of them.
+pub fn trust(principals: &[&str], external_ids: &[&str]) -> String {
+    serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": {"AWS": principals},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"sts:ExternalId": external_ids}},
+        }],
+    })
+    .to_string()
+}
+
+/// The code and status of an error.
+pub fn code<T: std::fmt::Debug>(result: icebox::aws::client::Result<T>) -> (String, u16, String) {
+    match result {
+        Err(icebox::aws::client::Error::Aws {
+            code,
+            message,
+            status,
+        }) => (code, status, message),
+        other => panic!("AWS should have refused it: {other:?}"),
+    }
+}

@@ -1,0 +1,254 @@
+//! IAM's state: it is kept, it is private, and only whom a policy allows may change it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use icebox::aws::client::{AssumeRole, Client};
+use icebox::aws::{Account, Endpoint, Error, Iam, Secret};
+use icebox::objectstore::S3Config;
+use icebox::objectstore::client::aws_client;
+
+use super::{ACCOUNTS, BUCKET, Lab, ROLE, code, document, root_key, root_secret, trust, wish};
+use crate::s3::error;
+
+fn accounts() -> Vec<Account> {
+    let account = |i: usize| Account {
+        id: ACCOUNTS[i].parse().expect("an account id"),
+        root_access_key_id: root_key(i),
+        root_secret_access_key: Secret::from(root_secret(i)),
+    };
+    vec![account(0), account(1)]
+}
+
+/// Users, keys, roles, policies and sessions are there after a restart, and at every moment before it: what a client was told is
+/// on disk.
+#[tokio::test]
+async fn a_restart_keeps_everything() {
+    let mut lab = Lab::start().await;
+    lab.make_bucket(0, BUCKET).await;
+    lab.put("frompg/a").await;
+    let snowflake = lab
+        .trusted("sf", "ID_1", &document("01-iam-policy.json", &[BUCKET]))
+        .await;
+    let session = snowflake
+        .assume_role(&wish("ID_1"))
+        .await
+        .expect("a session");
+    let role = lab.root(0).get_role(ROLE).await.expect("the role");
+
+    // As `kill -9` would leave it.
+    let copy = tempfile::tempdir().expect("a directory");
+    let state = lab.dir.path().join("s3/.icebox/iam");
+    for found in std::fs::read_dir(&state).expect("the state") {
+        let path = found.expect("a file").path();
+        std::fs::copy(&path, copy.path().join(path.file_name().expect("a name"))).expect("copied");
+    }
+    let iam = Iam::open(copy.path(), accounts()).expect("the copy opens");
+    let token = session.session_token.as_ref().map(Secret::expose);
+    let caller = iam
+        .caller(&session.access_key_id, token)
+        .expect("the session is known");
+    assert_eq!(caller.principal_arn(), role.arn);
+    let secret = iam.secret_of(&session.access_key_id).expect("its secret");
+    assert_eq!(secret.expose(), session.secret_access_key.expose());
+
+    lab.restart().await;
+    assert_eq!(lab.root(0).get_role(ROLE).await.expect("the role"), role);
+    let get = lab
+        .s3(&session)
+        .get_object()
+        .bucket(BUCKET)
+        .key("frompg/a")
+        .send()
+        .await;
+    get.expect("the session goes on");
+    let again = lab.root(1).create_user("sf").await;
+    assert_eq!(code(again).0, "EntityAlreadyExists");
+}
+
+#[tokio::test]
+async fn state_is_private_and_locked() {
+    let lab = Lab::start().await;
+    lab.root(0).create_user("jo").await.expect("a user");
+    lab.root(0).create_access_key("jo").await.expect("a key");
+    let state = lab.dir.path().join("s3/.icebox/iam");
+    let mode = |path: &Path| {
+        std::fs::metadata(path)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!(mode(&state), 0o700);
+    for found in std::fs::read_dir(&state).expect("the state") {
+        let path = found.expect("a file").path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    assert!(matches!(
+        Iam::open(&state, accounts()),
+        Err(Error::InUse { .. })
+    ));
+}
+
+#[test]
+fn what_cannot_be_opened_says_why() {
+    let dir = tempfile::tempdir().expect("a directory");
+    assert!(matches!(
+        Iam::open(dir.path(), Vec::new()),
+        Err(Error::NoAccount)
+    ));
+    let mut twice = accounts();
+    twice[1].id = twice[0].id.clone();
+    assert!(matches!(Iam::open(dir.path(), twice), Err(Error::Twice(_))));
+    let file = dir.path().join(format!("{}.json", ACCOUNTS[0]));
+    std::fs::write(&file, "{ not JSON").expect("written");
+    let error = Iam::open(dir.path(), accounts())
+        .err()
+        .expect("an error")
+        .to_string();
+    assert!(error.contains(&file.display().to_string()), "{error}");
+}
+
+/// A user may do what its policy says, in AWS's words where it may not; a deactivated key and a deleted user may nothing.
+#[tokio::test]
+async fn users_may_do_what_their_policies_say() {
+    let lab = Lab::start().await;
+    let root = lab.root(0);
+    let arn = root.create_user("jo").await.expect("a user");
+    let jo = lab.client(root.create_access_key("jo").await.expect("a key"));
+    assert_eq!(jo.caller_arn().await.expect("it needs no permission"), arn);
+    let (code_, status, message) = code(jo.create_user("ann").await);
+    assert_eq!((code_.as_str(), status), ("AccessDenied", 403));
+    let ann = format!("arn:aws:iam::{}:user/ann", ACCOUNTS[0]);
+    assert_eq!(
+        message,
+        format!(
+            "User: {arn} is not authorized to perform: iam:CreateUser on resource: {ann} because no identity-based policy allows the iam:CreateUser action"
+        )
+    );
+    let allow = format!(
+        r#"{{"Version": "2012-10-17", "Statement": [
+            {{"Effect": "Allow", "Action": "iam:*User", "Resource": "arn:aws:iam::*:user/*"}},
+            {{"Effect": "Deny", "Action": "iam:CreateUser", "Resource": "{ann}x"}}]}}"#
+    );
+    root.put_user_policy("jo", "users", &allow)
+        .await
+        .expect("a policy");
+    jo.create_user("ann").await.expect("it is allowed");
+    let (_, _, message) = code(jo.create_user("annx").await);
+    assert!(
+        message.ends_with("with an explicit deny in an identity-based policy"),
+        "{message}"
+    );
+    assert_eq!(code(jo.create_access_key("ann").await).0, "AccessDenied");
+
+    root.delete_user("jo").await.expect("deleted");
+    assert_eq!(code(jo.caller_arn().await).0, "InvalidClientTokenId");
+    root.delete_user("jo")
+        .await
+        .expect("one that is not there is no error");
+}
+
+/// Accounts do not see each other's entities.
+#[tokio::test]
+async fn accounts_are_apart() {
+    let lab = Lab::start().await;
+    lab.root(0)
+        .create_role(ROLE, &document("01-iam-trust-placeholder.json", &[]), 3600)
+        .await
+        .expect("a role");
+    assert_eq!(code(lab.root(1).get_role(ROLE).await).0, "NoSuchEntity");
+    lab.root(1).create_user("jo").await.expect("a user");
+    lab.root(0).create_user("jo").await.expect("another user");
+}
+
+/// Deleting a role ends its sessions, though one of the same name is made again.
+#[tokio::test]
+async fn a_session_ends_with_its_role() {
+    let lab = Lab::start().await;
+    let policy = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#;
+    let snowflake = lab.trusted("sf", "ID_1", policy).await;
+    let second = AssumeRole {
+        role_arn: format!("arn:aws:iam::{}:role/second", ACCOUNTS[0]),
+        ..wish("ID_1")
+    };
+    let principal = snowflake.caller_arn().await.expect("an ARN");
+    let admin = lab.client(
+        snowflake
+            .assume_role(&wish("ID_1"))
+            .await
+            .expect("a session"),
+    );
+    admin
+        .create_role("second", &trust(&[&principal], &["ID_1"]), 3600)
+        .await
+        .expect("a role");
+    let session = lab.client(snowflake.assume_role(&second).await.expect("a session"));
+    session.caller_arn().await.expect("it is alive");
+    for _ in 0..2 {
+        let deleted = super::protocol::Signed::root(
+            "iam",
+            "Action=DeleteRole&Version=2010-05-08&RoleName=second",
+        );
+        assert_eq!(deleted.send(&lab).await.0, 200);
+        assert_eq!(code(session.caller_arn().await).0, "InvalidClientTokenId");
+        admin
+            .create_role("second", &trust(&[&principal], &["ID_1"]), 3600)
+            .await
+            .expect("a role");
+        assert_eq!(code(session.caller_arn().await).0, "InvalidClientTokenId");
+    }
+}
+
+/// Everything that a role has, whichever way it got it.
+#[tokio::test]
+async fn a_roles_policies() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let iam = Iam::open(dir.path(), accounts()).expect("it opens");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    // IAM and STS without S3.
+    let server =
+        tokio::spawn(Endpoint::new(iam.clone(), None).serve(listener, std::future::pending()));
+    let client = Client::new(&endpoint, "us-east-1", super::root_credentials(0));
+    let policy = document("01-iam-policy.json", &[BUCKET]);
+    let trusted = document("01-iam-trust-placeholder.json", &[]);
+    let role = client
+        .create_role(ROLE, &trusted, 3600)
+        .await
+        .expect("a role");
+    let arn = client
+        .create_policy("managed", &policy)
+        .await
+        .expect("a policy");
+    client
+        .attach_role_policy(ROLE, &arn)
+        .await
+        .expect("attached");
+    client
+        .put_role_policy(ROLE, "inline", &policy)
+        .await
+        .expect("a policy");
+    let found = iam.role_policies(&role).expect("the role");
+    let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["inline", &arn]);
+    assert!(found.iter().all(|(_, document)| document.text() == policy));
+    assert!(iam.role_policies(&role.replace(ROLE, "other")).is_none());
+
+    // A wrong URL, and no server.
+    let s3 = aws_client(&S3Config {
+        endpoint: endpoint.clone(),
+        region: "us-east-1".to_owned(),
+        access_key_id: root_key(0),
+        secret_access_key: root_secret(0),
+        session_token: None,
+    });
+    assert_eq!(error(s3.list_buckets().send().await).0, 400);
+    server.abort();
+    let gone = server.await;
+    assert!(gone.is_err_and(|e| e.is_cancelled()));
+    let unreachable = client.get_role(ROLE).await.expect_err("nobody answers");
+    assert!(unreachable.to_string().contains(&endpoint), "{unreachable}");
+}

@@ -1,0 +1,102 @@
+//! POSTGRES INSTANCE in containers.
+
+use std::process::Command;
+
+use super::lab::{Lab, is_enabled};
+use crate::support::sandbox::text;
+
+/// The rows of a statement on the Snowflake side, values separated by commas.
+fn snowflake(lab: &Lab, sql: &str) -> String {
+    let csv = lab.ok(&["sql", "--on", "snowflake", "-o", "csv", sql]);
+    let rows: Vec<&str> = csv.lines().skip(1).collect();
+    rows.join("\n")
+}
+
+#[test]
+fn an_instance_is_a_container_beside_the_first() {
+    if !is_enabled() {
+        return;
+    }
+    let lab = Lab::up();
+    let create = "CREATE POSTGRES INSTANCE shop COMPUTE_FAMILY = 'STANDARD_M' STORAGE_SIZE_GB = 10 AUTHENTICATION_AUTHORITY = POSTGRES";
+    let told = lab.ok(&["sql", "--on", "snowflake", "-o", "json", create]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let roles: serde_json::Value =
+        serde_json::from_str(told["access_roles"].as_str().unwrap()).unwrap();
+    let (host, password) = (
+        told["host"].as_str().unwrap(),
+        roles["snowflake_admin"].as_str().unwrap(),
+    );
+    assert_ne!(host, "127.0.0.1");
+    let psql = |sql: &str| {
+        let target = format!("host={host} dbname=postgres user=snowflake_admin sslmode=require");
+        let output = Command::new("psql")
+            .args([&target, "-XAt", "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .env("PGPASSWORD", password)
+            .output()
+            .unwrap();
+        (output.status.success(), text(&output).trim().to_owned())
+    };
+    let (may, said) = psql("SELECT 1");
+    assert!(!may && said.contains("no pg_hba.conf entry"), "{said}");
+
+    for sql in [
+        "CREATE DATABASE d",
+        "CREATE NETWORK RULE d.public.r TYPE = IPV4 VALUE_LIST = ('0.0.0.0/0') MODE = POSTGRES_INGRESS",
+        "CREATE NETWORK POLICY p ALLOWED_NETWORK_RULE_LIST = ('d.public.r')",
+        "ALTER POSTGRES INSTANCE shop SET NETWORK_POLICY = 'P'",
+    ] {
+        snowflake(&lab, sql);
+    }
+    assert_eq!(psql("SELECT 1"), (true, "1".to_owned()));
+
+    // It writes to the lake of the sandbox.
+    let bucket = lab.info().bucket;
+    for sql in [
+        "CREATE EXTENSION pg_lake CASCADE",
+        &format!(
+            "ALTER DATABASE postgres SET pg_lake_iceberg.default_location_prefix = 's3://{bucket}/'"
+        ),
+        "CREATE TABLE sales (amount numeric(12,2)) USING iceberg",
+        "INSERT INTO sales VALUES (1.25), (2.50)",
+    ] {
+        let (done, said) = psql(sql);
+        assert!(done, "{sql}: {said}");
+    }
+    let (_, location) = psql("SELECT metadata_location FROM iceberg_tables");
+    let path = location.strip_prefix(&format!("s3://{bucket}/")).unwrap();
+    for sql in [
+        &format!(
+            "CREATE EXTERNAL VOLUME v STORAGE_LOCATIONS = ((NAME = 'l' STORAGE_PROVIDER = 'S3' STORAGE_BASE_URL = 's3://{bucket}/' STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::123456789012:role/lake'))"
+        ),
+        "CREATE CATALOG INTEGRATION c CATALOG_SOURCE = OBJECT_STORE TABLE_FORMAT = ICEBERG ENABLED = TRUE",
+        &format!(
+            "CREATE ICEBERG TABLE d.public.sales EXTERNAL_VOLUME = 'V' CATALOG = 'C' METADATA_FILE_PATH = '{path}'"
+        ),
+    ] {
+        snowflake(&lab, sql);
+    }
+    assert_eq!(
+        snowflake(&lab, "SELECT SUM(amount) FROM d.public.sales"),
+        "3.75"
+    );
+
+    // Suspended with its data, and the policy lasts.
+    snowflake(&lab, "ALTER POSTGRES INSTANCE shop SUSPEND");
+    assert!(!psql("SELECT 1").0);
+    snowflake(&lab, "ALTER POSTGRES INSTANCE shop RESUME");
+    assert_eq!(
+        psql("SELECT sum(amount) FROM sales"),
+        (true, "3.75".to_owned())
+    );
+
+    // All of it comes back with the sandbox.
+    lab.ok(&["down"]);
+    lab.ok(&["up", "--engine", "containers"]);
+    assert_eq!(
+        psql("SELECT sum(amount) FROM sales"),
+        (true, "3.75".to_owned())
+    );
+    snowflake(&lab, "DROP POSTGRES INSTANCE shop");
+    assert!(!psql("SELECT 1").0);
+}
