@@ -41,7 +41,7 @@ pub struct Account {
     pub polls: Polls,
     engine: Engine,
     sessions: AtomicU64,
-    /// Tables by metadata file, the last one used of each location.
+    /// Tables by metadata file.
     tables: Mutex<HashMap<String, Arc<LakeTable>>>,
     /// Writers of a table queue here.
     writers: Mutex<HashMap<ObjectName, Arc<tokio::sync::Mutex<()>>>>,
@@ -323,7 +323,7 @@ impl Account {
         &self.engine
     }
 
-    /// The table at a metadata file. A file never changes, so tables are kept; the oldest go when there are many.
+    /// The table at a metadata file. A file never changes, so tables are kept; all go when there are many.
     pub async fn table(&self, location: &str) -> SqlResult<Arc<LakeTable>> {
         const MOST: usize = 256;
         let known = |tables: &Mutex<HashMap<String, Arc<LakeTable>>>| {
