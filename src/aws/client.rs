@@ -325,11 +325,13 @@ impl Client {
         action: &str,
         fields: &[(&str, &str)],
     ) -> Result<Element> {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("Action", action);
-        form.append_pair("Version", version);
-        form.extend_pairs(fields);
-        let request = self.signed(service.name(), form.finish());
+        // The serializer must not live to the answer: it is bound to one thread.
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("Action", action)
+            .append_pair("Version", version)
+            .extend_pairs(fields)
+            .finish();
+        let request = self.signed(service.name(), form);
         let request = request.map_err(|reason| self.unreachable(reason))?;
         let sent = tokio::time::timeout(TIMEOUT, self.send(request)).await;
         let (status, text) = sent

@@ -12,8 +12,8 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
-use object_store::{BackoffConfig, ClientOptions, ObjectStore};
+use object_store::aws::{AmazonS3Builder, AwsCredential, S3ConditionalPut};
+use object_store::{BackoffConfig, ClientOptions, CredentialProvider, ObjectStore};
 
 use super::S3Config;
 
@@ -77,11 +77,18 @@ pub fn aws_client(config: &S3Config) -> Client {
     Client::from_conf(builder.build())
 }
 
-/// One bucket as an [`ObjectStore`]; conditional writes are by ETag.
+/// Where a store gets its credentials, each time that it needs them.
+pub type CredentialSource = Arc<dyn CredentialProvider<Credential = AwsCredential>>;
+
+/// One bucket as an [`ObjectStore`]; conditional writes are by ETag. `credentials` take the place of those in `config`.
 ///
 /// # Errors
 /// [`Error::Setup`] where the endpoint is no URL.
-pub fn object_store(config: &S3Config, bucket: &str) -> Result<Arc<dyn ObjectStore>> {
+pub fn object_store(
+    config: &S3Config,
+    bucket: &str,
+    credentials: Option<CredentialSource>,
+) -> Result<Arc<dyn ObjectStore>> {
     let mut builder = AmazonS3Builder::new()
         .with_endpoint(&config.endpoint)
         .with_region(&config.region)
@@ -106,6 +113,9 @@ pub fn object_store(config: &S3Config, bucket: &str) -> Result<Arc<dyn ObjectSto
         });
     if let Some(token) = &config.session_token {
         builder = builder.with_token(token);
+    }
+    if let Some(credentials) = credentials {
+        builder = builder.with_credentials(credentials);
     }
     let store = builder.build().map_err(|source| Error::Setup {
         endpoint: config.endpoint.clone(),

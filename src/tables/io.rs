@@ -21,7 +21,8 @@ use super::deletes::PositionDeletes;
 use super::error::{Error, Result};
 use super::footer::Footer;
 use super::storage::LakeStorageFactory;
-use crate::objectstore::{S3Config, client};
+use crate::objectstore::S3Config;
+use crate::objectstore::client::{self, CredentialSource};
 
 const FOOTER_CACHE_BYTES: usize = 64 << 20;
 const DELETE_CACHE_BYTES: usize = 32 << 20;
@@ -94,6 +95,8 @@ pub struct LakeIo {
 struct Inner {
     /// With the bucket that each is for; `None` is for all others.
     s3: Vec<(Option<String>, S3Config)>,
+    /// In place of those in `s3`.
+    credentials: Option<CredentialSource>,
     /// By root. S3 buckets are added on first use.
     stores: RwLock<HashMap<String, Arc<dyn ObjectStore>>>,
     footers: Cache<Footer>,
@@ -110,7 +113,13 @@ impl LakeIo {
 
     /// As [`s3`](Self::s3), with a service for each bucket that is named, and the one without a name for all others.
     pub fn s3_by_bucket(configs: impl IntoIterator<Item = (Option<String>, S3Config)>) -> Self {
-        Self::build(configs.into_iter().collect(), HashMap::new(), 0)
+        Self::build(configs.into_iter().collect(), None, HashMap::new(), 0)
+    }
+
+    /// As [`s3`](Self::s3), with credentials that may change.
+    pub fn s3_as(config: S3Config, credentials: CredentialSource) -> Self {
+        let s3 = vec![(None, config)];
+        Self::build(s3, Some(credentials), HashMap::new(), 0)
     }
 
     /// Lakes in given stores, by root (`s3://bucket`, `memory://name`). `file://` works without being given.
@@ -121,16 +130,18 @@ impl LakeIo {
             .into_iter()
             .map(|(root, store)| (root.into(), store))
             .collect();
-        Self::build(Vec::new(), stores, 0)
+        Self::build(Vec::new(), None, stores, 0)
     }
 
     fn build(
         s3: Vec<(Option<String>, S3Config)>,
+        credentials: Option<CredentialSource>,
         stores: HashMap<String, Arc<dyn ObjectStore>>,
         range_cache_bytes: usize,
     ) -> Self {
         let inner = Inner {
             s3,
+            credentials,
             stores: RwLock::new(stores),
             footers: Cache::new(FOOTER_CACHE_BYTES),
             deletes: Cache::new(DELETE_CACHE_BYTES),
@@ -146,7 +157,10 @@ impl LakeIo {
     pub fn caching_data(&self) -> Self {
         let stores = self.inner.stores.read();
         let stores = stores.unwrap_or_else(PoisonError::into_inner).clone();
-        Self::build(self.inner.s3.clone(), stores, RANGE_CACHE_BYTES)
+        let Inner {
+            s3, credentials, ..
+        } = &*self.inner;
+        Self::build(s3.clone(), credentials.clone(), stores, RANGE_CACHE_BYTES)
     }
 
     /// The object store that a location is in.
@@ -169,10 +183,12 @@ impl LakeIo {
         let store: Arc<dyn ObjectStore> = match (config, bucket) {
             (_, None) if root == "file://" => Arc::new(LocalFileSystem::new()),
             (Some((_, config)), Some(bucket)) => {
-                client::object_store(config, bucket).map_err(|source| Error::OpenStore {
-                    root: root.to_owned(),
-                    source: Box::new(source),
-                })?
+                client::object_store(config, bucket, self.inner.credentials.clone()).map_err(
+                    |source| Error::OpenStore {
+                        root: root.to_owned(),
+                        source: Box::new(source),
+                    },
+                )?
             }
             _ => {
                 return Err(Error::UnknownStore {

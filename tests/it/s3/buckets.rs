@@ -225,7 +225,7 @@ async fn a_stopped_server_fails_within_about_a_second_and_finishes_what_is_under
         refused.contains(BUCKET) && refused.contains(&config.endpoint),
         "{refused}"
     );
-    let store = icebox::objectstore::client::object_store(&config, BUCKET).unwrap();
+    let store = icebox::objectstore::client::object_store(&config, BUCKET, None).unwrap();
     store.get(&"key".into()).await.unwrap_err();
     let took = begun.elapsed();
     assert!(

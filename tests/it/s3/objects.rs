@@ -265,7 +265,7 @@ async fn writes_can_be_conditional() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_conditional_writers_exactly_one_wins() {
     let server = TestServer::start().await;
-    let store = object_store(&server.config, BUCKET).unwrap();
+    let store = object_store(&server.config, BUCKET, None).unwrap();
     for round in 0..10 {
         let path = object_store::path::Path::from(format!("v{round}.metadata.json"));
         let writers = (0..16).map(|writer| {

@@ -446,7 +446,7 @@ async fn acknowledged_objects_survive_kill_9_and_nothing_partial_is_seen() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_objects_are_quick() {
     let server = TestServer::start().await;
-    let store = icebox::objectstore::client::object_store(&server.config, BUCKET).unwrap();
+    let store = icebox::objectstore::client::object_store(&server.config, BUCKET, None).unwrap();
     let body = bytes::Bytes::from(vec![7; 1000]);
     let rounds = 500_u32;
     let (mut puts, mut gets) = (Duration::ZERO, Duration::ZERO);

@@ -1,0 +1,73 @@
+//! Credentials of a role, taken on when they are needed and again before they end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::Utc;
+use object_store::CredentialProvider;
+use object_store::aws::AwsCredential;
+use tokio::sync::Mutex;
+
+use super::client::{AssumeRole, Client, Credentials, Result};
+
+/// Credentials are taken anew this long before they end.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// A role that a principal takes on.
+#[derive(Debug)]
+pub struct RoleCredentials {
+    client: Client,
+    wish: AssumeRole,
+    current: Mutex<Option<Credentials>>,
+}
+
+impl RoleCredentials {
+    /// `client` has the principal's own credentials.
+    pub fn new(client: Client, wish: AssumeRole) -> RoleCredentials {
+        RoleCredentials {
+            client,
+            wish,
+            current: Mutex::default(),
+        }
+    }
+
+    /// Credentials that are good for a while.
+    ///
+    /// # Errors
+    /// STS's own, such as `AccessDenied`; the next call asks again.
+    pub async fn get(&self) -> Result<Credentials> {
+        let mut current = self.current.lock().await;
+        let margin = chrono::TimeDelta::from_std(MARGIN).unwrap_or_default();
+        if let Some(credentials) = &*current
+            && credentials
+                .expires
+                .is_none_or(|expires| expires > Utc::now() + margin)
+        {
+            return Ok(credentials.clone());
+        }
+        let credentials = self.client.assume_role(&self.wish).await?;
+        *current = Some(credentials.clone());
+        Ok(credentials)
+    }
+}
+
+#[async_trait]
+impl CredentialProvider for RoleCredentials {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let credentials = self.get().await;
+        let credentials = credentials.map_err(|error| object_store::Error::Generic {
+            store: "S3",
+            source: error.into(),
+        })?;
+        Ok(Arc::new(AwsCredential {
+            key_id: credentials.access_key_id,
+            secret_key: credentials.secret_access_key.expose().to_owned(),
+            token: credentials
+                .session_token
+                .map(|token| token.expose().to_owned()),
+        }))
+    }
+}
