@@ -62,12 +62,17 @@ impl CredentialProvider for RoleCredentials {
             store: "S3",
             source: error.into(),
         })?;
-        Ok(Arc::new(AwsCredential {
+        Ok(Arc::new(credentials.into()))
+    }
+}
+
+impl From<Credentials> for AwsCredential {
+    fn from(credentials: Credentials) -> AwsCredential {
+        let token = credentials.session_token;
+        AwsCredential {
             key_id: credentials.access_key_id,
             secret_key: credentials.secret_access_key.expose().to_owned(),
-            token: credentials
-                .session_token
-                .map(|token| token.expose().to_owned()),
-        }))
+            token: token.map(|token| token.expose().to_owned()),
+        }
     }
 }

@@ -24,6 +24,9 @@ pub fn run(info: &SandboxInfo) -> anyhow::Result<ExitCode> {
     for (name, value) in variables {
         println!("export {name}={}", shell_quote(value));
     }
+    if let Some(role) = &info.role_arn {
+        println!("export ICEBOX_ROLE_ARN={}", shell_quote(role));
+    }
     if let Some(snowflake) = &info.snowflake {
         let (host, port) = (snowflake.address.ip(), snowflake.address.port());
         // Those that `snow` reads; other drivers are given the same values by hand.

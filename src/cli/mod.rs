@@ -1,6 +1,8 @@
 //! The command line: one file per subcommand, which reads its arguments, calls the library and prints.
 
+mod audit;
 mod bench;
+mod clock;
 mod component;
 mod doctor;
 mod down;
@@ -56,10 +58,14 @@ enum Command {
     Env,
     /// Show the logs.
     Logs(logs::Args),
+    /// Show who did what on S3, IAM and STS, and why that was allowed or refused.
+    Audit(audit::Args),
     /// Look for everything that the sandbox needs, and say how to get what is missing; exits with 1 if none can start.
     Doctor(doctor::Args),
     /// Run SQL on PostgreSQL or on the Snowflake side: statements, a file, or at a prompt.
     Sql(sql::Args),
+    /// Show the time that Snowflake's tasks go by, move it on, or let it run faster.
+    Clock(clock::Args),
     /// Run a scenario: SQL steps, and what must come out.
     Run(run::Args),
     /// Generate transactions into the tables of the retail scenario, and sync them to the lake.
@@ -99,8 +105,10 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(&args, &state),
         Command::Env => env::run(&info()?),
         Command::Logs(args) => logs::run(&args, &state),
+        Command::Audit(args) => single_threaded()?.block_on(audit::run(&args, &state)),
         Command::Doctor(args) => doctor::run(&args, &state),
         Command::Sql(args) => multi_threaded()?.block_on(as_client(sql::run(args, &info()?))),
+        Command::Clock(args) => multi_threaded()?.block_on(clock::run(args, &info()?)),
         Command::Run(args) => multi_threaded()?.block_on(as_client(run::run(args, &info()?))),
         Command::Simulate(args) => {
             multi_threaded()?.block_on(as_client(simulate::run(args, &info()?)))

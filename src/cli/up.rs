@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use icebox::sandbox::aws::AccountState;
 use icebox::sandbox::control::{self, Up};
 use icebox::sandbox::supervisor::{self, Isolation};
 use icebox::sandbox::{Engine, Error, Event, Options, SandboxInfo, StateDir, chain};
@@ -33,6 +34,10 @@ pub struct Args {
     /// as before; 1 at the first start].
     #[arg(long, value_name = "FACTOR")]
     time_scale: Option<TimeScale>,
+    /// What the AWS account has: a bucket and a role that is trusted (ready), or nothing (empty), so that every step of the guide
+    /// is to be done [default at the first start: ready].
+    #[arg(long, value_enum)]
+    account: Option<AccountState>,
     /// The bucket to make [default at the first start: icebox-lake].
     #[arg(long, value_name = "NAME")]
     bucket: Option<String>,
@@ -57,6 +62,7 @@ impl Args {
             s3_port: self.s3_port,
             snowflake_port: self.snowflake_port,
             bucket: self.bucket.clone(),
+            account: self.account,
             time_scale: self.time_scale,
             ..Options::default()
         }

@@ -7,6 +7,7 @@ pub mod engine;
 pub mod extension;
 pub mod prefix;
 pub mod secret;
+pub mod storage;
 pub mod values;
 
 use std::fmt;

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+use super::aws::AccountState;
 use super::supervisor::{self, Isolation};
 use super::{Engine, Error, Event, Options, SandboxInfo, StateDir, chain, engine, snowflake};
 use crate::snowflake::schedule::TimeScale;
@@ -104,6 +105,12 @@ impl SandboxBuilder {
     /// The directory of PostgreSQL's server programs.
     pub fn pg_bin(mut self, dir: impl AsRef<Path>) -> Self {
         self.options.pg_bin = Some(dir.as_ref().to_path_buf());
+        self
+    }
+
+    /// What the AWS account has at first: a bucket and a role, or nothing.
+    pub fn account(mut self, account: AccountState) -> Self {
+        self.options.account = Some(account);
         self
     }
 

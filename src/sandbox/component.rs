@@ -14,7 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::container::Container;
 use super::snowflake;
 use super::supervisor::Isolation;
+use crate::aws::{Account, audit};
 use crate::objectstore::{S3Config, server};
+use crate::pglake::storage::GrantedCredentials;
 use crate::pglake::{EngineSocket, engine};
 use crate::postgres::{self, Endpoint};
 use crate::tables::LakeIo;
@@ -109,9 +111,13 @@ pub enum IceboxComponent {
     S3 {
         root: PathBuf,
         listen: SocketAddr,
-        access_key_id: String,
-        secret_access_key: String,
         region: String,
+        /// The first is the user's.
+        accounts: Vec<Account>,
+        /// Where users, roles and policies are kept.
+        iam: PathBuf,
+        /// Where decisions are written down.
+        audit: PathBuf,
     },
     /// The lake engine of the engine `embedded`.
     LakeEngine {
@@ -121,6 +127,8 @@ pub enum IceboxComponent {
         postgres_port: u16,
         postgres_user: String,
         postgres_password: String,
+        /// Where the grant of its storage integration is, see [`pglake::storage`](crate::pglake::storage); `None`: it uses the keys of `s3`.
+        grant: Option<PathBuf>,
     },
     /// The Snowflake side.
     Snowflake(Box<snowflake::Config>),
@@ -161,13 +169,18 @@ impl IceboxComponent {
             IceboxComponent::S3 {
                 root,
                 listen,
-                access_key_id,
-                secret_access_key,
                 region,
+                accounts,
+                iam,
+                audit,
             } => {
                 let config = server::ServerConfig {
+                    root,
+                    listen,
                     region,
-                    ..server::ServerConfig::new(root, listen, access_key_id, secret_access_key)
+                    accounts,
+                    iam,
+                    audit: Some(audit::Settings::new(audit)),
                 };
                 server::Server::bind(config).await?.run(shutdown).await?;
             }
@@ -178,7 +191,16 @@ impl IceboxComponent {
                 postgres_port,
                 postgres_user,
                 postgres_password,
+                grant,
             } => {
+                let io = match grant {
+                    None => LakeIo::s3(*s3),
+                    Some(path) => {
+                        let (endpoint, region) = (s3.endpoint.clone(), s3.region.clone());
+                        let granted = GrantedCredentials::new(endpoint, region, path);
+                        LakeIo::s3_as(*s3, Arc::new(granted))
+                    }
+                };
                 let mut postgres = tokio_postgres::Config::new();
                 postgres
                     .host_path(postgres_socket_dir)
@@ -189,7 +211,7 @@ impl IceboxComponent {
                     socket: EngineSocket::in_dir(socket_dir),
                     // PostgreSQL may run as another user; the directory keeps everyone else out.
                     socket_mode: 0o777,
-                    io: LakeIo::s3(*s3),
+                    io,
                     postgres,
                 };
                 engine::serve(config, shutdown).await?;

@@ -127,6 +127,13 @@ fn arguments(options: &Options) -> Vec<std::ffi::OsString> {
         "--snowflake-port",
         options.snowflake_port.map(|port| port.to_string().into()),
     );
+    let account = options
+        .account
+        .and_then(|account| account.to_possible_value());
+    add(
+        "--account",
+        account.map(|account| account.get_name().to_owned().into()),
+    );
     add(
         "--time-scale",
         options.time_scale.map(|scale| scale.to_string().into()),

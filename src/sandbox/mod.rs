@@ -4,6 +4,7 @@
 //! `icebox up` runs the same code in a background process, the supervisor, with every component in a process of
 //! its own.
 
+pub mod aws;
 mod builder;
 mod component;
 pub mod container;
@@ -28,6 +29,7 @@ use crate::objectstore::S3Config;
 use crate::postgres::Endpoint;
 use crate::postgres::configuration::Clients;
 use crate::snowflake::schedule::TimeScale;
+use aws::AccountState;
 
 pub use builder::{Sandbox, SandboxBuilder};
 pub use component::IceboxComponent;
@@ -84,6 +86,8 @@ pub struct Options {
     pub snowflake_port: Option<u16>,
     /// The bucket to make.
     pub bucket: Option<String>,
+    /// What the AWS account has at first; otherwise as before.
+    pub account: Option<AccountState>,
     /// How much faster than real time the schedules of the Snowflake side run; otherwise as before.
     pub time_scale: Option<TimeScale>,
     /// A PostgreSQL on the lake of another sandbox.
@@ -99,6 +103,9 @@ pub struct Attached {
     pub bucket: String,
     /// From where it may be connected to.
     pub clients: Clients,
+    /// Where the grant of its storage integration is, see [`pglake::storage`](crate::pglake::storage): the lake engine of the
+    /// engine `embedded` reaches the lake by that alone. `None`, and on the other engines: by the keys of `s3`.
+    pub grant: Option<PathBuf>,
 }
 
 /// What a running sandbox tells its users; kept in the state directory with mode 0600.
@@ -120,6 +127,9 @@ pub struct SandboxInfo {
     pub s3: S3Config,
     /// The bucket made for the sandbox.
     pub bucket: String,
+    /// The role through which the Snowflake side and PostgreSQL instances reach the bucket; `None` where the account is empty at
+    /// first.
+    pub role_arn: Option<String>,
     /// `None` for a server that is one of another sandbox's.
     pub snowflake: Option<SnowflakeInfo>,
     pub state_dir: PathBuf,
@@ -132,6 +142,8 @@ pub struct SnowflakeInfo {
     pub account: String,
     pub user: String,
     pub password: String,
+    /// The database that has the tables of the sandbox's own server, where the account was ready at first.
+    pub database: String,
 }
 
 impl SandboxInfo {
@@ -234,6 +246,10 @@ pub enum Error {
         "port {port} on 127.0.0.1 is in use; choose another with {option}, or none for a free one"
     )]
     PortInUse { port: u16, option: &'static str },
+    #[error(
+        "the engine `containers` has no AWS account that is empty: its S3 server checks keys, not roles; use `--engine embedded` or `native`"
+    )]
+    NoEmptyAccount,
     #[error(
         "no bucket can be called `{name}`: a name has 3 to 63 characters of a-z, 0-9, `.` and `-`, and begins and ends with a letter or a digit"
     )]

@@ -5,8 +5,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::aws::{self, AccountState};
 use super::network::{self, Port, local};
 use super::{Error, Options, StateDir};
+use crate::aws::{Account, AccountId};
 use crate::objectstore::{self, S3Config};
 
 /// The bucket, unless asked for by name.
@@ -35,6 +37,14 @@ pub struct Settings {
     /// Of the Snowflake side's user.
     #[serde(default = "password")]
     pub snowflake_password: String,
+    /// The root key pair of Snowflake's own AWS account.
+    #[serde(default = "key_id")]
+    pub snowflake_access_key_id: String,
+    #[serde(default = "key")]
+    pub snowflake_secret_access_key: String,
+    /// What the user's AWS account had at first.
+    #[serde(default)]
+    pub account: AccountState,
 }
 
 /// The sandbox's ports, held for as long as this lives.
@@ -54,6 +64,9 @@ impl Settings {
                 });
             }
             settings.bucket.clone_from(bucket);
+        }
+        if let Some(account) = options.account {
+            settings.account = account;
         }
         let ports = match &options.attached {
             None => settings.choose_ports(options)?,
@@ -126,6 +139,36 @@ impl Settings {
         local(chosen(self.snowflake_port))
     }
 
+    /// The AWS accounts of the sandbox, the user's first.
+    pub fn aws_accounts(&self) -> Vec<Account> {
+        let account = |id, key: &String, secret: &String| Account {
+            id,
+            root_access_key_id: key.clone(),
+            root_secret_access_key: secret.clone().into(),
+        };
+        vec![
+            account(
+                AccountId::LOCAL,
+                &self.access_key_id,
+                &self.secret_access_key,
+            ),
+            account(
+                aws::snowflake_account(),
+                &self.snowflake_access_key_id,
+                &self.snowflake_secret_access_key,
+            ),
+        ]
+    }
+
+    /// The same as the root user of Snowflake's account.
+    pub fn s3_of_snowflake(&self) -> S3Config {
+        S3Config {
+            access_key_id: self.snowflake_access_key_id.clone(),
+            secret_access_key: self.snowflake_secret_access_key.clone(),
+            ..self.s3()
+        }
+    }
+
     pub fn s3(&self) -> S3Config {
         let endpoint = match &self.s3_endpoint {
             Some(endpoint) => endpoint.clone(),
@@ -149,18 +192,29 @@ impl Settings {
             s3_endpoint: None,
             bucket: BUCKET.to_owned(),
             region: "us-east-1".to_owned(),
-            access_key_id: format!("ICEBOX{}", secret(14).to_ascii_uppercase()),
-            secret_access_key: secret(40),
+            access_key_id: key_id(),
+            secret_access_key: key(),
             lake_password: password(),
             admin_password: password(),
             application_password: password(),
             snowflake_password: password(),
+            snowflake_access_key_id: key_id(),
+            snowflake_secret_access_key: key(),
+            account: AccountState::default(),
         }
     }
 }
 
 fn chosen(port: Option<u16>) -> u16 {
     port.expect("loading the settings chooses the ports")
+}
+
+fn key_id() -> String {
+    format!("ICEBOX{}", secret(14).to_ascii_uppercase())
+}
+
+fn key() -> String {
+    secret(40)
 }
 
 fn password() -> String {

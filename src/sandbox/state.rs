@@ -7,11 +7,14 @@
 //!   settings.json      ports, bucket, keys and passwords: chosen at the first start, kept (0600)
 //!   containers.json    whose containers, network and volumes to look for; exists once the engine `containers` has run
 //!   sandbox.json       how to reach everything; exists while the sandbox is up (0600)
+//!   storage.json       of a POSTGRES INSTANCE: the grant of its storage integration, see `pglake::storage` (0600)
 //!   components/        configuration of icebox's own components (0600)
 //!   run/               <component>.json: process, endpoint, number of restarts
 //!   log/               <component>.log, and icebox.log of the supervisor
 //!   tls/               PostgreSQL's certificate and key
 //!   s3/                the S3 server's buckets
+//!   iam/               AWS's users, roles and policies (0600)
+//!   audit/             who did what in AWS, a JSON object a line (0600)
 //!   snowflake/         the Snowflake side: objects/, a file each (0600), and clock.json
 //!   instances/         <number>/: the state directory of a POSTGRES INSTANCE
 //!   postgres/          data/: the database cluster; prefix/: the private prefix of the engine `embedded`;
@@ -40,8 +43,10 @@ use crate::postgres::Account;
 const LONGEST_SOCKET_DIR: usize = 107 - "/postgres/.s.PGSQL.65535".len();
 
 /// The folders that only icebox itself enters.
-const FOLDERS: [&str; 7] = [
+const FOLDERS: [&str; 9] = [
+    "audit",
     "components",
+    "iam",
     "instances",
     "log",
     "run",
@@ -99,6 +104,12 @@ impl StateDir {
         self.root.join("settings.json")
     }
 
+    /// Where the grant of a POSTGRES INSTANCE's storage integration is, see [`storage`](crate::pglake::storage). Before the
+    /// first start the directory has to be [made](Self::create).
+    pub fn storage_grant(&self) -> PathBuf {
+        self.root.join("storage.json")
+    }
+
     pub fn containers(&self) -> PathBuf {
         self.root.join("containers.json")
     }
@@ -115,6 +126,16 @@ impl StateDir {
 
     pub fn s3_dir(&self) -> PathBuf {
         self.root.join("s3")
+    }
+
+    /// Where IAM keeps users, roles and policies.
+    pub fn iam_dir(&self) -> PathBuf {
+        self.root.join("iam")
+    }
+
+    /// Where the audit trail is.
+    pub fn audit_dir(&self) -> PathBuf {
+        self.root.join("audit")
     }
 
     pub fn snowflake_dir(&self) -> PathBuf {
@@ -334,6 +355,7 @@ impl StateDir {
             "history",
             "sandbox.json",
             "settings.json",
+            "storage.json",
             "lock",
         ] {
             let path = self.root.join(file);
@@ -433,6 +455,12 @@ mod tests {
         let sockets = state.socket_dir(None).unwrap();
         assert!(sockets.as_os_str().len() <= LONGEST_SOCKET_DIR);
         assert_eq!(state.socket_dir(None).unwrap(), sockets);
+        for file in [
+            state.storage_grant(),
+            state.audit_dir().join("audit-000001.jsonl"),
+        ] {
+            std::fs::write(file, "{}").unwrap();
+        }
         let lock = state.lock(false).unwrap().unwrap();
         state.purge(lock).unwrap();
         assert!(!sockets.exists());

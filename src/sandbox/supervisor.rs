@@ -104,6 +104,10 @@ pub async fn start(
             Some(attached) => attached.clients.clone(),
             None => Clients::local(),
         },
+        grant: options
+            .attached
+            .as_ref()
+            .and_then(|attached| attached.grant.as_deref()),
         engine: chosen.kind,
         reason: &chosen.reason,
     };

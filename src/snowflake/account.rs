@@ -41,8 +41,8 @@ pub struct Account {
     pub polls: Polls,
     engine: Engine,
     sessions: AtomicU64,
-    /// Tables by metadata file.
-    tables: Mutex<HashMap<String, Arc<LakeTable>>>,
+    /// Tables by the access that they are read through, and by metadata file.
+    tables: Mutex<HashMap<(usize, String), Arc<LakeTable>>>,
     /// Writers of a table queue here.
     writers: Mutex<HashMap<ObjectName, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -324,22 +324,21 @@ impl Account {
     }
 
     /// The table at a metadata file. A file never changes, so tables are kept; all go when there are many.
-    pub async fn table(&self, location: &str) -> SqlResult<Arc<LakeTable>> {
+    pub async fn table(&self, lake: &LakeIo, location: &str) -> SqlResult<Arc<LakeTable>> {
         const MOST: usize = 256;
-        let known = |tables: &Mutex<HashMap<String, Arc<LakeTable>>>| {
-            let tables = tables.lock().unwrap_or_else(PoisonError::into_inner);
-            tables.get(location).cloned()
-        };
-        if let Some(table) = known(&self.tables) {
+        let key = (lake.id(), location.to_owned());
+        let tables = || self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = tables().get(&key).cloned();
+        if let Some(table) = known {
             return Ok(table);
         }
-        let table = LakeTable::load(self.world.lake(), location).await;
+        let table = LakeTable::load(lake, location).await;
         let table = Arc::new(table.map_err(|error| SqlError::internal(&error))?);
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = tables();
         if tables.len() >= MOST {
             tables.clear();
         }
-        tables.insert(location.to_owned(), Arc::clone(&table));
+        tables.insert(key, Arc::clone(&table));
         Ok(table)
     }
 

@@ -13,6 +13,9 @@ use super::error::SqlError;
 use super::query::{self, DEFAULT_ZONE};
 use super::types::DataType;
 
+/// How this client names itself.
+pub(super) const APPLICATION: &str = "icebox";
+
 /// A session.
 pub struct Client {
     http: reqwest::Client,
@@ -38,6 +41,8 @@ pub struct Answer {
     /// Values as Snowflake's clients show them; `None` is NULL.
     pub rows: Vec<Vec<Option<String>>>,
     pub query_id: String,
+    /// What the account has to say besides, each told once.
+    pub notices: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +91,8 @@ struct Finished {
     final_schema_name: Option<String>,
     final_warehouse_name: Option<String>,
     final_role_name: Option<String>,
+    #[serde(default)]
+    icebox_notices: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -103,12 +110,13 @@ struct Parameter {
 }
 
 impl Client {
-    /// Logs in.
+    /// Logs in. A database that is not there is none.
     pub async fn connect(
         address: SocketAddr,
         account: &str,
         user: &str,
         password: &str,
+        database: Option<&str>,
     ) -> Result<Client, ClientError> {
         let mut client = Client {
             // The sandbox is on this machine; a proxy would not find it.
@@ -122,13 +130,17 @@ impl Client {
             place: Place::default(),
         };
         let body = json!({"data": {
-            "CLIENT_APP_ID": "icebox",
+            "CLIENT_APP_ID": APPLICATION,
             "CLIENT_APP_VERSION": env!("CARGO_PKG_VERSION"),
             "ACCOUNT_NAME": account,
             "LOGIN_NAME": user,
             "PASSWORD": password,
         }});
-        let data = client.post("/session/v1/login-request", &body).await?.data;
+        let mut path = "/session/v1/login-request".to_owned();
+        if let Some(database) = database {
+            path.push_str(&format!("?databaseName={database}"));
+        }
+        let data = client.post(&path, &body).await?.data;
         let text = |value: &Value| value.as_str().map(str::to_owned);
         client.token = text(&data["token"]).ok_or_else(|| not_of_protocol("no token"))?;
         let names = &data["sessionInfo"];
@@ -185,6 +197,7 @@ impl Client {
             columns: columns.collect(),
             rows,
             query_id: result.query_id,
+            notices: result.icebox_notices,
         })
     }
 
@@ -260,7 +273,10 @@ fn value(ty: &ColumnType, text: &str) -> Option<Option<(ScalarValue, DataType)>>
             DataType::Time { scale },
         ),
         "timestamp_ntz" => (moment(text, None)?, DataType::TimestampNtz { scale }),
-        "timestamp_ltz" => (moment(text, None)?, DataType::TimestampLtz { scale }),
+        "timestamp_ltz" => (
+            moment(text, Some("UTC".to_owned()))?,
+            DataType::TimestampLtz { scale },
+        ),
         "timestamp_tz" => {
             let (moment_text, offset) = text.split_once(' ')?;
             let minutes = offset.parse::<i32>().ok()? - 1440;

@@ -11,6 +11,7 @@ use super::error::{SqlError, SqlResult};
 use super::names::{Ident, ObjectName};
 use super::object::Kind;
 use super::parameters::{self, PARAMETERS};
+use super::polling;
 use super::rest::{self, Answer, Credentials, Login, Request, SessionNames};
 use super::session::Session;
 use super::statement;
@@ -52,9 +53,15 @@ impl rest::Account for Drivers {
             return Err(rest::incorrect_login());
         }
         let session = Session::new(Arc::clone(&self.account), self.user.clone());
+        if let Some(database) = &login.names.database {
+            polling::sync_own(&self.account, database).await;
+        }
         start(&session, login.names)?;
         set(&session, &login.parameters)?;
-        Ok(Arc::new(DriverSession { session }))
+        Ok(Arc::new(DriverSession {
+            session,
+            shows_notices: login.client.starts_with(super::client::APPLICATION),
+        }))
     }
 }
 
@@ -116,6 +123,8 @@ fn set(session: &Session, given: &Map<String, Value>) -> SqlResult<()> {
 
 struct DriverSession {
     session: Session,
+    /// Snowflake's own clients would pass them over, and nobody would see them.
+    shows_notices: bool,
 }
 
 #[async_trait]
@@ -156,6 +165,14 @@ impl rest::Session for DriverSession {
         let formats = ["TIMESTAMP_LTZ_OUTPUT_FORMAT", "TIMESTAMP_TZ_OUTPUT_FORMAT"];
         let formats = formats.map(|name| (name.to_owned(), json!("")));
         known.chain(formats).collect()
+    }
+
+    fn notices(&self) -> Vec<String> {
+        if !self.shows_notices {
+            return Vec::new();
+        }
+        let notices = self.session.account().notices.drain().into_iter();
+        notices.map(|notice| notice.text).collect()
     }
 
     fn cancel(&self, query_id: &str) {

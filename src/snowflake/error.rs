@@ -90,7 +90,8 @@ impl SqlError {
 
     /// A stage whose files cannot be reached.
     pub fn stage_failed(error: &(dyn std::error::Error + 'static)) -> SqlError {
-        let text = format!("Failure using stage area. Cause: [{}]", crate::chain(error));
+        let cause = super::access::cause(&crate::chain(error));
+        let text = format!("Failure using stage area. Cause: [{cause}]");
         SqlError::new(91003, "22000", text)
     }
 

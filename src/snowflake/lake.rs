@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 
+use super::access;
 use super::error::{SqlError, SqlResult};
 use super::names::ObjectName;
 use super::object::{Object, iceberg_table, table};
@@ -25,8 +26,15 @@ pub fn provider<'a>(
     async move {
         let location = table::metadata_location(object);
         let location = location.ok_or_else(|| SqlError::no_object(&object.name))?;
-        let lake = session.account().table(location).await?;
+        let account = session.account();
         let is_native = table::of(object).is_some();
+        let lake = match is_native {
+            true => account.table(account.world.lake(), location).await?,
+            false => {
+                let lake = access::of_table(account, &object.properties).await?;
+                account.table(&lake, location).await?
+            }
+        };
         let provider = match at {
             None => LakeTableProvider::new(lake),
             Some(at) => {

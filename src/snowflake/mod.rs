@@ -1,6 +1,7 @@
 //! The Snowflake side: tables registered by metadata location and queried with DataFusion, the language of procedures,
 //! and the schedules of tasks.
 
+mod access;
 pub mod account;
 mod bounded;
 mod catalog;

@@ -14,7 +14,9 @@ use super::account::Account;
 use super::error::SqlResult;
 use super::names::{Ident, ObjectName};
 use super::object::properties::{Properties, Value};
-use super::object::{Kind, Object, State, catalog_integration, database, iceberg_table};
+use super::object::{
+    Kind, Object, State, catalog_integration, database, iceberg_table, postgres_instance,
+};
 use super::postgres_catalog::{self, Entry};
 use super::schedule::Hold;
 
@@ -159,6 +161,23 @@ pub async fn sync(account: &Account, object: &Object) -> SqlResult<()> {
     entries.map(drop)
 }
 
+/// The same for a database of the tables of the sandbox's own server, which is to show them as they are now.
+pub async fn sync_own(account: &Account, database: &Ident) {
+    let name = ObjectName(vec![database.clone()]);
+    let Some(object) = account.get(Kind::Database, &name) else {
+        return;
+    };
+    let catalog = database::link(&object).and_then(|link| link.name("CATALOG"));
+    let catalog = catalog.and_then(|name| account.get(Kind::CatalogIntegration, name));
+    let config = catalog.and_then(|catalog| catalog.properties.options("REST_CONFIG").cloned());
+    let instance = config.and_then(|config| config.name("POSTGRES_INSTANCE").cloned());
+    let instance = instance.and_then(|name| account.get(Kind::PostgresInstance, &name));
+    if instance.is_some_and(|instance| postgres_instance::is_own(&instance)) {
+        // What goes wrong is told by SYSTEM$CATALOG_LINK_STATUS.
+        let _ = sync(account, &object).await;
+    }
+}
+
 async fn sync_read(account: &Account, object: &Object, entries: &SqlResult<Vec<Entry>>) {
     let synced = match entries {
         Ok(entries) => follow(account, object, entries).await,
@@ -222,10 +241,9 @@ async fn put(
     if let Some(known) = account.get(Kind::Table, name) {
         return match iceberg_table::of(&known) {
             Some(table) if table.metadata_location == *location => Ok(()),
-            _ => iceberg_table::move_to(account, name, location).await,
+            _ => iceberg_table::move_to(account, &known, location).await,
         };
     }
-    let table = iceberg_table::IcebergTable::at(iceberg_table::read(account, location).await?);
     let mut properties = Properties::default();
     let text = |text: &String| Value::Text(text.clone());
     properties.set("CATALOG_TABLE_NAME", text(&entry.table_name));
@@ -233,7 +251,8 @@ async fn put(
     if let Some(catalog) = link.get("CATALOG") {
         properties.set("CATALOG", catalog.clone());
     }
-    let state = State::IcebergTable(table);
+    let refresh = iceberg_table::read(account, &properties, location).await?;
+    let state = State::IcebergTable(iceberg_table::IcebergTable::at(refresh));
     let owner: Ident = database.owner.clone();
     let made = account.create(Kind::Table, name.clone(), owner, properties, state, false);
     made.map(drop)

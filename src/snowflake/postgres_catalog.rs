@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 
+use super::access;
 use super::account::Account;
 use super::error::{SqlError, SqlResult};
 use super::object::{Kind, Object};
@@ -44,7 +45,8 @@ pub async fn read(account: &Account, integration: &Object) -> SqlResult<Vec<Entr
         );
         SqlError::new(603, "XX000", text)
     };
-    let bytes = account.world.lake().read(&url).await;
+    let lake = access::of_catalog(account, integration).await?;
+    let bytes = lake.read(&url).await;
     let bytes = bytes.map_err(|error| failed(crate::chain(&error)))?;
     let file: File = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
     Ok(file.tables)

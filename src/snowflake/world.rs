@@ -13,8 +13,11 @@ pub trait World: Send + Sync + 'static {
     /// The sandbox's time, which may run faster than the wall's.
     fn clock(&self) -> &Clock;
 
-    /// The object store.
+    /// The object store as the account's own: for native tables, and for what needs no role.
     fn lake(&self) -> &LakeIo;
+
+    /// The object store through a role, which is taken on now if need be. The error is what AWS says.
+    async fn lake_through(&self, role: &Role) -> Result<LakeIo, String>;
 
     /// Where native tables are kept: a location that ends in a slash.
     fn storage(&self) -> String;
@@ -22,8 +25,11 @@ pub trait World: Send + Sync + 'static {
     /// The account's short name, part of external ids.
     fn account_locator(&self) -> String;
 
-    /// The ARN of the user as whom Snowflake takes on roles; PostgreSQL has its own.
+    /// The ARN of a new user as whom Snowflake takes on roles; for PostgreSQL, that of the one there is.
     fn iam_user(&self, is_postgres: bool) -> String;
+
+    /// Makes such a user known to AWS.
+    async fn add_iam_user(&self, arn: &str) -> SqlResult<()>;
 
     /// Starts a new server and waits until it answers. It lets nobody in yet.
     async fn create_postgres(&self, request: &NewPostgres) -> SqlResult<Postgres>;
@@ -39,6 +45,28 @@ pub trait World: Send + Sync + 'static {
 
     /// Says who may connect to a server; nobody, unless something is allowed.
     async fn allow_postgres(&self, id: u64, access: &Access) -> SqlResult<()>;
+
+    /// Says through which role a server writes its Iceberg tables; through none, it cannot.
+    async fn grant_postgres(&self, id: u64, grant: Option<&Grant>) -> SqlResult<()>;
+}
+
+/// A role, and as whom it is taken on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Role {
+    /// The principal.
+    pub user_arn: String,
+    pub external_id: String,
+    pub role_arn: String,
+}
+
+/// What a server's storage integration lets it do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The integration's name.
+    pub integration: String,
+    pub role: Role,
+    /// Where it may write: `s3://bucket/path/`.
+    pub location: String,
 }
 
 /// A server to make.

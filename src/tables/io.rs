@@ -152,6 +152,11 @@ impl LakeIo {
         }
     }
 
+    /// Tells this from others with the same locations but other credentials, for as long as it or a clone is there.
+    pub fn id(&self) -> usize {
+        Arc::as_ptr(&self.inner).addr()
+    }
+
     /// The same lakes with caches of their own, which keep up to 64 MiB of what is read from data files as well: for many
     /// queries of the same tables.
     pub fn caching_data(&self) -> Self {

@@ -1,5 +1,7 @@
 //! The guide as a whole: Snowflake's worksheets and PostgreSQL's statements in turn, on a sandbox where nothing is yet.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use icebox::postgres::Endpoint;
 use icebox::sandbox::Sandbox;
+use icebox::sandbox::aws::AccountState;
 use icebox::snowflake::client::{Answer, Client};
 use icebox::snowflake::schedule::TimeScale;
 use icebox::snowflake::syntax::split;
@@ -43,13 +46,15 @@ const RENAMED: Names = &[
 ];
 
 /// Somebody who follows the guide.
-struct Attendee {
+pub struct Attendee {
     guide: PathBuf,
     names: Names,
     bucket: &'static str,
     sandbox: Sandbox,
     folder: tempfile::TempDir,
     snowflake: Client,
+    /// The role's ARN.
+    role: String,
     /// Once CREATE POSTGRES INSTANCE has told it.
     postgres: Option<Endpoint>,
     /// By table: where its metadata is, as the catalog view has it.
@@ -58,7 +63,13 @@ struct Attendee {
 
 impl Attendee {
     async fn new(guide: PathBuf, names: Names, bucket: &'static str) -> Self {
+        Self::of(AccountState::Ready, guide, names, bucket).await
+    }
+
+    /// With an AWS account that is ready or empty.
+    async fn of(account: AccountState, guide: PathBuf, names: Names, bucket: &'static str) -> Self {
         let sandbox = Sandbox::builder()
+            .account(account)
             .engine(engine_under_test())
             .bucket(bucket)
             .time_scale(TimeScale::try_from(60.0).unwrap())
@@ -66,13 +77,20 @@ impl Attendee {
             .await
             .expect("the sandbox starts");
         let there = sandbox.info().snowflake.clone().unwrap();
-        let snowflake =
-            Client::connect(there.address, &there.account, &there.user, &there.password).await;
+        let snowflake = Client::connect(
+            there.address,
+            &there.account,
+            &there.user,
+            &there.password,
+            None,
+        )
+        .await;
         Self {
             guide,
             names,
             bucket,
             snowflake: snowflake.unwrap(),
+            role: sandbox.info().role_arn.clone().unwrap_or_default(),
             sandbox,
             folder: tempfile::tempdir().unwrap(),
             postgres: None,
@@ -104,7 +122,7 @@ impl Attendee {
         let mut text = self
             .renamed(&text)
             .replace("<YOUR-BUCKET>", self.bucket)
-            .replace("<YOUR-IAM-ROLE-ARN>", "arn:aws:iam::123456789012:role/lake");
+            .replace("<YOUR-IAM-ROLE-ARN>", &self.role);
         for (table, location) in &self.locations {
             let (folder, file) = location.rsplit_once('/').unwrap();
             let oid = folder.rsplit('/').nth(1).unwrap();
@@ -122,23 +140,28 @@ impl Attendee {
 
     /// Runs a file of the guide; what each of its statements answers.
     async fn run(&mut self, file: &str) -> Vec<(String, Answer)> {
+        let answers = self.try_run(file).await;
+        answers.unwrap_or_else(|error| panic!("{file}: {error}"))
+    }
+
+    /// The same, or the first error.
+    async fn try_run(&mut self, file: &str) -> Result<Vec<(String, Answer)>, String> {
         let typed = self.typed(file);
         if !file.contains("-snowflake-") {
-            self.run_on_postgres(file, &typed).await;
-            return Vec::new();
+            self.run_on_postgres(file, &typed).await?;
+            return Ok(Vec::new());
         }
         let mut answers = Vec::new();
         for statement in split(&typed).unwrap() {
             let answer = self.snowflake.run(statement.sql).await;
-            let answer =
-                answer.unwrap_or_else(|error| panic!("{file}: {}\n{error}", statement.sql));
+            let answer = answer.map_err(|error| format!("{}\n{error}", statement.sql))?;
             if let Some(rest) = statement.sql.strip_prefix("CREATE POSTGRES INSTANCE ") {
                 let name = rest.split(' ').next().unwrap();
                 self.learns_of(name, &answer).await;
             }
             answers.push((statement.sql.to_owned(), answer));
         }
-        answers
+        Ok(answers)
     }
 
     /// How to connect, as CREATE POSTGRES INSTANCE has answered it.
@@ -162,12 +185,14 @@ impl Attendee {
         });
     }
 
-    async fn run_on_postgres(&mut self, file: &str, sql: &str) {
+    async fn run_on_postgres(&mut self, file: &str, sql: &str) -> Result<(), String> {
         let postgres = self.postgres.as_ref().unwrap();
         let typed = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(typed.path(), sql).unwrap();
         let output = psql_at(postgres, &["-f", typed.path().to_str().unwrap()]);
-        assert!(output.status.success(), "{file}: {}", text(&output));
+        if !output.status.success() {
+            return Err(text(&output));
+        }
         if file.starts_with("09-") {
             let printed = String::from_utf8(output.stdout).unwrap();
             let rows = printed.lines().filter_map(|line| line.split_once('|'));
@@ -175,6 +200,7 @@ impl Attendee {
             self.locations = rows.map(owned).collect();
             assert_eq!(self.locations.len(), 5, "{printed}");
         }
+        Ok(())
     }
 
     async fn db(&self) -> Db {
@@ -314,7 +340,7 @@ async fn every_statement_in_the_order_of_the_guide() {
     }
     assert_eq!(
         attendee
-            .asks("SHOW POSTGRES INSTANCES ->> SELECT \"state\" FROM $1")
+            .asks("SHOW POSTGRES INSTANCES LIKE 'retail_txns' ->> SELECT \"state\" FROM $1")
             .await,
         ["SUSPENDED"]
     );

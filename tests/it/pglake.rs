@@ -15,6 +15,8 @@ pub mod guide;
 mod layout;
 #[path = "pglake/readers.rs"]
 mod readers;
+#[path = "pglake/storage.rs"]
+mod storage;
 #[path = "pglake/transactions.rs"]
 mod transactions;
 #[path = "pglake/types.rs"]

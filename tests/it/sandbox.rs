@@ -168,7 +168,7 @@ fn up_status_env_and_down() {
         .iter()
         .map(|component| component["name"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(names, [dir.lake(), "postgres", "s3"]);
+    assert_eq!(names, [dir.lake(), "postgres", "s3", "snowflake"]);
     for component in status["components"].as_array().unwrap() {
         assert_eq!(component["is_up"], true, "{component}");
         assert!(component["memory_bytes"].as_u64() > Some(0), "{component}");

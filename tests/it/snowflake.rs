@@ -4,6 +4,7 @@ mod catalog;
 mod lists;
 mod load;
 mod mistakes;
+mod notices;
 mod statements;
 mod world;
 

@@ -54,8 +54,9 @@ impl Session {
                     .as_ref()
                     .context("this sandbox has no Snowflake side")?;
                 let (account, user) = (&there.account, &there.user);
-                let client =
-                    snowflake::Client::connect(there.address, account, user, &there.password);
+                let (address, password) = (there.address, &there.password);
+                let database = Some(there.database.as_str());
+                let client = snowflake::Client::connect(address, account, user, password, database);
                 Session::Snowflake {
                     client: Box::new(client.await?),
                     user: user.clone(),
@@ -132,6 +133,9 @@ impl Session {
             }
             Session::Snowflake { client, .. } => {
                 let answer = client.run(statement).await.map_err(|error| chain(&error))?;
+                for notice in &answer.notices {
+                    eprintln!("NOTICE: {notice}");
+                }
                 let columns = answer.columns.into_iter().map(|column| column.name);
                 let columns = columns.collect();
                 let rows = answer.rows;

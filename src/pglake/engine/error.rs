@@ -2,6 +2,7 @@
 
 use crate::chain;
 use crate::pglake::columns::FieldError;
+use crate::pglake::storage;
 use crate::pglake::values::ValueError;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -111,8 +112,23 @@ fn file_and_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
 /// How the object store's client begins to tell of an HTTP status.
 const ANSWERED: &str = "Server returned non-2xx status code: ";
 
+/// The lake may not be asked at all.
+fn no_credentials(error: &storage::Error) -> Error {
+    let (sqlstate, kind) = match error.is_connection() {
+        true => (
+            "08006",
+            "IO Error: Could not establish connection to the object store: ",
+        ),
+        false => ("42501", ""),
+    };
+    Error::new(sqlstate, format!("{kind}{error}")).hint(error.hint())
+}
+
 /// Reading or writing the lake failed.
-fn storage(error: &(dyn std::error::Error + 'static)) -> Error {
+fn lake(error: &(dyn std::error::Error + 'static)) -> Error {
+    if let Some(refused) = storage::Error::behind(error) {
+        return no_credentials(refused);
+    }
     let message = file_and_cause(error).unwrap_or_else(|| chain(error));
     if is_connection(error) || chain(error).contains("error sending request") {
         return Error::new(
@@ -130,19 +146,19 @@ fn storage(error: &(dyn std::error::Error + 'static)) -> Error {
 
 impl From<iceberg::Error> for Error {
     fn from(error: iceberg::Error) -> Self {
-        storage(&error)
+        lake(&error)
     }
 }
 
 impl From<crate::tables::Error> for Error {
     fn from(error: crate::tables::Error) -> Self {
-        storage(&error)
+        lake(&error)
     }
 }
 
 impl From<datafusion::error::DataFusionError> for Error {
     fn from(error: datafusion::error::DataFusionError) -> Self {
-        storage(&error)
+        lake(&error)
     }
 }
 

@@ -2,7 +2,7 @@
 //! metadata file, for engines that do not ask PostgreSQL. The real `pg_lake` has a worker that writes it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde::Serialize;
@@ -13,6 +13,9 @@ use crate::tables::LakeIo;
 
 /// How far the files may be behind.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
+
+/// The longest wait between two tries that fail: each may be a refusal in somebody's audit trail.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What separates a table's prefix from where it is below it.
 const TABLES: &str = "/frompg/tables/";
@@ -38,19 +41,27 @@ struct File<'a> {
 pub(super) struct Exporter {
     /// What was written, by prefix.
     written: BTreeMap<String, Vec<Entry>>,
-    has_failed: bool,
+    /// When it may be tried again after a failure, and how long the next wait is.
+    pause: Option<(Instant, Duration)>,
 }
 
 impl Exporter {
     /// Writes what has changed. A failure is logged once, and is mended by a later call.
     pub async fn run(&mut self, io: &LakeIo, catalog: &Catalog) {
-        let result = self.write(io, catalog).await;
-        if let Err(error) = &result
-            && !self.has_failed
-        {
+        if self.pause.is_some_and(|(until, _)| Instant::now() < until) {
+            return;
+        }
+        let Err(error) = self.write(io, catalog).await else {
+            self.pause = None;
+            return;
+        };
+        if self.pause.is_none() {
             tracing::warn!(%error, "the catalog in the object store cannot be brought up to date");
         }
-        self.has_failed = result.is_err();
+        let wait = self
+            .pause
+            .map_or(EVERY, |(_, wait)| (wait * 2).min(LONGEST_PAUSE));
+        self.pause = Some((Instant::now() + wait, wait));
     }
 
     async fn write(&mut self, io: &LakeIo, catalog: &Catalog) -> Result<()> {

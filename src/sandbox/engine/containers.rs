@@ -14,6 +14,7 @@ use super::{Ask, Context, Found, Missing, Plan, Provider};
 use crate::objectstore::client;
 use crate::postgres::tls::Certificate;
 use crate::postgres::{Endpoint, connect};
+use crate::sandbox::aws::{self, AccountState};
 use crate::sandbox::component::{BoxError, Component, IceboxComponent, Launch, Probe, Step};
 use crate::sandbox::container::{self, Belongings, Container, Daemon};
 use crate::sandbox::{EngineKind, Error, Options, SandboxInfo, StateDir, chain};
@@ -128,6 +129,9 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
     let Context {
         state, settings, ..
     } = context;
+    if settings.account == AccountState::Empty {
+        return Err(Error::NoEmptyAccount);
+    }
     let belongings = Belongings::of(state, socket);
     if let Some(recorded) = Belongings::recorded(state)?
         && recorded != belongings
@@ -176,6 +180,8 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         s3: settings.s3(),
         bucket: settings.bucket.clone(),
         snowflake: None,
+        // Nothing asks for one: the S3 server of this engine knows nothing of roles.
+        role_arn: Some(aws::role_arn()),
         state_dir: state.root().to_path_buf(),
     };
     let lake_environment = pairs(&[

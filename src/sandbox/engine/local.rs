@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,11 @@ use crate::objectstore::{S3Config, client};
 use crate::postgres::server::Roles;
 use crate::postgres::tls::Certificate;
 use crate::postgres::{Account, Endpoint, Installation, Server, ServerConfig};
+use crate::sandbox::aws::{self, AccountState};
 use crate::sandbox::component::{
     Action, BoxError, Component, IceboxComponent, Launch, Probe, Step,
 };
+use crate::sandbox::settings::Settings;
 use crate::sandbox::{Error, SandboxInfo, StateDir};
 
 /// A fast shutdown ends sessions in an orderly way, an immediate one at once; both leave a usable cluster.
@@ -78,6 +80,11 @@ impl<'a> Local<'a> {
         &self.context.settings.bucket
     }
 
+    /// Where the grant of its storage integration is, if it goes by one.
+    pub fn grant(&self) -> Option<&Path> {
+        self.context.grant
+    }
+
     /// Of the role [`SUPERUSER`].
     pub fn lake_password(&self) -> &str {
         &self.context.settings.lake_password
@@ -119,6 +126,7 @@ impl<'a> Local<'a> {
             s3: self.s3,
             bucket: settings.bucket.clone(),
             snowflake: None,
+            role_arn: (settings.account == AccountState::Ready).then(aws::role_arn),
             state_dir: state.root().to_path_buf(),
         };
         let mut notices = Vec::new();
@@ -132,7 +140,7 @@ impl<'a> Local<'a> {
         let superuser = server.endpoint(&roles.superuser);
         let mut components = vec![postgres_component(server, &info, superuser), lake.engine];
         if let Some(address) = settings.s3_address() {
-            components.push(s3_component(state, &info, address.into()));
+            components.push(s3_component(state, settings, &info, address.into()));
         }
         Ok(Plan {
             components,
@@ -165,28 +173,34 @@ fn postgres_component(server: Server, info: &SandboxInfo, superuser: Endpoint) -
     }
 }
 
-fn s3_component(state: &StateDir, info: &SandboxInfo, listen: SocketAddr) -> Component {
+fn s3_component(
+    state: &StateDir,
+    settings: &Settings,
+    info: &SandboxInfo,
+    listen: SocketAddr,
+) -> Component {
+    let mut ready = vec![Step::Probe(Probe::Http(listen))];
+    // Where the account is empty, its user makes both.
+    if info.role_arn.is_some() {
+        let input = (info.s3.clone(), info.bucket.clone());
+        ready.push(action(input, |(s3, bucket)| async move {
+            client::ensure_bucket(&s3, &bucket).await?;
+            Ok(aws::ensure_role(&s3, &bucket).await?)
+        }));
+    }
     Component {
         name: "s3",
         endpoint: info.s3.endpoint.clone(),
         launch: Launch::Icebox(IceboxComponent::S3 {
             root: state.s3_dir(),
             listen,
-            access_key_id: info.s3.access_key_id.clone(),
-            secret_access_key: info.s3.secret_access_key.clone(),
             region: info.s3.region.clone(),
+            accounts: settings.aws_accounts(),
+            iam: state.iam_dir(),
+            audit: state.audit_dir(),
         }),
         prepare: None,
-        ready: vec![
-            Step::Probe(Probe::Http(listen)),
-            action(
-                (info.s3.clone(), info.bucket.clone()),
-                |(s3, bucket)| async move {
-                    client::ensure_bucket(&s3, &bucket).await?;
-                    Ok(())
-                },
-            ),
-        ],
+        ready,
         stop: STOP,
     }
 }

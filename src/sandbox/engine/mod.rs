@@ -71,6 +71,8 @@ pub struct Context<'a> {
     pub lake: Option<&'a Path>,
     /// From where PostgreSQL's clients may come.
     pub clients: Clients,
+    /// By what PostgreSQL reaches the lake, where not by the keys in `settings`: see [`Attached::grant`](super::Attached).
+    pub grant: Option<&'a Path>,
     pub engine: EngineKind,
     pub reason: &'a str,
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tokio::sync::Mutex;
 
 use crate::objectstore::S3Config;
+use crate::pglake::storage::{self, StorageGrant};
 use crate::postgres::configuration::{Clients, access_rules, access_rules_in_container};
 use crate::postgres::{Endpoint, connect, server::quote_literal};
 use crate::sandbox::component::BoxError;
@@ -64,12 +65,14 @@ impl Instances {
     /// Starts a server, a new one where there is none of this number. It lets nobody in but icebox.
     pub async fn start(&self, id: u64) -> Result<SandboxInfo, Error> {
         let clients = Clients::new(Vec::new(), Vec::new());
+        let state = StateDir::new(&self.place(id))?;
         let options = Options {
             attached: Some(Attached {
                 lake: self.state.root().to_path_buf(),
                 s3: self.s3.clone(),
                 bucket: self.bucket.clone(),
                 clients: clients.clone(),
+                grant: self.goes_by_grants().then(|| state.storage_grant()),
             }),
             ..self.options.clone()
         };
@@ -124,6 +127,19 @@ impl Instances {
             }
         };
         write_rules(&superuser, &rules).await
+    }
+
+    /// Says by what role a server reaches the lake from now on; by none, it cannot.
+    pub fn grant(&self, id: u64, grant: Option<&StorageGrant>) -> Result<(), BoxError> {
+        if self.goes_by_grants() {
+            storage::write(&StateDir::new(&self.place(id))?.storage_grant(), grant)?;
+        }
+        Ok(())
+    }
+
+    /// What plays `pg_lake` on the other engines has the sandbox's keys.
+    fn goes_by_grants(&self) -> bool {
+        self.engine == EngineKind::Embedded
     }
 
     fn place(&self, id: u64) -> PathBuf {

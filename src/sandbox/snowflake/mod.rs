@@ -3,11 +3,14 @@
 //! ```text
 //! <state directory>/
 //!   snowflake/objects/   the account's objects
+//!   snowflake/principals.json the keys of its users in AWS
 //!   snowflake/clock.json where its clock is, unless that is the system's
 //!   instances/<id>/      the state directory of each POSTGRES INSTANCE
 //! ```
 
 mod instances;
+mod principals;
+mod ready;
 mod world;
 
 use std::future::Future;
@@ -25,6 +28,7 @@ use super::settings::Settings;
 use super::supervisor::Isolation;
 use super::{EngineKind, Error, Options, SnowflakeInfo, StateDir};
 use crate::objectstore::{S3Config, client};
+use crate::postgres::Endpoint;
 use crate::snowflake::account::Account;
 use crate::snowflake::drivers::Drivers;
 use crate::snowflake::schedule::{Clock, ClockState, TimeScale};
@@ -50,12 +54,22 @@ pub struct Config {
     /// Of the sandbox.
     state_dir: PathBuf,
     info: SnowflakeInfo,
+    /// As the root user of Snowflake's account, or of the only one there is.
     s3: S3Config,
+    /// For PostgreSQL instances; where they go by roles, it has no keys.
+    instances_s3: S3Config,
+    /// Whether the S3 service knows of roles.
+    has_roles: bool,
     bucket: String,
     /// What PostgreSQL instances run on.
     engine: EngineKind,
     pg_bin: Option<PathBuf>,
     time_scale: Option<TimeScale>,
+    /// Of the sandbox's own server.
+    postgres: Endpoint,
+    postgres_version: String,
+    /// The role that is there from the beginning; `None` where the account is empty at first.
+    role_arn: Option<String>,
 }
 
 impl Plan {
@@ -67,20 +81,41 @@ impl Plan {
         options: &Options,
     ) {
         let address = settings.snowflake_address().into();
+        let has_roles = self.info.engine != EngineKind::Containers;
         let info = SnowflakeInfo {
             address,
             account: ACCOUNT.to_owned(),
             user: USER.to_owned(),
             password: settings.snowflake_password.clone(),
+            database: ready::NAME.to_owned(),
         };
         let config = Config {
             state_dir: state.root().to_path_buf(),
             info: info.clone(),
-            s3: self.info.s3.clone(),
+            s3: match has_roles {
+                true => settings.s3_of_snowflake(),
+                false => self.info.s3.clone(),
+            },
+            instances_s3: match self.info.engine {
+                EngineKind::Embedded => S3Config {
+                    access_key_id: String::new(),
+                    secret_access_key: String::new(),
+                    ..self.info.s3.clone()
+                },
+                EngineKind::Native | EngineKind::Containers => self.info.s3.clone(),
+            },
+            has_roles,
             bucket: self.info.bucket.clone(),
             engine: self.info.engine,
             pg_bin: options.pg_bin.clone(),
             time_scale: options.time_scale,
+            postgres: Endpoint {
+                // Nobody is told it.
+                password: String::new(),
+                ..self.info.postgres.clone()
+            },
+            postgres_version: self.info.postgres_version.clone(),
+            role_arn: self.info.role_arn.clone(),
         };
         self.info.snowflake = Some(info);
         // It goes first, and what it uses after it.
@@ -113,10 +148,14 @@ impl Config {
 
         let listen = self.info.address;
         let (user, password) = (self.info.user.clone(), self.info.password.clone());
-        let world = SandboxWorld::new(self, &state, isolation, clock.clone());
+        let (bucket, role_arn) = (self.bucket.clone(), self.role_arn.clone());
+        let world = SandboxWorld::new(self, &state, isolation, clock.clone())?;
         let world = Arc::new(world);
         let account = Arc::new(Account::open(&directory, world.clone())?);
         world.start_instances(&account).await;
+        if let Some(role_arn) = role_arn {
+            ready::furnish(&account, &world.own()?, &bucket, &role_arn).await?;
+        }
 
         let listener = TcpListener::bind(listen).await?;
         let drivers = Drivers::new(Arc::clone(&account), &user, &password);

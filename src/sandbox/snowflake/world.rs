@@ -3,23 +3,31 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde_json::json;
 
 use super::instances::Instances;
+use super::principals::Principals;
 use super::{ACCOUNT, Config, STORAGE};
 use crate::chain;
+use crate::pglake::storage::{self, StorageGrant};
+use crate::postgres::Endpoint;
 use crate::sandbox::supervisor::Isolation;
-use crate::sandbox::{Error, SandboxInfo, StateDir};
+use crate::sandbox::{Error, SandboxInfo, StateDir, aws};
 use crate::snowflake::account::Account;
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::object::network_policy::Access;
-use crate::snowflake::object::postgres_instance;
+use crate::snowflake::object::postgres_instance::{self, OWN};
 use crate::snowflake::schedule::Clock;
-use crate::snowflake::world::{NewPostgres, Postgres, World};
+use crate::snowflake::world::{Grant, NewPostgres, Postgres, Role, World};
 use crate::tables::LakeIo;
 
 pub struct SandboxWorld {
     clock: Clock,
     lake: LakeIo,
+    /// `None` where the S3 service knows nothing of roles.
+    principals: Option<Principals>,
+    /// The sandbox's own server, and its version.
+    postgres: (Endpoint, String),
     instances: Instances,
 }
 
@@ -29,24 +37,42 @@ impl SandboxWorld {
         state: &StateDir,
         isolation: Isolation,
         clock: Clock,
-    ) -> SandboxWorld {
-        SandboxWorld {
+    ) -> Result<SandboxWorld, Error> {
+        let principals = match config.has_roles {
+            true => Some(Principals::open(state, config.s3.clone())?),
+            false => None,
+        };
+        Ok(SandboxWorld {
             clock,
-            lake: LakeIo::s3(config.s3.clone()),
+            lake: LakeIo::s3(config.s3),
+            principals,
+            postgres: (config.postgres, config.postgres_version),
             instances: Instances::new(
                 state.clone(),
                 config.engine,
                 config.pg_bin,
                 isolation,
-                config.s3,
+                config.instances_s3,
                 config.bucket,
             ),
-        }
+        })
     }
 
     /// Starts the servers again that ran when the account was last open.
     pub async fn start_instances(&self, account: &Arc<Account>) {
         postgres_instance::resume_all(account).await;
+    }
+
+    /// The sandbox's own server.
+    pub fn own(&self) -> SqlResult<Postgres> {
+        let (endpoint, version) = &self.postgres;
+        Ok(Postgres {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            passwords: Vec::new(),
+            version: version.clone(),
+            certificate: certificate(endpoint)?,
+        })
     }
 
     pub async fn stop_instances(&self) {
@@ -74,10 +100,28 @@ impl World for SandboxWorld {
 
     fn iam_user(&self, is_postgres: bool) -> String {
         let user = match is_postgres {
-            true => "snowflake-postgres-integration-management",
-            false => "icebox-s",
+            true => "snowflake-postgres-integration-management".to_owned(),
+            false => format!("{:08x}-s", rand::random::<u32>()),
         };
-        format!("arn:aws:iam::231580209547:user/{user}")
+        format!("arn:aws:iam::{}:user/{user}", aws::snowflake_account())
+    }
+
+    async fn add_iam_user(&self, arn: &str) -> SqlResult<()> {
+        let Some(principals) = &self.principals else {
+            return Ok(());
+        };
+        let added = principals.add(arn).await;
+        added.map_err(|error| {
+            let text = format!("Cannot make the principal {arn}: {}", chain(&*error));
+            SqlError::new(603, "58000", text)
+        })
+    }
+
+    async fn lake_through(&self, role: &Role) -> Result<LakeIo, String> {
+        match &self.principals {
+            Some(principals) => principals.lake(role).await,
+            None => Ok(self.lake.clone()),
+        }
     }
 
     async fn create_postgres(&self, request: &NewPostgres) -> SqlResult<Postgres> {
@@ -97,36 +141,99 @@ impl World for SandboxWorld {
     }
 
     async fn suspend_postgres(&self, id: u64) -> SqlResult<()> {
+        if id == OWN {
+            return Err(is_own("suspended"));
+        }
         self.instances.stop(id).await;
         Ok(())
     }
 
     async fn resume_postgres(&self, id: u64) -> SqlResult<Postgres> {
+        if id == OWN {
+            return self.own();
+        }
         let info = self.instances.start(id).await;
         told(&info.map_err(|error| not_possible("start", &id.to_string(), &error))?)
     }
 
     async fn drop_postgres(&self, id: u64) -> SqlResult<()> {
+        if id == OWN {
+            return Err(is_own("dropped"));
+        }
         let removed = self.instances.remove(id).await;
         removed.map_err(|error| not_possible("remove", &id.to_string(), &error))
     }
 
+    /// The sandbox's own server lets in all of this machine.
     async fn allow_postgres(&self, id: u64, access: &Access) -> SqlResult<()> {
+        if id == OWN {
+            return Ok(());
+        }
         let texts = |blocks: &[_]| blocks.iter().map(ToString::to_string).collect();
         let (allowed, blocked) = (texts(&access.allowed), texts(&access.blocked));
         let done = self.instances.allow(id, allowed, blocked).await;
         done.map_err(|error| not_possible("set the network policy of", &id.to_string(), &*error))
     }
+
+    async fn grant_postgres(&self, id: u64, grant: Option<&Grant>) -> SqlResult<()> {
+        let Some(principals) = self.principals.as_ref().filter(|_| id != OWN) else {
+            return Ok(());
+        };
+        let grant = match grant {
+            Some(grant) => Some(storage_grant(principals, id, grant)?),
+            None => None,
+        };
+        let written = self.instances.grant(id, grant.as_ref());
+        written.map_err(|error| {
+            not_possible("set the storage integration of", &id.to_string(), &*error)
+        })
+    }
+}
+
+/// A grant with its principal's keys, for its location only.
+fn storage_grant(principals: &Principals, id: u64, grant: &Grant) -> SqlResult<StorageGrant> {
+    let role = &grant.role;
+    let principal = principals.keys(&role.user_arn).ok_or_else(|| {
+        let text = format!("The principal {} is not known.", role.user_arn);
+        SqlError::new(603, "58000", text)
+    })?;
+    let place = grant.location.trim_start_matches("s3://");
+    let bucket = place.split('/').next().unwrap_or(place);
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": format!("arn:aws:s3:::{place}*")},
+        {"Effect": "Allow", "Action": "s3:*", "Resource": format!("arn:aws:s3:::{bucket}")},
+    ]});
+    Ok(StorageGrant {
+        principal,
+        role_arn: role.role_arn.clone(),
+        external_id: role.external_id.clone(),
+        session_name: format!("postgres-instance-{id}"),
+        duration: storage::SESSION_SECONDS,
+        policy: Some(policy.to_string()),
+        integration: grant.integration.clone(),
+    })
+}
+
+fn is_own(done: &str) -> SqlError {
+    let text = format!(
+        "The Postgres instance {} is the sandbox's own server and cannot be {done}; `icebox down` stops it.",
+        super::ready::NAME
+    );
+    SqlError::new(604_060, "0A000", text)
+}
+
+/// A server's certificate (PEM).
+fn certificate(endpoint: &Endpoint) -> SqlResult<String> {
+    let Some(path) = &endpoint.ca_file else {
+        return Ok(String::new());
+    };
+    std::fs::read_to_string(path).map_err(|error| {
+        let text = format!("cannot read {}: {error}", path.display());
+        SqlError::new(603, "XX000", text)
+    })
 }
 
 fn told(info: &SandboxInfo) -> SqlResult<Postgres> {
-    let certificate = match &info.postgres.ca_file {
-        Some(path) => std::fs::read_to_string(path).map_err(|error| {
-            let text = format!("cannot read {}: {error}", path.display());
-            SqlError::new(603, "XX000", text)
-        })?,
-        None => String::new(),
-    };
     let password = |user: &str, password: &String| (user.to_owned(), password.clone());
     Ok(Postgres {
         host: info.postgres.host.clone(),
@@ -136,7 +243,7 @@ fn told(info: &SandboxInfo) -> SqlResult<Postgres> {
             password("snowflake_admin", &info.postgres.password),
         ],
         version: info.postgres_version.clone(),
-        certificate,
+        certificate: certificate(&info.postgres)?,
     })
 }
 

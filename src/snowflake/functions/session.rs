@@ -7,10 +7,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::json;
 
+use crate::snowflake::access;
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::Ident;
 use crate::snowflake::object::columns::{optional, text};
 use crate::snowflake::object::{Kind, database, get_ddl, iceberg_table, stream, task};
+use crate::snowflake::schedule::ScaleError;
 use crate::snowflake::session::Session;
 use crate::snowflake::syntax;
 use crate::snowflake::types::DataType;
@@ -96,6 +98,21 @@ const WAITING: &[Function] = &[
         name: "GET_DDL",
         arity: (2, 3),
         value: |call| ddl(call).boxed(),
+    },
+    Function {
+        name: "SYSTEM$VALIDATE_STORAGE_INTEGRATION",
+        arity: (4, 4),
+        value: |call| validate_integration(call).boxed(),
+    },
+    Function {
+        name: "SYSTEM$VERIFY_EXTERNAL_VOLUME",
+        arity: (1, 1),
+        value: |call| verify_volume(call).boxed(),
+    },
+    Function {
+        name: "SYSTEM$ICEBOX_CLOCK",
+        arity: (0, 2),
+        value: |call| clock(call).boxed(),
     },
     Function {
         name: "SYSTEM$WAIT",
@@ -258,8 +275,59 @@ async fn ddl(call: Call<'_>) -> SqlResult<Value> {
     Ok((text(ddl.await?), DataType::TEXT))
 }
 
-/// `SYSTEM$WAIT(amount [, unit])`: by the account's clock.
-async fn wait(call: Call<'_>) -> SqlResult<Value> {
+async fn validate_integration(call: Call<'_>) -> SqlResult<Value> {
+    let name = call
+        .session
+        .full_name(Kind::StorageIntegration, &syntax::name(call.text(0)?)?)?;
+    let (location, action) = (call.text(1)?, call.text(3)?);
+    let account = call.session.account();
+    let answer = access::validate_integration(account, &name, location, action).await?;
+    Ok((text(answer), DataType::TEXT))
+}
+
+async fn verify_volume(call: Call<'_>) -> SqlResult<Value> {
+    let name = syntax::name(call.text(0)?)?;
+    let answer = access::verify_volume(call.session.account(), &name).await?;
+    Ok((text(answer), DataType::TEXT))
+}
+
+/// `SYSTEM$ICEBOX_CLOCK()` tells the sandbox's time as JSON; `SYSTEM$ICEBOX_CLOCK('ADVANCE', '2 MINUTES')` moves it on, and
+/// `SYSTEM$ICEBOX_CLOCK('SCALE', '60')` lets it run faster. Only icebox has it.
+async fn clock(call: Call<'_>) -> SqlResult<Value> {
+    let clock = call.session.account().world.clock();
+    if !call.arguments.is_empty() {
+        let value = call.text(1)?;
+        let bad = || SqlError::bad_value(value, call.name);
+        match call.text(0)?.to_uppercase().as_str() {
+            "ADVANCE" => {
+                let (amount, unit) = value.trim().split_once(' ').ok_or_else(bad)?;
+                let amount = amount.parse().map_err(|_| bad())?;
+                let (_, by) = duration(amount, unit.trim()).ok_or_else(bad)?;
+                // What a task that asks for it holds up is itself.
+                let advanced = tokio::time::timeout(MOST_PATIENCE, clock.advance(by)).await;
+                advanced.map_err(|_| {
+                    let text = "The clock cannot be advanced while a task runs that does not end.";
+                    SqlError::new(603, "57014", text)
+                })?;
+            }
+            "SCALE" => clock.set_scale(
+                value
+                    .parse()
+                    .map_err(|error: ScaleError| SqlError::compilation(1008, "22023", error))?,
+            ),
+            other => return Err(SqlError::bad_value(other, call.name)),
+        }
+    }
+    let state = clock.state();
+    let answer = json!({"now": state.now.to_rfc3339(), "scale": state.scale});
+    Ok((text(answer.to_string()), DataType::TEXT))
+}
+
+/// How long the clock may take to come to its new time.
+const MOST_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The unit's name in lower case, and an amount of it.
+fn duration(amount: u64, unit: &str) -> Option<(String, Duration)> {
     const UNITS: &[(&str, u64)] = &[
         ("MILLISECONDS", 1),
         ("SECONDS", 1000),
@@ -267,22 +335,27 @@ async fn wait(call: Call<'_>) -> SqlResult<Value> {
         ("HOURS", 3_600_000),
         ("DAYS", 86_400_000),
     ];
+    let unit = unit.to_uppercase();
+    let is_it = |name: &str| name == unit || name.strip_suffix('S') == Some(unit.as_str());
+    let (name, milliseconds) = UNITS.iter().find(|(name, _)| is_it(name))?;
+    let length = Duration::from_millis(amount.saturating_mul(*milliseconds));
+    Some((name.to_lowercase(), length))
+}
+
+/// `SYSTEM$WAIT(amount [, unit])`: by the account's clock.
+async fn wait(call: Call<'_>) -> SqlResult<Value> {
     let unit = match call.arguments.len() {
         1 => "SECONDS",
         _ => call.text(1)?,
     };
-    let known = UNITS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit));
-    let (name, milliseconds) = known.ok_or_else(|| SqlError::bad_value(unit, call.name))?;
     let amount = call.number(0)?;
-    let amount = u64::try_from(amount).map_err(|_| SqlError::bad_value(amount, call.name))?;
+    let bad = |value: &dyn std::fmt::Display| SqlError::bad_value(value, call.name);
+    let amount = u64::try_from(amount).map_err(|_| bad(&amount))?;
+    let (name, wait) = duration(amount, unit).ok_or_else(|| bad(&unit))?;
     let clock = call.session.account().world.clock();
-    let wait = Duration::from_millis(amount.saturating_mul(*milliseconds));
     let until = chrono::TimeDelta::from_std(wait).ok();
     let until = until.and_then(|wait| clock.now().checked_add_signed(wait));
-    let until = until.ok_or_else(|| SqlError::bad_value(amount, call.name))?;
+    let until = until.ok_or_else(|| bad(&amount))?;
     drop(clock.sleep_until(until).await);
-    let waited = format!("waited {amount} {}", name.to_lowercase());
-    Ok((text(waited), DataType::TEXT))
+    Ok((text(format!("waited {amount} {name}")), DataType::TEXT))
 }

@@ -5,9 +5,10 @@ use serde_json::json;
 
 use super::columns::{COMMENT, NAME, column, described_in_groups, text};
 use super::properties::{self, Properties, Property, PropertyType};
-use super::storage_integration::{Principal, bucket_of};
+use super::storage_integration::{self, Principal, bucket_of};
 use super::{About, Kind, Object, Scope, State};
 use crate::snowflake::error::{SqlError, SqlResult};
+use crate::snowflake::names::ObjectName;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
 
@@ -62,6 +63,12 @@ pub fn base_url(volume: &Object) -> String {
     format!("{}/", url.trim_end_matches('/'))
 }
 
+/// The role of a volume's active location.
+pub fn role_arn(volume: &Object) -> Option<String> {
+    let locations = volume.properties.options_list("STORAGE_LOCATIONS");
+    locations.first()?.text("STORAGE_AWS_ROLE_ARN")
+}
+
 /// The name of a volume's active location.
 pub fn active(volume: &Object) -> String {
     let locations = volume.properties.options_list("STORAGE_LOCATIONS");
@@ -110,6 +117,10 @@ impl super::Definition for Definition {
             .first()
             .and_then(|location| location.text("STORAGE_AWS_EXTERNAL_ID"));
         State::Principal(Principal::new(session, false, given))
+    }
+
+    async fn created(&self, session: &Session, name: &ObjectName) -> SqlResult<()> {
+        storage_integration::introduce(session, Kind::ExternalVolume, name).await
     }
 
     async fn before_drop(&self, session: &Session, volume: &Object) -> SqlResult<()> {

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::external_volume;
 use super::properties::{self, Properties, Property, PropertyType};
 use super::{Create, Kind, Object, State, catalog_integration, ddl};
+use crate::snowflake::access;
 use crate::snowflake::account::Account;
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
@@ -194,10 +195,23 @@ async fn locate(
     Ok(Some(entry.metadata_location.clone()))
 }
 
-/// Reads a metadata file, and tells of a refresh to it.
-pub fn read<'a>(account: &'a Account, location: &'a str) -> BoxFuture<'a, SqlResult<Refresh>> {
+/// Reads a metadata file as a table of these options would, and tells of a refresh to it.
+pub fn read<'a>(
+    account: &'a Account,
+    properties: &'a Properties,
+    location: &'a str,
+) -> BoxFuture<'a, SqlResult<Refresh>> {
     async move {
-        let table = account.table(location).await.map_err(|error| {
+        let lake = access::of_table(account, properties).await?;
+        let table = account.table(&lake, location).await.map_err(|error| {
+            let volume = properties.name("EXTERNAL_VOLUME");
+            let volume = volume.and_then(|name| account.get(Kind::ExternalVolume, name));
+            if let Some(volume) = volume
+                && error.message.contains("AccessDenied")
+            {
+                let advice = "Check the policies of its role.";
+                return access::volume_failed(&volume, &access::cause(&error.message), advice);
+            }
             let text = format!(
                 "Remote file '{location}' was not found. There are several potential causes. The file might not exist. The required credentials may be missing or invalid. ({})",
                 error.message
@@ -238,7 +252,7 @@ pub async fn create(session: &Session, create: Create, cursor: &mut Cursor<'_>) 
     let location = location.ok_or_else(|| {
         SqlError::compilation(2029, "42601", "Missing option(s): METADATA_FILE_PATH")
     })?;
-    let table = IcebergTable::at(read(account, &location).await?);
+    let table = IcebergTable::at(read(account, &properties, &location).await?);
     let rows = session.create(Kind::Table, &create, properties, State::IcebergTable(table))?;
     account.polls.ring();
     Ok(rows)
@@ -262,16 +276,16 @@ pub fn refresh<'a>(
         };
         let location = locate(account, &object.properties, path).await?;
         let location = location.unwrap_or_else(|| table.metadata_location.clone());
-        move_to(account, &object.name, &location).await?;
+        move_to(account, object, &location).await?;
         Ok(Rows::succeeded())
     }
     .boxed()
 }
 
 /// Makes a table that of a metadata file.
-pub async fn move_to(account: &Account, name: &ObjectName, location: &str) -> SqlResult<()> {
-    let refresh = read(account, location).await?;
-    account.update(Kind::Table, name, |object| {
+pub async fn move_to(account: &Account, object: &Object, location: &str) -> SqlResult<()> {
+    let refresh = read(account, &object.properties, location).await?;
+    account.update(Kind::Table, &object.name, |object| {
         if let State::IcebergTable(table) = &mut object.state {
             table.metadata_location = location.to_owned();
             table.stalled = None;
@@ -291,7 +305,7 @@ pub async fn follow(account: &Account, object: &Object, entries: &SqlResult<Vec<
         let entry = entry(&catalog, &object.properties, entries)?;
         match of(object) {
             Some(table) if table.metadata_location != entry.metadata_location => {
-                move_to(account, &object.name, &entry.metadata_location).await
+                move_to(account, object, &entry.metadata_location).await
             }
             _ => Ok(()),
         }

@@ -13,17 +13,21 @@ use super::network_policy::{self, Access};
 use super::properties::{self, Properties, Property, PropertyType};
 use super::storage_integration::{self, POSTGRES};
 use super::{About, Create, Kind, Object, Scope, State};
+use crate::snowflake::access;
 use crate::snowflake::account::Account;
 use crate::snowflake::error::{SqlError, SqlResult};
-use crate::snowflake::names::Ident;
+use crate::snowflake::names::{Ident, ObjectName};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
 use crate::snowflake::statement::Context;
 use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::DataType;
-use crate::snowflake::world::{NewPostgres, Postgres};
+use crate::snowflake::world::{Grant, NewPostgres, Postgres};
 
 pub struct Definition;
+
+/// By which the world knows the server that is there without CREATE POSTGRES INSTANCE.
+pub const OWN: u64 = 0;
 
 /// A server, as it is known after it was made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -181,11 +185,47 @@ pub async fn apply_policy(session: &Session, object: &Object) -> SqlResult<()> {
         .await
 }
 
+/// Tells the server of an instance through which role it writes: that of its storage integration.
+async fn apply_storage(session: &Session, object: &Object) -> SqlResult<()> {
+    let Some(instance) = of(object) else {
+        return Ok(());
+    };
+    let account = session.account();
+    let name = object.properties.name("STORAGE_INTEGRATION");
+    let integration = name.and_then(|name| account.get(Kind::StorageIntegration, name));
+    let grant = integration.and_then(|integration| {
+        let location = integration
+            .properties
+            .texts("STORAGE_ALLOWED_LOCATIONS")
+            .first()?;
+        integration.properties.is_true("ENABLED").then_some(())?;
+        Some(Grant {
+            integration: integration.name.to_string(),
+            role: access::role(&integration)?,
+            location: format!("{}/", location.trim_end_matches('/')),
+        })
+    });
+    account
+        .world
+        .grant_postgres(instance.id, grant.as_ref())
+        .await
+}
+
+/// The same for every instance of an integration.
+pub async fn apply_integration(session: &Session, name: &ObjectName) -> SqlResult<()> {
+    for instance in session.account().list(Kind::PostgresInstance, &[]) {
+        if instance.properties.name("STORAGE_INTEGRATION") == Some(name) {
+            apply_storage(session, &instance).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Keeps where a server is that has started, and tells it whom it may let in.
 async fn is_running(session: &Session, object: &Object, server: &Postgres) -> SqlResult<()> {
     let account = session.account();
     let instance = Instance {
-        id: object.id,
+        id: of(object).map_or(object.id, |instance| instance.id),
         host: server.host.clone(),
         port: server.port,
         version: server.version.clone(),
@@ -196,7 +236,37 @@ async fn is_running(session: &Session, object: &Object, server: &Postgres) -> Sq
         object.state = State::PostgresInstance(instance);
         Ok(object.clone())
     })?;
+    apply_storage(session, &object).await?;
     apply_policy(session, &object).await
+}
+
+/// Whether an instance is the server that is there anyway.
+pub fn is_own(object: &Object) -> bool {
+    of(object).is_some_and(|instance| instance.id == OWN)
+}
+
+/// Makes the server that is there anyway an instance.
+pub async fn adopt(session: &Session, name: ObjectName, server: &Postgres) -> SqlResult<()> {
+    let mut properties = Properties::default();
+    for (name, value) in [
+        ("COMPUTE_FAMILY", FAMILIES[0]),
+        ("AUTHENTICATION_AUTHORITY", "POSTGRES"),
+        ("COMMENT", "The sandbox's own server"),
+    ] {
+        properties.set(name, properties::Value::Text(value.to_owned()));
+    }
+    properties.set("STORAGE_SIZE_GB", properties::Value::Integer(10));
+    properties.complete(PROPERTIES)?;
+    let state = State::PostgresInstance(Instance {
+        id: OWN,
+        host: server.host.clone(),
+        port: server.port,
+        version: server.version.clone(),
+        certificate: server.certificate.clone(),
+        is_suspended: false,
+    });
+    session.put(Kind::PostgresInstance, name, properties, state)?;
+    Ok(())
 }
 
 fn is_suspended(account: &Account, object: &Object) -> SqlResult<()> {
@@ -328,6 +398,7 @@ impl super::Definition for Definition {
     }
 
     async fn altered(&self, session: &Session, object: &Object) -> SqlResult<()> {
+        apply_storage(session, object).await?;
         apply_policy(session, object).await
     }
 

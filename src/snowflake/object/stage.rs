@@ -19,6 +19,7 @@ use super::columns::{
 use super::properties::{self, Properties, Property, PropertyType};
 use super::storage_integration::{self, STAGE, bucket_of};
 use super::{About, Create, Kind, Object, Scope, State, stream};
+use crate::snowflake::access;
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::rows::Rows;
@@ -26,6 +27,7 @@ use crate::snowflake::session::Session;
 use crate::snowflake::statement::Context;
 use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::{DataType, MAX_LAKE_TEXT};
+use crate::tables::LakeIo;
 
 pub struct Definition;
 
@@ -206,6 +208,28 @@ pub fn of(stage: &Object) -> Stage {
     }
 }
 
+/// The object store as a stage reaches it: through its integration.
+///
+/// # Errors
+/// If the integration is gone, disabled, does not allow the stage's URL, or its role cannot be taken on.
+pub fn lake<'a>(session: &'a Session, stage: &'a Object) -> BoxFuture<'a, SqlResult<LakeIo>> {
+    async move {
+        let account = session.account();
+        let Some(name) = stage.properties.name("STORAGE_INTEGRATION") else {
+            return Ok(account.world.lake().clone());
+        };
+        let integration =
+            storage_integration::of_type(session, name, STAGE, "STORAGE_INTEGRATION")?;
+        if !integration.properties.is_true("ENABLED") {
+            let text = format!("Integration {name} is not enabled.");
+            return Err(SqlError::compilation(3129, "42501", text));
+        }
+        storage_integration::check_location(&integration, &url(stage))?;
+        access::through_integration(account, &integration).await
+    }
+    .boxed()
+}
+
 /// Lists the bucket below a stage's URL and `below`, with paths as they are below the URL.
 pub fn list<'a>(
     session: &'a Session,
@@ -214,16 +238,7 @@ pub fn list<'a>(
 ) -> BoxFuture<'a, SqlResult<BTreeMap<String, File>>> {
     async move {
         let url = url(stage);
-        if let Some(name) = stage.properties.name("STORAGE_INTEGRATION") {
-            let integration =
-                storage_integration::of_type(session, name, STAGE, "STORAGE_INTEGRATION")?;
-            if !integration.properties.is_true("ENABLED") {
-                let text = format!("Integration {name} is not enabled.");
-                return Err(SqlError::compilation(3129, "42501", text));
-            }
-            storage_integration::check_location(&integration, &url)?;
-        }
-        let lake = session.account().world.lake();
+        let lake = lake(session, stage).await?;
         // A listing goes by whole segments, and `below` may end inside of one.
         let folder = match below.rfind('/') {
             Some(end) => &below[..end],

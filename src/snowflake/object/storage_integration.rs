@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{COMMENT, CREATED_ON, ENABLED, NAME, column, described, text};
 use super::properties::{self, Properties, Property, PropertyType};
-use super::{About, Kind, Object, Scope, State, ddl};
+use super::{About, Kind, Object, Scope, State, ddl, postgres_instance};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::rows::Rows;
@@ -77,6 +77,15 @@ impl Principal {
             user_arn: world.iam_user(is_postgres),
             external_id,
         }
+    }
+}
+
+/// Makes a new object's principal known to AWS.
+pub async fn introduce(session: &Session, kind: Kind, name: &ObjectName) -> SqlResult<()> {
+    let account = session.account();
+    match account.find(kind, name)?.state {
+        State::Principal(principal) => account.world.add_iam_user(&principal.user_arn).await,
+        _ => Ok(()),
     }
 }
 
@@ -155,6 +164,16 @@ impl super::Definition for Definition {
         let is_postgres = properties.text("TYPE").as_deref() == Some(POSTGRES);
         let given = properties.text("STORAGE_AWS_EXTERNAL_ID");
         State::Principal(Principal::new(session, is_postgres, given))
+    }
+
+    async fn created(&self, session: &Session, name: &ObjectName) -> SqlResult<()> {
+        introduce(session, Kind::StorageIntegration, name).await?;
+        // One in place of another has another external id.
+        postgres_instance::apply_integration(session, name).await
+    }
+
+    async fn altered(&self, session: &Session, integration: &Object) -> SqlResult<()> {
+        postgres_instance::apply_integration(session, &integration.name).await
     }
 
     async fn ddl(&self, _: &Session, one: &Object, name: &str) -> SqlResult<Option<String>> {

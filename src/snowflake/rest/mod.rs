@@ -56,6 +56,12 @@ pub trait Session: Send + Sync {
     /// The session's parameters that a driver acts on, such as `TIMEZONE` and `TIMESTAMP_OUTPUT_FORMAT`.
     fn parameters(&self) -> Vec<(String, Value)>;
 
+    /// What the account has to say besides answers, which this session's client is then the only one to show. None where the
+    /// client would not show it.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Ends the statement of this [`Request::query_id`], whose `execute` then answers [`canceled`]. One that is not running is
     /// none of its concern.
     fn cancel(&self, query_id: &str);

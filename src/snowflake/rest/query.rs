@@ -179,6 +179,7 @@ fn finished(statement: &Statement, outcome: &Outcome) -> Result<Reply, Failure> 
         stats: stats(answer),
         result_ids: several(parts, |part| part.query_id.clone()),
         result_types: several(parts, |part| kind_of(part).to_string()),
+        notices: &outcome.notices,
     }))
 }
 
@@ -208,6 +209,9 @@ struct Data<'a> {
     result_ids: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result_types: Option<String>,
+    /// Not of Snowflake's protocol; only for clients that [show them](super::Session::notices).
+    #[serde(rename = "iceboxNotices", skip_serializing_if = "<[_]>::is_empty")]
+    notices: &'a [String],
 }
 
 fn several(parts: &[Arc<Statement>], part: impl Fn(&Statement) -> String) -> Option<String> {

@@ -59,6 +59,8 @@ pub(super) struct Outcome {
     /// What the session was like at the end.
     pub names: SessionNames,
     pub parameters: Vec<Value>,
+    /// For the client to show besides the answer.
+    pub notices: Vec<String>,
 }
 
 impl Statement {
@@ -165,7 +167,11 @@ impl Statements {
         let task = tokio::spawn(async move {
             let mut parts = Vec::new();
             let result = all.run(&running, &session, asked, &mut parts).await;
-            let outcome = Outcome::now(session.as_ref(), result, parts);
+            let mut outcome = Outcome::now(session.as_ref(), result, parts);
+            // An error has no place for them; they wait for the next answer.
+            if outcome.result.is_ok() {
+                outcome.notices = session.notices();
+            }
             all.end(&running, outcome, &sender);
         });
         known.add(&statement, Some(task.abort_handle()));
@@ -347,6 +353,7 @@ impl Outcome {
             ended: SystemTime::now(),
             names: session.names(),
             parameters: super::session::parameters(session),
+            notices: Vec::new(),
         }
     }
 }

@@ -82,6 +82,7 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
         options.set("FILE_FORMAT", format.clone());
     }
     let files = stage::list(session, &stage, &path).await?;
+    let lake = stage::lake(session, &stage).await?;
     let wanted = options.texts("FILES");
     let loaded = account.history.loads();
     let url = stage::url(&stage);
@@ -107,9 +108,7 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
             continue;
         };
         let location = format!("{url}{file}");
-        let (store, key) = account
-            .world
-            .lake()
+        let (store, key) = lake
             .resolve(&location)
             .map_err(|error| SqlError::internal(&error))?;
         let bytes = async { store.get(&key).await?.bytes().await };

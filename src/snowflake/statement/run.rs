@@ -14,6 +14,7 @@ use super::{Context, Described, Verb, query, verb};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::history::Query;
 use crate::snowflake::parameters;
+use crate::snowflake::polling;
 use crate::snowflake::rest::{Answer, Request, StatementKind, canceled, new_query_id};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::script::{Bindings, Value};
@@ -85,6 +86,9 @@ impl From<Request> for Statement {
 /// The statement's, or [`canceled`].
 pub fn run<'a>(session: &'a Session, statement: &'a Statement) -> BoxFuture<'a, SqlResult<Answer>> {
     async move {
+        if let Some(database) = session.current().database {
+            polling::sync_own(session.account(), &database).await;
+        }
         let (none, never) = (Bindings::default(), CancellationToken::new());
         let context = Context {
             session,

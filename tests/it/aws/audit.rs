@@ -1,9 +1,16 @@
 //! The audit trail of requests.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+use icebox::aws::audit::Entry;
 use icebox::aws::client::Credentials;
+use tokio::sync::mpsc;
 
 use super::access::session;
 use super::{ACCOUNTS, BUCKET, ROLE, document, role_arn};
+use crate::support::sandbox::icebox;
 
 /// What is done is written down: who, what, on which key, and why.
 #[tokio::test]
@@ -95,4 +102,66 @@ async fn the_audit_trail() {
     ] {
         assert!(!text.contains(secret), "a secret is in the audit trail");
     }
+}
+
+/// The command shows the last entries, for people or programs, and goes on as they come.
+#[tokio::test]
+async fn the_command_shows_the_trail() {
+    let (mut lab, _) = session(&document("01-iam-policy.json", &[BUCKET])).await;
+    let dir = lab.dir.path().to_path_buf();
+    let mut follower = icebox(&dir, &["audit", "--follow", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let lines = BufReader::new(follower.stdout.take().expect("a pipe")).lines();
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            _ = sender.send(serde_json::from_str::<Entry>(&line).expect("an entry"));
+        }
+    });
+    // The first may be there before the command is; the second comes while it follows.
+    let mut later = Entry::default();
+    for key in ["frompg/first", "frompg/later"] {
+        lab.put(key).await;
+        while !later.resource.ends_with(key) {
+            let next = tokio::time::timeout(Duration::from_secs(20), seen.recv()).await;
+            later = next.expect("in time").expect("it goes on");
+        }
+    }
+    follower.kill().expect("it runs until then");
+    follower.wait().expect("it ends");
+    assert_eq!(later.action, "s3:PutObject");
+
+    let shown = |arguments: &[&str]| {
+        let output = icebox(&dir, arguments).output().expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("a text")
+    };
+    let people = shown(&["audit", "-n", "2"]);
+    assert_eq!(people.lines().count(), 2, "{people}");
+    let root = format!("by arn:aws:iam::{}:root: ", ACCOUNTS[0]);
+    let last = people.lines().last().expect("a line");
+    assert!(
+        last.contains("allowed 200 s3:PutObject on arn:aws:s3:::lake/frompg/later"),
+        "{last}"
+    );
+    assert!(last.contains(&root), "{last}");
+    let programs = shown(&["audit", "--json", "-n", "1"]);
+    assert_eq!(
+        serde_json::from_str::<Entry>(&programs).expect("an entry"),
+        later
+    );
+    let all = shown(&["audit", "--json", "-n", "1000"]).lines().count();
+    assert_eq!(all, lab.audit().await.len());
+
+    let nowhere = tempfile::tempdir().expect("a directory");
+    let output = icebox(&nowhere.path().join("none"), &["audit"]).output();
+    let output = output.expect("it runs");
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).expect("a text");
+    assert!(
+        text.contains("there is no audit trail in") && text.contains("was a sandbox ever started?"),
+        "{text}"
+    );
 }

@@ -94,6 +94,19 @@ impl Lab {
         rows.join("\n")
     }
 
+    /// The Snowflake side gives this as CSV; it is about a second behind.
+    pub fn soon_reads(&self, sql: &str, csv: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let output = self.icebox(&["sql", "--on", "snowflake", "-o", "csv", sql]);
+            if output.status.success() && output.stdout == csv.as_bytes() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{sql}: {}", text(&output));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     pub fn info(&self) -> SandboxInfo {
         SandboxInfo::load(&self.state_dir).unwrap()
     }

@@ -15,7 +15,7 @@ use icebox::snowflake::schedule::{Clock, TimeScale};
 use icebox::snowflake::session::Session;
 use icebox::snowflake::statement::{self, Statement};
 use icebox::snowflake::syntax::split;
-use icebox::snowflake::world::{NewPostgres, Postgres, World};
+use icebox::snowflake::world::{Grant, NewPostgres, Postgres, Role, World};
 use icebox::tables::LakeIo;
 use object_store::{ObjectStore, ObjectStoreExt};
 
@@ -36,6 +36,18 @@ impl World for TestWorld {
 
     fn lake(&self) -> &LakeIo {
         &self.io
+    }
+
+    async fn lake_through(&self, _: &Role) -> Result<LakeIo, String> {
+        Ok(self.io.clone())
+    }
+
+    async fn add_iam_user(&self, _: &str) -> SqlResult<()> {
+        Ok(())
+    }
+
+    async fn grant_postgres(&self, _: u64, _: Option<&Grant>) -> SqlResult<()> {
+        Ok(())
     }
 
     fn storage(&self) -> String {

@@ -1,0 +1,71 @@
+//! `icebox audit`
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::process::ExitCode;
+
+use icebox::aws::audit::{Entry, Reader};
+use icebox::sandbox::{EngineKind, SandboxInfo, StateDir};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Go on showing what is added, until interrupted.
+    #[arg(short, long)]
+    follow: bool,
+    /// A JSON object a line.
+    #[arg(long)]
+    json: bool,
+    /// How many of the last lines to show.
+    #[arg(short = 'n', long, default_value_t = 50)]
+    lines: usize,
+}
+
+pub async fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
+    let dir = state.audit_dir();
+    if let Ok(info) = SandboxInfo::load(state.root()) {
+        anyhow::ensure!(
+            info.engine != EngineKind::Containers,
+            "the engine `containers` keeps no audit trail: its S3 server is not icebox's own. \
+             The engines `native` and `embedded` do (icebox up --engine embedded)"
+        );
+    }
+    anyhow::ensure!(
+        dir.is_dir(),
+        "there is no audit trail in {}; was a sandbox ever started?",
+        dir.display()
+    );
+    let mut reader = Reader::open(&dir);
+    let last = last(&mut reader, args.lines)?;
+    if last.is_empty() && !args.follow && args.lines > 0 {
+        eprintln!("nothing is in the audit trail in {} yet", dir.display());
+    }
+    for entry in &last {
+        show(entry, args.json)?;
+    }
+    while args.follow {
+        show(&reader.next().await?, args.json)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The last entries of those that are there, the oldest first.
+fn last(reader: &mut Reader, count: usize) -> anyhow::Result<VecDeque<Entry>> {
+    let mut last = VecDeque::new();
+    while let Some(entry) = reader.read()? {
+        last.push_back(entry);
+        if last.len() > count {
+            last.pop_front();
+        }
+    }
+    Ok(last)
+}
+
+/// Standard output is flushed by the line, so that whoever follows through a pipe sees each at once.
+fn show(entry: &Entry, as_json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match as_json {
+        true => writeln!(out, "{}", serde_json::to_string(entry)?)?,
+        false => writeln!(out, "{entry}")?,
+    }
+    Ok(())
+}

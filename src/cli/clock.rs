@@ -1,0 +1,52 @@
+//! `icebox clock`: the time that the Snowflake side's schedules go by.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use icebox::sandbox::SandboxInfo;
+use icebox::snowflake::client::Client;
+use icebox::snowflake::schedule::TimeScale;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    change: Option<Change>,
+}
+
+#[derive(clap::Subcommand)]
+enum Change {
+    /// Move it on, task by task: icebox clock advance 2 minutes
+    Advance {
+        amount: u32,
+        /// seconds, minutes, hours or days
+        unit: String,
+    },
+    /// Let it run so many times faster than real time; 0 lets it stand.
+    Scale { factor: TimeScale },
+}
+
+pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
+    let there = info.snowflake.as_ref();
+    let there = there.context("this sandbox has no Snowflake side")?;
+    let (account, user, password) = (&there.account, &there.user, &there.password);
+    let mut client = Client::connect(there.address, account, user, password, None).await?;
+    let arguments = match args.change {
+        None => String::new(),
+        Some(Change::Advance { amount, unit }) => {
+            format!("'ADVANCE', '{amount} {}'", unit.replace('\'', "''"))
+        }
+        Some(Change::Scale { factor }) => format!("'SCALE', '{factor}'"),
+    };
+    let answer = client
+        .run(&format!("SELECT SYSTEM$ICEBOX_CLOCK({arguments})"))
+        .await?;
+    client.close().await;
+    let told = answer.rows.into_iter().flatten().flatten().next();
+    let told: serde_json::Value = serde_json::from_str(&told.unwrap_or_default())?;
+    println!(
+        "{} (runs {} times as fast as real time)",
+        told["now"].as_str().unwrap_or_default(),
+        told["scale"]
+    );
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,287 @@
+//! How a PostgreSQL instance reaches its lake: by taking on the role of its storage integration.
+//!
+//! Which role that is stands in a file, the grant. Whoever decides about it (ALTER POSTGRES INSTANCE … SET STORAGE_INTEGRATION)
+//! [writes](write) and replaces the file; [`GrantedCredentials`] go by what it says now, so nothing needs to be told or restarted.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use object_store::CredentialProvider;
+use object_store::aws::AwsCredential;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use crate::aws::client::{self, AssumeRole, Client, Credentials};
+use crate::aws::{RoleCredentials, Secret};
+
+/// The longest session of a role, in seconds, which Snowflake asks for.
+pub const SESSION_SECONDS: u32 = 12 * 60 * 60;
+
+/// What a PostgreSQL instance may take on, and as whom.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StorageGrant {
+    /// Of the integration's IAM user.
+    pub principal: Keys,
+    pub role_arn: String,
+    pub external_id: String,
+    pub session_name: String,
+    /// Seconds, [`SESSION_SECONDS`] in the cloud.
+    pub duration: u32,
+    /// A session policy: the integration's allowed location.
+    pub policy: Option<String>,
+    /// The integration's name.
+    pub integration: String,
+}
+
+/// A key pair that lasts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Keys {
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+}
+
+/// Why there are no credentials. The texts are for the user of PostgreSQL.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("this Postgres instance has no storage integration, so it cannot reach object storage")]
+    NoIntegration,
+    #[error("cannot read the storage integration of this Postgres instance from {}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error(
+        "the storage integration {integration} cannot assume the role {role_arn} with the external id {external_id}: {source}"
+    )]
+    Refused {
+        integration: String,
+        role_arn: String,
+        external_id: String,
+        source: client::Error,
+    },
+}
+
+impl Error {
+    /// The cause, if it is one of these that an operation on the lake has failed for.
+    pub fn behind<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+        std::iter::successors(Some(error), |error| error.source())
+            .find_map(|error| error.downcast_ref())
+    }
+
+    /// Whether nothing has answered, as opposed to having refused.
+    pub fn is_connection(&self) -> bool {
+        let Error::Refused { source, .. } = self else {
+            return false;
+        };
+        matches!(source, client::Error::Unreachable { .. })
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        let (integration, role_arn, external_id, source) = match self {
+            Error::NoIntegration => {
+                return "Give it one on the Snowflake side: ALTER POSTGRES INSTANCE <name> SET STORAGE_INTEGRATION = <integration>, \
+                        an integration with TYPE = POSTGRES_EXTERNAL_STORAGE."
+                    .to_owned();
+            }
+            Error::Unreadable { .. } => {
+                return "Set it again on the Snowflake side: ALTER POSTGRES INSTANCE <name> SET STORAGE_INTEGRATION = <integration>."
+                    .to_owned();
+            }
+            Error::Refused {
+                integration,
+                role_arn,
+                external_id,
+                source,
+            } => (integration, role_arn, external_id, source),
+        };
+        match source {
+            client::Error::Aws { message, .. } if message.contains("DurationSeconds exceeds") => {
+                let role = role_arn.rsplit('/').next().unwrap_or(role_arn);
+                format!(
+                    "Set the role's maximum session duration to 12 hours: \
+                     aws iam update-role --role-name {role} --max-session-duration {SESSION_SECONDS}."
+                )
+            }
+            client::Error::Aws { code, .. } if code == "AccessDenied" => format!(
+                "Check that the role exists and that its trust policy allows sts:AssumeRole to the user above with \
+                 sts:ExternalId {external_id}; DESCRIBE STORAGE INTEGRATION {integration} shows both, and aws iam \
+                 update-assume-role-policy changes the trust policy."
+            ),
+            client::Error::Aws { .. } => format!(
+                "Check the role and the location of the storage integration: DESCRIBE STORAGE INTEGRATION {integration}."
+            ),
+            client::Error::Unreachable { .. } | client::Error::Answer { .. } => {
+                "Is the sandbox's S3 server up? (icebox status)".to_owned()
+            }
+        }
+    }
+}
+
+/// Writes a grant, whole or not at all and with mode 0600; `None` removes it.
+///
+/// # Errors
+/// The file cannot be written or removed.
+pub fn write(path: &Path, grant: Option<&StorageGrant>) -> io::Result<()> {
+    let Some(grant) = grant else {
+        return match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    };
+    let text = serde_json::to_vec_pretty(grant)?;
+    let unfinished = path.with_extension("unfinished");
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)?;
+    file.write_all(&text)?;
+    std::fs::rename(&unfinished, path)
+}
+
+/// Reads a grant; `None` where there is none.
+///
+/// # Errors
+/// [`Error::Unreadable`].
+pub fn read(path: &Path) -> Result<Option<StorageGrant>, Error> {
+    let failed = |source| Error::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed(error.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Credentials by the grant in a file, as it is each time that they are needed.
+#[derive(Debug)]
+pub struct GrantedCredentials {
+    endpoint: String,
+    region: String,
+    path: PathBuf,
+    current: Mutex<Option<Arc<Granted>>>,
+}
+
+/// A grant that was read.
+#[derive(Debug)]
+struct Granted {
+    version: Version,
+    grant: StorageGrant,
+    role: RoleCredentials,
+}
+
+/// What tells a file from the one that replaces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    inode: u64,
+    modified: (i64, i64),
+    size: u64,
+}
+
+impl Version {
+    fn of(path: &Path) -> io::Result<Option<Version>> {
+        match std::fs::metadata(path) {
+            Ok(metadata) => Ok(Some(Version {
+                inode: metadata.ino(),
+                modified: (metadata.mtime(), metadata.mtime_nsec()),
+                size: metadata.size(),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl GrantedCredentials {
+    /// `endpoint` is that of STS; `path` need not exist.
+    pub fn new(
+        endpoint: impl Into<String>,
+        region: impl Into<String>,
+        path: impl Into<PathBuf>,
+    ) -> GrantedCredentials {
+        GrantedCredentials {
+            endpoint: endpoint.into(),
+            region: region.into(),
+            path: path.into(),
+            current: Mutex::default(),
+        }
+    }
+
+    /// Credentials that are good for a while.
+    ///
+    /// # Errors
+    /// [`Error`]; the next call looks and asks again.
+    pub async fn get(&self) -> Result<Credentials, Error> {
+        let granted = self.granted().await?;
+        granted.role.get().await.map_err(|source| Error::Refused {
+            integration: granted.grant.integration.clone(),
+            role_arn: granted.grant.role_arn.clone(),
+            external_id: granted.grant.external_id.clone(),
+            source,
+        })
+    }
+
+    async fn granted(&self) -> Result<Arc<Granted>, Error> {
+        let version = Version::of(&self.path).map_err(|source| Error::Unreadable {
+            path: self.path.clone(),
+            source,
+        })?;
+        let mut current = self.current.lock().await;
+        let Some(version) = version else {
+            *current = None;
+            return Err(Error::NoIntegration);
+        };
+        if let Some(granted) = &*current
+            && granted.version == version
+        {
+            return Ok(Arc::clone(granted));
+        }
+        // One that is newer than `version` is read again the next time.
+        let grant = read(&self.path)?.ok_or(Error::NoIntegration)?;
+        let granted = Arc::new(Granted {
+            version,
+            role: self.role(&grant),
+            grant,
+        });
+        *current = Some(Arc::clone(&granted));
+        Ok(granted)
+    }
+
+    fn role(&self, grant: &StorageGrant) -> RoleCredentials {
+        let Keys {
+            access_key_id,
+            secret_access_key,
+        } = grant.principal.clone();
+        let principal = Credentials::new(access_key_id, secret_access_key);
+        let wish = AssumeRole {
+            role_arn: grant.role_arn.clone(),
+            session_name: grant.session_name.clone(),
+            external_id: Some(grant.external_id.clone()),
+            duration: Some(grant.duration),
+            policy: grant.policy.clone(),
+        };
+        RoleCredentials::new(Client::new(&self.endpoint, &self.region, principal), wish)
+    }
+}
+
+#[async_trait]
+impl CredentialProvider for GrantedCredentials {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let credentials = self.get().await;
+        let credentials = credentials.map_err(|error| object_store::Error::Generic {
+            store: "S3",
+            source: error.into(),
+        })?;
+        Ok(Arc::new(credentials.into()))
+    }
+}

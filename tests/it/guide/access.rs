@@ -1,0 +1,400 @@
+//! The guide on an AWS account where nothing is: its AWS steps with the aws command, each of them once done wrong.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use icebox::sandbox::aws::AccountState;
+use serde_json::Value;
+
+use super::{AS_IT_STANDS, Attendee, guide};
+use crate::support::sandbox::{python_with, text};
+
+const BUCKET: &str = "attendees-lake";
+const ROLE: &str = "lake-role";
+const POLICY: &str = "lake-policy";
+
+/// The aws command on a sandbox.
+struct Aws {
+    program: PathBuf,
+    environment: Vec<(&'static str, String)>,
+    guide: PathBuf,
+}
+
+impl Aws {
+    fn run(&self, arguments: &[&str]) -> Value {
+        let output = Command::new(&self.program)
+            .args(arguments)
+            .args(["--output", "json"])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "aws {arguments:?}: {}",
+            text(&output)
+        );
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    /// A document of the guide.
+    fn document(&self, file: &str) -> String {
+        let document = std::fs::read_to_string(self.guide.join(file)).unwrap();
+        document.replace("<YOUR-BUCKET>", BUCKET)
+    }
+
+    fn trust(&self, document: &str) {
+        self.run(&[
+            "iam",
+            "update-assume-role-policy",
+            "--role-name",
+            ROLE,
+            "--policy-document",
+            document,
+        ]);
+    }
+
+    /// Another version of the policy; the one before goes.
+    fn allow(&self, document: &str) {
+        let arn = format!("arn:aws:iam::000000000000:policy/{POLICY}");
+        let versions = self.run(&["iam", "list-policy-versions", "--policy-arn", &arn]);
+        self.run(&[
+            "iam",
+            "create-policy-version",
+            "--policy-arn",
+            &arn,
+            "--policy-document",
+            document,
+            "--set-as-default",
+        ]);
+        for version in versions["Versions"].as_array().unwrap() {
+            let id = version["VersionId"].as_str().unwrap();
+            self.run(&[
+                "iam",
+                "delete-policy-version",
+                "--policy-arn",
+                &arn,
+                "--version-id",
+                id,
+            ]);
+        }
+    }
+
+    fn session(&self, seconds: &str) {
+        self.run(&[
+            "iam",
+            "update-role",
+            "--role-name",
+            ROLE,
+            "--max-session-duration",
+            seconds,
+        ]);
+    }
+}
+
+/// What DESCRIBE shows: the principal and its external id.
+#[derive(Clone)]
+struct Shown {
+    user: String,
+    external_id: String,
+}
+
+impl Attendee {
+    async fn integration(&mut self, name: &str) -> Shown {
+        let mut value = async |property: &str| {
+            let sql = format!(
+                "DESCRIBE STORAGE INTEGRATION {name} ->> SELECT \"property_value\" FROM $1 WHERE \"property\" = '{property}'"
+            );
+            self.asks(&sql).await.remove(0)
+        };
+        Shown {
+            user: value("STORAGE_AWS_IAM_USER_ARN").await,
+            external_id: value("STORAGE_AWS_EXTERNAL_ID").await,
+        }
+    }
+
+    async fn volume(&mut self, name: &str) -> Shown {
+        let sql = format!(
+            "DESCRIBE EXTERNAL VOLUME {name} ->> SELECT \"property_value\" FROM $1 WHERE \"property\" = 'STORAGE_LOCATION_1'"
+        );
+        let json: Value = serde_json::from_str(&self.asks(&sql).await[0]).unwrap();
+        let part = |name: &str| json[name].as_str().unwrap().to_owned();
+        Shown {
+            user: part("STORAGE_AWS_IAM_USER_ARN"),
+            external_id: part("STORAGE_AWS_EXTERNAL_ID"),
+        }
+    }
+
+    /// Runs a file that must fail, with all of this in its error.
+    async fn fails(&mut self, file: &str, because: &[&str]) {
+        match self.try_run(file).await {
+            Ok(_) => panic!("{file} should fail with {because:?}"),
+            Err(error) => {
+                for part in because {
+                    assert!(error.contains(part), "{file} does not say {part}: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// The trust policy of one principal, as the guide has it.
+fn one(aws: &Aws, shown: &Shown) -> String {
+    aws.document("03-iam-trust-one-principal.json")
+        .replace(
+            "<STORAGE_AWS_IAM_USER_ARN from DESCRIBE output>",
+            &shown.user,
+        )
+        .replace(
+            "<STORAGE_AWS_EXTERNAL_ID from DESCRIBE output>",
+            &shown.external_id,
+        )
+}
+
+/// The trust policy of three, as the guide has it.
+fn three(aws: &Aws, all: [(&str, &Shown); 3]) -> String {
+    let mut document = aws.document("12-iam-trust-three-principals.json");
+    for (name, shown) in all {
+        document = document
+            .replace(
+                &format!("<STORAGE_AWS_IAM_USER_ARN from {name}>"),
+                &shown.user,
+            )
+            .replace(
+                &format!("<STORAGE_AWS_EXTERNAL_ID from {name}>"),
+                &shown.external_id,
+            );
+    }
+    assert!(!document.contains('<'), "{document}");
+    document
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_on_an_empty_account_and_every_mistake() {
+    let (Some(guide), Some(python)) = (guide(), python_with("awscli")) else {
+        return;
+    };
+    let mut attendee = Attendee::of(AccountState::Empty, guide.clone(), AS_IT_STANDS, BUCKET).await;
+    let s3 = attendee.sandbox.info().s3.clone();
+    let aws = Aws {
+        program: python.with_file_name("aws"),
+        environment: vec![
+            ("AWS_ENDPOINT_URL", s3.endpoint),
+            ("AWS_ACCESS_KEY_ID", s3.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", s3.secret_access_key),
+            ("AWS_DEFAULT_REGION", s3.region),
+        ],
+        guide,
+    };
+    // Steps 1 to 6, without the session of twelve hours.
+    aws.run(&["s3api", "create-bucket", "--bucket", BUCKET]);
+    let good = aws.document("01-iam-policy.json");
+    let made = aws.run(&[
+        "iam",
+        "create-policy",
+        "--policy-name",
+        POLICY,
+        "--policy-document",
+        &good,
+    ]);
+    let policy = made["Policy"]["Arn"].as_str().unwrap().to_owned();
+    let placeholder = aws.document("01-iam-trust-placeholder.json");
+    let made = aws.run(&[
+        "iam",
+        "create-role",
+        "--role-name",
+        ROLE,
+        "--assume-role-policy-document",
+        &placeholder,
+    ]);
+    attendee.role = made["Role"]["Arn"].as_str().unwrap().to_owned();
+    let role = attendee.role.clone();
+    aws.run(&[
+        "iam",
+        "attach-role-policy",
+        "--role-name",
+        ROLE,
+        "--policy-arn",
+        &policy,
+    ]);
+
+    for file in [
+        "02-snowflake-create-postgres-instance.sql",
+        "03-snowflake-storage-integration.sql",
+    ] {
+        attendee.run(file).await;
+    }
+    // PostgreSQL without its integration.
+    attendee.run("04-postgres-enable-pg_lake.sql").await;
+    attendee.run("05-postgres-heap-tables.sql").await;
+    attendee.run("06-postgres-seed.sql").await;
+    let tables = "07-postgres-iceberg-tables.sql";
+    attendee
+        .fails(
+            tables,
+            &["no storage integration", "SET STORAGE_INTEGRATION"],
+        )
+        .await;
+    attendee.run("03b-snowflake-attach-integration.sql").await;
+    let writer = attendee.integration("pg_lake_s3_integration").await;
+    let refused = ["sts:AssumeRole", &writer.user, &writer.external_id, &role];
+    // The trust policy is still the placeholder; has another external id; another principal.
+    attendee.fails(tables, &refused).await;
+    let wrong_id = Shown {
+        external_id: "SOMETHING_ELSE".to_owned(),
+        ..writer.clone()
+    };
+    aws.trust(&one(&aws, &wrong_id));
+    attendee.fails(tables, &refused).await;
+    let wrong_user = Shown {
+        user: "arn:aws:iam::123456789012:root".to_owned(),
+        ..writer.clone()
+    };
+    aws.trust(&one(&aws, &wrong_user));
+    attendee.fails(tables, &refused).await;
+    // Right, but a session may last an hour only.
+    aws.trust(&one(&aws, &writer));
+    attendee
+        .fails(tables, &["MaxSessionDuration", "43200", &role])
+        .await;
+    aws.session("43200");
+    // A policy of another bucket, and one without writing.
+    aws.allow(&good.replace(BUCKET, "another-lake"));
+    attendee.fails(tables, &["AccessDenied"]).await;
+    aws.allow(&good.replace("\"s3:PutObject\",", ""));
+    attendee.fails(tables, &["s3:PutObject"]).await;
+    aws.allow(&good);
+    // A location that the integration does not allow.
+    attendee.asks("ALTER STORAGE INTEGRATION pg_lake_s3_integration SET STORAGE_ALLOWED_LOCATIONS = ('s3://attendees-lake/elsewhere/')").await;
+    attendee.fails(tables, &["AccessDenied"]).await;
+    attendee.asks("ALTER STORAGE INTEGRATION pg_lake_s3_integration SET STORAGE_ALLOWED_LOCATIONS = ('s3://attendees-lake/')").await;
+
+    for file in [
+        tables,
+        "08-postgres-pg_cron-sync.sql",
+        "09-postgres-metadata-locations.sql",
+        "10-snowflake-external-volume-and-catalog.sql",
+    ] {
+        attendee.run(file).await;
+    }
+    // The volume has a principal of its own, which nobody trusts yet.
+    let lake = "11-snowflake-iceberg-tables.sql";
+    let volume = attendee.volume("retail_lake_volume").await;
+    assert_ne!(volume.external_id, writer.external_id);
+    attendee
+        .fails(
+            lake,
+            &["sts:AssumeRole", &volume.user, &volume.external_id, &role],
+        )
+        .await;
+    let verified = attendee
+        .asks("SELECT SYSTEM$VERIFY_EXTERNAL_VOLUME('retail_lake_volume')")
+        .await;
+    let verified: Value = serde_json::from_str(&verified[0]).unwrap();
+    assert_eq!(verified["success"], false, "{verified}");
+    attendee.run("12-snowflake-describe-principals.sql").await;
+    attendee.run("13-snowflake-stage-integration.sql").await;
+    let stage = attendee.integration("iceberg_stage_s3_integration").await;
+    let all = |stage: &Shown| {
+        three(
+            &aws,
+            [
+                ("pg_lake_s3_integration", &writer),
+                ("retail_lake_volume", &volume),
+                ("iceberg_stage_s3_integration", stage),
+            ],
+        )
+    };
+    // Trusted, but the stage's external id was copied wrongly.
+    let wrong_id = Shown {
+        external_id: "COPIED_WRONGLY".to_owned(),
+        ..stage.clone()
+    };
+    aws.trust(&all(&wrong_id));
+    // The volume's principal may read nothing.
+    aws.allow(&good.replace("\"s3:GetObject\",", ""));
+    attendee
+        .fails(
+            lake,
+            &[
+                "Access Denied (Status Code: 403; Error Code: AccessDenied)",
+                "RETAIL_LAKE_VOLUME",
+            ],
+        )
+        .await;
+    aws.allow(&good);
+    attendee.run(lake).await;
+    let verified = attendee
+        .asks("SELECT SYSTEM$VERIFY_EXTERNAL_VOLUME('retail_lake_volume')")
+        .await;
+    let verified: Value = serde_json::from_str(&verified[0]).unwrap();
+    assert_eq!(verified["success"], true, "{verified}");
+
+    let stages = "14-snowflake-stages.sql";
+    attendee
+        .fails(
+            stages,
+            &[
+                "003167",
+                "sts:AssumeRole",
+                &stage.user,
+                &stage.external_id,
+                &role,
+            ],
+        )
+        .await;
+    aws.trust(&all(&stage));
+    aws.allow(&good.replace("\"s3:ListBucket\",", ""));
+    attendee
+        .fails(
+            stages,
+            &[
+                "091003",
+                "Access Denied (Status Code: 403; Error Code: AccessDenied)",
+            ],
+        )
+        .await;
+    let validate = "SELECT SYSTEM$VALIDATE_STORAGE_INTEGRATION('iceberg_stage_s3_integration', 's3://attendees-lake/frompg/tables/', 'check.txt', 'all')";
+    let validated: Value = serde_json::from_str(&attendee.asks(validate).await[0]).unwrap();
+    assert_eq!(
+        validated["actions"]["LIST"]["status"], "failure",
+        "{validated}"
+    );
+    assert_eq!(
+        validated["actions"]["READ"]["status"], "success",
+        "{validated}"
+    );
+    aws.allow(&good);
+    let allow = |place: &str| {
+        format!(
+            "ALTER STORAGE INTEGRATION iceberg_stage_s3_integration SET STORAGE_ALLOWED_LOCATIONS = ('s3://attendees-lake/{place}/')"
+        )
+    };
+    attendee.asks(&allow("frompg/other")).await;
+    attendee
+        .fails(
+            stages,
+            &["is not allowed by integration ICEBERG_STAGE_S3_INTEGRATION"],
+        )
+        .await;
+    attendee.asks(&allow("frompg/tables")).await;
+
+    for file in [
+        stages,
+        "15-snowflake-streams.sql",
+        "16-snowflake-procedures.sql",
+        "17-snowflake-tasks.sql",
+        "18-snowflake-resume-tasks.sql",
+    ] {
+        attendee.run(file).await;
+    }
+    super::well_inside_a_minute().await;
+    attendee.sell(200).await;
+    attendee.sync().await;
+    attendee.run("20-postgres-verify.sql").await;
+    let answers = attendee.run("21-snowflake-verify.sql").await;
+    attendee.is_the_same_as_heap(&answers).await;
+    attendee.run("22-snowflake-cleanup.sql").await;
+}
