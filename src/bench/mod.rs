@@ -15,6 +15,7 @@ mod memory;
 mod query;
 mod report;
 mod sandbox;
+mod snowflake;
 mod start;
 mod write;
 
@@ -46,6 +47,8 @@ pub enum Experiment {
     Delete,
     /// The guide's queries and a count and sum, wherever the rows can be read.
     Query,
+    /// A statement on the Snowflake side, and the refresh of a table with a long history.
+    Snowflake,
     /// What icebox's own processes keep in memory when there is nothing to do.
     Memory,
 }
@@ -104,6 +107,10 @@ pub enum Error {
     Queries(#[from] QueryError),
     #[error("the query {query} has different answers, so their times mean nothing:\n{difference}")]
     Different { query: String, difference: String },
+    #[error("the Snowflake side does not answer")]
+    Snowflake(#[from] crate::snowflake::client::ClientError),
+    #[error("the lake cannot be used")]
+    Lake(#[from] crate::tables::Error),
     #[error("the system does not tell the memory of process {pid}")]
     NoMemory { pid: i32 },
     #[error("interrupted")]
@@ -186,6 +193,9 @@ impl Bench {
         }
         if wants(Experiment::Query) {
             query::measure(&mut lab, self.clients.as_deref(), &mut report).await?;
+        }
+        if wants(Experiment::Snowflake) {
+            snowflake::measure(&lab, &mut report).await?;
         }
         if wants(Experiment::Memory) && self.only != [Experiment::Memory] {
             memory::measure("memory.worked", "after all this work", &lab, &mut report).await?;

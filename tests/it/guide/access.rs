@@ -1,13 +1,16 @@
 //! The guide on an AWS account where nothing is: its AWS steps with the aws command, each of them once done wrong.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use icebox::aws::audit::Entry;
 use icebox::sandbox::aws::AccountState;
 use serde_json::Value;
 
 use super::{AS_IT_STANDS, Attendee, guide};
-use crate::support::sandbox::{python_with, text};
+use crate::support::sandbox::{python_with, text, until};
 
 const BUCKET: &str = "attendees-lake";
 const ROLE: &str = "lake-role";
@@ -396,5 +399,44 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
     attendee.run("20-postgres-verify.sql").await;
     let answers = attendee.run("21-snowflake-verify.sql").await;
     attendee.is_the_same_as_heap(&answers).await;
+    the_files_are_the_same(&attendee).await;
     attendee.run("22-snowflake-cleanup.sql").await;
+}
+
+/// By the audit trail: every data file that the Snowflake side has read is one that PostgreSQL has written, and nobody else has
+/// written any.
+async fn the_files_are_the_same(attendee: &Attendee) {
+    let trail = attendee.sandbox.info().state_dir.join("audit");
+    let entries = || {
+        let mut entries: Vec<Entry> = Vec::new();
+        for file in std::fs::read_dir(&trail).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            // The last line may be on its way.
+            entries.extend(
+                text.lines()
+                    .filter_map(|line| serde_json::from_str(line).ok()),
+            );
+        }
+        entries.retain(|entry| entry.allowed && entry.resource.ends_with(".parquet"));
+        entries
+    };
+    let of = |entries: &[Entry], action: &str, session: &str| -> BTreeSet<String> {
+        let is_it = |entry: &&Entry| {
+            let name = entry.session_name.as_deref().unwrap_or_default();
+            entry.action == action && name.starts_with(session)
+        };
+        let found = entries.iter().filter(is_it);
+        found.map(|entry| entry.resource.clone()).collect()
+    };
+    until(
+        "the trail is written",
+        Duration::from_secs(10),
+        async || !of(&entries(), "s3:GetObject", "snowflake").is_empty(),
+    )
+    .await;
+    let entries = entries();
+    let written = of(&entries, "s3:PutObject", "postgres-instance-");
+    let read = of(&entries, "s3:GetObject", "snowflake");
+    assert!(read.is_subset(&written), "{read:?} {written:?}");
+    assert_eq!(of(&entries, "s3:PutObject", ""), written);
 }
