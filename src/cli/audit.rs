@@ -42,10 +42,12 @@ pub async fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     for entry in &last {
         show(entry, args.json)?;
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         show(&reader.next().await?, args.json)?;
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The last entries of those that are there, the oldest first.

@@ -58,7 +58,7 @@ pub enum Error {
         integration: String,
         role_arn: String,
         external_id: String,
-        source: client::Error,
+        source: Box<client::Error>,
     },
 }
 
@@ -74,7 +74,7 @@ impl Error {
         let Error::Refused { source, .. } = self else {
             return false;
         };
-        matches!(source, client::Error::Unreachable { .. })
+        matches!(**source, client::Error::Unreachable { .. })
     }
 
     /// What to do about it.
@@ -96,7 +96,7 @@ impl Error {
                 source,
             } => (integration, role_arn, external_id, source),
         };
-        match source {
+        match &**source {
             client::Error::Aws { message, .. } if message.contains("DurationSeconds exceeds") => {
                 let role = role_arn.rsplit('/').next().unwrap_or(role_arn);
                 format!(
@@ -225,7 +225,7 @@ impl GrantedCredentials {
             integration: granted.grant.integration.clone(),
             role_arn: granted.grant.role_arn.clone(),
             external_id: granted.grant.external_id.clone(),
-            source,
+            source: Box::new(source),
         })
     }
 
