@@ -11,9 +11,14 @@ cat >/run/s3.json <<JSON
     "component": "s3",
     "root": "$2",
     "listen": "0.0.0.0:9000",
-    "access_key_id": "$MINIO_ROOT_USER",
-    "secret_access_key": "$MINIO_ROOT_PASSWORD",
-    "region": "${MINIO_REGION:-us-east-1}"
+    "region": "${MINIO_REGION:-us-east-1}",
+    "accounts": [{
+        "id": "000000000000",
+        "root_access_key_id": "$MINIO_ROOT_USER",
+        "root_secret_access_key": "$MINIO_ROOT_PASSWORD"
+    }],
+    "iam": "$2/.icebox/iam",
+    "audit": "$2/.icebox/audit"
 }
 JSON
 exec icebox component s3 --config /run/s3.json
