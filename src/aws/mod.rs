@@ -33,5 +33,7 @@ pub use caller::{Caller, Identity, Refused};
 pub use endpoint::{Endpoint, RequestMeta};
 pub use fault::Fault;
 pub use role::RoleCredentials;
+pub(crate) use role::for_store;
 pub use secret::Secret;
+pub(crate) use secret::same;
 pub use service::{Error, Iam, Result};

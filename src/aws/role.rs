@@ -9,7 +9,7 @@ use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 use tokio::sync::Mutex;
 
-use super::client::{AssumeRole, Client, Credentials, Result};
+use super::client::{self, AssumeRole, Client, Credentials};
 
 /// Credentials are taken anew this long before they end.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -36,7 +36,7 @@ impl RoleCredentials {
     ///
     /// # Errors
     /// STS's own, such as `AccessDenied`; the next call asks again.
-    pub async fn get(&self) -> Result<Credentials> {
+    pub async fn get(&self) -> client::Result<Credentials> {
         let mut current = self.current.lock().await;
         let margin = chrono::TimeDelta::from_std(MARGIN).unwrap_or_default();
         if let Some(credentials) = &*current
@@ -57,12 +57,20 @@ impl CredentialProvider for RoleCredentials {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let credentials = self.get().await;
-        let credentials = credentials.map_err(|error| object_store::Error::Generic {
+        for_store(self.get().await)
+    }
+}
+
+/// Credentials as a store wants them, or why there are none.
+pub(crate) fn for_store<E: std::error::Error + Send + Sync + 'static>(
+    credentials: Result<Credentials, E>,
+) -> object_store::Result<Arc<AwsCredential>> {
+    match credentials {
+        Ok(credentials) => Ok(Arc::new(credentials.into())),
+        Err(error) => Err(object_store::Error::Generic {
             store: "S3",
             source: error.into(),
-        })?;
-        Ok(Arc::new(credentials.into()))
+        }),
     }
 }
 

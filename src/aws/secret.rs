@@ -36,7 +36,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Compares in a time that depends on the lengths alone.
-pub(super) fn same(a: &str, b: &str) -> bool {
+pub(crate) fn same(a: &str, b: &str) -> bool {
     a.as_bytes().ct_eq(b.as_bytes()).into()
 }
 

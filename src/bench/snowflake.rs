@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::lab::Lab;
 use super::{Error, Measurement, Report, Samples, Unit};
-use crate::sandbox::{SandboxInfo, SnowflakeInfo};
+use crate::sandbox::SandboxInfo;
 use crate::snowflake::client::Client;
 use crate::tables::LakeIo;
 
@@ -27,7 +27,7 @@ pub(super) async fn measure(lab: &Lab<'_>, report: &mut Report) -> Result<(), Er
     let Some(there) = &info.snowflake else {
         return Ok(());
     };
-    let mut client = connect(there).await?;
+    let mut client = there.connect(None).await?;
     lab.say(&format!(
         "running SELECT 1 {STATEMENTS} times on the Snowflake side"
     ));
@@ -46,11 +46,6 @@ pub(super) async fn measure(lab: &Lab<'_>, report: &mut Report) -> Result<(), Er
     refresh(lab, &info, &mut client, report).await?;
     client.close().await;
     Ok(())
-}
-
-async fn connect(there: &SnowflakeInfo) -> Result<Client, Error> {
-    let (account, user, password) = (&there.account, &there.user, &there.password);
-    Ok(Client::connect(there.address, account, user, password, None).await?)
 }
 
 async fn time(client: &mut Client, sql: &str) -> Result<f64, Error> {

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use icebox::sandbox::SandboxInfo;
-use icebox::snowflake::client::Client;
 use icebox::snowflake::schedule::TimeScale;
 
 #[derive(clap::Args)]
@@ -28,8 +27,7 @@ enum Change {
 pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
     let there = info.snowflake.as_ref();
     let there = there.context("this sandbox has no Snowflake side")?;
-    let (account, user, password) = (&there.account, &there.user, &there.password);
-    let mut client = Client::connect(there.address, account, user, password, None).await?;
+    let mut client = there.connect(None).await?;
     let arguments = match args.change {
         None => String::new(),
         Some(Change::Advance { amount, unit }) => {

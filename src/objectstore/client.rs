@@ -4,7 +4,7 @@
 //! for it fails promptly.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -123,6 +123,28 @@ pub fn object_store(
         source,
     })?;
     Ok(Arc::new(store))
+}
+
+/// How long a server may take from its first answer, or its start, to the first bucket that it makes.
+const SERVER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// As [`ensure_bucket`], of a server that is coming up: it may not answer yet, or answer without taking requests.
+///
+/// # Errors
+/// The last one after 30 seconds.
+pub async fn ensure_bucket_soon(config: &S3Config, bucket: &str) -> Result<()> {
+    let begun = Instant::now();
+    let mut pause = Duration::from_millis(10);
+    loop {
+        match ensure_bucket(config, bucket).await {
+            Err(error) if begun.elapsed() < SERVER_PATIENCE => {
+                tracing::debug!(%error, "no bucket yet");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(100));
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Makes the bucket if it is not there.

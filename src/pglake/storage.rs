@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::aws::client::{self, AssumeRole, Client, Credentials};
-use crate::aws::{RoleCredentials, Secret};
+use crate::aws::{self, RoleCredentials, Secret};
 
 /// The longest session of a role, in seconds, which Snowflake asks for.
 pub const SESSION_SECONDS: u32 = 12 * 60 * 60;
@@ -42,6 +42,12 @@ pub struct StorageGrant {
 pub struct Keys {
     pub access_key_id: String,
     pub secret_access_key: Secret,
+}
+
+impl From<Keys> for Credentials {
+    fn from(keys: Keys) -> Credentials {
+        Credentials::new(keys.access_key_id, keys.secret_access_key)
+    }
 }
 
 /// Why there are no credentials. The texts are for the user of PostgreSQL.
@@ -256,11 +262,7 @@ impl GrantedCredentials {
     }
 
     fn role(&self, grant: &StorageGrant) -> RoleCredentials {
-        let Keys {
-            access_key_id,
-            secret_access_key,
-        } = grant.principal.clone();
-        let principal = Credentials::new(access_key_id, secret_access_key);
+        let principal = grant.principal.clone().into();
         let wish = AssumeRole {
             role_arn: grant.role_arn.clone(),
             session_name: grant.session_name.clone(),
@@ -277,11 +279,6 @@ impl CredentialProvider for GrantedCredentials {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let credentials = self.get().await;
-        let credentials = credentials.map_err(|error| object_store::Error::Generic {
-            store: "S3",
-            source: error.into(),
-        })?;
-        Ok(Arc::new(credentials.into()))
+        aws::for_store(self.get().await)
     }
 }

@@ -7,6 +7,8 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use ipnet::Ipv4Net;
+
 use super::{Installation, ServerConfig};
 
 /// The library of the scheduler.
@@ -89,12 +91,9 @@ impl Clients {
     /// Whether a client at this address may connect.
     fn include(&self, address: Ipv4Addr) -> bool {
         let is_in = |block: &String| {
-            let (start, bits) = block.split_once('/').unwrap_or((block, "32"));
-            let (Ok(start), Ok(bits)) = (start.parse::<Ipv4Addr>(), bits.parse::<u32>()) else {
-                return false;
-            };
-            let mask = u32::MAX.checked_shl(32 - bits.min(32)).unwrap_or(0);
-            start.to_bits() & mask == address.to_bits() & mask
+            let one = || Some(Ipv4Net::from(block.parse::<Ipv4Addr>().ok()?));
+            let block = block.parse::<Ipv4Net>().ok().or_else(one);
+            block.is_some_and(|block| block.contains(&address))
         };
         let blocks = self.0.read().unwrap_or_else(PoisonError::into_inner);
         blocks.allowed.iter().any(is_in) && !blocks.blocked.iter().any(is_in)
@@ -109,32 +108,44 @@ impl Clients {
 /// The rules of a server in a container, to which every client comes from the container engine's address: all of this
 /// machine may connect, or none. The socket is for what is in the container.
 pub fn access_rules_in_container(superuser: &str, clients: &Clients) -> String {
-    let clients = match clients.include(Ipv4Addr::LOCALHOST) {
-        true => "hostssl all all all scram-sha-256\n",
-        false => "",
-    };
-    format!(
-        "local all all trust\nhostssl all {superuser} all scram-sha-256\n{clients}hostnossl all all all reject\n"
-    )
+    let all = clients.include(Ipv4Addr::LOCALHOST);
+    rules(&["all all trust"], superuser, all.then_some(("all", SCRAM)))
 }
 
 /// Who may connect, and how: the superuser from anywhere, others from where they may, over TLS with a password. While
 /// `bootstrapping`, the superuser also comes in over the private socket without one, to set the passwords.
 pub fn access_rules(superuser: &str, clients: &Clients, bootstrapping: bool) -> String {
-    let mut text = String::from("# Written by icebox at every start.\n");
-    if bootstrapping {
-        let _ = writeln!(text, "local all {superuser} trust");
-    }
-    let _ = writeln!(text, "local all all scram-sha-256");
-    let _ = writeln!(text, "hostssl all {superuser} all scram-sha-256");
+    let first = format!("all {superuser} trust");
+    let others = format!("all all {SCRAM}");
+    let socket = match bootstrapping {
+        true => vec![first.as_str(), &others],
+        false => vec![others.as_str()],
+    };
     let clients = clients.0.read().unwrap_or_else(PoisonError::into_inner);
-    for (blocks, method) in [
-        (&clients.blocked, "reject"),
-        (&clients.allowed, "scram-sha-256"),
-    ] {
-        for block in blocks {
-            let _ = writeln!(text, "hostssl all all {block} {method}");
-        }
+    let blocked = clients
+        .blocked
+        .iter()
+        .map(|block| (block.as_str(), "reject"));
+    let allowed = clients.allowed.iter().map(|block| (block.as_str(), SCRAM));
+    rules(&socket, superuser, blocked.chain(allowed))
+}
+
+/// A password, never in the clear.
+const SCRAM: &str = "scram-sha-256";
+
+/// The file `pg_hba.conf`: who comes in over the socket, and clients by their addresses, each with the method.
+fn rules<'a>(
+    socket: &[&str],
+    superuser: &str,
+    clients: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let mut text = String::from("# Written by icebox at every start.\n");
+    for rule in socket {
+        let _ = writeln!(text, "local {rule}");
+    }
+    let _ = writeln!(text, "hostssl all {superuser} all {SCRAM}");
+    for (addresses, method) in clients {
+        let _ = writeln!(text, "hostssl all all {addresses} {method}");
     }
     text.push_str("hostnossl all all all reject\n");
     text

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::aws::AccountState;
 use super::supervisor::{self, Isolation};
-use super::{Engine, Error, Event, Options, SandboxInfo, StateDir, chain, engine, snowflake};
+use super::{Engine, Error, Event, Options, SandboxInfo, StateDir, chain};
 use crate::snowflake::schedule::TimeScale;
 
 /// Worker threads for icebox's own components, when they run inside the program.
@@ -174,7 +174,6 @@ impl SandboxBuilder {
         let thread = std::thread::Builder::new()
             .name("icebox-sandbox".to_owned())
             .spawn(move || {
-                let isolation = isolation.as_ref();
                 run(
                     &state,
                     &options,
@@ -203,7 +202,7 @@ impl SandboxBuilder {
 fn run(
     state: &StateDir,
     options: &Options,
-    isolation: Option<&Isolation>,
+    isolation: Option<Isolation>,
     is_temporary: bool,
     report: &(dyn Fn(Event) + Send + Sync),
     started: oneshot::Sender<Result<SandboxInfo, Error>>,
@@ -212,26 +211,22 @@ fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let components = match isolation {
-        Some(_) => Ok(None),
+    // Components that run somewhere already need no runtime of their own.
+    let place = match isolation {
+        Some(isolation) => Ok((isolation, None)),
         None => tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .thread_name("icebox-component")
             .enable_all()
             .build()
-            .map(Some),
+            .map(|own| (Isolation::Here(own.handle().clone()), Some(own))),
     };
-    let (runtime, components) = match (runtime, components) {
-        (Ok(runtime), Ok(components)) => (runtime, components),
+    let (runtime, (isolation, components)) = match (runtime, place) {
+        (Ok(runtime), Ok(place)) => (runtime, place),
         (Err(error), _) | (_, Err(error)) => {
             let _ = started.send(Err(Error::Thread(error)));
             return;
         }
-    };
-    let isolation = match (&components, isolation) {
-        (Some(components), _) => Isolation::Here(components.handle().clone()),
-        (None, Some(isolation)) => isolation.clone(),
-        (None, None) => unreachable!("one or the other"),
     };
     runtime.block_on(async {
         let stopped = futures::FutureExt::shared(stopped);
@@ -257,15 +252,8 @@ fn run(
             }
         }
         // What is outside the temporary directory would outlive it.
-        if is_temporary {
-            for purged in [
-                snowflake::purge_instances(state).await,
-                engine::purge(state).await,
-            ] {
-                if let Err(error) = purged {
-                    tracing::warn!(error = chain(&error), "the sandbox has left data behind");
-                }
-            }
+        if is_temporary && let Err(error) = supervisor::purge_elsewhere(state).await {
+            tracing::warn!(error = chain(&error), "the sandbox has left data behind");
         }
     });
     if let Some(components) = components {

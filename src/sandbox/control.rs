@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{Error, Event, Options, SandboxInfo, StateDir, engine, snowflake, supervisor};
+use super::{Error, Event, Options, SandboxInfo, StateDir, supervisor};
 
 /// How long a supervisor may take to stop everything in order.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
@@ -188,9 +188,7 @@ pub async fn down(state: &StateDir, purge: bool) -> Result<Down, Error> {
     };
     supervisor::stop_leftovers(state).await?;
     if purge {
-        snowflake::purge_instances(state).await?;
-        engine::purge(state).await?;
-        state.purge(lock)?;
+        supervisor::purge(state, lock).await?;
     }
     Ok(found)
 }

@@ -28,6 +28,7 @@ pub use crate::chain;
 use crate::objectstore::S3Config;
 use crate::postgres::Endpoint;
 use crate::postgres::configuration::Clients;
+use crate::snowflake::client::{Client, ClientError};
 use crate::snowflake::schedule::TimeScale;
 use aws::AccountState;
 
@@ -144,6 +145,14 @@ pub struct SnowflakeInfo {
     pub password: String,
     /// The database that has the tables of the sandbox's own server, where the account was ready at first.
     pub database: String,
+}
+
+impl SnowflakeInfo {
+    /// Logs in, to a database if one is named.
+    pub async fn connect(&self, database: Option<&str>) -> Result<Client, ClientError> {
+        let (account, user) = (&self.account, &self.user);
+        Client::connect(self.address, account, user, &self.password, database).await
+    }
 }
 
 impl SandboxInfo {

@@ -19,7 +19,6 @@ use super::process::{self, ProcessId};
 use super::settings::{Ports, Settings};
 use super::state::StateLock;
 use super::{Error, Event, Options, SandboxInfo, StateDir, chain, engine};
-use crate::postgres::configuration::Clients;
 
 /// Between two looks at something that is coming up.
 const POLL: Duration = Duration::from_millis(4);
@@ -99,15 +98,7 @@ pub async fn start(
     let context = engine::Context {
         state,
         settings: &settings,
-        lake: options.attached.as_ref().map(|attached| &*attached.lake),
-        clients: match &options.attached {
-            Some(attached) => attached.clients.clone(),
-            None => Clients::local(),
-        },
-        grant: options
-            .attached
-            .as_ref()
-            .and_then(|attached| attached.grant.as_deref()),
+        attached: options.attached.as_ref(),
         engine: chosen.kind,
         reason: &chosen.reason,
     };
@@ -219,6 +210,35 @@ pub async fn stop_leftovers(state: &StateDir) -> Result<(), Error> {
     }
     engine::remove_leftovers(state).await;
     Ok(())
+}
+
+/// Removes all that a sandbox keeps which nobody runs.
+pub async fn remove(state: &StateDir) -> Result<(), Error> {
+    if !state.root().exists() {
+        return Ok(());
+    }
+    let busy = || Error::Busy {
+        state_dir: state.root().to_path_buf(),
+    };
+    let lock = state.lock(false)?.ok_or_else(busy)?;
+    stop_leftovers(state).await?;
+    purge(state, lock).await
+}
+
+/// The same where the caller has the lock, and nothing is left over.
+pub async fn purge(state: &StateDir, lock: StateLock) -> Result<(), Error> {
+    purge_elsewhere(state).await?;
+    state.purge(lock)
+}
+
+/// Removes what a stopped sandbox and its PostgreSQL instances have outside the state directory; all that can be, and the first
+/// error.
+pub async fn purge_elsewhere(state: &StateDir) -> Result<(), Error> {
+    let mut result = Ok(());
+    for (_, instance) in state.instances() {
+        result = result.and(Box::pin(remove(&instance)).await);
+    }
+    result.and(engine::purge(state).await)
 }
 
 impl Running {

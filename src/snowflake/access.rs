@@ -116,9 +116,7 @@ pub fn of_table<'a>(
 
 /// The object store as the reader of a PostgreSQL instance's catalog.
 pub async fn of_catalog(account: &Account, catalog: &Object) -> SqlResult<LakeIo> {
-    let config = catalog.properties.options("REST_CONFIG");
-    let instance = config.and_then(|config| config.name("POSTGRES_INSTANCE"));
-    let instance = instance.and_then(|name| account.get(Kind::PostgresInstance, name));
+    let instance = catalog_integration::instance(account, catalog).ok();
     let name = instance.and_then(|one| one.properties.name("STORAGE_INTEGRATION").cloned());
     match name {
         Some(name) => {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::account::Account;
 use super::error::{SqlError, SqlResult};
@@ -15,6 +14,7 @@ use super::polling;
 use super::rest::{self, Answer, Credentials, Login, Request, SessionNames};
 use super::session::Session;
 use super::statement;
+use crate::aws::{self, Secret};
 
 /// The warehouse of a user who names none.
 const WAREHOUSE: &str = "COMPUTE_WH";
@@ -23,8 +23,7 @@ const WAREHOUSE: &str = "COMPUTE_WH";
 pub struct Drivers {
     account: Arc<Account>,
     user: Ident,
-    /// Of the password; its comparison then takes the same time whatever is tried.
-    digest: [u8; 32],
+    password: Secret,
 }
 
 impl Drivers {
@@ -32,7 +31,7 @@ impl Drivers {
         Drivers {
             account,
             user: Ident::unquoted(user),
-            digest: Sha256::digest(password).into(),
+            password: password.into(),
         }
     }
 
@@ -41,8 +40,7 @@ impl Drivers {
             Credentials::Password { user, password } => (Ident::unquoted(user), password),
             Credentials::Token(token) => (self.user.clone(), token),
         };
-        let digest: [u8; 32] = Sha256::digest(password).into();
-        user == self.user && digest == self.digest
+        user == self.user && aws::same(password, self.password.expose())
     }
 }
 

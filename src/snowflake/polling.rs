@@ -169,9 +169,8 @@ pub async fn sync_own(account: &Account, database: &Ident) {
     };
     let catalog = database::link(&object).and_then(|link| link.name("CATALOG"));
     let catalog = catalog.and_then(|name| account.get(Kind::CatalogIntegration, name));
-    let config = catalog.and_then(|catalog| catalog.properties.options("REST_CONFIG").cloned());
-    let instance = config.and_then(|config| config.name("POSTGRES_INSTANCE").cloned());
-    let instance = instance.and_then(|name| account.get(Kind::PostgresInstance, &name));
+    let instance =
+        catalog.and_then(|catalog| catalog_integration::instance(account, &catalog).ok());
     if instance.is_some_and(|instance| postgres_instance::is_own(&instance)) {
         // What goes wrong is told by SYSTEM$CATALOG_LINK_STATUS.
         let _ = sync(account, &object).await;

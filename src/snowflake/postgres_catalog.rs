@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::access;
 use super::account::Account;
 use super::error::{SqlError, SqlResult};
-use super::object::{Kind, Object};
+use super::object::{Kind, Object, catalog_integration};
 
 /// A table of a catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -29,13 +29,10 @@ struct File {
 /// # Errors
 /// If its PostgreSQL instance is gone or has no bucket, or the file is not there or not readable.
 pub async fn read(account: &Account, integration: &Object) -> SqlResult<Vec<Entry>> {
+    let instance = catalog_integration::instance(account, integration)?;
     let config = integration.properties.options("REST_CONFIG");
-    let config = config.cloned().unwrap_or_default();
-    let database = config.text("CATALOG_NAME").unwrap_or_default();
-    let Some(instance) = config.name("POSTGRES_INSTANCE") else {
-        return Err(SqlError::bad_value("", "POSTGRES_INSTANCE"));
-    };
-    let instance = account.find(Kind::PostgresInstance, instance)?;
+    let database = config.and_then(|config| config.text("CATALOG_NAME"));
+    let database = database.unwrap_or_default();
     let path = format!("frompg/catalog/{database}/catalog.json");
     let url = format!("{}{path}", bucket(account, &instance)?);
     let failed = |cause: String| {

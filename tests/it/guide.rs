@@ -77,14 +77,7 @@ impl Attendee {
             .await
             .expect("the sandbox starts");
         let there = sandbox.info().snowflake.clone().unwrap();
-        let snowflake = Client::connect(
-            there.address,
-            &there.account,
-            &there.user,
-            &there.password,
-            None,
-        )
-        .await;
+        let snowflake = there.connect(None).await;
         Self {
             guide,
             names,

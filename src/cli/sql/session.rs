@@ -53,13 +53,9 @@ impl Session {
                     .snowflake
                     .as_ref()
                     .context("this sandbox has no Snowflake side")?;
-                let (account, user) = (&there.account, &there.user);
-                let (address, password) = (there.address, &there.password);
-                let database = Some(there.database.as_str());
-                let client = snowflake::Client::connect(address, account, user, password, database);
                 Session::Snowflake {
-                    client: Box::new(client.await?),
-                    user: user.clone(),
+                    client: Box::new(there.connect(Some(&there.database)).await?),
+                    user: there.user.clone(),
                 }
             }
         })

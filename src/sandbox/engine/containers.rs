@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -36,8 +36,6 @@ const STOP: &[(Signal, Duration)] = &[(
     Signal::SIGTERM,
     container::STOP_PATIENCE.saturating_add(Duration::from_secs(10)),
 )];
-/// Between an S3 server's first answer and the first bucket that it makes.
-const S3_PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Containers;
 
@@ -143,15 +141,15 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         });
     }
     // Whose network and S3 server it uses.
-    let lake = match context.lake {
-        Some(lake) => Belongings::of(&StateDir::new(lake)?, socket),
+    let lake = match context.attached {
+        Some(attached) => Belongings::of(&StateDir::new(&attached.lake)?, socket),
         None => belongings.clone(),
     };
     let volume = belongings.part("postgres");
     let s3_volume = belongings.part("s3");
     wait_for(async {
         let daemon = Daemon::connect(socket).await?;
-        let volumes = match context.lake {
+        let volumes = match context.attached {
             Some(_) => vec![volume.clone()],
             None => vec![volume.clone(), s3_volume.clone()],
         };
@@ -204,7 +202,7 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         ("ICEBOX_SUPERUSER_PASSWORD", &settings.lake_password),
         (
             "ICEBOX_CLIENTS",
-            match context.lake {
+            match context.attached {
                 Some(_) => "rules",
                 None => "all",
             },
@@ -310,22 +308,11 @@ fn component(
     }
 }
 
-/// An HTTP answer, then the bucket. A server may answer for a while before it takes requests.
+/// An HTTP answer, then the bucket.
 fn s3_ready(info: &SandboxInfo, address: SocketAddr) -> Vec<Step> {
     let make_bucket = action(
         (info.s3.clone(), info.bucket.clone()),
-        |(s3, bucket)| async move {
-            let begun = Instant::now();
-            loop {
-                match client::ensure_bucket(&s3, &bucket).await {
-                    Err(error) if begun.elapsed() < S3_PATIENCE => {
-                        tracing::debug!(%error, "no bucket yet");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                    result => return Ok(result?),
-                }
-            }
-        },
+        |(s3, bucket)| async move { Ok(client::ensure_bucket_soon(&s3, &bucket).await?) },
     );
     vec![Step::Probe(Probe::Http(address)), make_bucket]
 }

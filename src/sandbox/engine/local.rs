@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::{Context, Plan, SUPERUSER};
 use crate::objectstore::{S3Config, client};
+use crate::postgres::configuration::Clients;
 use crate::postgres::server::Roles;
 use crate::postgres::tls::Certificate;
 use crate::postgres::{Account, Endpoint, Installation, Server, ServerConfig};
@@ -82,7 +83,7 @@ impl<'a> Local<'a> {
 
     /// Where the grant of its storage integration is, if it goes by one.
     pub fn grant(&self) -> Option<&Path> {
-        self.context.grant
+        self.context.attached?.grant.as_deref()
     }
 
     /// Of the role [`SUPERUSER`].
@@ -105,7 +106,10 @@ impl<'a> Local<'a> {
             data_dir: self.postgres_dir.join("data"),
             socket_dir: self.postgres_sockets,
             address,
-            clients: self.context.clients.clone(),
+            clients: match self.context.attached {
+                Some(attached) => attached.clients.clone(),
+                None => Clients::local(),
+            },
             certificate: Certificate::ensure(&state.tls_dir(), *address.ip())?,
             account: self.account,
             program: lake.program,

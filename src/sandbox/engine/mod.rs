@@ -7,15 +7,13 @@ mod native;
 mod pgduck;
 
 use std::future::Future;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use super::component::{BoxError, Component};
 use super::container::Belongings;
 use super::settings::Settings;
-use super::{Engine, EngineKind, Error, Options, SandboxInfo, StateDir, chain};
-use crate::postgres::configuration::Clients;
+use super::{Attached, Engine, EngineKind, Error, Options, SandboxInfo, StateDir, chain};
 
 /// An engine, as something that may or may not work on this machine.
 pub trait Provider: Sync {
@@ -67,12 +65,8 @@ pub struct Found {
 pub struct Context<'a> {
     pub state: &'a StateDir,
     pub settings: &'a Settings,
-    /// The state directory of the sandbox whose lake it uses, where that is not its own.
-    pub lake: Option<&'a Path>,
-    /// From where PostgreSQL's clients may come.
-    pub clients: Clients,
-    /// By what PostgreSQL reaches the lake, where not by the keys in `settings`: see [`Attached::grant`](super::Attached).
-    pub grant: Option<&'a Path>,
+    /// What it needs to know of another sandbox, if it is a server on the lake of that one.
+    pub attached: Option<&'a Attached>,
     pub engine: EngineKind,
     pub reason: &'a str,
 }

@@ -10,10 +10,9 @@ use crate::pglake::storage::{self, StorageGrant};
 use crate::postgres::configuration::{Clients, access_rules, access_rules_in_container};
 use crate::postgres::{Endpoint, connect, server::quote_literal};
 use crate::sandbox::component::BoxError;
-use crate::sandbox::supervisor::Isolation;
+use crate::sandbox::supervisor::{self, Isolation};
 use crate::sandbox::{
     Attached, Engine, EngineKind, Error, Options, Sandbox, SandboxBuilder, SandboxInfo, StateDir,
-    engine,
 };
 
 /// The servers that run, and where those are kept that do not.
@@ -103,10 +102,10 @@ impl Instances {
     /// Stops a server and removes its data.
     pub async fn remove(&self, id: u64) -> Result<(), Error> {
         self.stop(id).await;
-        purge(&StateDir::new(&self.place(id))?).await
+        supervisor::remove(&StateDir::new(&self.place(id))?).await
     }
 
-    /// Lets in clients from these blocks of addresses, and ends the sessions of those who are no longer let in.
+    /// Lets in clients from these blocks of addresses. Sessions that are open go on.
     pub async fn allow(
         &self,
         id: u64,
@@ -147,44 +146,23 @@ impl Instances {
     }
 }
 
-/// Removes what the servers of a stopped sandbox have kept.
-pub async fn purge_all(state: &StateDir) -> Result<(), Error> {
-    for (_, instance) in state.instances() {
-        purge(&instance).await?;
-    }
-    Ok(())
-}
-
-async fn purge(state: &StateDir) -> Result<(), Error> {
-    if !state.root().exists() {
-        return Ok(());
-    }
-    let busy = || Error::Busy {
-        state_dir: state.root().to_path_buf(),
-    };
-    let lock = state.lock(false)?.ok_or_else(busy)?;
-    crate::sandbox::supervisor::stop_leftovers(state).await?;
-    engine::purge(state).await?;
-    state.purge(lock)
-}
-
 /// Gives a running server new access rules, and waits until new connections go by them.
 async fn write_rules(superuser: &Endpoint, rules: &str) -> Result<(), BoxError> {
     let client = connect(superuser).await?;
     let file: String = client.query_one("SHOW hba_file", &[]).await?.try_get(0)?;
     let lines: Vec<String> = rules.lines().map(quote_literal).collect();
-    // What a program prints is taken as it is; COPY's own text format would have its escapes.
+    // The rules have neither tabs nor backslashes, which COPY would escape.
     let sql = format!(
         "COPY (SELECT unnest(ARRAY[{}])) TO {}",
         lines.join(", "),
         quote_literal(&file)
     );
     client.batch_execute(&sql).await?;
-    let loaded: String = "SELECT pg_conf_load_time()::text".to_owned();
-    let before: String = client.query_one(&loaded, &[]).await?.try_get(0)?;
+    let loaded = "SELECT pg_conf_load_time()::text";
+    let before: String = client.query_one(loaded, &[]).await?.try_get(0)?;
     client.batch_execute("SELECT pg_reload_conf()").await?;
     for _ in 0..500 {
-        let now: String = client.query_one(&loaded, &[]).await?.try_get(0)?;
+        let now: String = client.query_one(loaded, &[]).await?.try_get(0)?;
         if now != before {
             return Ok(());
         }

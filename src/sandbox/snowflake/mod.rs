@@ -144,7 +144,7 @@ impl Config {
         let directory = state.snowflake_dir();
         let clock_file = directory.join("clock.json");
         let clock = open_clock(&state, &clock_file, self.time_scale)?;
-        ensure_bucket(&self.s3).await?;
+        client::ensure_bucket_soon(&self.s3, STORAGE).await?;
 
         let listen = self.info.address;
         let (user, password) = (self.info.user.clone(), self.info.password.clone());
@@ -176,11 +176,6 @@ impl Config {
     }
 }
 
-/// Removes what the PostgreSQL instances of a stopped sandbox have kept.
-pub async fn purge_instances(state: &StateDir) -> Result<(), Error> {
-    instances::purge_all(state).await
-}
-
 /// The clock where it was, at the speed that is asked for.
 fn open_clock(state: &StateDir, file: &Path, scale: Option<TimeScale>) -> Result<Clock, Error> {
     let kept: Option<ClockState> = state.read_json(file)?;
@@ -205,20 +200,5 @@ fn keep(state: &StateDir, file: &Path, clock: &Clock) {
     }
     if let Err(error) = state.write_json(file, &now) {
         tracing::warn!(%error, "the clock's place cannot be kept");
-    }
-}
-
-/// The S3 service may be a moment behind.
-async fn ensure_bucket(s3: &S3Config) -> Result<(), client::Error> {
-    let mut tries = 0;
-    loop {
-        match client::ensure_bucket(s3, STORAGE).await {
-            Err(error) if tries < 300 => {
-                tries += 1;
-                tracing::debug!(%error, "no bucket yet");
-                tokio::time::sleep(Duration::from_millis(10 * tries.min(10))).await;
-            }
-            result => return result,
-        }
     }
 }

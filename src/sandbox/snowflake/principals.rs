@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::aws::RoleCredentials;
-use crate::aws::client::{AssumeRole, Client, Credentials, Error as AwsError};
+use crate::aws::client::{AssumeRole, Client, Error as AwsError};
 use crate::objectstore::S3Config;
 use crate::pglake::storage::Keys;
 use crate::sandbox::{Error, StateDir, aws};
@@ -97,7 +97,7 @@ impl Principals {
         let client = Client::new(
             self.s3.endpoint.clone(),
             self.s3.region.clone(),
-            Credentials::new(keys.access_key_id, keys.secret_access_key),
+            keys.into(),
         );
         let wish = AssumeRole {
             role_arn: role.role_arn.clone(),

@@ -41,6 +41,13 @@ macro_rules! functions {
             value: |call| async move { IntoValue::into_value($value(call)) }.boxed(),
         }),*]
     };
+    (waiting $($name:literal ($least:literal, $most:literal) => $value:expr;)*) => {
+        &[$(Function {
+            name: $name,
+            arity: ($least, $most),
+            value: |call| $value(call).boxed(),
+        }),*]
+    };
 }
 
 /// What a function may give.
@@ -93,33 +100,14 @@ const FUNCTIONS: &[Function] = functions! {
 };
 
 /// Functions that wait for something.
-const WAITING: &[Function] = &[
-    Function {
-        name: "GET_DDL",
-        arity: (2, 3),
-        value: |call| ddl(call).boxed(),
-    },
-    Function {
-        name: "SYSTEM$VALIDATE_STORAGE_INTEGRATION",
-        arity: (4, 4),
-        value: |call| validate_integration(call).boxed(),
-    },
-    Function {
-        name: "SYSTEM$VERIFY_EXTERNAL_VOLUME",
-        arity: (1, 1),
-        value: |call| verify_volume(call).boxed(),
-    },
-    Function {
-        name: "SYSTEM$ICEBOX_CLOCK",
-        arity: (0, 2),
-        value: |call| clock(call).boxed(),
-    },
-    Function {
-        name: "SYSTEM$WAIT",
-        arity: (1, 2),
-        value: |call| wait(call).boxed(),
-    },
-];
+const WAITING: &[Function] = functions! {
+    waiting
+    "GET_DDL" (2, 3) => ddl;
+    "SYSTEM$VALIDATE_STORAGE_INTEGRATION" (4, 4) => validate_integration;
+    "SYSTEM$VERIFY_EXTERNAL_VOLUME" (1, 1) => verify_volume;
+    "SYSTEM$ICEBOX_CLOCK" (0, 2) => clock;
+    "SYSTEM$WAIT" (1, 2) => wait;
+};
 
 /// The value of a function that asks the session; None if there is no such function.
 ///

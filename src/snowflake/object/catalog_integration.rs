@@ -68,6 +68,17 @@ pub fn is_postgres(one: &Object) -> bool {
     one.properties.text("CATALOG_SOURCE").as_deref() == Some(SNOWFLAKE_POSTGRES)
 }
 
+/// The PostgreSQL instance whose catalog an integration is.
+///
+/// # Errors
+/// If there is none of that name.
+pub fn instance(account: &Account, integration: &Object) -> SqlResult<Object> {
+    let config = integration.properties.options("REST_CONFIG");
+    let name = config.and_then(|config| config.name("POSTGRES_INSTANCE"));
+    let name = name.ok_or_else(|| SqlError::bad_value("", "POSTGRES_INSTANCE"))?;
+    account.find(Kind::PostgresInstance, name)
+}
+
 /// The catalog integration that a table names. Enabled, or it is an error.
 pub fn find(account: &Account, name: &ObjectName) -> SqlResult<Object> {
     let found = account.get(Kind::CatalogIntegration, name);

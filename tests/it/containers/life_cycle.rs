@@ -102,9 +102,10 @@ fn everything_listens_on_loopback_only() {
             &lab.container(component),
         ]);
         assert_eq!(bindings.trim(), format!("127.0.0.1:{port}"), "{component}");
-        // An address of this machine that is loopback too, but not the one that is bound.
+        // An address of this machine that is loopback too, but not the one that is bound, nor one that
+        // another test's PostgreSQL instance may have (127.0.0.2 to 127.0.0.254).
         let patience = Duration::from_secs(2);
-        let elsewhere = SocketAddr::from(([127, 0, 0, 2], port));
+        let elsewhere = SocketAddr::from(([127, 0, 1, 1], port));
         assert!(
             TcpStream::connect_timeout(&elsewhere, patience).is_err(),
             "{component}"
