@@ -17,7 +17,7 @@ use super::supervisor::Isolation;
 use crate::aws::{Account, audit};
 use crate::objectstore::{S3Config, server};
 use crate::pglake::storage::GrantedCredentials;
-use crate::pglake::{EngineSocket, engine};
+use crate::pglake::{EngineSocket, engine, keeper};
 use crate::postgres::{self, Endpoint};
 use crate::tables::LakeIo;
 
@@ -72,6 +72,8 @@ pub enum Probe {
     Http(SocketAddr),
     /// The socket takes a connection.
     UnixSocket(PathBuf),
+    /// The grant in this file holds, see [`keeper`].
+    Grant(PathBuf),
 }
 
 impl Probe {
@@ -96,6 +98,11 @@ impl Probe {
             }
             Probe::UnixSocket(path) => {
                 tokio::net::UnixStream::connect(path).await?;
+            }
+            Probe::Grant(path) => {
+                if !keeper::is_done(path) {
+                    return Err("the S3 secret is not set".into());
+                }
             }
         }
         Ok(())
@@ -130,6 +137,15 @@ pub enum IceboxComponent {
         /// Where the grant of its storage integration is, see [`pglake::storage`](crate::pglake::storage); `None`: it uses the keys of `s3`.
         grant: Option<PathBuf>,
     },
+    /// What keeps the S3 secret of a `pgduck_server` true to a grant.
+    LakeAccess {
+        /// Of the `pgduck_server`.
+        socket_dir: PathBuf,
+        /// Without keys.
+        s3: Box<S3Config>,
+        /// As that of [`IceboxComponent::LakeEngine`].
+        grant: PathBuf,
+    },
     /// The Snowflake side.
     Snowflake(Box<snowflake::Config>),
     /// One that watches a container.
@@ -142,6 +158,7 @@ impl IceboxComponent {
         match self {
             IceboxComponent::S3 { .. } => "s3",
             IceboxComponent::LakeEngine { .. } => "lake-engine",
+            IceboxComponent::LakeAccess { .. } => "lake-access",
             IceboxComponent::Snowflake(_) => "snowflake",
             IceboxComponent::Container(_) => "container",
         }
@@ -155,6 +172,7 @@ impl IceboxComponent {
             }
             IceboxComponent::S3 { .. }
             | IceboxComponent::LakeEngine { .. }
+            | IceboxComponent::LakeAccess { .. }
             | IceboxComponent::Snowflake(_) => None,
         }
     }
@@ -211,10 +229,22 @@ impl IceboxComponent {
                     socket: EngineSocket::in_dir(socket_dir),
                     // PostgreSQL may run as another user; the directory keeps everyone else out.
                     socket_mode: 0o777,
-                    io,
+                    lakes: engine::Lakes::Fixed(io),
                     postgres,
                 };
                 engine::serve(config, shutdown).await?;
+            }
+            IceboxComponent::LakeAccess {
+                socket_dir,
+                s3,
+                grant,
+            } => {
+                let config = keeper::Config {
+                    socket: EngineSocket::in_dir(socket_dir),
+                    s3: *s3,
+                    grant,
+                };
+                keeper::run(config, shutdown).await?;
             }
             IceboxComponent::Snowflake(config) => config.run(isolation, shutdown).await?,
             IceboxComponent::Container(container) => {

@@ -104,8 +104,8 @@ pub struct Attached {
     pub bucket: String,
     /// From where it may be connected to.
     pub clients: Clients,
-    /// Where the grant of its storage integration is, see [`pglake::storage`](crate::pglake::storage): the lake engine of the
-    /// engine `embedded` reaches the lake by that alone. `None`, and on the other engines: by the keys of `s3`.
+    /// Where the grant of its storage integration is, see [`pglake::storage`](crate::pglake::storage): it reaches the lake by that
+    /// alone. `None`, and on the engine `containers`: by the keys of `s3`.
     pub grant: Option<PathBuf>,
 }
 

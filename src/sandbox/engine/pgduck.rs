@@ -18,9 +18,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::local::STOP;
-use crate::objectstore::S3Config;
-use crate::pglake::EngineSocket;
 use crate::pglake::secret::{self, Secret};
+use crate::pglake::{EngineSocket, keeper};
 use crate::postgres::Account;
 use crate::sandbox::component::{BoxError, Component, Launch, Probe, Step};
 use crate::sandbox::{Error, process};
@@ -44,7 +43,8 @@ pub struct PgDuck {
     pub dir: PathBuf,
     /// PostgreSQL's: the two hand files to each other.
     pub account: Option<Account>,
-    pub s3: S3Config,
+    /// The secret that it starts with.
+    pub secret: Secret,
     /// A connection string for a superuser of the PostgreSQL that it works for.
     pub postgres: String,
 }
@@ -142,13 +142,7 @@ impl PgDuck {
 
     fn write_init_file(&self) -> Result<(), Error> {
         let path = self.init_file();
-        let text = secret::statement(
-            "icebox",
-            &Secret {
-                bucket: None,
-                s3: self.s3.clone(),
-            },
-        );
+        let text = secret::statement(keeper::SECRET, &self.secret);
         let _ = std::fs::remove_file(&path);
         std::fs::File::options()
             .write(true)

@@ -96,13 +96,13 @@ impl Plan {
                 true => settings.s3_of_snowflake(),
                 false => self.info.s3.clone(),
             },
-            instances_s3: match self.info.engine {
-                EngineKind::Embedded => S3Config {
+            instances_s3: match has_roles {
+                true => S3Config {
                     access_key_id: String::new(),
                     secret_access_key: String::new(),
                     ..self.info.s3.clone()
                 },
-                EngineKind::Native | EngineKind::Containers => self.info.s3.clone(),
+                false => self.info.s3.clone(),
             },
             has_roles,
             bucket: self.info.bucket.clone(),

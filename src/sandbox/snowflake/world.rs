@@ -183,7 +183,7 @@ impl World for SandboxWorld {
             Some(grant) => Some(storage_grant(principals, id, grant)?),
             None => None,
         };
-        let written = self.instances.grant(id, grant.as_ref());
+        let written = self.instances.grant(id, grant.as_ref()).await;
         written.map_err(|error| {
             not_possible("set the storage integration of", &id.to_string(), &*error)
         })
