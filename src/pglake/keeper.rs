@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+
 use super::EngineSocket;
 use super::secret::{self, Secret};
 use super::storage::{self, GrantedCredentials, Refusal, Version};
@@ -18,7 +20,7 @@ use crate::objectstore::S3Config;
 /// The secret's name.
 pub const SECRET: &str = "icebox";
 
-/// Between two looks at the grant and the server.
+/// Between two looks at a server whose socket is at hand.
 const LOOK: Duration = Duration::from_millis(50);
 /// How often a role is asked for that is refused, and how often once it has been for [`A_WHILE`]: each is a line in the audit trail.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
@@ -26,13 +28,32 @@ const A_WHILE: Duration = Duration::from_secs(60);
 /// For a statement about a secret, which needs nothing but the server itself.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A `pgduck_server`.
+#[async_trait]
+pub trait Server: Send + Sync {
+    /// Tells one start of it from any other; `None` while it does not run.
+    ///
+    /// # Errors
+    /// That cannot be found out.
+    async fn started(&self) -> Result<Option<String>, String>;
+
+    /// Runs one statement.
+    ///
+    /// # Errors
+    /// What the server, or the way to it, says. Not the statement, which has keys in it.
+    async fn run(&self, statement: &str) -> Result<(), String>;
+
+    /// How long to wait between two looks at it and its grant.
+    fn look_every(&self) -> Duration;
+}
+
 /// What a keeper needs to know.
-#[derive(Clone, Debug)]
 pub struct Config {
-    /// Of the `pgduck_server`.
-    pub socket: EngineSocket,
-    /// The S3 service, on whose endpoint STS is too. It needs no keys.
+    pub server: Box<dyn Server>,
+    /// The S3 service as the server reaches it. It needs no keys.
     pub s3: S3Config,
+    /// That of STS, as the keeper reaches it.
+    pub sts_endpoint: String,
     /// The grant's file.
     pub grant: PathBuf,
 }
@@ -73,7 +94,7 @@ fn note(grant: &Path) -> PathBuf {
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let mut keeper = Keeper {
         granted: GrantedCredentials::new(
-            &config.s3.endpoint,
+            &config.sts_endpoint,
             &config.s3.region,
             config.grant.clone(),
         ),
@@ -94,15 +115,15 @@ struct Keeper {
     held: Option<Held>,
     /// While the role is refused.
     refused: Option<Refused>,
-    /// Whether the last statement did not get through.
+    /// Whether the last word did not get through.
     is_server_lost: bool,
 }
 
 /// What the server has.
 #[derive(Clone, PartialEq)]
 struct Held {
-    /// Its socket: each start makes a new one.
-    server: Version,
+    /// Which start of it.
+    server: String,
     grant: Option<Version>,
     access: Access,
 }
@@ -126,16 +147,17 @@ impl Keeper {
     async fn keep(&mut self) -> io::Result<()> {
         loop {
             self.look().await?;
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(self.config.server.look_every()).await;
         }
     }
 
     async fn look(&mut self) -> io::Result<()> {
-        let Some(server) = Version::of(&self.config.socket.path())? else {
+        let started = in_time(self.config.server.started()).await;
+        let Some(server) = self.heard(started).flatten() else {
             return Ok(());
         };
         let grant = Version::of(&self.config.grant)?;
-        let is_as_before = |held: &Held| (held.server, held.grant) == (server, grant);
+        let is_as_before = |held: &Held| held.server == server && held.grant == grant;
         let is_as_before = self.held.as_ref().is_some_and(is_as_before);
         if is_as_before && !self.is_time_to_ask() {
             return Ok(());
@@ -202,19 +224,28 @@ impl Keeper {
         }
     }
 
-    /// Whether the server has taken it. One that does not answer is asked again, and complained of once.
+    /// Whether the server has taken it.
     async fn tell(&mut self, secret: &Secret) -> bool {
         let statement = secret::statement(SECRET, secret);
-        let told = tokio::time::timeout(PATIENCE, tell(&self.config.socket, &statement)).await;
-        let told = told.unwrap_or_else(|_| Err("it does not answer".to_owned()));
-        if let Err(error) = &told
+        let told = in_time(self.config.server.run(&statement)).await;
+        self.heard(told).is_some()
+    }
+
+    /// What a server has answered. It is asked again, and complained of once.
+    fn heard<T>(&mut self, answer: Result<T, String>) -> Option<T> {
+        if let Err(error) = &answer
             && !self.is_server_lost
         {
             tracing::warn!(%error, "pgduck_server does not take its S3 secret");
         }
-        self.is_server_lost = told.is_err();
-        told.is_ok()
+        self.is_server_lost = answer.is_err();
+        answer.ok()
     }
+}
+
+async fn in_time<T>(answer: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let answer = tokio::time::timeout(PATIENCE, answer).await;
+    answer.unwrap_or_else(|_| Err("it does not answer".to_owned()))
 }
 
 fn report(access: &Access) {
@@ -224,21 +255,33 @@ fn report(access: &Access) {
     }
 }
 
-/// Runs one statement.
-async fn tell(socket: &EngineSocket, statement: &str) -> Result<(), String> {
-    let connected = tokio_postgres::Config::new()
-        .host_path(&socket.dir)
-        .port(socket.port)
-        .user("icebox")
-        .dbname("postgres")
-        .connect(tokio_postgres::NoTls)
-        .await;
-    let (client, connection) = connected.map_err(|error| chain(&error))?;
-    let done = async move {
-        let result = client.simple_query(statement).await;
-        drop(client);
-        result
-    };
-    let (result, _) = tokio::join!(done, connection);
-    result.map(|_| ()).map_err(|error| chain(&error))
+#[async_trait]
+impl Server for EngineSocket {
+    /// Each start makes a new socket.
+    async fn started(&self) -> Result<Option<String>, String> {
+        let socket = Version::of(&self.path()).map_err(|error| chain(&error))?;
+        Ok(socket.map(|socket| format!("{socket:?}")))
+    }
+
+    async fn run(&self, statement: &str) -> Result<(), String> {
+        let connected = tokio_postgres::Config::new()
+            .host_path(&self.dir)
+            .port(self.port)
+            .user(SECRET)
+            .dbname("postgres")
+            .connect(tokio_postgres::NoTls)
+            .await;
+        let (client, connection) = connected.map_err(|error| chain(&error))?;
+        let done = async move {
+            let result = client.simple_query(statement).await;
+            drop(client);
+            result
+        };
+        let (result, _) = tokio::join!(done, connection);
+        result.map(|_| ()).map_err(|error| chain(&error))
+    }
+
+    fn look_every(&self) -> Duration {
+        LOOK
+    }
 }

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::container::Container;
+use super::container::{Container, PgDuckInside};
 use super::snowflake;
 use super::supervisor::Isolation;
 use crate::aws::{Account, audit};
@@ -139,10 +139,10 @@ pub enum IceboxComponent {
     },
     /// What keeps the S3 secret of a `pgduck_server` true to a grant.
     LakeAccess {
-        /// Of the `pgduck_server`.
-        socket_dir: PathBuf,
-        /// Without keys.
+        server: PgDuckAt,
+        /// As that server reaches it, without keys.
         s3: Box<S3Config>,
+        sts_endpoint: String,
         /// As that of [`IceboxComponent::LakeEngine`].
         grant: PathBuf,
     },
@@ -150,6 +150,14 @@ pub enum IceboxComponent {
     Snowflake(Box<snowflake::Config>),
     /// One that watches a container.
     Container(Box<Container>),
+}
+
+/// Where a `pgduck_server` is reached.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PgDuckAt {
+    Socket { dir: PathBuf },
+    Container(PgDuckInside),
 }
 
 impl IceboxComponent {
@@ -235,13 +243,18 @@ impl IceboxComponent {
                 engine::serve(config, shutdown).await?;
             }
             IceboxComponent::LakeAccess {
-                socket_dir,
+                server,
                 s3,
+                sts_endpoint,
                 grant,
             } => {
                 let config = keeper::Config {
-                    socket: EngineSocket::in_dir(socket_dir),
+                    server: match server {
+                        PgDuckAt::Socket { dir } => Box::new(EngineSocket::in_dir(dir)),
+                        PgDuckAt::Container(inside) => Box::new(inside),
+                    },
                     s3: *s3,
+                    sts_endpoint,
                     grant,
                 };
                 keeper::run(config, shutdown).await?;

@@ -105,8 +105,8 @@ pub struct Attached {
     /// From where it may be connected to.
     pub clients: Clients,
     /// Where the grant of its storage integration is, see [`pglake::storage`](crate::pglake::storage): it reaches the lake by that
-    /// alone. `None`, and on the engine `containers`: by the keys of `s3`.
-    pub grant: Option<PathBuf>,
+    /// alone.
+    pub grant: PathBuf,
 }
 
 /// What a running sandbox tells its users; kept in the state directory with mode 0600.

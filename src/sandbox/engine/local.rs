@@ -81,9 +81,9 @@ impl<'a> Local<'a> {
         &self.context.settings.bucket
     }
 
-    /// Where the grant of its storage integration is, if it goes by one.
+    /// Where the grant of its storage integration is, if it is a server on the lake of another sandbox.
     pub fn grant(&self) -> Option<&Path> {
-        self.context.attached?.grant.as_deref()
+        Some(&self.context.attached?.grant)
     }
 
     /// Of the role [`SUPERUSER`].

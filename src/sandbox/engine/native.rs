@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use super::SUPERUSER;
-use super::local::{Lake, Local, STOP};
-use super::pgduck::PgDuck;
+use super::local::{Lake, Local};
+use super::pgduck::{PgDuck, lake_access};
 use super::{Context, Found, Missing, Plan, Provider};
 use crate::pglake::secret::Secret;
 use crate::pglake::{EngineSocket, keeper};
 use crate::postgres::client::conninfo_value;
 use crate::postgres::installation::{packaged, path};
 use crate::postgres::{Installation, configuration};
-use crate::sandbox::component::{Component, IceboxComponent, Launch, Probe, Step};
+use crate::sandbox::component::PgDuckAt;
 use crate::sandbox::{EngineKind, Error, Options};
 
 /// The versions that `pg_lake` is built for.
@@ -126,8 +126,11 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
     let program = local.installation.program("postgres");
     let mut engine = vec![pgduck.component()];
     if let Some(grant) = local.grant() {
-        keeper::forget(grant).map_err(Error::file("forget", grant))?;
-        engine.push(lake_access(&local, &socket, grant));
+        let server = PgDuckAt::Socket {
+            dir: socket.dir.clone(),
+        };
+        let sts_endpoint = local.s3.endpoint.clone();
+        engine.push(lake_access(server, local.s3.clone(), sts_endpoint, grant)?);
     }
     local.plan(Lake {
         program,
@@ -135,23 +138,6 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
         settings,
         engine,
     })
-}
-
-/// Gives `pgduck_server` the keys of the granted role.
-fn lake_access(local: &Local<'_>, socket: &EngineSocket, grant: &Path) -> Component {
-    Component {
-        name: "lake-access",
-        endpoint: socket.path().display().to_string(),
-        launch: Launch::Icebox(IceboxComponent::LakeAccess {
-            socket_dir: socket.dir.clone(),
-            s3: Box::new(local.s3.clone()),
-            grant: grant.to_path_buf(),
-        }),
-        prepare: None,
-        // A server that has not heard of its grant would refuse what the grant allows.
-        ready: vec![Step::Probe(Probe::Grant(grant.to_path_buf()))],
-        stop: STOP,
-    }
 }
 
 #[cfg(test)]

@@ -18,10 +18,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::local::STOP;
+use crate::objectstore::S3Config;
 use crate::pglake::secret::{self, Secret};
 use crate::pglake::{EngineSocket, keeper};
 use crate::postgres::Account;
-use crate::sandbox::component::{BoxError, Component, Launch, Probe, Step};
+use crate::sandbox::component::{
+    BoxError, Component, IceboxComponent, Launch, PgDuckAt, Probe, Step,
+};
 use crate::sandbox::{Error, process};
 
 /// What DuckDB may use of the memory, for example `4GB`.
@@ -261,6 +264,33 @@ impl PgDuck {
         }
         Ok(starts)
     }
+}
+
+/// What gives a `pgduck_server` the keys of the role in a grant. `s3` is the service as that server reaches it.
+///
+/// # Errors
+/// What an earlier one has noted cannot be removed.
+pub fn lake_access(
+    server: PgDuckAt,
+    s3: S3Config,
+    sts_endpoint: String,
+    grant: &Path,
+) -> Result<Component, Error> {
+    keeper::forget(grant).map_err(Error::file("forget", grant))?;
+    Ok(Component {
+        name: "lake-access",
+        endpoint: s3.endpoint.clone(),
+        launch: Launch::Icebox(IceboxComponent::LakeAccess {
+            server,
+            s3: Box::new(s3),
+            sts_endpoint,
+            grant: grant.to_path_buf(),
+        }),
+        prepare: None,
+        // A server that has not heard of its grant would refuse what the grant allows.
+        ready: vec![Step::Probe(Probe::Grant(grant.to_path_buf()))],
+        stop: STOP,
+    })
 }
 
 /// As the environment says, else a quarter of the machine's memory, but at least 1 GB.

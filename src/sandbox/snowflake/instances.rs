@@ -76,7 +76,7 @@ impl Instances {
                 s3: self.s3.clone(),
                 bucket: self.bucket.clone(),
                 clients: clients.clone(),
-                grant: self.goes_by_grants().then(|| state.storage_grant()),
+                grant: state.storage_grant(),
             }),
             ..self.options.clone()
         };
@@ -135,13 +135,11 @@ impl Instances {
 
     /// Says by what role a server reaches the lake from now on; by none, it cannot.
     pub async fn grant(&self, id: u64, grant: Option<&StorageGrant>) -> Result<(), BoxError> {
-        if !self.goes_by_grants() {
-            return Ok(());
-        }
         let path = StateDir::new(&self.place(id))?.storage_grant();
         storage::write(&path, grant)?;
         let is_running = self.running.lock().await.contains_key(&id);
-        if is_running && self.engine == EngineKind::Native {
+        // The lake engine of the engine `embedded` looks at the grant each time.
+        if is_running && self.engine != EngineKind::Embedded {
             let holds = async {
                 while !keeper::is_done(&path) {
                     tokio::time::sleep(Duration::from_millis(4)).await;
@@ -156,14 +154,6 @@ impl Instances {
             }
         }
         Ok(())
-    }
-
-    /// What plays `pg_lake` on the other engines has the sandbox's keys.
-    fn goes_by_grants(&self) -> bool {
-        match self.engine {
-            EngineKind::Embedded | EngineKind::Native => true,
-            EngineKind::Containers => false,
-        }
     }
 
     fn place(&self, id: u64) -> PathBuf {
