@@ -1,5 +1,5 @@
-//! What has happened in an account: statements and their results, runs of tasks, loads of files. Kept in memory, the newest of
-//! each, up to a number and a size.
+//! What has happened in an account: statements and their results, and runs of tasks. Kept in memory, the newest of each, up to a
+//! number and a size.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,7 +29,6 @@ pub struct History {
     queries: Mutex<Bounded<Query>>,
     results: Mutex<Bounded<Kept>>,
     runs: Mutex<Bounded<TaskRun>>,
-    loads: Mutex<Bounded<Load>>,
 }
 
 impl Default for History {
@@ -39,7 +38,6 @@ impl Default for History {
             queries: Mutex::new(Bounded::new(MOST, MOST_BYTES)),
             results: Mutex::new(Bounded::new(MOST_RESULTS, MOST_RESULT_BYTES)),
             runs: Mutex::new(Bounded::new(MOST, MOST_BYTES)),
-            loads: Mutex::new(Bounded::new(MOST, MOST_BYTES)),
         }
     }
 }
@@ -124,18 +122,6 @@ pub struct TaskRun {
     /// SCHEDULE or EXECUTE TASK.
     pub scheduled_from: &'static str,
     pub config: Option<String>,
-}
-
-/// A file that COPY INTO has read into a table.
-#[derive(Clone, Debug)]
-pub struct Load {
-    pub table: ObjectName,
-    pub stage_location: String,
-    pub file: String,
-    /// Bytes.
-    pub size: u64,
-    pub at: DateTime<Utc>,
-    pub rows: u64,
 }
 
 fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -234,11 +220,6 @@ impl History {
         Err(SqlError::new(709, "02000", text))
     }
 
-    pub fn add_load(&self, load: Load) {
-        let bytes = size_of::<Load>() + load.stage_location.len() + load.file.len();
-        lock(&self.loads).push(load, bytes);
-    }
-
     /// Adds a run, or brings the one of the same query id up to date.
     pub fn put_run(&self, run: TaskRun) {
         let mut runs = lock(&self.runs);
@@ -271,10 +252,5 @@ impl History {
     /// The newest first.
     pub fn runs(&self) -> Vec<TaskRun> {
         newest(&self.runs, |_| true, usize::MAX)
-    }
-
-    /// The newest first.
-    pub fn loads(&self) -> Vec<Load> {
-        newest(&self.loads, |_| true, usize::MAX)
     }
 }

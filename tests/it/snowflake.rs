@@ -1,6 +1,7 @@
 //! The Snowflake side's SQL, on the lake that the real `pg_lake` wrote for the guide.
 
 mod catalog;
+mod copy;
 mod lists;
 mod load;
 mod mistakes;

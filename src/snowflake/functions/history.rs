@@ -5,12 +5,13 @@ use datafusion::common::ScalarValue;
 
 use super::Arguments;
 use crate::snowflake::error::{SqlError, SqlResult};
-use crate::snowflake::history::{Load, Query, TaskRun};
+use crate::snowflake::history::{Query, TaskRun};
 use crate::snowflake::names::{Ident, ObjectName};
 use crate::snowflake::object::columns::{
     Column, count, optional, optional_time, table, text, time,
 };
 use crate::snowflake::object::iceberg_table::{self, Refresh};
+use crate::snowflake::object::table::{Load, loads};
 use crate::snowflake::object::{Kind, Object, task};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
@@ -68,15 +69,42 @@ fn error_message(error: Option<&SqlError>) -> ScalarValue {
 }
 
 pub fn copies(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows> {
-    let name = object(session, arguments, "TABLE_NAME", Kind::Table)?.name;
+    let table_object = object(session, arguments, "TABLE_NAME", Kind::Table)?;
     let is_in = range(arguments, "START_TIME", "END_TIME")?;
-    let mut loads = session.account().history.loads();
-    loads.retain(|load| load.table == name && is_in(load.at));
+    let mut loads = loaded([table_object]);
+    loads.retain(|load| is_in(load.at));
     loads.truncate(arguments.limit(10_000)?);
     table(COPIES, &loads)
 }
 
-const COPIES: &[Column<Load>] = &[
+/// A load, and the table that it was for.
+pub(super) struct Loaded {
+    pub(super) table: ObjectName,
+    load: Load,
+}
+
+impl std::ops::Deref for Loaded {
+    type Target = Load;
+
+    fn deref(&self) -> &Load {
+        &self.load
+    }
+}
+
+/// What was loaded into these tables, the newest first.
+pub(super) fn loaded(tables: impl IntoIterator<Item = Object>) -> Vec<Loaded> {
+    let of_table = |object: Object| {
+        loads(&object).to_vec().into_iter().map(move |load| Loaded {
+            table: object.name.clone(),
+            load,
+        })
+    };
+    let mut all: Vec<Loaded> = tables.into_iter().flat_map(of_table).collect();
+    all.sort_by_key(|load| std::cmp::Reverse(load.at));
+    all
+}
+
+const COPIES: &[Column<Loaded>] = &[
     Column::text("FILE_NAME", |load| text(load.file.clone())),
     Column::text("STAGE_LOCATION", |load| text(load.stage_location.clone())),
     Column::time("LAST_LOAD_TIME", |load| time(load.at)),

@@ -3,9 +3,9 @@
 
 use datafusion::common::ScalarValue;
 
+use super::history::{Loaded, loaded};
 use crate::snowflake::account::Account;
 use crate::snowflake::error::{SqlError, SqlResult};
-use crate::snowflake::history::Load;
 use crate::snowflake::lake::{self, TableColumn};
 use crate::snowflake::names::{Ident, ObjectName};
 use crate::snowflake::object::columns::{Column, count, optional, table, text, time, yes_no};
@@ -321,7 +321,7 @@ fn fraction(ty: DataType) -> Option<u64> {
     }
 }
 
-const LOADS: &[Column<Load>] = &[
+const LOADS: &[Column<Loaded>] = &[
     Column::text("CATALOG_NAME", |load| text(load.table.0[0].as_str())),
     Column::text("SCHEMA_NAME", |load| text(load.table.0[1].as_str())),
     Column::text("FILE_NAME", |load| {
@@ -363,11 +363,7 @@ pub async fn view(session: &Session, full: &ObjectName) -> SqlResult<Rows> {
             table(TABLES, &all)
         }
         Source::Views(false) => table(VIEW_COLUMNS, &views(&database).collect::<Vec<_>>()),
-        Source::Loads => {
-            let mut loads = account.history.loads();
-            loads.retain(|load| load.table.0[0] == database.0[0]);
-            table(LOADS, &loads)
-        }
+        Source::Loads => table(LOADS, &loaded(account.list(Kind::Table, &database.0))),
         Source::Name => Rows::of(
             &[("CATALOG_NAME", DataType::TEXT)],
             [vec![text(database.last().as_str())]],

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
 use iceberg::spec::{NestedField, PrimitiveType, Schema as IcebergSchema, Type};
 use serde::{Deserialize, Serialize};
@@ -136,6 +137,22 @@ pub struct Table {
     /// Of the data files.
     #[serde(default)]
     pub bytes: u64,
+    /// The oldest first. They are the table's own, as in Snowflake ("Load metadata"): one that replaces it loads the files again.
+    #[serde(default)]
+    pub loads: Vec<Load>,
+}
+
+/// A file that COPY INTO has read into a table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Load {
+    pub stage_location: String,
+    /// Its path in the stage.
+    pub file: String,
+    pub etag: String,
+    /// Bytes.
+    pub size: u64,
+    pub at: DateTime<Utc>,
+    pub rows: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -157,6 +174,11 @@ pub fn of(object: &Object) -> Option<&Table> {
         State::Table(table) => Some(table),
         _ => None,
     }
+}
+
+/// What COPY INTO has read into a table.
+pub fn loads(object: &Object) -> &[Load] {
+    of(object).map_or(&[], |table| &table.loads)
 }
 
 /// Where a table's metadata file is.
@@ -230,6 +252,7 @@ pub fn make<'a>(
             columns,
             rows: 0,
             bytes: 0,
+            loads: Vec::new(),
         });
         session.create(Kind::Table, create, properties, state)
     }
@@ -243,17 +266,36 @@ pub fn append<'a>(
     batches: Vec<RecordBatch>,
 ) -> BoxFuture<'a, SqlResult<u64>> {
     async move {
-        let account = session.account();
         // Writers of a table queue.
-        let lock = account.write_lock(name);
+        let lock = session.account().write_lock(name);
         let _queued = lock.lock().await;
+        append_queued(session, name, batches, Vec::new()).await
+    }
+    .boxed()
+}
+
+/// The error of writing to a table of an external catalog.
+pub fn read_only(name: &ObjectName) -> SqlError {
+    let text = format!(
+        "Iceberg table {} of an external catalog is read-only.",
+        name.last()
+    );
+    SqlError::compilation(93_620, "0A000", text)
+}
+
+/// As [`append`], for whoever has the table's write lock; the rows and the loads that they are from are there at once, or
+/// neither.
+pub fn append_queued<'a>(
+    session: &'a Session,
+    name: &'a ObjectName,
+    batches: Vec<RecordBatch>,
+    loads: Vec<Load>,
+) -> BoxFuture<'a, SqlResult<u64>> {
+    async move {
+        let account = session.account();
         let object = account.find(Kind::Table, name)?;
         let Some(table) = of(&object) else {
-            let text = format!(
-                "Iceberg table {} of an external catalog is read-only.",
-                name.last()
-            );
-            return Err(SqlError::compilation(93_620, "0A000", text));
+            return Err(read_only(name));
         };
         let io = account.world.lake().file_io();
         let version = TableVersion::load(&io, &table.metadata_location).await;
@@ -267,21 +309,27 @@ pub fn append<'a>(
             writer.write(batch).await.map_err(failed)?;
         }
         let rows = writer.rows();
-        let Some(file) = writer.finish().await.map_err(failed)? else {
+        let file = writer.finish().await.map_err(failed)?;
+        if file.is_none() && loads.is_empty() {
             return Ok(0);
-        };
-        let bytes = file.file_size_in_bytes();
-        let change = RowChange {
-            added: vec![file],
-            ..RowChange::default()
-        };
-        let mut version = version.with_rows(&io, change).await.map_err(failed)?;
-        version.write_metadata(&io).await.map_err(failed)?;
+        }
+        let bytes = file.as_ref().map_or(0, |file| file.file_size_in_bytes());
+        let mut location = table.metadata_location.clone();
+        if let Some(file) = file {
+            let change = RowChange {
+                added: vec![file],
+                ..RowChange::default()
+            };
+            let mut version = version.with_rows(&io, change).await.map_err(failed)?;
+            version.write_metadata(&io).await.map_err(failed)?;
+            location = version.location;
+        }
         account.update(Kind::Table, name, |object| {
             if let State::Table(table) = &mut object.state {
-                table.metadata_location = version.location;
+                table.metadata_location = location;
                 table.rows += rows;
                 table.bytes += bytes;
+                table.loads.extend(loads);
             }
             Ok(())
         })?;

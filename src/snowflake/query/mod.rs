@@ -18,6 +18,7 @@ mod parse;
 mod planner;
 mod render;
 mod rewrite;
+mod store;
 #[cfg(test)]
 mod tests;
 mod unify;
@@ -41,6 +42,7 @@ pub use clock::zone;
 pub use engine::{Engine, Plan};
 pub use render::render;
 pub use rewrite::{function_names, is_aggregate};
+pub use store::{Misfit, store};
 
 /// A session's time zone until it chooses another.
 pub const DEFAULT_ZONE: Tz = chrono_tz::America::Los_Angeles;

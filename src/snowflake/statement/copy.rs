@@ -1,21 +1,16 @@
 //! COPY INTO a native table from a stage, and LIST.
 
-use std::sync::Arc;
-
-use arrow::array::RecordBatch;
-use arrow::csv::ReaderBuilder;
-use arrow::datatypes::{DataType as ArrowType, Field, Schema};
-use bytes::Bytes;
 use datafusion::common::ScalarValue;
 use object_store::ObjectStoreExt;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sqlparser::tokenizer::Token;
 
-use super::{Context, insert};
+use super::Context;
+use super::files::Reading;
+use super::insert::{self, Refused};
 use crate::snowflake::error::{SqlError, SqlResult};
-use crate::snowflake::history::Load;
 use crate::snowflake::names::{Ident, ObjectName};
 use crate::snowflake::object::properties::{Properties, Property, PropertyType};
+use crate::snowflake::object::table::Table;
 use crate::snowflake::object::{Kind, stage, table};
 use crate::snowflake::rest::{Answer, StatementKind};
 use crate::snowflake::rows::Rows;
@@ -72,8 +67,7 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
     cursor.expect_end()?;
 
     let account = session.account();
-    let object = account.find(Kind::Table, &name)?;
-    let target = table::of(&object).cloned();
+    account.find(Kind::Table, &name)?;
     let full = session.full_name(Kind::Stage, &stage_name)?;
     let stage = account.find(Kind::Stage, &full)?;
     if options.options("FILE_FORMAT").is_none()
@@ -81,12 +75,32 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
     {
         options.set("FILE_FORMAT", format.clone());
     }
+    // From here to the end, so that no two load the same file.
+    let lock = account.write_lock(&name);
+    let _queued = lock.lock().await;
+    let object = account.find(Kind::Table, &name)?;
+    let Some(target) = table::of(&object) else {
+        return Err(table::read_only(&name));
+    };
+    let names: Vec<&str> = match &columns {
+        Some(columns) => columns.iter().map(Ident::as_str).collect(),
+        None => target.columns.iter().map(|one| one.name.as_str()).collect(),
+    };
+    let (format, matching) = (
+        options.options("FILE_FORMAT").cloned(),
+        options.text("MATCH_BY_COLUMN_NAME"),
+    );
+    let reading = Reading {
+        columns: &names,
+        format: &format.unwrap_or_default(),
+        matching: matching.as_deref(),
+    };
+    let zone = session.current().zone();
     let files = stage::list(session, &stage, &path).await?;
     let lake = stage::lake(session, &stage).await?;
     let wanted = options.texts("FILES");
-    let loaded = account.history.loads();
     let url = stage::url(&stage);
-    let mut answers = Vec::new();
+    let (mut batches, mut loads, mut answers) = (Vec::new(), Vec::new(), Vec::new());
     for (file, found) in files {
         let below = file
             .strip_prefix(path.as_str())
@@ -95,18 +109,14 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
         if !wanted.is_empty() && !wanted.iter().any(|one| one == below || *one == file) {
             continue;
         }
-        // A file is loaded into a table once.
-        let is_loaded = loaded
+        // A file is loaded into a table once, as long as it is the same.
+        let is_loaded = target
+            .loads
             .iter()
-            .any(|load| load.table == name && load.file == file && load.stage_location == url);
+            .any(|load| load.file == file && load.stage_location == url && load.etag == found.etag);
         if is_loaded && !options.is_true("FORCE") {
             continue;
         }
-        let Some(target) = &target else {
-            // It says itself why nothing can be loaded.
-            table::append(session, &name, Vec::new()).await?;
-            continue;
-        };
         let location = format!("{url}{file}");
         let (store, key) = lake
             .resolve(&location)
@@ -115,12 +125,15 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
         let bytes = context
             .unless_cancelled(async { bytes.await.map_err(|error| SqlError::stage_failed(&error)) })
             .await?;
-        let rows = read_file(&file, bytes, target, columns.as_deref(), &options)?;
-        let count = insert::append_rows(session, &name, columns.as_deref(), &rows).await?;
-        account.history.add_load(Load {
-            table: name.clone(),
+        let rows = reading.rows(&file, bytes)?;
+        let rows = insert::as_stored(target, columns.as_deref(), &rows, zone)
+            .map_err(|refused| located(refused, &file, target))?;
+        let count: u64 = rows.iter().map(|batch| batch.num_rows() as u64).sum();
+        batches.extend(rows);
+        loads.push(table::Load {
             stage_location: url.clone(),
             file: file.clone(),
+            etag: found.etag,
             size: found.size,
             at: account.now(),
             rows: count,
@@ -142,6 +155,7 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
             kind: StatementKind::Copy,
         });
     }
+    table::append_queued(session, &name, batches, loads).await?;
     let (t, n) = (DataType::TEXT, DataType::INTEGER);
     let columns = [
         ("file", t),
@@ -158,112 +172,16 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
     })
 }
 
-/// A file's rows, with the columns that are wanted in their order.
-fn read_file(
-    file: &str,
-    bytes: Bytes,
-    target: &table::Table,
-    columns: Option<&[Ident]>,
-    options: &Properties,
-) -> SqlResult<Rows> {
-    let failed = |reason: String| {
-        let text = format!("Error parsing the file {file}: {reason}");
-        SqlError::new(100_069, "22000", text)
-    };
-    let names: Vec<&str> = match columns {
-        Some(columns) => columns.iter().map(Ident::as_str).collect(),
-        None => target
-            .columns
-            .iter()
-            .map(|column| column.name.as_str())
-            .collect(),
-    };
-    let format = options.options("FILE_FORMAT").cloned().unwrap_or_default();
-    let batches: Vec<RecordBatch> = match format.text("TYPE").as_deref() {
-        Some("PARQUET") => {
-            if !matches!(
-                options.text("MATCH_BY_COLUMN_NAME").as_deref(),
-                Some("CASE_INSENSITIVE" | "CASE_SENSITIVE")
-            ) {
-                return Err(SqlError::compilation(
-                    2019,
-                    "0A000",
-                    "PARQUET file format can produce one and only one column of type variant, object, or array. Load data into separate columns using the MATCH_BY_COLUMN_NAME copy option.",
-                ));
-            }
-            let is_exact =
-                options.text("MATCH_BY_COLUMN_NAME").as_deref() == Some("CASE_SENSITIVE");
-            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-                .and_then(|builder| builder.build())
-                .map_err(|error| failed(error.to_string()))?;
-            let batches = reader.collect::<Result<Vec<_>, _>>();
-            let batches = batches.map_err(|error| failed(error.to_string()))?;
-            let pick = |batch: RecordBatch| {
-                let schema = batch.schema();
-                let arrays = names.iter().map(|name| {
-                    let found = schema.fields().iter().position(|field| match is_exact {
-                        true => field.name() == name,
-                        false => field.name().eq_ignore_ascii_case(name),
-                    });
-                    match found {
-                        Some(index) => Arc::clone(batch.column(index)),
-                        None => arrow::array::new_null_array(&ArrowType::Utf8, batch.num_rows()),
-                    }
-                });
-                let arrays: Vec<_> = names.iter().copied().zip(arrays).collect();
-                RecordBatch::try_from_iter_with_nullable(
-                    arrays.into_iter().map(|(name, array)| (name, array, true)),
-                )
-            };
-            let batches = batches.into_iter().map(pick).collect::<Result<_, _>>();
-            batches.map_err(|error: arrow::error::ArrowError| failed(error.to_string()))?
-        }
-        _ => {
-            let schema = Schema::new(
-                names
-                    .iter()
-                    .map(|name| Field::new(*name, ArrowType::Utf8, true))
-                    .collect::<Vec<_>>(),
-            );
-            let one = |name: &str, default: u8| {
-                let text = format.text(name);
-                text.and_then(|text| text.bytes().next()).unwrap_or(default)
-            };
-            let skip = format.integer("SKIP_HEADER").unwrap_or(0) as usize;
-            let text = skip_lines(&bytes, skip);
-            let mut builder = ReaderBuilder::new(Arc::new(schema))
-                .with_header(false)
-                .with_delimiter(one("FIELD_DELIMITER", b','));
-            if format.get("FIELD_OPTIONALLY_ENCLOSED_BY").is_some() {
-                builder = builder.with_quote(one("FIELD_OPTIONALLY_ENCLOSED_BY", b'"'));
-            }
-            let reader = builder
-                .build(text)
-                .map_err(|error| failed(error.to_string()))?;
-            let batches = reader.collect::<Result<Vec<_>, _>>();
-            batches.map_err(|error| failed(error.to_string()))?
-        }
-    };
-    let schema = match batches.first() {
-        Some(batch) => batch.schema(),
-        None => Arc::new(Schema::new(
-            names
-                .iter()
-                .map(|name| Field::new(*name, ArrowType::Utf8, true))
-                .collect::<Vec<_>>(),
-        )),
-    };
-    Ok(Rows::new(schema, batches))
-}
-
-/// What follows the first lines.
-fn skip_lines(bytes: &[u8], lines: usize) -> &[u8] {
-    let mut rest = bytes;
-    for _ in 0..lines {
-        match rest.iter().position(|byte| *byte == b'\n') {
-            Some(end) => rest = &rest[end + 1..],
-            None => return &[],
-        }
+/// Where in a file the row is that a table cannot take.
+fn located(refused: Refused, file: &str, table: &Table) -> SqlError {
+    let mut error = refused.error;
+    error.message.push_str(&format!("\n  File '{file}'"));
+    if let Some(row) = refused.row {
+        let column = &table.columns[refused.column].name;
+        let (row, number) = (row + 1, refused.column + 1);
+        error.message.push_str(&format!(
+            "\n  Row {row}, column {column}, which is number {number}"
+        ));
     }
-    rest
+    error
 }

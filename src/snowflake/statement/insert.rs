@@ -4,16 +4,18 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::compute::cast;
-use arrow::datatypes::{Field, Schema};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::datatypes::Schema;
+use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 use sqlparser::tokenizer::Token;
 
 use super::{Context, query};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::{Ident, ObjectName};
+use crate::snowflake::object::table::Table;
 use crate::snowflake::object::{Kind, table};
+use crate::snowflake::query::store;
 use crate::snowflake::rest::{Answer, StatementKind};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
@@ -70,54 +72,99 @@ pub fn append_rows<'a>(
 ) -> BoxFuture<'a, SqlResult<u64>> {
     async move {
         let object = session.account().find(Kind::Table, name)?;
-        let Some(table) = table::of(&object) else {
-            // It says itself why nothing can be appended.
-            return table::append(session, name, Vec::new()).await;
+        let batches = match table::of(&object) {
+            Some(table) => as_stored(table, columns, rows, session.current().zone())
+                .map_err(|refused| refused.error)?,
+            // Appending says itself why nothing can be.
+            None => Vec::new(),
         };
-        let given: Vec<usize> = match columns {
-            None => (0..table.columns.len()).collect(),
-            Some(columns) => {
-                let find = |column: &Ident| {
-                    let found = table.columns.iter().position(|one| one.name == *column);
-                    found.ok_or_else(|| SqlError::invalid_identifier(column, None))
-                };
-                columns.iter().map(find).collect::<SqlResult<_>>()?
-            }
-        };
-        let got = rows.schema.fields().len();
-        if got != given.len() {
-            let text = format!(
-                "Insert value list does not match column list expecting {} but got {got}",
-                given.len()
-            );
-            return Err(SqlError::compilation(2020, "21S01", text));
-        }
-        let fields = table.columns.iter().map(|column| {
-            let arrow = column.data_type().to_arrow();
-            Field::new(column.name.as_str(), arrow, true)
-        });
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let mut batches = Vec::with_capacity(rows.batches.len());
-        for batch in &rows.batches {
-            let arrays = table.columns.iter().enumerate().map(|(index, column)| {
-                let field = schema.field(index);
-                let position = given.iter().position(|one| *one == index);
-                let array: ArrayRef = match position {
-                    Some(position) => cast(batch.column(position), field.data_type())
-                        .map_err(|error| SqlError::new(100_038, "22018", error.to_string()))?,
-                    None => new_null_array(field.data_type(), batch.num_rows()),
-                };
-                if !column.is_nullable && array.null_count() > 0 {
-                    let text = format!("NULL result in a non-nullable column ({})", column.name);
-                    return Err(SqlError::new(100_072, "22000", text));
-                }
-                Ok(array)
-            });
-            let arrays = arrays.collect::<SqlResult<Vec<_>>>()?;
-            let batch = RecordBatch::try_new(Arc::clone(&schema), arrays);
-            batches.push(batch.map_err(|error| SqlError::internal(&error))?);
-        }
         table::append(session, name, batches).await
     }
     .boxed()
+}
+
+/// A row that a table cannot take.
+#[derive(Debug)]
+pub struct Refused {
+    /// From 0; `None` where it is not about one row.
+    pub row: Option<usize>,
+    /// The table's column, from 0.
+    pub column: usize,
+    pub error: SqlError,
+}
+
+/// Rows with all columns of a table, each value as its column's type.
+pub fn as_stored(
+    table: &Table,
+    columns: Option<&[Ident]>,
+    rows: &Rows,
+    zone: Tz,
+) -> Result<Vec<RecordBatch>, Refused> {
+    let given = positions(table, columns, rows.schema.fields().len());
+    let whole = |error| Refused {
+        row: None,
+        column: 0,
+        error,
+    };
+    let given = given.map_err(whole)?;
+    let fields = table.columns.iter();
+    let fields = fields.map(|column| column.data_type().to_field(column.name.as_str(), true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let mut before = 0;
+    let mut batches = Vec::with_capacity(rows.batches.len());
+    for batch in &rows.batches {
+        let arrays = table.columns.iter().enumerate().map(|(index, column)| {
+            let refused = |row, error| Refused {
+                row: Some(before + row),
+                column: index,
+                error,
+            };
+            let to = schema.field(index);
+            let array = match given.iter().position(|one| *one == index) {
+                Some(at) => {
+                    let array = batch.column(at);
+                    // Rows of an array binding are of types of their own.
+                    let of_batch = batch.schema();
+                    let from = [rows.schema.field(at), of_batch.field(at)];
+                    let from = from[usize::from(from[0].data_type() != array.data_type())];
+                    store(array, from, to, zone)
+                        .map_err(|misfit| refused(misfit.row, misfit.error))?
+                }
+                None => new_null_array(to.data_type(), batch.num_rows()),
+            };
+            let null = (0..array.len()).find(|row| array.is_null(*row));
+            if let Some(row) = null.filter(|_| !column.is_nullable) {
+                let text = format!("NULL result in a non-nullable column ({})", column.name);
+                return Err(refused(row, SqlError::new(100_072, "22000", text)));
+            }
+            Ok(array)
+        });
+        let arrays = arrays.collect::<Result<Vec<ArrayRef>, _>>()?;
+        before += batch.num_rows();
+        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays);
+        batches.push(batch.map_err(|error| whole(SqlError::internal(&error)))?);
+    }
+    Ok(batches)
+}
+
+/// The positions in the table of the columns that are named, or of all.
+fn positions(table: &Table, columns: Option<&[Ident]>, got: usize) -> SqlResult<Vec<usize>> {
+    let given: Vec<usize> = match columns {
+        None => (0..table.columns.len()).collect(),
+        Some(columns) => {
+            let find = |column: &Ident| {
+                let found = table.columns.iter().position(|one| one.name == *column);
+                found.ok_or_else(|| SqlError::invalid_identifier(column, None))
+            };
+            columns.iter().map(find).collect::<SqlResult<_>>()?
+        }
+    };
+    if got != given.len() {
+        let text = format!(
+            "Insert value list does not match column list expecting {} but got {got}",
+            given.len()
+        );
+        return Err(SqlError::compilation(2020, "21S01", text));
+    }
+    Ok(given)
 }

@@ -3,6 +3,7 @@
 mod call;
 mod copy;
 mod define;
+mod files;
 pub mod insert;
 mod place;
 pub mod query;
