@@ -65,4 +65,8 @@ pub struct Account {
     pub id: AccountId,
     pub root_access_key_id: String,
     pub root_secret_access_key: Secret,
+    /// As MinIO has it, whose users and policies AWS's IAM does not reach: the root user takes on any role, there or not, and its
+    /// session may do whatever its session policy allows.
+    #[serde(default)]
+    pub root_takes_any_role: bool,
 }

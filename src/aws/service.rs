@@ -90,6 +90,12 @@ impl Iam {
         })))
     }
 
+    /// Whether the root user of an account does as MinIO's.
+    pub(super) fn root_takes_any_role(&self, account: &AccountId) -> bool {
+        let mut accounts = self.0.accounts.iter();
+        accounts.any(|known| known.id == *account && known.root_takes_any_role)
+    }
+
     /// The accounts, the user's own first.
     pub fn accounts(&self) -> &[Account] {
         &self.0.accounts

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::Context;
 use icebox::pglake::{EngineSocket, engine, secret};
-use icebox::tables::LakeIo;
 
 /// The environment variable that tells how to reach PostgreSQL, which the real program has no need of.
 const POSTGRES: &str = "ICEBOX_PGDUCK_POSTGRES";
@@ -28,7 +28,7 @@ pub struct Args {
     /// The port in the name of the socket.
     #[arg(long, default_value_t = EngineSocket::PORT)]
     port: u16,
-    /// The file with CREATE SECRET … (TYPE S3, …).
+    /// The file with CREATE SECRET … (TYPE S3, …), which a client may replace later.
     #[arg(long, value_name = "FILE")]
     init_file_path: Option<PathBuf>,
     /// Check the options and the init file, and end.
@@ -87,7 +87,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
             port: args.port,
         },
         socket_mode: args.unix_socket_permissions,
-        io: LakeIo::s3_by_bucket(secrets.into_iter().map(|found| (found.bucket, found.s3))),
+        lakes: engine::Lakes::Secrets(Arc::new(engine::Keyring::new(secrets))),
         postgres: postgres()?,
     };
     let socket = config.socket.path();
@@ -100,7 +100,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<secret::Secret>> {
+fn read(path: &Path) -> anyhow::Result<secret::Secrets> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the init file {}", path.display()))?;
     secret::parse(&text).with_context(|| format!("the init file {}", path.display()))

@@ -5,6 +5,7 @@ pub mod columns;
 mod datetime;
 pub mod engine;
 pub mod extension;
+pub mod keeper;
 pub mod prefix;
 pub mod secret;
 pub mod storage;

@@ -1,10 +1,19 @@
-//! The init file of `pgduck_server`: statements of DuckDB that tell it where S3 is, `CREATE SECRET … (TYPE S3, …)`
-//! (DuckDB documentation, "Secrets Manager" and "S3 API Support").
+//! The secrets of `pgduck_server`: statements of DuckDB that tell it where S3 is, `CREATE SECRET … (TYPE S3, …)`, in its init file
+//! and as it runs (DuckDB documentation, "Secrets Manager" and "S3 API Support").
+//!
+//! One [without rights](Secret::refused) has empty keys. DuckDB then signs nothing and sends no session token (its extension
+//! httpfs, `CreateS3Header`), so that the token has room for the reason, which icebox's stand-in tells its user.
 
-use sqlparser::ast::{SecretOption, Statement};
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use sqlparser::ast::{Ident, SecretOption, Statement};
 use sqlparser::dialect::DuckDbDialect;
 use sqlparser::parser::Parser;
 
+use super::storage::Refusal;
 use crate::objectstore::S3Config;
 use crate::postgres::server::quote_literal;
 use crate::postgres::statements::{self, Unclosed};
@@ -17,7 +26,98 @@ pub struct Secret {
     pub s3: S3Config,
 }
 
-/// What is wrong with an init file.
+impl Secret {
+    /// One without rights for a service, and why. It takes the place of no secret at all, with which DuckDB would look for AWS.
+    pub fn refused(s3: &S3Config, why: &Refusal) -> Secret {
+        let json = serde_json::to_vec(why).unwrap_or_default();
+        Secret {
+            bucket: None,
+            s3: S3Config {
+                access_key_id: String::new(),
+                secret_access_key: String::new(),
+                session_token: Some(BASE64_STANDARD.encode(json)),
+                ..s3.clone()
+            },
+        }
+    }
+
+    /// Why it has no rights; `None` if it has some.
+    pub fn refusal(&self) -> Option<Refusal> {
+        if !self.s3.access_key_id.is_empty() || !self.s3.secret_access_key.is_empty() {
+            return None;
+        }
+        let token = self.s3.session_token.as_deref().unwrap_or_default();
+        let told = BASE64_STANDARD.decode(token).ok();
+        let told = told.and_then(|json| serde_json::from_slice(&json).ok());
+        Some(told.unwrap_or_else(|| Refusal {
+            message: "the S3 secret has no keys, so object storage cannot be reached".to_owned(),
+            hint: "Give it KEY_ID and SECRET: CREATE OR REPLACE SECRET … (TYPE S3, …).".to_owned(),
+        }))
+    }
+}
+
+/// What a statement does to the secrets. Names are in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Create {
+        name: String,
+        secret: Secret,
+        if_there: IfThere,
+    },
+    Drop {
+        name: String,
+        if_exists: bool,
+    },
+}
+
+/// What becomes of a secret that has the name of a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfThere {
+    Replace,
+    Keep,
+    Fail,
+}
+
+/// A statement that does not go with the secrets that there are.
+#[derive(Debug, thiserror::Error)]
+pub enum Conflict {
+    #[error("a secret with the name \"{name}\" already exists")]
+    Exists { name: String },
+    #[error("there is no secret with the name \"{name}\"")]
+    Missing { name: String },
+}
+
+/// Secrets by name.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets(BTreeMap<String, Secret>);
+
+impl Secrets {
+    pub fn apply(&mut self, change: Change) -> Result<(), Conflict> {
+        match change {
+            Change::Create {
+                name,
+                secret,
+                if_there,
+            } => match (self.0.contains_key(&name), if_there) {
+                (true, IfThere::Fail) => return Err(Conflict::Exists { name }),
+                (true, IfThere::Keep) => {}
+                (false, _) | (true, IfThere::Replace) => _ = self.0.insert(name, secret),
+            },
+            Change::Drop { name, if_exists } => {
+                if self.0.remove(&name).is_none() && !if_exists {
+                    return Err(Conflict::Missing { name });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Secret> {
+        self.0.values()
+    }
+}
+
+/// What is wrong with an init file, or a statement.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("line {}", source.line)]
@@ -27,6 +127,8 @@ pub enum Error {
     },
     #[error("line {line}: {reason}")]
     Statement { line: usize, reason: String },
+    #[error("{0}")]
+    Conflict(#[from] Conflict),
     #[error(
         "there is no S3 secret in it; expected: CREATE SECRET s3 (TYPE S3, KEY_ID '…', SECRET '…', \
          ENDPOINT 'host:port', REGION 'us-east-1', URL_STYLE 'path', USE_SSL false)"
@@ -35,13 +137,9 @@ pub enum Error {
 }
 
 /// The S3 secrets of an init file. Its other statements are for DuckDB only and have no meaning for the lake engine.
-pub fn parse(text: &str) -> Result<Vec<Secret>, Error> {
-    let mut secrets = Vec::new();
+pub fn parse(text: &str) -> Result<Secrets, Error> {
+    let mut secrets = Secrets::default();
     for statement in statements::split(text)? {
-        let failed = |reason: String| Error::Statement {
-            line: statement.line,
-            reason,
-        };
         if !is_about_secrets(&statement.sql) {
             tracing::warn!(
                 line = statement.line,
@@ -49,33 +147,80 @@ pub fn parse(text: &str) -> Result<Vec<Secret>, Error> {
             );
             continue;
         }
-        let parsed = Parser::parse_sql(&DuckDbDialect {}, &statement.sql)
-            .map_err(|error| failed(error.to_string()))?;
-        for parsed in parsed {
-            let Statement::CreateSecret {
-                secret_type,
-                options,
-                ..
-            } = parsed
-            else {
-                return Err(failed("it is not CREATE SECRET".to_owned()));
-            };
-            if !secret_type.value.eq_ignore_ascii_case("s3") {
-                let kind = secret_type.value;
-                return Err(failed(format!(
-                    "a secret of type {kind} is of no use here, only S3 is"
-                )));
-            }
-            secrets.push(secret(&options).map_err(failed)?);
+        for change in read(&statement)? {
+            secrets.apply(change)?;
         }
     }
-    match secrets.is_empty() {
+    match secrets.0.is_empty() {
         true => Err(Error::NoSecret),
         false => Ok(secrets),
     }
 }
 
-/// The statement that makes the secret, under a name that is its own.
+/// What a message of statements does to the secrets; `None` if its first one is about something else.
+pub fn changes(sql: &str) -> Result<Option<Vec<Change>>, Error> {
+    if !is_about_secrets(sql) {
+        return Ok(None);
+    }
+    let mut changes = Vec::new();
+    for statement in statements::split(sql)? {
+        changes.extend(read(&statement)?);
+    }
+    Ok(Some(changes))
+}
+
+fn read(statement: &statements::Statement) -> Result<Vec<Change>, Error> {
+    let failed = |reason: String| Error::Statement {
+        line: statement.line,
+        reason,
+    };
+    let parsed = Parser::parse_sql(&DuckDbDialect {}, &statement.sql)
+        .map_err(|error| failed(error.to_string()))?;
+    parsed
+        .into_iter()
+        .map(|one| change(one).map_err(failed))
+        .collect()
+}
+
+fn change(statement: Statement) -> Result<Change, String> {
+    let lower = |name: Ident| name.value.to_lowercase();
+    match statement {
+        Statement::CreateSecret {
+            or_replace,
+            if_not_exists,
+            name,
+            secret_type,
+            options,
+            ..
+        } => {
+            if !secret_type.value.eq_ignore_ascii_case("s3") {
+                let kind = secret_type.value;
+                return Err(format!(
+                    "a secret of type {kind} is of no use here, only S3 is"
+                ));
+            }
+            Ok(Change::Create {
+                // As DuckDB calls one without a name.
+                name: name.map_or_else(|| "__default_s3".to_owned(), lower),
+                secret: secret(&options)?,
+                if_there: match (or_replace, if_not_exists) {
+                    (true, _) => IfThere::Replace,
+                    (false, true) => IfThere::Keep,
+                    (false, false) => IfThere::Fail,
+                },
+            })
+        }
+        Statement::DropSecret {
+            if_exists, name, ..
+        } => Ok(Change::Drop {
+            name: lower(name),
+            if_exists,
+        }),
+        _ => Err("it is neither CREATE SECRET nor DROP SECRET".to_owned()),
+    }
+}
+
+/// The statement that makes the secret, also where there is one of that name.
 pub fn statement(name: &str, secret: &Secret) -> String {
     let s3 = &secret.s3;
     let (endpoint, uses_ssl) = match s3.endpoint.split_once("://") {
@@ -91,7 +236,7 @@ pub fn statement(name: &str, secret: &Secret) -> String {
         None => String::new(),
     };
     format!(
-        "CREATE SECRET {name} (TYPE S3, KEY_ID {}, SECRET {}, ENDPOINT {}, REGION {}, URL_STYLE 'path', USE_SSL {uses_ssl}{token}{scope});\n",
+        "CREATE OR REPLACE SECRET {name} (TYPE S3, KEY_ID {}, SECRET {}, ENDPOINT {}, REGION {}, URL_STYLE 'path', USE_SSL {uses_ssl}{token}{scope});\n",
         quote_literal(&s3.access_key_id),
         quote_literal(&s3.secret_access_key),
         quote_literal(endpoint),
@@ -99,12 +244,15 @@ pub fn statement(name: &str, secret: &Secret) -> String {
     )
 }
 
-/// Whether a statement begins with CREATE and has SECRET among the words before its parenthesis.
+/// Whether a statement begins with CREATE or DROP and has SECRET among the words before its parenthesis.
 fn is_about_secrets(sql: &str) -> bool {
     let head = sql.split('(').next().unwrap_or_default();
     let mut words = head.split_whitespace();
     let is = |word: &str, name: &str| word.eq_ignore_ascii_case(name);
-    words.next().is_some_and(|word| is(word, "create")) && words.any(|word| is(word, "secret"))
+    words
+        .next()
+        .is_some_and(|word| is(word, "create") || is(word, "drop"))
+        && words.any(|word| is(word, "secret"))
 }
 
 fn secret(options: &[SecretOption]) -> Result<Secret, String> {
@@ -209,7 +357,8 @@ mod tests {
             .enumerate()
             .map(|(i, secret)| statement(&format!("s{i}"), secret))
             .collect();
-        assert_eq!(parse(&text).unwrap(), secrets);
+        let read = parse(&text).unwrap();
+        assert!(read.iter().eq(&secrets), "{read:?}");
     }
 
     #[test]
@@ -218,10 +367,69 @@ mod tests {
                     create or replace persistent secret (type s3, key_id 'k', secret 's',\n\
                     endpoint 'localhost:9000', url_style 'path', use_ssl 'false', scope 's3://lake/');";
         let secrets = parse(text).unwrap();
-        assert_eq!(secrets.len(), 1);
-        assert_eq!(secrets[0].bucket.as_deref(), Some("lake"));
-        assert_eq!(secrets[0].s3.endpoint, "http://localhost:9000");
-        assert_eq!(secrets[0].s3.region, "us-east-1");
+        let [secret] = secrets.iter().collect::<Vec<_>>()[..] else {
+            panic!("{secrets:?}");
+        };
+        assert_eq!(secret.bucket.as_deref(), Some("lake"));
+        assert_eq!(secret.s3.endpoint, "http://localhost:9000");
+        assert_eq!(secret.s3.region, "us-east-1");
+        assert_eq!(secret.refusal(), None);
+    }
+
+    #[test]
+    fn a_secret_without_rights_says_why() {
+        let why = Refusal {
+            message: "no \\ 'access'; (none)\nat all".to_owned(),
+            hint: "Ask.".to_owned(),
+        };
+        let refused = Secret::refused(&s3("http://127.0.0.1:9000", "known"), &why);
+        let text = statement("s", &refused);
+        assert!(!text.contains("known"), "{text}");
+        let secrets = parse(&text).unwrap();
+        let found: Vec<_> = secrets.iter().filter_map(Secret::refusal).collect();
+        assert_eq!(found, [why]);
+
+        let nothing_said =
+            "CREATE SECRET (TYPE S3, KEY_ID '', SECRET '', ENDPOINT 'e', URL_STYLE 'path')";
+        let secrets = parse(nothing_said).unwrap();
+        let found: Vec<_> = secrets.iter().filter_map(Secret::refusal).collect();
+        assert!(found[0].message.contains("no keys"), "{found:?}");
+    }
+
+    #[test]
+    fn secrets_come_and_go_by_name() {
+        let mut secrets = Secrets::default();
+        let mut run = |sql: &str| -> Result<String, String> {
+            let changes = changes(sql).map_err(|error| error.to_string())?;
+            for change in changes.ok_or("something else")? {
+                secrets.apply(change).map_err(|error| error.to_string())?;
+            }
+            let keys = secrets
+                .iter()
+                .map(|secret| secret.s3.access_key_id.as_str());
+            Ok(keys.collect::<Vec<_>>().join(" "))
+        };
+        let with = |head: &str, key: &str| {
+            format!("{head} (TYPE S3, KEY_ID '{key}', SECRET 's', ENDPOINT 'e', URL_STYLE 'path')")
+        };
+        let ok = |keys: &str| Ok(keys.to_owned());
+        let error = |text: &str| Err(text.to_owned());
+        assert_eq!(run(&with("CREATE SECRET a", "1")), ok("1"));
+        assert_eq!(
+            run(&with("CREATE SECRET A", "2")),
+            error("a secret with the name \"a\" already exists")
+        );
+        assert_eq!(run(&with("CREATE SECRET IF NOT EXISTS a", "2")), ok("1"));
+        assert_eq!(run(&with("CREATE OR REPLACE SECRET a", "2")), ok("2"));
+        let two = format!("{}; DROP SECRET a", with("CREATE SECRET b", "3"));
+        assert_eq!(run(&two), ok("3"));
+        assert_eq!(
+            run("DROP SECRET a"),
+            error("there is no secret with the name \"a\"")
+        );
+        assert_eq!(run("drop secret if exists a"), ok("3"));
+        assert_eq!(run("SELECT 'secret'"), error("something else"));
+        assert_eq!(run("CREATE TABLE t (secret int)"), error("something else"));
     }
 
     #[test]

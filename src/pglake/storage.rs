@@ -66,6 +66,26 @@ pub enum Error {
         external_id: String,
         source: Box<client::Error>,
     },
+    #[error("{0}")]
+    Told(Refusal),
+}
+
+/// Why there are no credentials, told by whoever has asked for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl From<&Error> for Refusal {
+    fn from(error: &Error) -> Refusal {
+        Refusal {
+            message: error.to_string(),
+            hint: error.hint(),
+        }
+    }
 }
 
 impl Error {
@@ -86,6 +106,7 @@ impl Error {
     /// What to do about it.
     pub fn hint(&self) -> String {
         let (integration, role_arn, external_id, source) = match self {
+            Error::Told(refusal) => return refusal.hint.clone(),
             Error::NoIntegration => {
                 return "Give it one on the Snowflake side: ALTER POSTGRES INSTANCE <name> SET STORAGE_INTEGRATION = <integration>, \
                         an integration with TYPE = POSTGRES_EXTERNAL_STORAGE."
@@ -136,8 +157,14 @@ pub fn write(path: &Path, grant: Option<&StorageGrant>) -> io::Result<()> {
             _ => Ok(()),
         };
     };
-    let text = serde_json::to_vec_pretty(grant)?;
-    let unfinished = path.with_extension("unfinished");
+    write_whole(path, &serde_json::to_vec_pretty(grant)?)
+}
+
+/// Puts a file in the place of another, whole or not at all and with mode 0600.
+pub(super) fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = PathBuf::from(unfinished);
     match std::fs::remove_file(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -147,7 +174,7 @@ pub fn write(path: &Path, grant: Option<&StorageGrant>) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&unfinished)?;
-    file.write_all(&text)?;
+    file.write_all(text)?;
     std::fs::rename(&unfinished, path)
 }
 
@@ -185,15 +212,16 @@ struct Granted {
 }
 
 /// What tells a file from the one that replaces it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Version {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Version {
     inode: u64,
     modified: (i64, i64),
     size: u64,
 }
 
 impl Version {
-    fn of(path: &Path) -> io::Result<Option<Version>> {
+    /// `None` where there is no file.
+    pub fn of(path: &Path) -> io::Result<Option<Version>> {
         match std::fs::metadata(path) {
             Ok(metadata) => Ok(Some(Version {
                 inode: metadata.ino(),

@@ -11,13 +11,13 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::container::Container;
+use super::container::{Container, PgDuckInside};
 use super::snowflake;
 use super::supervisor::Isolation;
 use crate::aws::{Account, audit};
 use crate::objectstore::{S3Config, server};
 use crate::pglake::storage::GrantedCredentials;
-use crate::pglake::{EngineSocket, engine};
+use crate::pglake::{EngineSocket, engine, keeper};
 use crate::postgres::{self, Endpoint};
 use crate::tables::LakeIo;
 
@@ -72,6 +72,8 @@ pub enum Probe {
     Http(SocketAddr),
     /// The socket takes a connection.
     UnixSocket(PathBuf),
+    /// The grant in this file holds, see [`keeper`].
+    Grant(PathBuf),
 }
 
 impl Probe {
@@ -96,6 +98,11 @@ impl Probe {
             }
             Probe::UnixSocket(path) => {
                 tokio::net::UnixStream::connect(path).await?;
+            }
+            Probe::Grant(path) => {
+                if !keeper::is_done(path) {
+                    return Err("the S3 secret is not set".into());
+                }
             }
         }
         Ok(())
@@ -130,10 +137,27 @@ pub enum IceboxComponent {
         /// Where the grant of its storage integration is, see [`pglake::storage`](crate::pglake::storage); `None`: it uses the keys of `s3`.
         grant: Option<PathBuf>,
     },
+    /// What keeps the S3 secret of a `pgduck_server` true to a grant.
+    LakeAccess {
+        server: PgDuckAt,
+        /// As that server reaches it, without keys.
+        s3: Box<S3Config>,
+        sts_endpoint: String,
+        /// As that of [`IceboxComponent::LakeEngine`].
+        grant: PathBuf,
+    },
     /// The Snowflake side.
     Snowflake(Box<snowflake::Config>),
     /// One that watches a container.
     Container(Box<Container>),
+}
+
+/// Where a `pgduck_server` is reached.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PgDuckAt {
+    Socket { dir: PathBuf },
+    Container(PgDuckInside),
 }
 
 impl IceboxComponent {
@@ -142,6 +166,7 @@ impl IceboxComponent {
         match self {
             IceboxComponent::S3 { .. } => "s3",
             IceboxComponent::LakeEngine { .. } => "lake-engine",
+            IceboxComponent::LakeAccess { .. } => "lake-access",
             IceboxComponent::Snowflake(_) => "snowflake",
             IceboxComponent::Container(_) => "container",
         }
@@ -155,6 +180,7 @@ impl IceboxComponent {
             }
             IceboxComponent::S3 { .. }
             | IceboxComponent::LakeEngine { .. }
+            | IceboxComponent::LakeAccess { .. }
             | IceboxComponent::Snowflake(_) => None,
         }
     }
@@ -211,10 +237,27 @@ impl IceboxComponent {
                     socket: EngineSocket::in_dir(socket_dir),
                     // PostgreSQL may run as another user; the directory keeps everyone else out.
                     socket_mode: 0o777,
-                    io,
+                    lakes: engine::Lakes::Fixed(io),
                     postgres,
                 };
                 engine::serve(config, shutdown).await?;
+            }
+            IceboxComponent::LakeAccess {
+                server,
+                s3,
+                sts_endpoint,
+                grant,
+            } => {
+                let config = keeper::Config {
+                    server: match server {
+                        PgDuckAt::Socket { dir } => Box::new(EngineSocket::in_dir(dir)),
+                        PgDuckAt::Container(inside) => Box::new(inside),
+                    },
+                    s3: *s3,
+                    sts_endpoint,
+                    grant,
+                };
+                keeper::run(config, shutdown).await?;
             }
             IceboxComponent::Snowflake(config) => config.run(isolation, shutdown).await?,
             IceboxComponent::Container(container) => {

@@ -104,9 +104,9 @@ pub struct Attached {
     pub bucket: String,
     /// From where it may be connected to.
     pub clients: Clients,
-    /// Where the grant of its storage integration is, see [`pglake::storage`](crate::pglake::storage): the lake engine of the
-    /// engine `embedded` reaches the lake by that alone. `None`, and on the other engines: by the keys of `s3`.
-    pub grant: Option<PathBuf>,
+    /// Where the grant of its storage integration is, see [`pglake::storage`](crate::pglake::storage): it reaches the lake by that
+    /// alone.
+    pub grant: PathBuf,
 }
 
 /// What a running sandbox tells its users; kept in the state directory with mode 0600.

@@ -145,6 +145,7 @@ impl Settings {
             id,
             root_access_key_id: key.clone(),
             root_secret_access_key: secret.clone().into(),
+            root_takes_any_role: false,
         };
         vec![
             account(

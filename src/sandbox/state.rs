@@ -7,7 +7,8 @@
 //!   settings.json      ports, bucket, keys and passwords: chosen at the first start, kept (0600)
 //!   containers.json    whose containers, network and volumes to look for; exists once the engine `containers` has run
 //!   sandbox.json       how to reach everything; exists while the sandbox is up (0600)
-//!   storage.json       of a POSTGRES INSTANCE: the grant of its storage integration, see `pglake::storage` (0600)
+//!   storage.json       of a POSTGRES INSTANCE: the grant of its storage integration, see `pglake::storage` (0600), and
+//!                      storage.applied: which one `pgduck_server` goes by, see `pglake::keeper`
 //!   components/        configuration of icebox's own components (0600)
 //!   run/               <component>.json: process, endpoint, number of restarts
 //!   log/               <component>.log, and icebox.log of the supervisor
@@ -355,6 +356,7 @@ impl StateDir {
             "history",
             "sandbox.json",
             "settings.json",
+            "storage.applied",
             "storage.json",
             "lock",
         ] {

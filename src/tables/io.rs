@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreRegistry;
@@ -92,13 +92,26 @@ pub struct LakeIo {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    /// With the bucket that each is for; `None` is for all others.
-    s3: Vec<(Option<String>, S3Config)>,
+/// An S3 service, and which buckets it is for.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// `None` is for all buckets without a service of their own.
+    pub bucket: Option<String>,
+    pub s3: S3Config,
     /// In place of those in `s3`.
-    credentials: Option<CredentialSource>,
+    pub credentials: Option<CredentialSource>,
+}
+
+/// Where lakes are.
+#[derive(Clone)]
+struct Places {
+    s3: Vec<Service>,
     /// By root. S3 buckets are added on first use.
-    stores: RwLock<HashMap<String, Arc<dyn ObjectStore>>>,
+    stores: HashMap<String, Arc<dyn ObjectStore>>,
+}
+
+struct Inner {
+    places: RwLock<Places>,
     footers: Cache<Footer>,
     deletes: Cache<PositionDeletes>,
     /// Parts of data files, by location and range.
@@ -108,18 +121,32 @@ struct Inner {
 impl LakeIo {
     /// Lakes in any bucket of an S3 service; a bucket is opened when it is first named. `file://` works too.
     pub fn s3(config: S3Config) -> Self {
-        Self::s3_by_bucket([(None, config)])
+        Self::s3_of([Service {
+            bucket: None,
+            s3: config,
+            credentials: None,
+        }])
     }
 
-    /// As [`s3`](Self::s3), with a service for each bucket that is named, and the one without a name for all others.
-    pub fn s3_by_bucket(configs: impl IntoIterator<Item = (Option<String>, S3Config)>) -> Self {
-        Self::build(configs.into_iter().collect(), None, HashMap::new(), 0)
+    /// As [`s3`](Self::s3), with the first service that is for a bucket.
+    pub fn s3_of(services: impl IntoIterator<Item = Service>) -> Self {
+        Self::build(services.into_iter().collect(), HashMap::new(), 0)
     }
 
     /// As [`s3`](Self::s3), with credentials that may change.
     pub fn s3_as(config: S3Config, credentials: CredentialSource) -> Self {
-        let s3 = vec![(None, config)];
-        Self::build(s3, Some(credentials), HashMap::new(), 0)
+        Self::s3_of([Service {
+            bucket: None,
+            s3: config,
+            credentials: Some(credentials),
+        }])
+    }
+
+    /// Puts other S3 services in the place of those so far, for this and its clones. What is under way ends with the old ones.
+    pub fn set_services(&self, services: Vec<Service>) {
+        let mut places = self.places_to_change();
+        places.s3 = services;
+        places.stores.retain(|root, _| !root.starts_with("s3://"));
     }
 
     /// Lakes in given stores, by root (`s3://bucket`, `memory://name`). `file://` works without being given.
@@ -130,19 +157,16 @@ impl LakeIo {
             .into_iter()
             .map(|(root, store)| (root.into(), store))
             .collect();
-        Self::build(Vec::new(), None, stores, 0)
+        Self::build(Vec::new(), stores, 0)
     }
 
     fn build(
-        s3: Vec<(Option<String>, S3Config)>,
-        credentials: Option<CredentialSource>,
+        s3: Vec<Service>,
         stores: HashMap<String, Arc<dyn ObjectStore>>,
         range_cache_bytes: usize,
     ) -> Self {
         let inner = Inner {
-            s3,
-            credentials,
-            stores: RwLock::new(stores),
+            places: RwLock::new(Places { s3, stores }),
             footers: Cache::new(FOOTER_CACHE_BYTES),
             deletes: Cache::new(DELETE_CACHE_BYTES),
             ranges: Cache::new(range_cache_bytes),
@@ -160,35 +184,39 @@ impl LakeIo {
     /// The same lakes with caches of their own, which keep up to 64 MiB of what is read from data files as well: for many
     /// queries of the same tables.
     pub fn caching_data(&self) -> Self {
-        let stores = self.inner.stores.read();
-        let stores = stores.unwrap_or_else(PoisonError::into_inner).clone();
-        let Inner {
-            s3, credentials, ..
-        } = &*self.inner;
-        Self::build(s3.clone(), credentials.clone(), stores, RANGE_CACHE_BYTES)
+        let Places { s3, stores } = self.places().clone();
+        Self::build(s3, stores, RANGE_CACHE_BYTES)
+    }
+
+    fn places(&self) -> RwLockReadGuard<'_, Places> {
+        let places = self.inner.places.read();
+        places.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn places_to_change(&self) -> RwLockWriteGuard<'_, Places> {
+        let places = self.inner.places.write();
+        places.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The object store that a location is in.
     pub fn store(&self, location: &Location) -> Result<Arc<dyn ObjectStore>> {
         let root = location.root();
-        let stores = self
-            .inner
-            .stores
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = stores.get(root) {
+        if let Some(store) = self.places().stores.get(root) {
             return Ok(Arc::clone(store));
         }
-        drop(stores);
+        let mut places = self.places_to_change();
+        if let Some(store) = places.stores.get(root) {
+            return Ok(Arc::clone(store));
+        }
         let bucket = root.strip_prefix("s3://");
-        let config = bucket.and_then(|bucket| {
-            let of = |wanted| self.inner.s3.iter().find(|(of, _)| of.as_deref() == wanted);
+        let service = bucket.and_then(|bucket| {
+            let of = |wanted| places.s3.iter().find(|s3| s3.bucket.as_deref() == wanted);
             of(Some(bucket)).or_else(|| of(None))
         });
-        let store: Arc<dyn ObjectStore> = match (config, bucket) {
+        let store: Arc<dyn ObjectStore> = match (service, bucket) {
             (_, None) if root == "file://" => Arc::new(LocalFileSystem::new()),
-            (Some((_, config)), Some(bucket)) => {
-                client::object_store(config, bucket, self.inner.credentials.clone()).map_err(
+            (Some(service), Some(bucket)) => {
+                client::object_store(&service.s3, bucket, service.credentials.clone()).map_err(
                     |source| Error::OpenStore {
                         root: root.to_owned(),
                         source: Box::new(source),
@@ -202,12 +230,8 @@ impl LakeIo {
                 });
             }
         };
-        let mut stores = self
-            .inner
-            .stores
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(stores.entry(root.to_owned()).or_insert(store)))
+        places.stores.insert(root.to_owned(), Arc::clone(&store));
+        Ok(store)
     }
 
     /// The store and the key of a location given as text.
@@ -284,7 +308,8 @@ impl LakeIo {
 
 impl fmt::Debug for LakeIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoints = self.inner.s3.iter().map(|(_, config)| &config.endpoint);
+        let places = self.places();
+        let endpoints = places.s3.iter().map(|service| &service.s3.endpoint);
         f.debug_struct("LakeIo")
             .field("s3", &endpoints.collect::<Vec<_>>())
             .finish_non_exhaustive()
@@ -301,13 +326,8 @@ impl ObjectStoreRegistry for LakeRegistry {
         store: Arc<dyn ObjectStore>,
     ) -> Option<Arc<dyn ObjectStore>> {
         let location: Location = format!("{url}/").parse().ok()?;
-        let mut stores = self
-            .0
-            .inner
-            .stores
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        stores.insert(location.root, store)
+        let mut places = self.0.places_to_change();
+        places.stores.insert(location.root, store)
     }
 
     fn get_store(&self, url: &Url) -> datafusion::error::Result<Arc<dyn ObjectStore>> {

@@ -22,7 +22,7 @@ mod table;
 pub mod write;
 
 pub use error::{Error, Result};
-pub use io::{LakeIo, Location};
+pub use io::{LakeIo, Location, Service};
 pub(crate) use overlay::with_schema;
 pub use overlay::{BATCHES_LOCATION, ExtraFile, Overlay};
 pub use provider::{FILE_COLUMN, LakeTableProvider, POSITION_COLUMN};

@@ -15,7 +15,8 @@ cat >/run/s3.json <<JSON
     "accounts": [{
         "id": "000000000000",
         "root_access_key_id": "$MINIO_ROOT_USER",
-        "root_secret_access_key": "$MINIO_ROOT_PASSWORD"
+        "root_secret_access_key": "$MINIO_ROOT_PASSWORD",
+        "root_takes_any_role": true
     }],
     "iam": "$2/.icebox/iam",
     "audit": "$2/.icebox/audit"

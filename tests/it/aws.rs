@@ -47,6 +47,7 @@ fn config(dir: &Path) -> ServerConfig {
         id: ACCOUNTS[i].parse().expect("an account id"),
         root_access_key_id: root_key(i),
         root_secret_access_key: Secret::from(root_secret(i)),
+        root_takes_any_role: false,
     };
     ServerConfig {
         accounts: vec![account(0), account(1)],

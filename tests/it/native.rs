@@ -1,6 +1,8 @@
 //! The engine `native`, on installations that are made for it: PostgreSQL 16 to 18 with icebox's stand-in for `pg_lake`,
 //! and icebox as their `pgduck_server`.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

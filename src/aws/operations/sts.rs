@@ -113,6 +113,14 @@ pub(super) fn assume_role(call: &Call<'_>) -> Answer {
     let wish = Wish::read(call)?;
     let caller = call.caller;
     if caller.identity == Identity::Root {
+        if call.iam.root_takes_any_role(&caller.account) && !caller.is_session() {
+            let session = Session {
+                policy: wish.policy.clone(),
+                ..new_session(call, &caller.account, Of::Root, wish.duration)
+            };
+            let result = Element::new("Result").child(credentials(call, &session)?);
+            return Ok(Some(result));
+        }
         return Err(Fault::access_denied(
             "Roles may not be assumed by root accounts.",
         ));

@@ -80,6 +80,7 @@ impl ServerConfig {
                 id: AccountId::LOCAL,
                 root_access_key_id: access_key_id.into(),
                 root_secret_access_key: secret_access_key.into(),
+                root_takes_any_role: false,
             }],
             audit: None,
         }

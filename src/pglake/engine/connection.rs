@@ -241,6 +241,12 @@ impl Client {
     }
 
     fn query(&mut self, sql: &str) -> Result<()> {
+        if let Some(keyring) = &self.engine.keyring
+            && let Some(tag) = keyring.run(sql)?
+        {
+            self.answer.message(CommandComplete::new(tag.to_owned()));
+            return Ok(());
+        }
         for statement in parse(sql)? {
             if let Statement::Deallocate { name } = &statement {
                 match name {

@@ -14,7 +14,7 @@
 //! catalog     the engine's view of the database   view        versions of tables
 //! rpc         requests of the extension           modify      UPDATE and DELETE by condition
 //! fetch       rows by their identity            access      what a query may not ask for
-//! export      the catalog in the object store
+//! export      the catalog in the object store   secrets     where S3 is, as statements say
 //! ```
 
 mod access;
@@ -31,6 +31,7 @@ mod modify;
 mod numeric;
 mod rowid;
 mod rpc;
+mod secrets;
 mod session;
 mod statement;
 mod transaction;
@@ -57,6 +58,7 @@ use crate::tables::LakeIo;
 
 use catalog::{Catalog, LocalPostgres};
 use evaluate::{Evaluator, Scans};
+pub use secrets::Keyring;
 
 /// What a lake engine needs to know.
 #[derive(Clone)]
@@ -66,9 +68,18 @@ pub struct EngineConfig {
     /// The socket's mode.
     pub socket_mode: u32,
     /// Where the tables are.
-    pub io: LakeIo,
+    pub lakes: Lakes,
     /// How the engine itself reaches PostgreSQL, as a superuser; the database is that of each client.
     pub postgres: tokio_postgres::Config,
+}
+
+/// How an engine reaches the tables.
+#[derive(Clone)]
+pub enum Lakes {
+    /// In one way, whatever its clients say.
+    Fixed(LakeIo),
+    /// By secrets, which any of its clients may change: `CREATE OR REPLACE SECRET … (TYPE S3, …)`.
+    Secrets(Arc<Keyring>),
 }
 
 /// A database that the engine works for.
@@ -88,6 +99,7 @@ const LINGER: Duration = Duration::from_secs(2);
 struct Engine {
     runtime: Handle,
     io: LakeIo,
+    keyring: Option<Arc<Keyring>>,
     evaluator: Arc<Evaluator>,
     postgres: LocalPostgres,
     databases: Mutex<HashMap<String, Arc<Database>>>,
@@ -165,7 +177,10 @@ async fn attend(io: LakeIo, database: Arc<Database>) {
 
 impl Engine {
     fn new(config: EngineConfig) -> io::Result<Self> {
-        let io = config.io;
+        let (io, keyring) = match config.lakes {
+            Lakes::Fixed(io) => (io, None),
+            Lakes::Secrets(keyring) => (keyring.io(), Some(keyring)),
+        };
         let runtime = RuntimeEnvBuilder::new()
             .with_object_store_registry(io.registry())
             .build_arc()
@@ -177,6 +192,7 @@ impl Engine {
         Ok(Self {
             runtime: Handle::current(),
             io,
+            keyring,
             evaluator: Arc::new(Evaluator {
                 context: SessionContext::new_with_config_rt(settings, runtime),
                 scans: Scans::default(),

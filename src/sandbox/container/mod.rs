@@ -11,6 +11,7 @@
 
 pub mod belongings;
 pub mod daemon;
+pub mod inside;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -34,6 +35,7 @@ use super::component::BoxError;
 pub use belongings::Belongings;
 use belongings::remove_container;
 pub use daemon::Daemon;
+pub use inside::PgDuckInside;
 
 /// How long a container has for its own shutdown before it is killed.
 pub const STOP_PATIENCE: Duration = Duration::from_secs(20);

@@ -8,15 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tokio::sync::OnceCell;
 
 use super::local::action;
+use super::pgduck::lake_access;
 use super::{Ask, Context, Found, Missing, Plan, Provider};
-use crate::objectstore::client;
+use crate::objectstore::{S3Config, client};
 use crate::postgres::tls::Certificate;
 use crate::postgres::{Endpoint, connect};
 use crate::sandbox::aws::{self, AccountState};
-use crate::sandbox::component::{BoxError, Component, IceboxComponent, Launch, Probe, Step};
-use crate::sandbox::container::{self, Belongings, Container, Daemon};
+use crate::sandbox::component::{
+    BoxError, Component, IceboxComponent, Launch, PgDuckAt, Probe, Step,
+};
+use crate::sandbox::container::{self, Belongings, Container, Daemon, PgDuckInside};
 use crate::sandbox::{EngineKind, Error, Options, SandboxInfo, StateDir, chain};
 
 /// The images' names and settings, as the compose file has them.
@@ -30,6 +34,9 @@ const POSTGRES_HOME: &str = "/var/lib/postgresql";
 const S3_DATA: &str = "/data";
 const POSTGRES_PORT: u16 = 5432;
 const S3_PORT: u16 = 9000;
+
+/// In the place of keys that there are none of: the entrypoint wants some. The secret that it makes is replaced by its name.
+const NO_KEY: &str = "none";
 
 /// The watching process stops its container in this time.
 const STOP: &[(Signal, Duration)] = &[(
@@ -182,14 +189,22 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         role_arn: Some(aws::role_arn()),
         state_dir: state.root().to_path_buf(),
     };
-    let lake_environment = pairs(&[
-        (
-            "ICEBOX_S3_ENDPOINT",
-            &format!("http://{}:{S3_PORT}", lake.part("s3")),
+    let s3_inside = S3Config {
+        endpoint: format!("http://{}:{S3_PORT}", lake.part("s3")),
+        ..info.s3.clone()
+    };
+    let (key_id, secret_key) = match context.attached {
+        Some(_) => (NO_KEY, NO_KEY),
+        None => (
+            settings.access_key_id.as_str(),
+            settings.secret_access_key.as_str(),
         ),
+    };
+    let lake_environment = pairs(&[
+        ("ICEBOX_S3_ENDPOINT", &s3_inside.endpoint),
         ("ICEBOX_S3_REGION", &settings.region),
-        ("ICEBOX_S3_ACCESS_KEY_ID", &settings.access_key_id),
-        ("ICEBOX_S3_SECRET_ACCESS_KEY", &settings.secret_access_key),
+        ("ICEBOX_S3_ACCESS_KEY_ID", key_id),
+        ("ICEBOX_S3_SECRET_ACCESS_KEY", secret_key),
         ("ICEBOX_BUCKET", &settings.bucket),
         ("ICEBOX_PGDUCK_MEMORY_LIMIT", &images.memory_limit),
     ]);
@@ -242,6 +257,18 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         postgres,
         vec![answers],
     )];
+    if let Some(attached) = context.attached {
+        let server = PgDuckAt::Container(PgDuckInside {
+            socket: socket.to_path_buf(),
+            container: belongings.part("postgres"),
+            server: belongings.part(pgduck.as_ref().map_or("postgres", |_| "pgduck_server")),
+            socket_dir: Path::new(POSTGRES_HOME).join("run"),
+            daemon: OnceCell::new(),
+        });
+        let sts_endpoint = info.s3.endpoint.clone();
+        let access = lake_access(server, s3_inside, sts_endpoint, &attached.grant)?;
+        components.insert(0, access);
+    }
     // PostgreSQL starts once pgduck_server has its socket, so it has no probe of its own.
     components.extend(pgduck.map(|pgduck| component("pgduck_server", volume, pgduck, vec![])));
     if let Some(address) = settings.s3_address() {

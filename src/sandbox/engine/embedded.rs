@@ -64,7 +64,7 @@ fn plan(installation: Installation, context: &Context<'_>) -> Result<Plan, Error
         program: bin_dir.join("postgres"),
         preload: &[configuration::PG_CRON],
         settings: Vec::new(),
-        engine,
+        engine: vec![engine],
     })
 }
 

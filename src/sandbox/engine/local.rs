@@ -52,8 +52,8 @@ pub struct Lake {
     pub preload: &'static [&'static str],
     /// PostgreSQL's settings beyond those of any sandbox.
     pub settings: Vec<(&'static str, String)>,
-    /// What PostgreSQL sends its Iceberg work to.
-    pub engine: Component,
+    /// What PostgreSQL sends its Iceberg work to, and what that needs, in the order in which they are stopped.
+    pub engine: Vec<Component>,
 }
 
 impl<'a> Local<'a> {
@@ -81,9 +81,9 @@ impl<'a> Local<'a> {
         &self.context.settings.bucket
     }
 
-    /// Where the grant of its storage integration is, if it goes by one.
+    /// Where the grant of its storage integration is, if it is a server on the lake of another sandbox.
     pub fn grant(&self) -> Option<&Path> {
-        self.context.attached?.grant.as_deref()
+        Some(&self.context.attached?.grant)
     }
 
     /// Of the role [`SUPERUSER`].
@@ -142,7 +142,8 @@ impl<'a> Local<'a> {
             ));
         }
         let superuser = server.endpoint(&roles.superuser);
-        let mut components = vec![postgres_component(server, &info, superuser), lake.engine];
+        let mut components = vec![postgres_component(server, &info, superuser)];
+        components.extend(lake.engine);
         if let Some(address) = settings.s3_address() {
             components.push(s3_component(state, settings, &info, address.into()));
         }

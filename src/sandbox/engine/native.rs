@@ -8,12 +8,14 @@ use nix::unistd::{AccessFlags, access};
 
 use super::SUPERUSER;
 use super::local::{Lake, Local};
-use super::pgduck::PgDuck;
+use super::pgduck::{PgDuck, lake_access};
 use super::{Context, Found, Missing, Plan, Provider};
-use crate::pglake::EngineSocket;
+use crate::pglake::secret::Secret;
+use crate::pglake::{EngineSocket, keeper};
 use crate::postgres::client::conninfo_value;
 use crate::postgres::installation::{packaged, path};
 use crate::postgres::{Installation, configuration};
+use crate::sandbox::component::PgDuckAt;
 use crate::sandbox::{EngineKind, Error, Options};
 
 /// The versions that `pg_lake` is built for.
@@ -98,7 +100,13 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
         socket: socket.clone(),
         dir: local.postgres_dir.clone(),
         account: local.account.clone(),
-        s3: local.s3.clone(),
+        secret: match local.grant() {
+            Some(_) => keeper::not_yet(&local.s3),
+            None => Secret {
+                bucket: None,
+                s3: local.s3.clone(),
+            },
+        },
         postgres: format!(
             "host={} port={} user={SUPERUSER} password={}",
             conninfo_value(&host),
@@ -116,11 +124,19 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
         ),
     ];
     let program = local.installation.program("postgres");
+    let mut engine = vec![pgduck.component()];
+    if let Some(grant) = local.grant() {
+        let server = PgDuckAt::Socket {
+            dir: socket.dir.clone(),
+        };
+        let sts_endpoint = local.s3.endpoint.clone();
+        engine.push(lake_access(server, local.s3.clone(), sts_endpoint, grant)?);
+    }
     local.plan(Lake {
         program,
         preload: &[configuration::PG_EXTENSION_BASE, configuration::PG_CRON],
         settings,
-        engine: pgduck.component(),
+        engine,
     })
 }
 

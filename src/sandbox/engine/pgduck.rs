@@ -19,10 +19,12 @@ use nix::sys::signal::Signal;
 
 use super::local::STOP;
 use crate::objectstore::S3Config;
-use crate::pglake::EngineSocket;
 use crate::pglake::secret::{self, Secret};
+use crate::pglake::{EngineSocket, keeper};
 use crate::postgres::Account;
-use crate::sandbox::component::{BoxError, Component, Launch, Probe, Step};
+use crate::sandbox::component::{
+    BoxError, Component, IceboxComponent, Launch, PgDuckAt, Probe, Step,
+};
 use crate::sandbox::{Error, process};
 
 /// What DuckDB may use of the memory, for example `4GB`.
@@ -44,7 +46,8 @@ pub struct PgDuck {
     pub dir: PathBuf,
     /// PostgreSQL's: the two hand files to each other.
     pub account: Option<Account>,
-    pub s3: S3Config,
+    /// The secret that it starts with.
+    pub secret: Secret,
     /// A connection string for a superuser of the PostgreSQL that it works for.
     pub postgres: String,
 }
@@ -142,13 +145,7 @@ impl PgDuck {
 
     fn write_init_file(&self) -> Result<(), Error> {
         let path = self.init_file();
-        let text = secret::statement(
-            "icebox",
-            &Secret {
-                bucket: None,
-                s3: self.s3.clone(),
-            },
-        );
+        let text = secret::statement(keeper::SECRET, &self.secret);
         let _ = std::fs::remove_file(&path);
         std::fs::File::options()
             .write(true)
@@ -267,6 +264,33 @@ impl PgDuck {
         }
         Ok(starts)
     }
+}
+
+/// What gives a `pgduck_server` the keys of the role in a grant. `s3` is the service as that server reaches it.
+///
+/// # Errors
+/// What an earlier one has noted cannot be removed.
+pub fn lake_access(
+    server: PgDuckAt,
+    s3: S3Config,
+    sts_endpoint: String,
+    grant: &Path,
+) -> Result<Component, Error> {
+    keeper::forget(grant).map_err(Error::file("forget", grant))?;
+    Ok(Component {
+        name: "lake-access",
+        endpoint: s3.endpoint.clone(),
+        launch: Launch::Icebox(IceboxComponent::LakeAccess {
+            server,
+            s3: Box::new(s3),
+            sts_endpoint,
+            grant: grant.to_path_buf(),
+        }),
+        prepare: None,
+        // A server that has not heard of its grant would refuse what the grant allows.
+        ready: vec![Step::Probe(Probe::Grant(grant.to_path_buf()))],
+        stop: STOP,
+    })
 }
 
 /// As the environment says, else a quarter of the machine's memory, but at least 1 GB.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
 use crate::objectstore::S3Config;
+use crate::pglake::keeper;
 use crate::pglake::storage::{self, StorageGrant};
 use crate::postgres::configuration::{Clients, access_rules, access_rules_in_container};
 use crate::postgres::{Endpoint, connect, server::quote_literal};
@@ -14,6 +16,9 @@ use crate::sandbox::supervisor::{self, Isolation};
 use crate::sandbox::{
     Attached, Engine, EngineKind, Error, Options, Sandbox, SandboxBuilder, SandboxInfo, StateDir,
 };
+
+/// For an instance to go by a new grant.
+const GRANT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The servers that run, and where those are kept that do not.
 pub struct Instances {
@@ -71,7 +76,7 @@ impl Instances {
                 s3: self.s3.clone(),
                 bucket: self.bucket.clone(),
                 clients: clients.clone(),
-                grant: self.goes_by_grants().then(|| state.storage_grant()),
+                grant: state.storage_grant(),
             }),
             ..self.options.clone()
         };
@@ -129,16 +134,26 @@ impl Instances {
     }
 
     /// Says by what role a server reaches the lake from now on; by none, it cannot.
-    pub fn grant(&self, id: u64, grant: Option<&StorageGrant>) -> Result<(), BoxError> {
-        if self.goes_by_grants() {
-            storage::write(&StateDir::new(&self.place(id))?.storage_grant(), grant)?;
+    pub async fn grant(&self, id: u64, grant: Option<&StorageGrant>) -> Result<(), BoxError> {
+        let path = StateDir::new(&self.place(id))?.storage_grant();
+        storage::write(&path, grant)?;
+        let is_running = self.running.lock().await.contains_key(&id);
+        // The lake engine of the engine `embedded` looks at the grant each time.
+        if is_running && self.engine != EngineKind::Embedded {
+            let holds = async {
+                while !keeper::is_done(&path) {
+                    tokio::time::sleep(Duration::from_millis(4)).await;
+                }
+            };
+            // The keeper goes on trying where pgduck_server does not answer.
+            if tokio::time::timeout(GRANT_PATIENCE, holds).await.is_err() {
+                tracing::warn!(
+                    id,
+                    "the instance does not go by its new storage integration yet"
+                );
+            }
         }
         Ok(())
-    }
-
-    /// What plays `pg_lake` on the other engines has the sandbox's keys.
-    fn goes_by_grants(&self) -> bool {
-        self.engine == EngineKind::Embedded
     }
 
     fn place(&self, id: u64) -> PathBuf {

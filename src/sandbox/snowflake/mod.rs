@@ -56,7 +56,7 @@ pub struct Config {
     info: SnowflakeInfo,
     /// As the root user of Snowflake's account, or of the only one there is.
     s3: S3Config,
-    /// For PostgreSQL instances; where they go by roles, it has no keys.
+    /// For PostgreSQL instances: without keys.
     instances_s3: S3Config,
     /// Whether the S3 service knows of roles.
     has_roles: bool,
@@ -96,13 +96,10 @@ impl Plan {
                 true => settings.s3_of_snowflake(),
                 false => self.info.s3.clone(),
             },
-            instances_s3: match self.info.engine {
-                EngineKind::Embedded => S3Config {
-                    access_key_id: String::new(),
-                    secret_access_key: String::new(),
-                    ..self.info.s3.clone()
-                },
-                EngineKind::Native | EngineKind::Containers => self.info.s3.clone(),
+            instances_s3: S3Config {
+                access_key_id: String::new(),
+                secret_access_key: String::new(),
+                ..self.info.s3.clone()
             },
             has_roles,
             bucket: self.info.bucket.clone(),

@@ -9,7 +9,7 @@ use super::instances::Instances;
 use super::principals::Principals;
 use super::{ACCOUNT, Config, STORAGE};
 use crate::chain;
-use crate::pglake::storage::{self, StorageGrant};
+use crate::pglake::storage::{self, Keys, StorageGrant};
 use crate::postgres::Endpoint;
 use crate::sandbox::supervisor::Isolation;
 use crate::sandbox::{Error, SandboxInfo, StateDir, aws};
@@ -24,6 +24,8 @@ use crate::tables::LakeIo;
 pub struct SandboxWorld {
     clock: Clock,
     lake: LakeIo,
+    /// Those of the root user of the S3 service.
+    keys: Keys,
     /// `None` where the S3 service knows nothing of roles.
     principals: Option<Principals>,
     /// The sandbox's own server, and its version.
@@ -44,6 +46,10 @@ impl SandboxWorld {
         };
         Ok(SandboxWorld {
             clock,
+            keys: Keys {
+                access_key_id: config.s3.access_key_id.clone(),
+                secret_access_key: config.s3.secret_access_key.as_str().into(),
+            },
             lake: LakeIo::s3(config.s3),
             principals,
             postgres: (config.postgres, config.postgres_version),
@@ -72,6 +78,19 @@ impl SandboxWorld {
             passwords: Vec::new(),
             version: version.clone(),
             certificate: certificate(endpoint)?,
+        })
+    }
+
+    /// By which keys a role is taken on: those of the principal, or the root user's, which MinIO gives sessions by their policy
+    /// alone.
+    fn keys_of(&self, grant: &Grant) -> SqlResult<Keys> {
+        let Some(principals) = &self.principals else {
+            return Ok(self.keys.clone());
+        };
+        let arn = &grant.role.user_arn;
+        principals.keys(arn).ok_or_else(|| {
+            let text = format!("The principal {arn} is not known.");
+            SqlError::new(603, "58000", text)
         })
     }
 
@@ -176,34 +195,28 @@ impl World for SandboxWorld {
     }
 
     async fn grant_postgres(&self, id: u64, grant: Option<&Grant>) -> SqlResult<()> {
-        let Some(principals) = self.principals.as_ref().filter(|_| id != OWN) else {
+        if id == OWN {
             return Ok(());
-        };
-        let grant = match grant {
-            Some(grant) => Some(storage_grant(principals, id, grant)?),
-            None => None,
-        };
-        let written = self.instances.grant(id, grant.as_ref());
+        }
+        let with_keys = |grant| Ok(storage_grant(self.keys_of(grant)?, id, grant));
+        let grant: Option<StorageGrant> = grant.map(with_keys).transpose()?;
+        let written = self.instances.grant(id, grant.as_ref()).await;
         written.map_err(|error| {
             not_possible("set the storage integration of", &id.to_string(), &*error)
         })
     }
 }
 
-/// A grant with its principal's keys, for its location only.
-fn storage_grant(principals: &Principals, id: u64, grant: &Grant) -> SqlResult<StorageGrant> {
+/// A grant with these keys, for its location only.
+fn storage_grant(principal: Keys, id: u64, grant: &Grant) -> StorageGrant {
     let role = &grant.role;
-    let principal = principals.keys(&role.user_arn).ok_or_else(|| {
-        let text = format!("The principal {} is not known.", role.user_arn);
-        SqlError::new(603, "58000", text)
-    })?;
     let place = grant.location.trim_start_matches("s3://");
     let bucket = place.split('/').next().unwrap_or(place);
     let policy = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "s3:*", "Resource": format!("arn:aws:s3:::{place}*")},
         {"Effect": "Allow", "Action": "s3:*", "Resource": format!("arn:aws:s3:::{bucket}")},
     ]});
-    Ok(StorageGrant {
+    StorageGrant {
         principal,
         role_arn: role.role_arn.clone(),
         external_id: role.external_id.clone(),
@@ -211,7 +224,7 @@ fn storage_grant(principals: &Principals, id: u64, grant: &Grant) -> SqlResult<S
         duration: storage::SESSION_SECONDS,
         policy: Some(policy.to_string()),
         integration: grant.integration.clone(),
-    })
+    }
 }
 
 fn is_own(done: &str) -> SqlError {

@@ -1,8 +1,9 @@
 //! POSTGRES INSTANCE in containers.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use super::lab::{Lab, is_enabled};
+use super::lab::{Belongings, Lab, docker, eventually, is_enabled};
 use crate::support::sandbox::text;
 
 /// The rows of a statement on the Snowflake side, values separated by commas.
@@ -10,6 +11,12 @@ fn snowflake(lab: &Lab, sql: &str) -> String {
     let csv = lab.ok(&["sql", "--on", "snowflake", "-o", "csv", sql]);
     let rows: Vec<&str> = csv.lines().skip(1).collect();
     rows.join("\n")
+}
+
+/// The state directory of the only instance.
+fn only_instance(lab: &Lab) -> PathBuf {
+    let mut all = std::fs::read_dir(lab.state_dir.join("instances")).unwrap();
+    all.next().unwrap().unwrap().path()
 }
 
 #[test]
@@ -50,19 +57,53 @@ fn an_instance_is_a_container_beside_the_first() {
     }
     assert_eq!(psql("SELECT 1"), (true, "1".to_owned()));
 
-    // It writes to the lake of the sandbox.
+    // It writes to the lake of the sandbox, but only where its storage integration allows it.
     let bucket = lab.info().bucket;
-    for sql in [
-        "CREATE EXTENSION pg_lake CASCADE",
-        &format!(
-            "ALTER DATABASE postgres SET pg_lake_iceberg.default_location_prefix = 's3://{bucket}/'"
-        ),
-        "CREATE TABLE sales (amount numeric(12,2)) USING iceberg",
-        "INSERT INTO sales VALUES (1.25), (2.50)",
-    ] {
+    let works = |sql: &str| {
         let (done, said) = psql(sql);
         assert!(done, "{sql}: {said}");
-    }
+    };
+    let fails = |sql: &str, because: &str| {
+        let (done, said) = psql(sql);
+        assert!(!done && said.contains(because), "{sql}: {said}");
+    };
+    works("CREATE EXTENSION pg_lake CASCADE");
+    works(&format!(
+        "ALTER DATABASE postgres SET pg_lake_iceberg.default_location_prefix = 's3://{bucket}/own'"
+    ));
+    let table = "CREATE TABLE sales (amount numeric(12,2)) USING iceberg";
+    fails(table, "no storage integration");
+    snowflake(
+        &lab,
+        &format!(
+            "CREATE STORAGE INTEGRATION writer TYPE = POSTGRES_EXTERNAL_STORAGE STORAGE_PROVIDER = 'S3' ENABLED = TRUE
+             STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::123456789012:role/lake' STORAGE_ALLOWED_LOCATIONS = ('s3://{bucket}/elsewhere/')"
+        ),
+    );
+    let attach = "ALTER POSTGRES INSTANCE shop SET STORAGE_INTEGRATION = writer";
+    snowflake(&lab, attach);
+    fails(table, "AccessDenied");
+    snowflake(
+        &lab,
+        &format!(
+            "ALTER STORAGE INTEGRATION writer SET STORAGE_ALLOWED_LOCATIONS = ('s3://{bucket}/')"
+        ),
+    );
+    works(table);
+    works("INSERT INTO sales VALUES (1.25), (2.50)");
+    snowflake(
+        &lab,
+        "ALTER POSTGRES INSTANCE shop UNSET STORAGE_INTEGRATION",
+    );
+    fails("INSERT INTO sales VALUES (4)", "no storage integration");
+    snowflake(&lab, attach);
+    // Its container has no other keys; and one that starts anew, which has heard of nothing, is told again.
+    let containers = Belongings::of(&only_instance(&lab)).containers;
+    let inspected = docker(&["inspect", &containers[0]]);
+    assert!(inspected.contains("ICEBOX_S3_SECRET_ACCESS_KEY=none"));
+    assert!(!inspected.contains(&lab.info().s3.secret_access_key));
+    docker(&["kill", &containers[0]]);
+    eventually("it writes again", || psql("INSERT INTO sales VALUES (0)").0);
     let (_, location) = psql("SELECT metadata_location FROM iceberg_tables");
     let path = location.strip_prefix(&format!("s3://{bucket}/")).unwrap();
     for sql in [

@@ -1,0 +1,82 @@
+//! The secrets of an engine that is told where S3 is by statements, as `pgduck_server` is, and what its lakes make of them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use object_store::CredentialProvider;
+use object_store::aws::AwsCredential;
+
+use super::error::{Error, Result};
+use crate::pglake::secret::{self, Conflict, Secret, Secrets};
+use crate::pglake::storage::{self, Refusal};
+use crate::tables::{LakeIo, Service};
+
+/// Lakes by the secrets that there are.
+pub struct Keyring {
+    secrets: Mutex<Secrets>,
+    io: LakeIo,
+}
+
+impl Keyring {
+    pub fn new(secrets: Secrets) -> Keyring {
+        Keyring {
+            io: LakeIo::s3_of(secrets.iter().map(service)),
+            secrets: Mutex::new(secrets),
+        }
+    }
+
+    /// The lakes. They go by what the secrets are each time that they are used.
+    pub fn io(&self) -> LakeIo {
+        self.io.clone()
+    }
+
+    /// Does what a message says about secrets, all of it or nothing, and gives the tag of its completion; `None` if it is about
+    /// something else.
+    pub(super) fn run(&self, sql: &str) -> Result<Option<&'static str>> {
+        let changes = secret::changes(sql);
+        let Some(changes) = changes.map_err(|error| Error::new("42601", crate::chain(&error)))?
+        else {
+            return Ok(None);
+        };
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = secrets.clone();
+        for change in changes {
+            changed.apply(change)?;
+        }
+        self.io.set_services(changed.iter().map(service).collect());
+        *secrets = changed;
+        Ok(Some("SECRET"))
+    }
+}
+
+impl From<Conflict> for Error {
+    fn from(conflict: Conflict) -> Error {
+        let sqlstate = match conflict {
+            Conflict::Exists { .. } => "42710",
+            Conflict::Missing { .. } => "42704",
+        };
+        Error::new(sqlstate, conflict.to_string())
+    }
+}
+
+fn service(secret: &Secret) -> Service {
+    let refusing = |why| Arc::new(Refusing(why)) as _;
+    Service {
+        bucket: secret.bucket.clone(),
+        s3: secret.s3.clone(),
+        credentials: secret.refusal().map(refusing),
+    }
+}
+
+/// Credentials that there are none of.
+#[derive(Debug)]
+struct Refusing(Refusal);
+
+#[async_trait]
+impl CredentialProvider for Refusing {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        crate::aws::for_store(Err(storage::Error::Told(self.0.clone())))
+    }
+}
