@@ -199,19 +199,14 @@ async fn follow(account: &Account, object: &Object, entries: &[Entry]) -> SqlRes
     };
     let database = object.name.last();
     let mut wanted: BTreeSet<ObjectName> = BTreeSet::new();
+    wanted.extend(furnish(account, object)?);
     let mut failed = Ok(());
-    for entry in entries.iter().filter(|entry| is_allowed(link, entry)) {
-        let schema = ObjectName(vec![
-            database.clone(),
-            database::ident_of(object, &entry.namespace),
-        ]);
+    for entry in entries {
+        let Some(schema) = schema(account, object, &entry.namespace)? else {
+            continue;
+        };
         let mut table = schema.clone();
         table.0.push(database::ident_of(object, &entry.table_name));
-        if account.get(Kind::Schema, &schema).is_none() {
-            let (none, state) = (Properties::default(), State::None);
-            let owner = object.owner.clone();
-            account.create(Kind::Schema, schema.clone(), owner, none, state, false)?;
-        }
         // A table that cannot be read stays as it was; the others go on.
         if let Err(error) = put(account, object, link, &table, entry).await {
             failed = Err(error);
@@ -227,6 +222,26 @@ async fn follow(account: &Account, object: &Object, entries: &[Entry]) -> SqlRes
         }
     }
     failed
+}
+
+/// Makes what every linked database has: the schema of the namespace that every PostgreSQL database begins with.
+pub fn furnish(account: &Account, database: &Object) -> SqlResult<Option<ObjectName>> {
+    schema(account, database, "public")
+}
+
+/// The schema of a namespace, made if it is not there; `None` where the link leaves the namespace out.
+fn schema(account: &Account, database: &Object, namespace: &str) -> SqlResult<Option<ObjectName>> {
+    if !database::link(database).is_some_and(|link| is_allowed(link, namespace)) {
+        return Ok(None);
+    }
+    let name = database::ident_of(database, namespace);
+    let name = ObjectName(vec![database.name.last().clone(), name]);
+    if account.get(Kind::Schema, &name).is_none() {
+        let (none, state) = (Properties::default(), State::None);
+        let owner = database.owner.clone();
+        account.create(Kind::Schema, name.clone(), owner, none, state, false)?;
+    }
+    Ok(Some(name))
 }
 
 async fn put(
@@ -258,8 +273,8 @@ async fn put(
 }
 
 /// Whether a database takes over a namespace.
-fn is_allowed(link: &Properties, entry: &Entry) -> bool {
+fn is_allowed(link: &Properties, namespace: &str) -> bool {
     let allowed = link.texts("ALLOWED_NAMESPACES");
-    let is_in = |list: &[String]| list.contains(&entry.namespace);
+    let is_in = |list: &[String]| list.iter().any(|one| one == namespace);
     (allowed.is_empty() || is_in(allowed)) && !is_in(link.texts("BLOCKED_NAMESPACES"))
 }

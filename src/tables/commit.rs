@@ -14,6 +14,7 @@ use iceberg::spec::{
 };
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result, TableIdent};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::manifests::Manifests;
@@ -140,9 +141,11 @@ impl TableVersion {
 
     /// Writes the metadata file of this version.
     pub async fn write_metadata(&mut self, io: &FileIO) -> Result<()> {
-        let json = serde_json::to_vec(self.metadata.as_ref()).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "encoding table metadata").with_source(error)
-        })?;
+        let json = encoded(&self.metadata)?;
+        self.write(io, json).await
+    }
+
+    async fn write(&mut self, io: &FileIO, json: Vec<u8>) -> Result<()> {
         io.new_output(&self.location)?.write(json.into()).await?;
         self.is_written = true;
         Ok(())
@@ -231,67 +234,71 @@ impl TableVersion {
     /// Writes a snapshot with `change`: its manifests, and then at once the manifest list and the metadata file, which names it.
     /// Gives the version that has it; it counts only when somebody is told of its metadata file.
     pub async fn with_rows(&self, io: &FileIO, change: RowChange) -> Result<Self> {
-        let (mut version, list) = self.snapshot(io, change).await?;
-        tokio::try_join!(list.close(), version.write_metadata(io))?;
-        Ok(version)
-    }
-
-    /// The version with `change`, and its manifest list, which like the metadata file is not yet written.
-    async fn snapshot(&self, io: &FileIO, change: RowChange) -> Result<(Self, ManifestListWriter)> {
         let snapshot_id = new_snapshot_id(&self.metadata);
-        let sequence_number = self.metadata.last_sequence_number() + 1;
-        let operation = change.operation();
-        let directory = format!("{}/metadata", self.metadata.location());
         let mut writer = Manifests {
             io,
             version: self,
             snapshot_id,
-            directory,
+            directory: format!("{}/metadata", self.metadata.location()),
             id: Uuid::new_v4(),
             written: 0,
         };
-
-        let mut manifests = Vec::with_capacity(self.manifests.len() + 2);
-        for manifest in self.manifests.iter() {
-            manifests.extend(writer.without_removed(manifest, &change.removed).await?);
-        }
-        if !change.added.is_empty() {
-            manifests.push(
-                writer
-                    .added(ManifestContentType::Data, change.added)
-                    .await?,
-            );
-        }
-        if !change.deletes.is_empty() {
-            manifests.push(
-                writer
-                    .added(ManifestContentType::Deletes, change.deletes)
-                    .await?,
-            );
-        }
-        let manifests = writer.merge(manifests).await?;
-
         let list = format!(
             "{}/snap-{snapshot_id}-1-{}.avro",
             writer.directory, writer.id
         );
-        let parent = self.metadata.current_snapshot_id();
-        let mut list_writer = ManifestListWriter::v2(
+        let mut version = self.with_snapshot(snapshot_id, change.operation(), &list)?;
+        // What is as long as the table's history is encoded on threads of its own, while what is new is written.
+        let metadata = Arc::clone(&version.metadata);
+        let metadata = tokio::task::spawn_blocking(move || encoded(&metadata));
+
+        let mut carried = Vec::with_capacity(self.manifests.len() + 2);
+        for manifest in self.manifests.iter() {
+            carried.extend(writer.without_removed(manifest, &change.removed).await?);
+        }
+        // The list writer fills in the sequence numbers of new manifests; the next commit needs them too.
+        let sequence_number = version.metadata.last_sequence_number();
+        let number = |manifest| numbered(manifest, sequence_number);
+        let carried: Vec<_> = writer
+            .merge(carried)
+            .await?
+            .into_iter()
+            .map(number)
+            .collect();
+        let mut list = ManifestListWriter::v2(
             io.new_output(&list)?.writer().await?,
             snapshot_id,
-            parent,
+            self.metadata.current_snapshot_id(),
             sequence_number,
         );
-        // The list writer fills in the sequence numbers of new manifests; the next commit needs them too.
-        let manifests: Vec<_> = manifests
-            .into_iter()
-            .map(|manifest| numbered(manifest, sequence_number))
-            .collect();
-        list_writer.add_manifests(manifests.iter().cloned())?;
+        let mut manifests = carried.clone();
+        let list = tokio::task::spawn_blocking(move || {
+            list.add_manifests(carried.into_iter())?;
+            Ok::<_, Error>(list)
+        });
+        let first_new = manifests.len();
+        for (content, files) in [
+            (ManifestContentType::Data, change.added),
+            (ManifestContentType::Deletes, change.deletes),
+        ] {
+            if !files.is_empty() {
+                manifests.push(number(writer.added(content, files).await?));
+            }
+        }
+        let mut list = finished(list).await?;
+        list.add_manifests(manifests[first_new..].iter().cloned())?;
+        version.manifests = Arc::new(manifests);
+        let metadata = finished(metadata).await?;
+        tokio::try_join!(list.close(), version.write(io, metadata))?;
+        Ok(version)
+    }
+
+    /// The version with a snapshot whose manifest list is at `list`, as yet without its manifests.
+    fn with_snapshot(&self, snapshot_id: i64, operation: Operation, list: &str) -> Result<Self> {
         let snapshot = Snapshot::builder()
             .with_snapshot_id(snapshot_id)
-            .with_parent_snapshot_id(parent)
-            .with_sequence_number(sequence_number)
+            .with_parent_snapshot_id(self.metadata.current_snapshot_id())
+            .with_sequence_number(self.metadata.last_sequence_number() + 1)
             .with_timestamp_ms(self.next_timestamp())
             .with_manifest_list(list)
             .with_summary(Summary {
@@ -300,10 +307,9 @@ impl TableVersion {
             })
             .with_schema_id(self.metadata.current_schema_id())
             .build();
-        let version = self.following(Arc::new(manifests), |builder| {
+        self.following(Arc::default(), |builder| {
             builder.set_branch_snapshot(snapshot, MAIN_BRANCH)
-        })?;
-        Ok((version, list_writer))
+        })
     }
 
     /// Now, but never before the last change: readers refuse a log that goes back in time.
@@ -320,6 +326,20 @@ fn metadata_location(table_location: &str, number: u32) -> String {
         "{table_location}/metadata/{number:05}-{}.metadata.json",
         Uuid::new_v4()
     )
+}
+
+fn encoded(metadata: &TableMetadata) -> Result<Vec<u8>> {
+    serde_json::to_vec(metadata).map_err(|error| {
+        Error::new(ErrorKind::Unexpected, "encoding table metadata").with_source(error)
+    })
+}
+
+/// What a thread has made.
+async fn finished<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
+    thread.await.unwrap_or_else(|error| {
+        let error = Error::new(ErrorKind::Unexpected, "encoding a new version").with_source(error);
+        Err(error)
+    })
 }
 
 fn new_snapshot_id(metadata: &TableMetadata) -> i64 {

@@ -147,6 +147,7 @@ impl super::Definition for Definition {
         let account = session.account();
         let database = account.find(Kind::Database, name)?;
         if link(&database).is_some() {
+            polling::furnish(account, &database)?;
             session.use_database(name.last(), None);
             account.polls.ring();
             // What goes wrong is told by SYSTEM$CATALOG_LINK_STATUS, as the link is made anyway.

@@ -320,9 +320,11 @@ pub fn append_queued<'a>(
                 added: vec![file],
                 ..RowChange::default()
             };
-            let mut version = version.with_rows(&io, change).await.map_err(failed)?;
-            version.write_metadata(&io).await.map_err(failed)?;
-            location = version.location;
+            location = version
+                .with_rows(&io, change)
+                .await
+                .map_err(failed)?
+                .location;
         }
         account.update(Kind::Table, name, |object| {
             if let State::Table(table) = &mut object.state {

@@ -164,7 +164,7 @@ async fn a_linked_database_has_the_tables_of_its_catalog() {
             .await
             .unwrap()
         ),
-        [["INFORMATION_SCHEMA"], ["other"]]
+        [["INFORMATION_SCHEMA"], ["other"], ["public"]]
     );
     for sql in [
         "CREATE TABLE LINKED.\"other\".T (A NUMBER)",
