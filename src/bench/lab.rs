@@ -65,7 +65,7 @@ impl<'a> Lab<'a> {
         progress: &'a (dyn Fn(&str) + Sync),
     ) -> Result<Lab<'a>, Error> {
         progress("starting a sandbox with the guide's tables");
-        sandboxes.up(NAME, NAME).await?;
+        sandboxes.up(NAME, NAME, &[]).await?;
         let info = sandboxes.info(NAME)?;
         let client = connect(&info.postgres).await?;
         for (doing, sql) in GUIDE {

@@ -15,6 +15,7 @@ mod memory;
 mod query;
 mod report;
 mod sandbox;
+mod scenario;
 mod snowflake;
 mod start;
 mod write;
@@ -25,6 +26,7 @@ use crate::parity::{QueryError, SourceError};
 use crate::postgres::ConnectError;
 use crate::retail::RetailError;
 use crate::sandbox::Engine;
+use crate::scenario::{OpenError, ScenarioError};
 
 pub use measure::{Goal, Measurement, Peer, Samples, Unit, Yardstick};
 pub use report::{Report, Skipped};
@@ -49,6 +51,8 @@ pub enum Experiment {
     Query,
     /// A statement on the Snowflake side, and the refresh of a table with a long history.
     Snowflake,
+    /// A scenario from `icebox up` to verified.
+    Scenario,
     /// What icebox's own processes keep in memory when there is nothing to do.
     Memory,
 }
@@ -65,6 +69,8 @@ pub struct Bench {
     pub pg_bin: Option<PathBuf>,
     /// The command `icebox`.
     pub program: PathBuf,
+    /// The folder of the scenario that is run as a whole.
+    pub scenario: PathBuf,
     /// The virtual environment with DuckDB (`just clients`); without it that peer is skipped.
     pub clients: Option<PathBuf>,
 }
@@ -111,6 +117,10 @@ pub enum Error {
     Snowflake(#[from] crate::snowflake::client::ClientError),
     #[error("the lake cannot be used")]
     Lake(#[from] crate::tables::Error),
+    #[error("a throw-away sandbox cannot run the scenario")]
+    OpenScenario(#[from] OpenError),
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
     #[error("the system does not tell the memory of process {pid}")]
     NoMemory { pid: i32 },
     #[error("interrupted")]
@@ -170,7 +180,11 @@ impl Bench {
         if wants(Experiment::Start) {
             start::measure(sandboxes, &mut report, progress).await?;
         }
-        if self.only == [Experiment::Start] {
+        if wants(Experiment::Scenario) {
+            scenario::measure(self, sandboxes, &mut report, progress).await?;
+        }
+        let alone = [Experiment::Start, Experiment::Scenario];
+        if !self.only.is_empty() && self.only.iter().all(|one| alone.contains(one)) {
             return Ok(report);
         }
         let mut lab = Lab::open(sandboxes, self.rows, progress).await?;

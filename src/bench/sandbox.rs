@@ -66,10 +66,16 @@ impl ThrowAway {
 
     /// Runs `icebox up` for the sandbox `name`, new or stopped; returns how long that took. Sandboxes with the same `cache` share what is kept
     /// between sandboxes. A start that has begun goes on when the caller no longer waits.
-    pub(super) async fn up(&self, name: &str, cache: &str) -> Result<Duration, Error> {
+    pub(super) async fn up(
+        &self,
+        name: &str,
+        cache: &str,
+        options: &[&'static str],
+    ) -> Result<Duration, Error> {
         let (shared, name) = (self.shared.clone(), name.to_owned());
         let cache = self.directory().join(format!("cache-{cache}"));
-        run_blocking(move || shared.up(&name, &cache)).await
+        let options = options.to_vec();
+        run_blocking(move || shared.up(&name, &cache, &options)).await
     }
 
     /// Stops the sandbox `name` and keeps its data.
@@ -106,11 +112,12 @@ async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 }
 
 impl Shared {
-    fn up(&self, name: &str, cache: &Path) -> Result<Duration, Error> {
+    fn up(&self, name: &str, cache: &Path, options: &[&str]) -> Result<Duration, Error> {
         let mut command = self.command(name);
         command
             .arg("up")
             .args(&self.arguments)
+            .args(options)
             .env("XDG_CACHE_HOME", cache);
         // An existing sandbox keeps its port.
         if !self.directory.path().join(name).exists() {

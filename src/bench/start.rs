@@ -25,7 +25,7 @@ pub(super) async fn measure(
     for run in 0..FIRST.2 {
         let name = format!("first-{run}");
         // A cache of its own, which is empty.
-        times.push(sandboxes.up(&name, &name).await?.as_secs_f64());
+        times.push(sandboxes.up(&name, &name, &[]).await?.as_secs_f64());
         sandboxes.purge(&name).await;
     }
     report.add(of(FIRST, times));
@@ -35,16 +35,16 @@ pub(super) async fn measure(
     let mut times = Vec::new();
     for run in 0..FRESH.2 {
         let name = format!("fresh-{run}");
-        times.push(sandboxes.up(&name, &cache).await?.as_secs_f64());
+        times.push(sandboxes.up(&name, &cache, &[]).await?.as_secs_f64());
         sandboxes.purge(&name).await;
     }
     report.add(of(FRESH, times));
 
-    sandboxes.up("warm", &cache).await?;
+    sandboxes.up("warm", &cache, &[]).await?;
     let mut times = Vec::new();
     for _ in 0..WARM.2 {
         sandboxes.down("warm").await;
-        times.push(sandboxes.up("warm", &cache).await?.as_secs_f64());
+        times.push(sandboxes.up("warm", &cache, &[]).await?.as_secs_f64());
     }
     sandboxes.purge("warm").await;
     report.add(of(WARM, times).goal(WARM_GOAL));

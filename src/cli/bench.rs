@@ -20,6 +20,13 @@ pub struct Args {
     /// The directory of PostgreSQL's server programs; otherwise the newest that is found.
     #[arg(long, value_name = "DIR")]
     pg_bin: Option<PathBuf>,
+    /// The folder of the scenario that is run as a whole.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "scenarios/snowflake-lakehouse"
+    )]
+    scenario: PathBuf,
     /// The virtual environment with DuckDB, which `just clients` makes.
     #[arg(long, value_name = "DIR", env = "ICEBOX_CLIENTS")]
     clients: Option<PathBuf>,
@@ -37,6 +44,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         engine: args.engine,
         pg_bin: args.pg_bin,
         program: "/proc/self/exe".into(),
+        scenario: args.scenario,
         clients: args.clients.or_else(default_clients),
     };
     let report = bench

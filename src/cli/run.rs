@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use icebox::parity::snowflake_side;
 use icebox::retail::Progress;
 use icebox::sandbox::SandboxInfo;
 use icebox::scenario::{Event, SandboxBackend, Scenario, Side, run as run_scenario, variables};
@@ -20,12 +19,7 @@ pub struct Args {
 pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
     let scenario = Scenario::load(&args.scenario, &variables(info))?;
     println!("{}", scenario.title);
-    let reader = info.clone();
-    let open = move |prefix: String| {
-        let info = reader.clone();
-        Box::pin(async move { snowflake_side(&info, &prefix).await }) as _
-    };
-    let mut backend = SandboxBackend::connect(info.postgres.clone(), Box::new(open)).await?;
+    let mut backend = SandboxBackend::open(info).await?;
     let summary = run_scenario(&scenario, &mut backend, &mut show).await?;
     println!(
         "\nDone in {:.1} s: {} steps, {} skipped.",
@@ -45,7 +39,11 @@ fn show(event: Event<'_>) {
                 Side::Postgres => "postgres",
                 Side::Snowflake => "snowflake",
             };
-            for (line, text) in answer.to_table(SHOWN_ROWS).lines().enumerate() {
+            // A single sentence needs no heading.
+            let is_status = answer.columns.len() == 1 && answer.columns[0].name == "status";
+            let table = answer.to_table(SHOWN_ROWS);
+            let lines = table.lines().skip(usize::from(is_status));
+            for (line, text) in lines.enumerate() {
                 println!("{:>11} {text}", if line == 0 { side } else { "" });
             }
         }

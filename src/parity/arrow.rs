@@ -1,5 +1,7 @@
 //! Answers of engines that speak Arrow: the reader of the Snowflake side, and anything else on DataFusion.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
     self as types, ArrowPrimitiveType, DataType, IntervalUnit, SchemaRef, TimeUnit,
@@ -15,6 +17,13 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 pub trait ArrowEngine: Send + Sync {
     /// Runs one query; the schema is the result's even where there is no batch.
     async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), SourceError>;
+}
+
+#[async_trait]
+impl<E: ArrowEngine + ?Sized> ArrowEngine for Arc<E> {
+    async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), SourceError> {
+        (**self).query(sql).await
+    }
 }
 
 /// Tables of an Arrow engine, whose names are the logical names after a prefix.

@@ -20,7 +20,7 @@ pub use compare::{Difference, compare};
 pub use decimal::{Decimal, Finite, ParseDecimalError};
 pub use postgres::{PostgresSource, decode as decode_postgres};
 pub use query::{Query, QueryError};
-pub use snowflake_side::snowflake_side;
+pub use snowflake_side::{Worksheet, snowflake_side};
 pub use value::{Kind, Value};
 pub use verify::{Outcome, QueryReport, Report, Source, SourceError, verify};
 

@@ -1,12 +1,15 @@
-//! The Snowflake side of a sandbox: the reader on every table of the catalog, at its newest metadata.
+//! The Snowflake side of a sandbox: the reader on every table of the catalog, at its newest metadata; and a session, whose
+//! tables are those that its statements have made.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use tokio::sync::Mutex;
 
 use super::{ArrowEngine, ArrowSource, Source, SourceError};
 use crate::postgres::connect;
 use crate::sandbox::SandboxInfo;
+use crate::snowflake::client::Client;
 use crate::snowflake::{Reader, follow};
 use crate::tables::LakeIo;
 
@@ -16,6 +19,24 @@ impl ArrowEngine for Reader {
         Reader::query(self, sql)
             .await
             .map_err(|error| SourceError::engine(&error))
+    }
+}
+
+/// A session on the Snowflake side, one statement after another.
+pub struct Worksheet(Mutex<Client>);
+
+impl Worksheet {
+    pub fn new(client: Client) -> Worksheet {
+        Worksheet(Mutex::new(client))
+    }
+}
+
+#[async_trait]
+impl ArrowEngine for Worksheet {
+    async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), SourceError> {
+        let rows = self.0.lock().await.rows(sql).await;
+        let rows = rows.map_err(|error| SourceError::engine(&error))?;
+        Ok((rows.schema, rows.batches))
     }
 }
 

@@ -4,15 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
+use tempfile::NamedTempFile;
 use tokio_postgres::Client;
 use tokio_postgres::error::ErrorPosition;
 
+use super::{Reading, Server};
 use crate::parity::{
-    Answer, PostgresSource, Query, QueryError, QueryReport, Report, Source, SourceError,
-    decode_postgres, postgres_message, verify,
+    Answer, ArrowEngine, ArrowSource, PostgresSource, Query, QueryError, QueryReport, Report,
+    Source, SourceError, Worksheet, decode_arrow, decode_postgres, postgres_message,
+    snowflake_side, verify,
 };
 use crate::postgres::client::{ConnectError, Endpoint, connect};
 use crate::retail::{Progress, RetailError, Simulator, Summary};
+use crate::sandbox::SandboxInfo;
+use crate::snowflake::client::ClientError;
 
 /// Where a statement runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +38,11 @@ pub struct StatementFailure {
 /// The engines that a scenario's steps talk to.
 #[async_trait]
 pub trait Backend: Send {
-    /// Called before the statements of a file, so that the Snowflake side can look for newer metadata.
-    async fn begin_file(&mut self, side: Side) -> Result<(), SourceError>;
-
     /// Runs one statement in the side's session; `None` where it is not one that gives rows.
     async fn execute(&mut self, side: Side, sql: &str) -> Result<Option<Answer>, StatementFailure>;
+
+    /// From now on, PostgreSQL is this server.
+    async fn connect(&mut self, server: &Server) -> Result<(), ConnectError>;
 
     async fn simulate(
         &mut self,
@@ -49,6 +54,7 @@ pub trait Backend: Send {
         &mut self,
         queries: &[Query],
         iceberg_prefix: &str,
+        reading: Reading,
         progress: &mut (dyn for<'r> FnMut(&'r QueryReport) + Send),
     ) -> Result<Report, VerifyError>;
 }
@@ -79,50 +85,90 @@ pub struct SandboxBackend {
     /// The session of the scenario's PostgreSQL statements.
     session: Arc<Client>,
     open_snowflake: OpenSource,
-    /// Opened by the file that runs now.
-    snowflake: Option<Box<dyn Source>>,
+    /// The session of the scenario's statements for the Snowflake side.
+    worksheet: Arc<dyn ArrowEngine>,
+    /// Of the server that a step has connected to.
+    certificate: Option<NamedTempFile>,
+}
+
+/// Why a sandbox cannot run a scenario.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Postgres(#[from] ConnectError),
+    #[error(transparent)]
+    Snowflake(#[from] ClientError),
+    #[error("this sandbox has no Snowflake side; `icebox down` and `icebox up` give it one")]
+    NoSnowflake,
 }
 
 impl SandboxBackend {
+    /// Sessions on both sides of a running sandbox.
+    pub async fn open(info: &SandboxInfo) -> Result<Self, OpenError> {
+        let there = info.snowflake.as_ref().ok_or(OpenError::NoSnowflake)?;
+        let worksheet = Worksheet::new(there.connect(Some(&there.database)).await?);
+        let of_reader = info.clone();
+        let reader = move |prefix: String| {
+            let info = of_reader.clone();
+            Box::pin(async move { snowflake_side(&info, &prefix).await }) as _
+        };
+        let postgres = info.postgres.clone();
+        Ok(Self::connect(postgres, Box::new(reader), Arc::new(worksheet)).await?)
+    }
+
     pub async fn connect(
         endpoint: Endpoint,
         open_snowflake: OpenSource,
+        worksheet: Arc<dyn ArrowEngine>,
     ) -> Result<Self, ConnectError> {
         let session = Arc::new(connect(&endpoint).await?);
         Ok(Self {
             endpoint,
             session,
             open_snowflake,
-            snowflake: None,
+            worksheet,
+            certificate: None,
         })
     }
 }
 
 #[async_trait]
 impl Backend for SandboxBackend {
-    async fn begin_file(&mut self, side: Side) -> Result<(), SourceError> {
-        if side == Side::Snowflake {
-            // Statements name their tables themselves.
-            self.snowflake = Some((self.open_snowflake)(String::new()).await?);
+    async fn execute(&mut self, side: Side, sql: &str) -> Result<Option<Answer>, StatementFailure> {
+        if side == Side::Postgres {
+            return execute_postgres(&self.session, sql).await;
         }
-        Ok(())
+        let failure = |error: SourceError| StatementFailure {
+            message: error.to_string(),
+            offset: None,
+        };
+        let (schema, batches) = self.worksheet.query(sql).await.map_err(failure)?;
+        let answer = decode_arrow(&schema, &batches);
+        answer.map(Some).map_err(|error| failure(error.into()))
     }
 
-    async fn execute(&mut self, side: Side, sql: &str) -> Result<Option<Answer>, StatementFailure> {
-        match (side, &self.snowflake) {
-            (Side::Postgres, _) => execute_postgres(&self.session, sql).await,
-            (Side::Snowflake, Some(source)) => match source.answer(sql).await {
-                Ok(answer) => Ok(Some(answer)),
-                Err(error) => Err(StatementFailure {
-                    message: error.to_string(),
-                    offset: None,
-                }),
-            },
-            (Side::Snowflake, None) => Err(StatementFailure {
-                message: "the Snowflake side is not open".into(),
-                offset: None,
-            }),
-        }
+    async fn connect(&mut self, server: &Server) -> Result<(), ConnectError> {
+        let written = |certificate: &String| {
+            let file = NamedTempFile::new()?;
+            std::fs::write(file.path(), certificate)?;
+            Ok(file)
+        };
+        let file = server.certificate.as_ref().map(written).transpose();
+        let file = file.map_err(|source| ConnectError::Certificate {
+            path: std::env::temp_dir(),
+            source,
+        })?;
+        let endpoint = Endpoint {
+            host: server.host.clone(),
+            port: server.port,
+            dbname: server.database.clone(),
+            user: server.user.clone(),
+            password: server.password.clone(),
+            ca_file: file.as_ref().map(|file| file.path().to_owned()),
+        };
+        self.session = Arc::new(connect(&endpoint).await?);
+        (self.endpoint, self.certificate) = (endpoint, file);
+        Ok(())
     }
 
     async fn simulate(
@@ -139,8 +185,16 @@ impl Backend for SandboxBackend {
         &mut self,
         queries: &[Query],
         iceberg_prefix: &str,
+        reading: Reading,
         progress: &mut (dyn for<'r> FnMut(&'r QueryReport) + Send),
     ) -> Result<Report, VerifyError> {
+        let snowflake = match reading {
+            Reading::Reader => (self.open_snowflake)(iceberg_prefix.to_owned()).await?,
+            Reading::Session => {
+                let worksheet = Arc::clone(&self.worksheet);
+                Box::new(ArrowSource::new("snowflake", iceberg_prefix, worksheet))
+            }
+        };
         let sources: Vec<Box<dyn Source>> = vec![
             Box::new(PostgresSource::new("heap", "", self.session.clone())),
             Box::new(PostgresSource::new(
@@ -148,7 +202,7 @@ impl Backend for SandboxBackend {
                 iceberg_prefix,
                 self.session.clone(),
             )),
-            (self.open_snowflake)(iceberg_prefix.to_owned()).await?,
+            snowflake,
         ];
         Ok(verify(queries, &sources, progress).await?)
     }

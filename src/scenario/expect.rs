@@ -30,6 +30,15 @@ pub enum Expected {
 }
 
 impl Expectation {
+    /// The texts that may hold variables.
+    pub(super) fn texts(&mut self) -> impl Iterator<Item = &mut String> {
+        let cells = self.rows.iter_mut().flatten().flatten();
+        cells.filter_map(|cell| match cell {
+            Expected::Text(text) => Some(text),
+            _ => None,
+        })
+    }
+
     /// Why the answer is not what is expected, if so. Without an answer, the statement gave no rows.
     pub fn check(&self, answer: Option<&Answer>) -> Result<(), String> {
         let Some(answer) = answer else {

@@ -1,16 +1,18 @@
 //! Reading a scenario: its manifest and every file that it names, checked before anything runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::expect::{Expectation, Expected};
+use super::expect::Expectation;
 use super::{ScenarioError, Side, Statement};
 use crate::parity::Query;
 use crate::postgres::statements::{line_of, split};
 use crate::retail::Simulator;
 use crate::sandbox::SandboxInfo;
+use crate::snowflake::syntax;
 
 /// The name of the manifest in a scenario's folder.
 const MANIFEST: &str = "scenario.toml";
@@ -18,9 +20,10 @@ const MANIFEST: &str = "scenario.toml";
 /// What `${name}` stands for.
 pub type Variables = BTreeMap<String, String>;
 
-/// The variables of a sandbox: `bucket`, `region`, `s3_endpoint`, `database`, `user`, `state_dir`.
+/// The variables of a sandbox: `bucket`, `region`, `role_arn`, `s3_endpoint`, `database`, `user`, `state_dir`.
 pub fn variables(info: &SandboxInfo) -> Variables {
     [
+        ("role_arn", info.role_arn.clone().unwrap_or_default()),
         ("bucket", info.bucket.clone()),
         ("region", info.s3.region.clone()),
         ("s3_endpoint", info.s3.endpoint.clone()),
@@ -44,6 +47,8 @@ pub struct Step {
     pub title: String,
     pub skip_if: Vec<SkipIf>,
     pub action: Action,
+    /// How long the step is tried again until it succeeds.
+    pub within: Duration,
 }
 
 /// A reason not to run a step.
@@ -64,10 +69,56 @@ pub enum Action {
         queries: Vec<Query>,
         /// What precedes a logical table name in the name of its Iceberg table.
         iceberg_prefix: String,
+        reading: Reading,
     },
+    Connect(Server),
 }
 
-/// An SQL file, its variables replaced.
+/// Which tables of the Snowflake side a comparison reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reading {
+    /// Those of PostgreSQL's catalog, at their newest metadata, in PostgreSQL's dialect.
+    #[default]
+    Reader,
+    /// Those of the scenario's own session on the Snowflake side, in Snowflake's dialect.
+    Session,
+}
+
+/// A PostgreSQL server that a scenario has made.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub host: String,
+    #[serde(default = "default_port")]
+    pub port: u16,
+    #[serde(default = "default_database")]
+    pub database: String,
+    pub user: String,
+    pub password: String,
+    /// In PEM; the only one that is trusted. Without it, the connection is not encrypted.
+    pub certificate: Option<String>,
+}
+
+fn default_port() -> u16 {
+    5432
+}
+
+fn default_database() -> String {
+    "postgres".into()
+}
+
+/// Values of an answer's only row, for later steps.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Save {
+    /// Which statement of the file, from 1; `None` is the last one.
+    pub statement: Option<usize>,
+    /// The column of each variable; `column.key` goes on into a JSON object.
+    pub columns: BTreeMap<String, String>,
+}
+
+/// An SQL file, its variables replaced but for those that an earlier step saves.
 #[derive(Clone, Debug)]
 pub struct SqlFile {
     pub side: Side,
@@ -78,6 +129,8 @@ pub struct SqlFile {
     pub atomic: bool,
     /// Each with the index in `statements` that it is about.
     pub expect: Vec<(usize, Expectation)>,
+    /// Likewise.
+    pub save: Vec<(usize, Save)>,
 }
 
 #[derive(Deserialize)]
@@ -97,10 +150,15 @@ struct RawStep {
     atomic: bool,
     #[serde(default)]
     expect: Vec<Expectation>,
+    #[serde(default)]
+    save: Vec<Save>,
+    #[serde(default)]
+    within_seconds: u64,
     postgres: Option<PathBuf>,
     snowflake: Option<PathBuf>,
     simulate: Option<Simulator>,
     verify: Option<RawVerify>,
+    connect: Option<Server>,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +167,8 @@ struct RawVerify {
     queries: PathBuf,
     #[serde(default = "default_iceberg_prefix")]
     iceberg_prefix: String,
+    #[serde(default)]
+    snowflake: Reading,
 }
 
 fn default_iceberg_prefix() -> String {
@@ -129,18 +189,22 @@ impl Scenario {
                 path: path.clone(),
                 reason: error.to_string(),
             })?;
-        let steps = raw
-            .step
-            .into_iter()
-            .map(|step| {
-                let title = step.title.clone();
-                let invalid = |reason: String| ScenarioError::Manifest {
-                    path: path.clone(),
-                    reason: format!("step \"{title}\": {reason}"),
-                };
-                step.load(folder, variables, &invalid)
-            })
-            .collect::<Result<_, _>>()?;
+        let mut names = Names {
+            known: variables,
+            saved: BTreeSet::new(),
+        };
+        let mut steps = Vec::with_capacity(raw.step.len());
+        for step in raw.step {
+            let title = step.title.clone();
+            let invalid = |reason: String| ScenarioError::Manifest {
+                path: path.clone(),
+                reason: format!("step \"{title}\": {reason}"),
+            };
+            let saved = step.save.iter().flat_map(|save| save.columns.keys());
+            let saved: Vec<String> = saved.cloned().collect();
+            steps.push(step.load(folder, &names, &invalid)?);
+            names.saved.extend(saved);
+        }
         Ok(Scenario {
             title: raw.title,
             steps,
@@ -148,11 +212,41 @@ impl Scenario {
     }
 }
 
+/// The variables that a step may use.
+struct Names<'a> {
+    known: &'a Variables,
+    /// By earlier steps; their values come when it runs.
+    saved: BTreeSet<String>,
+}
+
+impl Names<'_> {
+    /// Replaces what is known; the error is a name that is not a variable, and its byte offset.
+    fn substitute(&self, text: &str) -> Result<String, (String, usize)> {
+        substitute(text, |name| match self.known.get(name) {
+            Some(value) => Some(value.clone()),
+            None => self.saved.contains(name).then(|| format!("${{{name}}}")),
+        })
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let all: Vec<&str> = self
+            .known
+            .keys()
+            .chain(&self.saved)
+            .map(String::as_str)
+            .collect();
+        format!(
+            "there is no variable ${{{name}}}; there are: {}",
+            all.join(", ")
+        )
+    }
+}
+
 impl RawStep {
     fn load(
         self,
         folder: &Path,
-        variables: &Variables,
+        names: &Names<'_>,
         invalid: &dyn Fn(String) -> ScenarioError,
     ) -> Result<Step, ScenarioError> {
         let RawStep {
@@ -160,75 +254,92 @@ impl RawStep {
             mut skip_if,
             atomic,
             mut expect,
+            save,
+            within_seconds,
             postgres,
             snowflake,
             simulate,
             verify,
+            connect,
         } = self;
         let replace = |text: &str| {
-            substitute(text, variables)
-                .map_err(|(name, _)| invalid(unknown_variable(&name, variables)))
+            let replaced = names.substitute(text);
+            replaced.map_err(|(name, _)| invalid(names.unknown(&name)))
         };
         for condition in &mut skip_if {
             condition.sql = replace(&condition.sql)?;
         }
-        for expected in expect
-            .iter_mut()
-            .flat_map(|expect| &mut expect.rows)
-            .flatten()
-            .flatten()
-        {
-            if let Expected::Text(text) = expected {
-                *text = replace(text)?;
-            }
+        for text in expect.iter_mut().flat_map(Expectation::texts) {
+            *text = replace(text)?;
         }
-        if (atomic || !expect.is_empty()) && postgres.is_none() && snowflake.is_none() {
-            return Err(invalid("`atomic` and `expect` are for SQL files".into()));
+        let is_sql = postgres.is_some() || snowflake.is_some();
+        if (atomic || !expect.is_empty() || !save.is_empty()) && !is_sql {
+            return Err(invalid(
+                "`atomic`, `expect` and `save` are for SQL files".into(),
+            ));
+        }
+        if within_seconds > 0 && simulate.is_some() {
+            return Err(invalid(
+                "`within_seconds` is not for `simulate`, which would add rows each time".into(),
+            ));
         }
         if atomic && postgres.is_none() {
             return Err(invalid("`atomic` is for PostgreSQL".into()));
         }
-        let action = match (postgres, snowflake, simulate, verify) {
-            (Some(file), None, None, None) => Action::Sql(SqlFile::load(
-                Side::Postgres,
-                &folder.join(file),
-                atomic,
-                expect,
-                variables,
-                invalid,
-            )?),
-            (None, Some(file), None, None) => Action::Sql(SqlFile::load(
-                Side::Snowflake,
-                &folder.join(file),
-                atomic,
-                expect,
-                variables,
-                invalid,
-            )?),
-            (None, None, Some(simulator), None) => Action::Simulate(simulator),
-            (
-                None,
-                None,
-                None,
-                Some(RawVerify {
-                    queries,
-                    iceberg_prefix,
-                }),
-            ) => Action::Verify {
-                queries: Query::load_dir(&folder.join(queries))?,
-                iceberg_prefix,
-            },
-            _ => {
-                return Err(invalid(
-                    "it needs one of postgres, snowflake, simulate and verify".into(),
-                ));
-            }
+        let file = |side, file: PathBuf| {
+            let path = folder.join(file);
+            SqlFile::load(side, &path, names, invalid)
         };
+        let mut actions = Vec::new();
+        if let Some(path) = postgres {
+            actions.push(Action::Sql(file(Side::Postgres, path)?));
+        }
+        if let Some(path) = snowflake {
+            actions.push(Action::Sql(file(Side::Snowflake, path)?));
+        }
+        actions.extend(simulate.map(Action::Simulate));
+        if let Some(verify) = verify {
+            actions.push(Action::Verify {
+                queries: Query::load_dir(&folder.join(verify.queries))?,
+                iceberg_prefix: verify.iceberg_prefix,
+                reading: verify.snowflake,
+            });
+        }
+        if let Some(mut server) = connect {
+            for text in server.texts() {
+                *text = replace(text)?;
+            }
+            actions.push(Action::Connect(server));
+        }
+        let Ok([mut action]) = <[Action; 1]>::try_from(actions) else {
+            return Err(invalid(
+                "it needs one of postgres, snowflake, simulate, verify and connect".into(),
+            ));
+        };
+        if let Action::Sql(file) = &mut action {
+            file.atomic = atomic;
+            file.expect = file.about("expect", expect, |one| one.statement, invalid)?;
+            file.save = file.about("save", save, |one| one.statement, invalid)?;
+        }
         Ok(Step {
             title,
             skip_if,
             action,
+            within: Duration::from_secs(within_seconds),
         })
+    }
+}
+
+impl Server {
+    /// What may hold variables.
+    pub(super) fn texts(&mut self) -> impl Iterator<Item = &mut String> {
+        let always = [
+            &mut self.host,
+            &mut self.database,
+            &mut self.user,
+            &mut self.password,
+        ];
+        always.into_iter().chain(&mut self.certificate)
     }
 }
 
@@ -236,9 +347,7 @@ impl SqlFile {
     fn load(
         side: Side,
         path: &Path,
-        atomic: bool,
-        expect: Vec<Expectation>,
-        variables: &Variables,
+        names: &Names<'_>,
         invalid: &dyn Fn(String) -> ScenarioError,
     ) -> Result<Self, ScenarioError> {
         let wrong = |line, reason| ScenarioError::Text {
@@ -248,44 +357,72 @@ impl SqlFile {
         };
         let text = read(path)?;
         // Split first: a value must not change where a statement ends.
-        let statements =
-            split(&text).map_err(|unclosed| wrong(unclosed.line, unclosed.to_string()))?;
-        let statements: Vec<Statement> = statements
-            .into_iter()
-            .map(
-                |Statement { sql, line }| match substitute(&sql, variables) {
-                    Ok(sql) => Ok(Statement { sql, line }),
-                    Err((name, offset)) => Err(wrong(
-                        line + line_of(&sql, offset) - 1,
-                        unknown_variable(&name, variables),
-                    )),
-                },
-            )
-            .collect::<Result<_, _>>()?;
-        let expect = expect
-            .into_iter()
-            .map(|expectation| {
-                let number = expectation.statement.unwrap_or(statements.len());
-                match number
-                    .checked_sub(1)
-                    .filter(|index| *index < statements.len())
-                {
-                    Some(index) => Ok((index, expectation)),
-                    None => Err(invalid(format!(
-                        "`expect` is about statement {number}, but {} has {}",
-                        path.display(),
-                        statements.len()
-                    ))),
-                }
-            })
-            .collect::<Result<_, _>>()?;
+        let statements = side
+            .split(&text)
+            .map_err(|(line, reason)| wrong(line, reason))?;
+        if statements.is_empty() {
+            return Err(invalid(format!("{} has no statement", path.display())));
+        }
+        let replace = |Statement { sql, line }: Statement| match names.substitute(&sql) {
+            Ok(sql) => Ok(Statement { sql, line }),
+            Err((name, offset)) => {
+                let line = line + line_of(&sql, offset) - 1;
+                Err(wrong(line, names.unknown(&name)))
+            }
+        };
         Ok(SqlFile {
             side,
             path: path.to_owned(),
-            statements,
-            atomic,
-            expect,
+            statements: statements
+                .into_iter()
+                .map(replace)
+                .collect::<Result<_, _>>()?,
+            atomic: false,
+            expect: Vec::new(),
+            save: Vec::new(),
         })
+    }
+
+    /// What the manifest says of statements, each with the index of its own.
+    fn about<T>(
+        &self,
+        key: &str,
+        all: Vec<T>,
+        statement: impl Fn(&T) -> Option<usize>,
+        invalid: &dyn Fn(String) -> ScenarioError,
+    ) -> Result<Vec<(usize, T)>, ScenarioError> {
+        let count = self.statements.len();
+        let find = |one: T| {
+            let number = statement(&one).unwrap_or(count);
+            match number.checked_sub(1).filter(|index| *index < count) {
+                Some(index) => Ok((index, one)),
+                None => Err(invalid(format!(
+                    "`{key}` is about statement {number}, but {} has {count}",
+                    self.path.display()
+                ))),
+            }
+        };
+        all.into_iter().map(find).collect()
+    }
+}
+
+impl Side {
+    /// The statements of a file; the error is a line and what is wrong there.
+    fn split(self, text: &str) -> Result<Vec<Statement>, (usize, String)> {
+        match self {
+            Side::Postgres => split(text).map_err(|unclosed| (unclosed.line, unclosed.to_string())),
+            Side::Snowflake => {
+                let statements = syntax::split(text).map_err(|error| {
+                    let line = error.position.map_or(1, |position| position.line);
+                    (line as usize, error.message)
+                })?;
+                let owned = |one: syntax::Statement<'_>| Statement {
+                    sql: one.sql.to_owned(),
+                    line: one.position.line as usize,
+                };
+                Ok(statements.into_iter().map(owned).collect())
+            }
+        }
     }
 }
 
@@ -296,26 +433,20 @@ fn read(path: &Path) -> Result<String, ScenarioError> {
     })
 }
 
-fn unknown_variable(name: &str, variables: &Variables) -> String {
-    let known: Vec<&str> = variables.keys().map(String::as_str).collect();
-    format!(
-        "there is no variable ${{{name}}}; there are: {}",
-        known.join(", ")
-    )
-}
-
-/// Replaces each `${name}`; the error is an unknown name and its byte offset.
-fn substitute(text: &str, variables: &Variables) -> Result<String, (String, usize)> {
+/// Replaces each `${name}`; the error is a name without a value, and its byte offset.
+pub(super) fn substitute(
+    text: &str,
+    value: impl Fn(&str) -> Option<String>,
+) -> Result<String, (String, usize)> {
     let mut replaced = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {
         let after = &rest[start + 2..];
         let Some(end) = after.find('}') else { break };
-        let value = variables
-            .get(&after[..end])
+        let value = value(&after[..end])
             .ok_or_else(|| (after[..end].to_owned(), text.len() - rest.len() + start))?;
         replaced.push_str(&rest[..start]);
-        replaced.push_str(value);
+        replaced.push_str(&value);
         rest = &after[end + 1..];
     }
     replaced.push_str(rest);

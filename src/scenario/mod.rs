@@ -15,7 +15,14 @@
 //!
 //! [[step]]
 //! title = "…"
-//! snowflake = "snowflake/counts.sql"        # statements for the Snowflake side, which reads the newest metadata
+//! snowflake = "snowflake/counts.sql"        # worksheets, in one session that begins in the sandbox's linked database
+//! within_seconds = 30                       # tried again until it succeeds; its last error where it does not
+//! [[step.save]]                             # values of a statement's only row, for later steps: a column, or a key in its JSON
+//! columns = { host = "host", password = "access_roles.snowflake_admin" }
+//!
+//! [[step]]
+//! title = "…"                               # PostgreSQL is another server from here on
+//! connect = { host = "${host}", user = "…", password = "${password}", certificate = "${certificate}" }
 //!
 //! [[step]]
 //! title = "…"
@@ -23,10 +30,11 @@
 //!
 //! [[step]]
 //! title = "…"
-//! verify = { queries = "queries", iceberg_prefix = "iceberg_" }
+//! verify = { queries = "queries", iceberg_prefix = "iceberg_", snowflake = "session" }  # its tables, not the newest metadata's
 //! ```
 //!
-//! `${name}` in SQL files, `skip_if` and expected texts is a variable of the sandbox (see [`variables`]).
+//! `${name}` in SQL files, `skip_if`, `connect` and expected texts is a variable of the sandbox (see [`variables`]), or one that an
+//! earlier step has saved.
 
 mod backend;
 mod expect;
@@ -37,10 +45,13 @@ use std::path::PathBuf;
 
 pub use crate::postgres::statements::{Statement, split};
 pub use backend::{
-    Backend, OpenSource, SandboxBackend, Side, SimulateError, StatementFailure, VerifyError,
+    Backend, OpenError, OpenSource, SandboxBackend, Side, SimulateError, StatementFailure,
+    VerifyError,
 };
 pub use expect::{Expectation, Expected};
-pub use manifest::{Action, Scenario, SkipIf, SqlFile, Step, Variables, variables};
+pub use manifest::{
+    Action, Reading, Save, Scenario, Server, SkipIf, SqlFile, Step, Variables, variables,
+};
 pub use runner::{Event, RunSummary, run};
 
 /// What stops a scenario.

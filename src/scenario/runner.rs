@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Backend, Scenario, ScenarioError, Side, SkipIf, SqlFile, Step};
+use super::manifest::{Save, substitute};
+use super::{Action, Backend, Scenario, ScenarioError, Side, SkipIf, SqlFile, Step, Variables};
 use crate::parity::{Answer, QueryReport, Report, Value};
 use crate::retail::{Progress, Summary};
 
@@ -40,6 +41,9 @@ pub struct RunSummary {
     pub took: Duration,
 }
 
+/// How long a step that must succeed within a time waits before it is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Runs all steps.
 pub async fn run(
     scenario: &Scenario,
@@ -48,19 +52,26 @@ pub async fn run(
 ) -> Result<RunSummary, ScenarioError> {
     let started = Instant::now();
     let mut summary = RunSummary::default();
+    let mut saved = Variables::new();
     for (index, step) in scenario.steps.iter().enumerate() {
         events(Event::Step {
             number: index + 1,
             of: scenario.steps.len(),
             title: &step.title,
         });
-        if let Some(because) = reason_to_skip(step, backend).await? {
+        if let Some(because) = reason_to_skip(step, &saved, backend).await? {
             events(Event::Skipped { because });
             summary.skipped += 1;
             continue;
         }
         let started = Instant::now();
-        run_step(step, backend, events).await?;
+        loop {
+            match run_step(step, &mut saved, backend, events).await {
+                Ok(()) => break,
+                Err(error) if started.elapsed() >= step.within => return Err(error),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
         events(Event::Done {
             took: started.elapsed(),
         });
@@ -72,6 +83,7 @@ pub async fn run(
 
 async fn reason_to_skip<'a>(
     step: &'a Step,
+    saved: &Variables,
     backend: &mut dyn Backend,
 ) -> Result<Option<&'a str>, ScenarioError> {
     for SkipIf { sql, because } in &step.skip_if {
@@ -81,7 +93,7 @@ async fn reason_to_skip<'a>(
             sql: sql.clone(),
         };
         let answer = backend
-            .execute(Side::Postgres, sql)
+            .execute(Side::Postgres, &filled(step, sql, saved)?)
             .await
             .map_err(|failure| unclear(failure.message))?;
         match answer.as_ref().map(|answer| answer.rows.as_slice()) {
@@ -93,13 +105,34 @@ async fn reason_to_skip<'a>(
     Ok(None)
 }
 
+/// A text with the values that earlier steps have saved.
+fn filled(step: &Step, text: &str, saved: &Variables) -> Result<String, ScenarioError> {
+    let filled = substitute(text, |name| saved.get(name).cloned());
+    filled.map_err(|(name, _)| ScenarioError::Engine {
+        step: step.title.clone(),
+        message: format!("the step that saves ${{{name}}} was skipped"),
+    })
+}
+
 async fn run_step(
     step: &Step,
+    saved: &mut Variables,
     backend: &mut dyn Backend,
     events: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<(), ScenarioError> {
     match &step.action {
-        Action::Sql(file) => run_file(step, file, backend, events).await,
+        Action::Sql(file) => run_file(step, file, saved, backend, events).await,
+        Action::Connect(server) => {
+            let mut server = server.clone();
+            for text in server.texts() {
+                *text = filled(step, text, saved)?;
+            }
+            let connected = backend.connect(&server).await;
+            connected.map_err(|error| ScenarioError::Engine {
+                step: step.title.clone(),
+                message: crate::chain(&error),
+            })
+        }
         Action::Simulate(simulator) => {
             let summary = backend
                 .simulate(simulator, &mut |progress| {
@@ -116,9 +149,10 @@ async fn run_step(
         Action::Verify {
             queries,
             iceberg_prefix,
+            reading,
         } => {
             let report = backend
-                .verify(queries, iceberg_prefix, &mut |query| {
+                .verify(queries, iceberg_prefix, *reading, &mut |query| {
                     events(Event::Verifying(query))
                 })
                 .await
@@ -141,6 +175,7 @@ async fn run_step(
 async fn run_file(
     step: &Step,
     file: &SqlFile,
+    saved: &mut Variables,
     backend: &mut dyn Backend,
     events: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<(), ScenarioError> {
@@ -148,18 +183,14 @@ async fn run_file(
         step: step.title.clone(),
         message,
     };
-    backend
-        .begin_file(file.side)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
     if !file.atomic {
-        return run_statements(step, file, backend, events).await;
+        return run_statements(step, file, saved, backend, events).await;
     }
     backend
         .execute(file.side, "BEGIN")
         .await
         .map_err(|failure| failed(failure.message))?;
-    let outcome = run_statements(step, file, backend, events).await;
+    let outcome = run_statements(step, file, saved, backend, events).await;
     if outcome.is_err() {
         // The first failure is the one to tell; where this fails too, the session's end rolls back.
         let _ = backend.execute(file.side, "ROLLBACK").await;
@@ -178,41 +209,80 @@ async fn run_file(
 async fn run_statements(
     step: &Step,
     file: &SqlFile,
+    saved: &mut Variables,
     backend: &mut dyn Backend,
     events: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<(), ScenarioError> {
     for (index, statement) in file.statements.iter().enumerate() {
-        let answer = backend
-            .execute(file.side, &statement.sql)
-            .await
-            .map_err(|failure| {
-                // Offsets count characters of the statement as it was sent.
-                let before = statement.sql.chars().take(failure.offset.unwrap_or(0));
-                ScenarioError::Statement {
-                    step: step.title.clone(),
-                    file: file.path.clone(),
-                    line: statement.line + before.filter(|c| *c == '\n').count(),
-                    message: failure.message,
-                    sql: statement.sql.clone(),
-                }
-            })?;
-        if let Some(answer) = &answer {
+        let sql = filled(step, &statement.sql, saved)?;
+        let answer = backend.execute(file.side, &sql).await.map_err(|failure| {
+            // Offsets count characters of the statement as it was sent.
+            let before = sql.chars().take(failure.offset.unwrap_or(0));
+            ScenarioError::Statement {
+                step: step.title.clone(),
+                file: file.path.clone(),
+                line: statement.line + before.filter(|c| *c == '\n').count(),
+                message: failure.message,
+                sql: sql.clone(),
+            }
+        })?;
+        let unexpected = |reason| ScenarioError::Expectation {
+            step: step.title.clone(),
+            file: file.path.clone(),
+            line: statement.line,
+            reason,
+            sql: sql.clone(),
+        };
+        for (_, expectation) in file.expect.iter().filter(|(about, _)| *about == index) {
+            let mut expectation = expectation.clone();
+            for text in expectation.texts() {
+                *text = filled(step, text, saved)?;
+            }
+            expectation.check(answer.as_ref()).map_err(unexpected)?;
+        }
+        for (_, save) in file.save.iter().filter(|(about, _)| *about == index) {
+            saved.extend(values(save, answer.as_ref()).map_err(unexpected)?);
+        }
+        // What is saved is for later steps, and may be a secret.
+        let is_saved = file.save.iter().any(|(about, _)| *about == index);
+        if let Some(answer) = answer.as_ref().filter(|_| !is_saved) {
             events(Event::Answer {
                 side: file.side,
                 answer,
             });
         }
-        for (_, expectation) in file.expect.iter().filter(|(about, _)| *about == index) {
-            expectation
-                .check(answer.as_ref())
-                .map_err(|reason| ScenarioError::Expectation {
-                    step: step.title.clone(),
-                    file: file.path.clone(),
-                    line: statement.line,
-                    reason,
-                    sql: statement.sql.clone(),
-                })?;
-        }
     }
     Ok(())
+}
+
+/// The variables that are saved from an answer, or why they cannot be.
+fn values(save: &Save, answer: Option<&Answer>) -> Result<Variables, String> {
+    let answer = answer.ok_or("it gives no rows to save values of")?;
+    let [row] = answer.rows.as_slice() else {
+        return Err(format!(
+            "values are saved of one row, but it gives {}",
+            answer.rows.len()
+        ));
+    };
+    let mut values = Variables::new();
+    for (variable, source) in &save.columns {
+        let (column, key) = match source.split_once('.') {
+            Some((column, key)) => (column, Some(key)),
+            None => (source.as_str(), None),
+        };
+        let found = answer.columns.iter().position(|one| one.name == column);
+        let found = found.ok_or_else(|| format!("it gives no column \"{column}\""))?;
+        let text = row[found].to_string();
+        let value = match key {
+            None => text,
+            Some(key) => {
+                let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+                let value = json.as_ref().and_then(|json| json.get(key)?.as_str());
+                let missing = || format!("the column \"{column}\" has no text \"{key}\"");
+                value.ok_or_else(missing)?.to_owned()
+            }
+        };
+        values.insert(variable.clone(), value);
+    }
+    Ok(values)
 }

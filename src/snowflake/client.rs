@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::error::SqlError;
 use super::query::{self, DEFAULT_ZONE};
+use super::rows::Rows;
 use super::types::DataType;
 
 /// How this client names itself.
@@ -158,31 +159,9 @@ impl Client {
         &self.place
     }
 
-    /// Runs one statement, and waits for its end.
+    /// Runs one statement, and waits for its end; its rows as the texts that Snowflake's clients show.
     pub async fn run(&mut self, sql: &str) -> Result<Answer, ClientError> {
-        let request = uuid::Uuid::new_v4();
-        let path = format!("/queries/v1/query-request?requestId={request}");
-        let body = json!({"sqlText": sql, "asyncExec": false, "sequenceId": 1});
-        let mut reply = self.post(&path, &body).await?;
-        while let Some("333333" | "333334") = reply.code.as_deref() {
-            let next = reply.data["getResultUrl"].as_str();
-            let next = next.ok_or_else(|| not_of_protocol("no address of a result"))?;
-            reply = self
-                .read(self.http.get(format!("{}{next}", self.base)))
-                .await?;
-        }
-        let result: Finished = serde_json::from_value(reply.data)
-            .map_err(|error| not_of_protocol(&error.to_string()))?;
-        self.place = Place {
-            role: result.final_role_name,
-            warehouse: result.final_warehouse_name,
-            database: result.final_database_name,
-            schema: result.final_schema_name,
-        };
-        let zone = result.parameters.iter().find(|one| one.name == "TIMEZONE");
-        if let Some(zone) = zone.and_then(|zone| zone.value.as_str()?.parse().ok()) {
-            self.zone = zone;
-        }
+        let result = self.finish(sql).await?;
         let types = &result.rowtype;
         let rows = result.rowset.into_iter().map(|row| {
             let cells = types.iter().zip(row);
@@ -199,6 +178,53 @@ impl Client {
             query_id: result.query_id,
             notices: result.icebox_notices,
         })
+    }
+
+    /// The same, with its rows as values.
+    pub async fn rows(&mut self, sql: &str) -> Result<Rows, ClientError> {
+        let result = self.finish(sql).await?;
+        let mut rows = Vec::with_capacity(result.rowset.len());
+        for row in &result.rowset {
+            let cells = row.iter().zip(&result.rowtype);
+            let cells = cells.map(|(cell, column)| match cell {
+                None => Ok(ScalarValue::Null),
+                Some(text) => column.value(text),
+            });
+            rows.push(cells.collect::<Result<Vec<_>, _>>()?);
+        }
+        let columns = result.rowtype.iter();
+        let columns: Vec<_> = columns
+            .map(|column| (column.name.as_str(), column.data_type()))
+            .collect();
+        Rows::of(&columns, rows).map_err(|error| not_of_protocol(&error.to_string()))
+    }
+
+    /// Runs one statement to its end.
+    async fn finish(&mut self, sql: &str) -> Result<Finished, ClientError> {
+        let request = uuid::Uuid::new_v4();
+        let path = format!("/queries/v1/query-request?requestId={request}");
+        let body = json!({"sqlText": sql, "asyncExec": false, "sequenceId": 1});
+        let mut reply = self.post(&path, &body).await?;
+        while let Some("333333" | "333334") = reply.code.as_deref() {
+            let next = reply.data["getResultUrl"].as_str();
+            let next = next.ok_or_else(|| not_of_protocol("no address of a result"))?;
+            reply = self
+                .read(self.http.get(format!("{}{next}", self.base)))
+                .await?;
+        }
+        let result: Finished = serde_json::from_value(reply.data)
+            .map_err(|error| not_of_protocol(&error.to_string()))?;
+        self.place = Place {
+            role: result.final_role_name.clone(),
+            warehouse: result.final_warehouse_name.clone(),
+            database: result.final_database_name.clone(),
+            schema: result.final_schema_name.clone(),
+        };
+        let zone = result.parameters.iter().find(|one| one.name == "TIMEZONE");
+        if let Some(zone) = zone.and_then(|zone| zone.value.as_str()?.parse().ok()) {
+            self.zone = zone;
+        }
+        Ok(result)
     }
 
     /// Ends the session; without it, it would last until it is unused for long.
@@ -237,59 +263,78 @@ impl Client {
         let Some(text) = cell else {
             return Ok(None);
         };
-        let bad = || not_of_protocol(&format!("{text} is not of the type {}", ty.ty));
-        let Some((value, ty)) = value(ty, &text).ok_or_else(bad)? else {
+        if matches!(ty.ty.as_str(), "fixed" | "real" | "text" | "binary") {
             return Ok(Some(text));
-        };
-        query::render(&value, ty, self.zone)
+        }
+        query::render(&ty.value(&text)?, ty.data_type(), self.zone)
             .map_err(|error: SqlError| not_of_protocol(&error.to_string()))
     }
 }
 
-/// The value of a cell; the outer `None` where it is not of its type, the inner one where its text is how it is shown.
-#[expect(clippy::option_option)]
-fn value(ty: &ColumnType, text: &str) -> Option<Option<(ScalarValue, DataType)>> {
-    let scale = ty.scale.unwrap_or(9);
-    let nanos = |text: &str| -> Option<i64> {
-        let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-        let is_negative = whole.starts_with('-');
-        let whole: i64 = whole.parse().ok()?;
-        let part: i64 = format!("{part:0<9}").get(..9)?.parse().ok()?;
-        let part = if is_negative { -part } else { part };
-        whole.checked_mul(1_000_000_000)?.checked_add(part)
-    };
+impl ColumnType {
+    fn data_type(&self) -> DataType {
+        let scale = self.scale.unwrap_or(9);
+        match self.ty.as_str() {
+            "fixed" => DataType::Number {
+                precision: 38,
+                scale: self.scale.unwrap_or(0),
+            },
+            "real" => DataType::Float,
+            "boolean" => DataType::Boolean,
+            "date" => DataType::Date,
+            "time" => DataType::Time { scale },
+            "timestamp_ntz" => DataType::TimestampNtz { scale },
+            "timestamp_ltz" => DataType::TimestampLtz { scale },
+            "timestamp_tz" => DataType::TimestampTz { scale },
+            "variant" | "object" | "array" => DataType::Variant,
+            _ => DataType::TEXT,
+        }
+    }
+
+    fn value(&self, text: &str) -> Result<ScalarValue, ClientError> {
+        let bad = || not_of_protocol(&format!("{text} is not of the type {}", self.ty));
+        value(self.data_type(), text).ok_or_else(bad)
+    }
+}
+
+/// The value that a text of the protocol is.
+fn value(ty: DataType, text: &str) -> Option<ScalarValue> {
     let moment = |text, zone: Option<String>| {
         let zone = zone.map(Into::into);
         Some(ScalarValue::TimestampNanosecond(Some(nanos(text)?), zone))
     };
-    Some(Some(match ty.ty.as_str() {
-        "boolean" => (ScalarValue::from(text == "1"), DataType::Boolean),
-        "date" => (
-            ScalarValue::Date32(Some(text.parse().ok()?)),
-            DataType::Date,
-        ),
-        "time" => (
-            ScalarValue::Time64Nanosecond(Some(nanos(text)?)),
-            DataType::Time { scale },
-        ),
-        "timestamp_ntz" => (moment(text, None)?, DataType::TimestampNtz { scale }),
-        "timestamp_ltz" => (
-            moment(text, Some("UTC".to_owned()))?,
-            DataType::TimestampLtz { scale },
-        ),
-        "timestamp_tz" => {
-            let (moment_text, offset) = text.split_once(' ')?;
+    Some(match ty {
+        DataType::Number { .. } => {
+            let text = ScalarValue::from(text);
+            text.cast_to(&ty.to_arrow()).ok()?
+        }
+        DataType::Float => ScalarValue::from(text.parse::<f64>().ok()?),
+        DataType::Boolean => ScalarValue::from(text == "1"),
+        DataType::Date => ScalarValue::Date32(Some(text.parse().ok()?)),
+        DataType::Time { .. } => ScalarValue::Time64Nanosecond(Some(nanos(text)?)),
+        DataType::TimestampNtz { .. } => moment(text, None)?,
+        DataType::TimestampLtz { .. } => moment(text, Some("UTC".to_owned()))?,
+        DataType::TimestampTz { .. } => {
+            let (text, offset) = text.split_once(' ')?;
             let minutes = offset.parse::<i32>().ok()? - 1440;
             let (sign, size) = (if minutes < 0 { '-' } else { '+' }, minutes.abs());
-            let zone = format!("{sign}{:02}:{:02}", size / 60, size % 60);
-            (
-                moment(moment_text, Some(zone))?,
-                DataType::TimestampTz { scale },
-            )
+            moment(
+                text,
+                Some(format!("{sign}{:02}:{:02}", size / 60, size % 60)),
+            )?
         }
-        "variant" | "object" | "array" => (ScalarValue::from(text), DataType::Variant),
-        _ => return Some(None),
-    }))
+        _ => ScalarValue::from(text),
+    })
+}
+
+/// Nanoseconds of a count of seconds with a fraction.
+fn nanos(text: &str) -> Option<i64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let is_negative = whole.starts_with('-');
+    let whole: i64 = whole.parse().ok()?;
+    let part: i64 = format!("{part:0<9}").get(..9)?.parse().ok()?;
+    let part = if is_negative { -part } else { part };
+    whole.checked_mul(1_000_000_000)?.checked_add(part)
 }
 
 fn not_of_protocol(what: &str) -> ClientError {

@@ -14,7 +14,7 @@ use super::names::ObjectName;
 use super::object::{Object, iceberg_table, table};
 use super::query::{Moment, TimeTravel};
 use super::session::Session;
-use super::types::DataType;
+use super::types::{DataType, TYPE_KEY};
 use crate::tables::{LakeTable, LakeTableProvider};
 
 /// A table, now or at a point in time.
@@ -27,10 +27,10 @@ pub fn provider<'a>(
         let location = table::metadata_location(object);
         let location = location.ok_or_else(|| SqlError::no_object(&object.name))?;
         let account = session.account();
-        let is_native = table::of(object).is_some();
-        let lake = match is_native {
-            true => account.table(account.world.lake(), location).await?,
-            false => {
+        let native = table::of(object);
+        let lake = match native {
+            Some(_) => account.table(account.world.lake(), location).await?,
+            None => {
                 let lake = access::of_table(account, &object.properties).await?;
                 account.table(&lake, location).await?
             }
@@ -43,10 +43,15 @@ pub fn provider<'a>(
                     .map_err(|error| SqlError::internal(&error))?
             }
         };
-        Ok(Arc::new(match is_native {
-            true => provider,
+        Ok(Arc::new(match native {
+            // Types of which Iceberg does not know all.
+            Some(table) => provider.annotated(TYPE_KEY, |name| {
+                let mut columns = table.columns.iter();
+                let column = columns.find(|column| column.name.as_str() == name);
+                column.map(|column| column.ty.clone())
+            }),
             // Names from a file are upper-cased.
-            false => provider.renamed(str::to_uppercase),
+            None => provider.renamed(str::to_uppercase),
         }))
     }
     .boxed()

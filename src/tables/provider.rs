@@ -148,6 +148,20 @@ impl LakeTableProvider {
         self
     }
 
+    /// The same table with an entry in the metadata of the columns that have a note.
+    pub fn annotated(mut self, key: &str, note: impl Fn(&str) -> Option<String>) -> Self {
+        let fields = self.columns.fields().iter().map(|field| {
+            let mut metadata = field.metadata().clone();
+            metadata.extend(note(field.name()).map(|note| (key.to_owned(), note)));
+            Field::clone(field).with_metadata(metadata)
+        });
+        let columns =
+            Schema::new_with_metadata(fields.collect::<Vec<_>>(), self.columns.metadata().clone());
+        self.columns = Arc::new(columns);
+        self.schema = Arc::clone(&self.columns);
+        self
+    }
+
     /// Filters with the names that columns have in the files.
     fn stored(&self, filters: &[Expr]) -> DataFusionResult<Vec<Expr>> {
         let Some(stored) = &self.stored_names else {

@@ -15,7 +15,9 @@ use icebox::snowflake::schedule::TimeScale;
 use icebox::snowflake::syntax::split;
 
 use crate::pglake::guide::{guide, well_inside_a_minute};
-use crate::support::sandbox::{Db, engine_under_test, psql_at, python_with, text, until};
+use crate::support::sandbox::{
+    CommandSandbox, Db, engine_under_test, psql_at, python_with, text, until,
+};
 
 /// What is called otherwise than in the guide, longer names before those that they contain.
 type Names = &'static [(&'static str, &'static str)];
@@ -421,4 +423,19 @@ async fn an_instance_lets_in_whom_its_network_policy_allows() {
         std::fs::read_dir(instances).unwrap().count() == 0
     })
     .await;
+}
+
+#[test]
+fn the_scenario_of_the_whole_way_runs_again() {
+    let engine = engine_under_test();
+    let engine = clap::ValueEnum::to_possible_value(&engine).unwrap();
+    let sandbox = CommandSandbox::with(&["--time-scale", "60", "--engine", engine.get_name()]);
+    for _ in 0..2 {
+        let told = sandbox.ok(&["run", "scenarios/snowflake-lakehouse"]);
+        let same = "5 of 5 queries gave the same answer on heap, pg_lake, snowflake";
+        assert_eq!(told.matches(same).count(), 2, "{told}");
+        assert!(told.contains("19 steps, 0 skipped"), "{told}");
+        // Passwords are for the steps that need them.
+        assert!(!told.contains("access_roles"), "{told}");
+    }
 }

@@ -205,9 +205,9 @@ fn iceberg_type(ty: DataType) -> SqlResult<Type> {
         DataType::Date => PrimitiveType::Date,
         DataType::Time { .. } => PrimitiveType::Time,
         DataType::TimestampNtz { .. } => PrimitiveType::Timestamp,
-        DataType::TimestampLtz { .. } => PrimitiveType::Timestamptz,
+        DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => PrimitiveType::Timestamptz,
         DataType::Binary { .. } => PrimitiveType::Binary,
-        DataType::TimestampTz { .. } | DataType::Uuid => {
+        DataType::Uuid => {
             return Err(SqlError::unsupported(format!("a column of type {ty}")));
         }
     };

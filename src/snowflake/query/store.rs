@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 
 use super::convert::{self, Session};
 use super::number::{self, Number};
-use super::value::{self, Column, Value};
+use super::value::{self, Column, Value, Zone};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::types::DataType;
 
@@ -50,5 +50,12 @@ fn fitting<'a>(value: Value<'a>, ty: DataType, session: Session) -> SqlResult<Va
         let digits = number::fit(given, precision, scale)?;
         return Ok(Value::Number(Number { digits, scale }));
     }
-    convert::convert(value, ty, session)
+    let stored = convert::convert(value, ty, session)?;
+    if let (DataType::TimestampTz { .. }, Value::Timestamp(timestamp)) = (ty, &stored)
+        && timestamp.zone != Zone::Fixed(0)
+    {
+        let feature = "a TIMESTAMP_TZ of another offset than +0000 in a table";
+        return Err(SqlError::unsupported(feature));
+    }
+    Ok(stored)
 }

@@ -1,9 +1,12 @@
 //! The scenario runner: on PostgreSQL, with DataFusion as the Snowflake side.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::prelude::SessionContext;
-use icebox::parity::{ArrowSource, Source};
+use icebox::parity::{ArrowEngine, ArrowSource, Source, SourceError};
 use icebox::postgres::{Endpoint, connect};
 use icebox::scenario::{
     Action, Event, OpenSource, SandboxBackend, Scenario, ScenarioError, Variables, run,
@@ -42,22 +45,36 @@ async fn backend(endpoint: &Endpoint) -> SandboxBackend {
     let open: OpenSource = Box::new(move |prefix| {
         let endpoint = reader.clone();
         Box::pin(async move {
-            let client = connect(&endpoint).await.unwrap();
-            let context = SessionContext::new();
-            let tables = "SELECT relname::text FROM pg_class WHERE relname LIKE 'lake\\_%' AND relkind = 'r'";
-            for row in client.query(tables, &[]).await.unwrap() {
-                let table: String = row.get(0);
-                load(&context, &client, &table, &table).await;
-            }
-            Ok(
-                Box::new(ArrowSource::new("snowflake", prefix, InMemory(context)))
-                    as Box<dyn Source>,
-            )
+            let tables = loaded(&endpoint).await;
+            Ok(Box::new(ArrowSource::new("snowflake", prefix, tables)) as Box<dyn Source>)
         })
     });
-    SandboxBackend::connect(endpoint.clone(), open)
+    let worksheet = Arc::new(Now(endpoint.clone()));
+    SandboxBackend::connect(endpoint.clone(), open, worksheet)
         .await
         .unwrap()
+}
+
+/// What the tables called `lake_…` hold when a query comes.
+struct Now(Endpoint);
+
+#[async_trait::async_trait]
+impl ArrowEngine for Now {
+    async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), SourceError> {
+        loaded(&self.0).await.query(sql).await
+    }
+}
+
+async fn loaded(endpoint: &Endpoint) -> InMemory {
+    let client = connect(endpoint).await.unwrap();
+    let context = SessionContext::new();
+    let tables =
+        "SELECT relname::text FROM pg_class WHERE relname LIKE 'lake\\_%' AND relkind = 'r'";
+    for row in client.query(tables, &[]).await.unwrap() {
+        let table: String = row.get(0);
+        load(&context, &client, &table, &table).await;
+    }
+    InMemory(context)
 }
 
 /// Runs the scenario in a session of its own; gives what was heard, and the outcome.
@@ -285,7 +302,7 @@ fn mistakes_are_found_before_anything_runs() {
         (
             "",
             "",
-            "it needs one of postgres, snowflake, simulate and verify",
+            "it needs one of postgres, snowflake, simulate, verify and connect",
         ),
         (
             "postgres = 's.sql'\nsnowflake = 's.sql'",
@@ -317,6 +334,27 @@ fn mistakes_are_found_before_anything_runs() {
             "SELECT 1",
             "`atomic` is for PostgreSQL",
         ),
+        (
+            "simulate = { transactions = 3 }\nwithin_seconds = 3",
+            "",
+            "`within_seconds` is not for `simulate`",
+        ),
+        (
+            "simulate = { transactions = 3 }\n[[step.save]]\ncolumns = { a = 'b' }",
+            "",
+            "`save` are for SQL files",
+        ),
+        (
+            "postgres = 's.sql'\n[[step.save]]\nstatement = 3\ncolumns = { a = 'b' }",
+            "SELECT 1",
+            "`save` is about statement 3",
+        ),
+        (
+            "postgres = 's.sql'\n[[step.save]]\ncolumns = { later = 'b' }",
+            "SELECT '${later}'",
+            "there is no variable ${later}",
+        ),
+        ("postgres = 's.sql'", "-- nothing", "has no statement"),
         (
             "simulate = { transaction = 3 }",
             "",
@@ -368,4 +406,127 @@ fn the_retail_lakehouse_reads_well() {
     };
     assert_eq!(file.statements.len(), 3);
     assert!(!schedule.skip_if.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_step_saves_is_there_for_the_next() {
+    let server = TestPostgres::shared().await;
+    let endpoint = server.database("saving").await;
+    let saves = |columns: &str| {
+        format!(
+            "title = 't'\n[[step]]\ntitle = 'Look'\npostgres = 'look.sql'\n[[step.save]]\nstatement = 1\ncolumns = {columns}\n\
+             [[step]]\ntitle = 'Use'\nsnowflake = 'use.sql'\nskip_if = [{{ sql = \"SELECT '${{a}}' = 'no'\", because = 'b' }}]\n\
+             [[step.expect]]\nrows = [['${{a}} and ${{b}}', '${{bucket}}']]"
+        )
+    };
+    let look = "SELECT 7 AS n, '{\"key\": \"x y\"}' AS j, NULL::text AS nothing; SELECT 1 UNION ALL SELECT 2";
+    let using = "SELECT '${a} and ${b}', 'lake'";
+    for (columns, look, problem) in [
+        ("{ a = 'n', b = 'j.key' }", look, None),
+        (
+            "{ a = 'm', b = 'n' }",
+            look,
+            Some("it gives no column \"m\""),
+        ),
+        (
+            "{ a = 'n', b = 'j.other' }",
+            look,
+            Some("the column \"j\" has no text \"other\""),
+        ),
+        (
+            "{ a = 'n', b = 'n' }",
+            "SELECT 1 AS n WHERE false",
+            Some("values are saved of one row, but it gives 0"),
+        ),
+    ] {
+        let files = [
+            ("scenario.toml", saves(columns)),
+            ("look.sql", look.to_owned()),
+            ("use.sql", using.to_owned()),
+        ];
+        let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+        let (scenario, _folder) = load_scenario(&files).unwrap();
+        let (heard, outcome) = play(&scenario, &endpoint).await;
+        match problem {
+            // What is saved is not shown.
+            None => {
+                outcome.unwrap();
+                assert_eq!(heard, ["[1/2] Look", "2 rows", "[2/2] Use", "1 rows"]);
+            }
+            Some(problem) => {
+                let error = outcome.unwrap_err().to_string();
+                assert!(error.contains(problem), "{error}");
+            }
+        }
+    }
+    let skipped = saves("{ a = 'n', b = 'n' }").replacen(
+        "[[step.save]]",
+        "skip_if = [{ sql = 'SELECT true', because = 'b' }]\n[[step.save]]",
+        1,
+    );
+    let (scenario, _folder) = load_scenario(&[
+        ("scenario.toml", &skipped),
+        ("look.sql", look),
+        ("use.sql", using),
+    ])
+    .unwrap();
+    let error = play(&scenario, &endpoint).await.1.unwrap_err().to_string();
+    assert!(
+        error.contains("the step that saves ${a} was skipped"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_step_with_time_is_tried_again() {
+    let server = TestPostgres::shared().await;
+    let endpoint = server.database("trying").await;
+    let client = connect(&endpoint).await.unwrap();
+    client
+        .batch_execute("CREATE TABLE tries (a int)")
+        .await
+        .unwrap();
+    let manifest = |seconds: u32, wanted: u32| {
+        format!(
+            "title = 't'\n[[step]]\ntitle = 'Wait'\npostgres = 's.sql'\nwithin_seconds = {seconds}\n[[step.expect]]\nrows = [[{wanted}]]"
+        )
+    };
+    let sql = "INSERT INTO tries VALUES (1); SELECT count(*) FROM tries";
+    let (scenario, _folder) =
+        load_scenario(&[("scenario.toml", &manifest(60, 3)), ("s.sql", sql)]).unwrap();
+    let (heard, outcome) = play(&scenario, &endpoint).await;
+    outcome.unwrap();
+    assert_eq!(heard, ["[1/1] Wait", "1 rows"]);
+    let (scenario, _folder) =
+        load_scenario(&[("scenario.toml", &manifest(1, 3)), ("s.sql", sql)]).unwrap();
+    let error = play(&scenario, &endpoint).await.1.unwrap_err();
+    assert!(
+        matches!(error, ScenarioError::Expectation { .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_scenario_goes_on_at_another_server() {
+    let server = TestPostgres::shared().await;
+    let endpoint = server.database("here").await;
+    server.database("there").await;
+    let manifest = format!(
+        "title = 't'\n[[step]]\ntitle = 'Go'\n[step.connect]\nhost = '{}'\nport = {}\ndatabase = 'there'\nuser = '{}'\npassword = '{}'\n\
+         [[step]]\ntitle = 'Ask'\npostgres = 's.sql'\n[[step.expect]]\nrows = [['there']]",
+        endpoint.host, endpoint.port, endpoint.user, endpoint.password
+    );
+    let sql = "SELECT current_database()";
+    let (scenario, _folder) =
+        load_scenario(&[("scenario.toml", &manifest), ("s.sql", sql)]).unwrap();
+    play(&scenario, &endpoint).await.1.unwrap();
+    let elsewhere = manifest.replace("database = 'there'", "database = 'nowhere'");
+    let (scenario, _folder) =
+        load_scenario(&[("scenario.toml", &elsewhere), ("s.sql", sql)]).unwrap();
+    let error = play(&scenario, &endpoint).await.1.unwrap_err().to_string();
+    assert!(
+        error.contains("step \"Go\" failed")
+            && error.contains("database \"nowhere\" does not exist"),
+        "{error}"
+    );
 }

@@ -260,3 +260,46 @@ async fn insert_refuses_what_does_not_fit_too() {
         [["12.3", "5", "true"]]
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_keep_the_types_of_their_columns() {
+    let (_fixture, session) =
+        prepared("v VARIANT, s VARCHAR(3), z TIMESTAMP_TZ(3), n TIMESTAMP_NTZ(0)").await;
+    ok(
+        &session,
+        "INSERT INTO t SELECT PARSE_JSON('{\"a\": [1, 2]}'), 'abc', '2024-01-31 12:00:00.125 +0000'::TIMESTAMP_TZ, '2024-01-31 12:00:00.6'",
+    )
+    .await;
+    let types = ok(&session, "DESCRIBE TABLE t ->> SELECT \"type\" FROM $1").await;
+    assert_eq!(
+        shown(&types).concat(),
+        [
+            "VARIANT",
+            "VARCHAR(3)",
+            "TIMESTAMP_TZ(3)",
+            "TIMESTAMP_NTZ(0)"
+        ]
+    );
+    assert_eq!(
+        shown(
+            &ok(
+                &session,
+                "SELECT v:a[1], s, z, n FROM t WHERE z > '2024-01-31 11:00:00 +0000'"
+            )
+            .await
+        ),
+        [[
+            "2",
+            "abc",
+            "2024-01-31 12:00:00.125 +0000",
+            "2024-01-31 12:00:00.000"
+        ]]
+    );
+    let other = run(
+        &session,
+        "INSERT INTO t (z) SELECT '2024-01-31 12:00:00 +0200'::TIMESTAMP_TZ",
+    )
+    .await;
+    let other = other.unwrap_err().message;
+    assert!(other.contains("TIMESTAMP_TZ of another offset"), "{other}");
+}
