@@ -1,7 +1,8 @@
 //! HTTP connections of the sandbox's own servers.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -20,12 +21,60 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub SocketAddr);
 
+/// Where a server listens: for this machine, and for others if it is to.
+#[derive(Debug)]
+pub struct Listeners {
+    first: TcpListener,
+    second: Option<TcpListener>,
+    address: SocketAddr,
+}
+
+impl Listeners {
+    /// Listens on `address`, whose port 0 takes a free one; also on the same port of `public`, an address of this machine or
+    /// 0.0.0.0, which is all of them.
+    ///
+    /// # Errors
+    /// An address that this machine does not have, or a port that is in use.
+    pub async fn bind(address: SocketAddr, public: Option<IpAddr>) -> io::Result<Listeners> {
+        let first = match public {
+            Some(ip) if ip.is_unspecified() => (ip, address.port()).into(),
+            _ => address,
+        };
+        let first = TcpListener::bind(first).await?;
+        let port = first.local_addr()?.port();
+        let second = match public {
+            Some(ip) if !ip.is_unspecified() => Some(TcpListener::bind((ip, port)).await?),
+            _ => None,
+        };
+        Ok(Listeners {
+            first,
+            second,
+            address: (address.ip(), port).into(),
+        })
+    }
+
+    /// Where clients on this machine connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let Some(second) = &self.second else {
+            return self.first.accept().await;
+        };
+        tokio::select! {
+            accepted = self.first.accept() => accepted,
+            accepted = second.accept() => accepted,
+        }
+    }
+}
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Answers requests by `service` until `shutdown` is done; then calls `stopping`, and gives the requests under way up to five
 /// seconds. Dropping the future stops at once. What goes wrong with one connection is logged and ends that connection.
 pub(crate) async fn serve<S, B>(
-    listener: TcpListener,
+    listener: Listeners,
     service: S,
     shutdown: impl Future<Output = ()>,
     stopping: impl FnOnce(),

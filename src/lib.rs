@@ -6,7 +6,7 @@
 
 pub mod aws;
 pub mod bench;
-mod connections;
+pub mod connections;
 pub mod objectstore;
 pub mod parity;
 pub mod pglake;

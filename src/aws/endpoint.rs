@@ -13,7 +13,6 @@ use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Body;
 use hyper::service::service_fn;
-use tokio::net::TcpListener;
 
 use super::audit::{Audit, Entry};
 use super::caller::{Identity, Refused};
@@ -21,7 +20,7 @@ use super::operations::{Call, Operation, Params, Service};
 use super::signature::Authorization;
 use super::xml::Element;
 use super::{Caller, Decision, Fault, Iam};
-use crate::connections::{self, Peer};
+use crate::connections::{self, Listeners, Peer};
 
 /// The largest form: documents are far smaller.
 const MAX_BODY: usize = 1 << 20;
@@ -209,7 +208,7 @@ impl Endpoint {
     }
 
     /// Serves IAM and STS alone on a listener, until `shutdown` is done.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+    pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) {
         let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
             let endpoint = self.clone();
             async move {
@@ -222,7 +221,7 @@ impl Endpoint {
                 Ok::<_, Infallible>(response.body(body).unwrap_or_default())
             }
         });
-        connections::serve(listener, answer, shutdown, || {}).await;
+        connections::serve(listeners, answer, shutdown, || {}).await;
     }
 }
 

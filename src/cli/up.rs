@@ -30,6 +30,10 @@ pub struct Args {
     /// The port that Snowflake's drivers connect to; otherwise any free one.
     #[arg(long, value_name = "PORT")]
     snowflake_port: Option<u16>,
+    /// Listen for other machines too, at this address of this machine; 0.0.0.0: at all of them. Everybody who reaches it can try
+    /// passwords and keys, and the Snowflake side's come in the clear [default: on loopback only].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<std::net::Ipv4Addr>,
     /// How many times faster than real time the schedules of Snowflake's tasks run; 0: they stand still [default:
     /// as before; 1 at the first start].
     #[arg(long, value_name = "FACTOR")]
@@ -61,6 +65,7 @@ impl Args {
             pg_port: self.pg_port,
             s3_port: self.s3_port,
             snowflake_port: self.snowflake_port,
+            listen: self.listen,
             bucket: self.bucket.clone(),
             account: self.account,
             time_scale: self.time_scale,

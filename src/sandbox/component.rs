@@ -1,7 +1,7 @@
 //! The parts of a running sandbox, as data: how each is started, how one knows that it answers, how it is ended.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -118,6 +118,7 @@ pub enum IceboxComponent {
     S3 {
         root: PathBuf,
         listen: SocketAddr,
+        public: Option<IpAddr>,
         region: String,
         /// The first is the user's.
         accounts: Vec<Account>,
@@ -195,6 +196,7 @@ impl IceboxComponent {
             IceboxComponent::S3 {
                 root,
                 listen,
+                public,
                 region,
                 accounts,
                 iam,
@@ -203,6 +205,7 @@ impl IceboxComponent {
                 let config = server::ServerConfig {
                     root,
                     listen,
+                    public,
                     region,
                     accounts,
                     iam,

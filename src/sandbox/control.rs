@@ -127,6 +127,10 @@ fn arguments(options: &Options) -> Vec<std::ffi::OsString> {
         "--snowflake-port",
         options.snowflake_port.map(|port| port.to_string().into()),
     );
+    add(
+        "--listen",
+        options.listen.map(|address| address.to_string().into()),
+    );
     let account = options
         .account
         .and_then(|account| account.to_possible_value());

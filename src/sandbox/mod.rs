@@ -19,7 +19,7 @@ pub mod state;
 pub mod status;
 pub mod supervisor;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,8 @@ pub struct Options {
     pub s3_port: Option<u16>,
     /// The port of the endpoint that Snowflake's drivers connect to, on 127.0.0.1.
     pub snowflake_port: Option<u16>,
+    /// An address of this machine on which the servers listen for other machines, besides 127.0.0.1; 0.0.0.0 is all.
+    pub listen: Option<Ipv4Addr>,
     /// The bucket to make.
     pub bucket: Option<String>,
     /// What the AWS account has at first; otherwise as before.
@@ -252,6 +254,10 @@ pub enum Error {
     EngineUnavailable { engine: EngineKind, reason: String },
     #[error("no engine can be used here ({reasons}); `icebox doctor` tells what is missing")]
     NoEngine { reasons: String },
+    #[error(
+        "the engine `containers` has its ports on loopback only and takes no --listen; choose --engine embedded or native"
+    )]
+    ListenInContainers,
     #[error(
         "port {port} on 127.0.0.1 is in use; choose another with {option}, or none for a free one"
     )]

@@ -42,6 +42,9 @@ pub struct Settings {
     pub snowflake_access_key_id: String,
     #[serde(default = "key")]
     pub snowflake_secret_access_key: String,
+    /// Where this start listens for other machines; not kept.
+    #[serde(skip)]
+    pub public: Option<Ipv4Addr>,
     /// What the user's AWS account had at first.
     #[serde(default)]
     pub account: AccountState,
@@ -65,6 +68,7 @@ impl Settings {
             }
             settings.bucket.clone_from(bucket);
         }
+        settings.public = options.listen;
         if let Some(account) = options.account {
             settings.account = account;
         }
@@ -201,6 +205,7 @@ impl Settings {
             snowflake_password: password(),
             snowflake_access_key_id: key_id(),
             snowflake_secret_access_key: key(),
+            public: None,
             account: AccountState::default(),
         }
     }

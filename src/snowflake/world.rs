@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::error::SqlResult;
 use super::object::network_policy::Access;
 use super::schedule::Clock;
+use crate::aws::audit;
 use crate::tables::LakeIo;
 
 /// The sandbox as the Snowflake side sees it.
@@ -18,6 +19,9 @@ pub trait World: Send + Sync + 'static {
 
     /// The object store through a role, which is taken on now if need be. The error is what AWS says.
     async fn lake_through(&self, role: &Role) -> Result<LakeIo, String>;
+
+    /// What AWS was asked and answered; `None` where nobody writes that down.
+    fn audit(&self) -> Option<audit::Reader>;
 
     /// Where native tables are kept: a location that ends in a slash.
     fn storage(&self) -> String;

@@ -348,6 +348,60 @@ fn two_sandboxes_side_by_side() {
     assert_eq!(two.sql("SELECT 1"), "1");
 }
 
+/// Whether somebody answers there.
+fn answers(ip: [u8; 4], port: u16) -> bool {
+    let address = std::net::SocketAddr::from((ip, port));
+    std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
+}
+
+#[test]
+fn other_machines_are_let_in_only_where_it_is_asked_for() {
+    // Addresses of this machine, as one in its network would be.
+    let (public, other) = ([127, 0, 3, 1], [127, 0, 3, 2]);
+    let dir = StateDir::new();
+    let told = dir.ok(&["up", "--engine", "embedded", "--listen", "127.0.3.1"]);
+    assert!(
+        told.contains("WARNING: other machines can connect at 127.0.3.1"),
+        "{told}"
+    );
+    let info = dir.info();
+    let s3_port = info
+        .s3
+        .endpoint
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let ports = [
+        info.postgres.port,
+        s3_port,
+        info.snowflake.as_ref().unwrap().address.port(),
+    ];
+    for port in ports {
+        assert!(
+            answers([127, 0, 0, 1], port) && answers(public, port),
+            "{port}"
+        );
+        assert!(!answers(other, port), "{port}");
+    }
+    dir.ok(&["down"]);
+    // It is asked for at each start.
+    let told = dir.ok(&["up", "--engine", "embedded"]);
+    assert!(!told.contains("WARNING: other machines"), "{told}");
+    for port in ports {
+        assert!(
+            answers([127, 0, 0, 1], port) && !answers(public, port),
+            "{port}"
+        );
+    }
+    dir.ok(&["down"]);
+    dir.ok(&["up", "--engine", "embedded", "--listen", "0.0.0.0"]);
+    for port in ports {
+        assert!(answers(public, port) && answers(other, port), "{port}");
+    }
+}
+
 #[test]
 fn two_ups_at_once_start_one_sandbox() {
     let dir = StateDir::new();

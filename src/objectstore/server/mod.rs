@@ -24,7 +24,7 @@ mod upload;
 use std::fs::File;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use nix::fcntl::{Flock, FlockArg};
 use s3s::service::{S3Service, S3ServiceBuilder};
-use tokio::net::TcpListener;
 
 use self::owners::Owners;
 use self::store::Store;
@@ -42,7 +41,7 @@ use self::trail::{Sent, Trail};
 use super::S3Config;
 use crate::aws::audit::{self, Audit};
 use crate::aws::{self, Account, AccountId, Endpoint, Iam, RequestMeta, Secret};
-use crate::connections;
+use crate::connections::{self, Listeners};
 
 /// What a server needs to know.
 #[derive(Clone, Debug)]
@@ -51,6 +50,8 @@ pub struct ServerConfig {
     pub root: PathBuf,
     /// Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The same port there too, for other machines: an address of this one, or 0.0.0.0.
+    pub public: Option<IpAddr>,
     /// The region that buckets are in. Requests may be signed for any.
     pub region: String,
     /// Who has access. The first account is the user's own; buckets that were made by nobody else are its. There is at least
@@ -75,6 +76,7 @@ impl ServerConfig {
             iam: root.join(".icebox/iam"),
             root,
             listen,
+            public: None,
             region: "us-east-1".to_owned(),
             accounts: vec![Account {
                 id: AccountId::LOCAL,
@@ -112,8 +114,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// A server that listens, and answers once it [runs](Self::run).
 pub struct Server {
-    listener: TcpListener,
-    local_addr: SocketAddr,
+    listeners: Listeners,
     front: Front,
     iam: Iam,
     config: ServerConfig,
@@ -160,10 +161,8 @@ impl Server {
             listen: config.listen,
             source,
         };
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .map_err(listen_error)?;
-        let local_addr = listener.local_addr().map_err(listen_error)?;
+        let listeners = Listeners::bind(config.listen, config.public);
+        let listeners = listeners.await.map_err(listen_error)?;
 
         let mut builder = S3ServiceBuilder::new(service::Service {
             store,
@@ -176,8 +175,7 @@ impl Server {
             owners,
         });
         Ok(Self {
-            listener,
-            local_addr,
+            listeners,
             front: Front {
                 s3: builder.build(),
                 endpoint: Endpoint::new(iam.clone(), audit.clone()),
@@ -191,7 +189,7 @@ impl Server {
 
     /// Where the server listens.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.listeners.address()
     }
 
     /// The IAM that the server asks.
@@ -204,7 +202,7 @@ impl Server {
         // Without one the server would not have started.
         let root = &self.config.accounts[0];
         S3Config {
-            endpoint: format!("http://{}", self.local_addr),
+            endpoint: format!("http://{}", self.local_addr()),
             region: self.config.region.clone(),
             access_key_id: root.root_access_key_id.clone(),
             secret_access_key: root.root_secret_access_key.expose().to_owned(),
@@ -223,7 +221,7 @@ impl Server {
             let front = front.clone();
             async move { front.answer(request).await }
         });
-        connections::serve(self.listener, answer, shutdown, || {}).await;
+        connections::serve(self.listeners, answer, shutdown, || {}).await;
         Ok(())
     }
 }

@@ -147,6 +147,9 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
             recorded_socket: recorded.socket,
         });
     }
+    if context.settings.public.is_some() {
+        return Err(Error::ListenInContainers);
+    }
     // Whose network and S3 server it uses.
     let lake = match context.attached {
         Some(attached) => Belongings::of(&StateDir::new(&attached.lake)?, socket),

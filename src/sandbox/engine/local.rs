@@ -2,7 +2,7 @@
 //! told of. What differs is data: see [`Lake`].
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,19 +102,30 @@ impl<'a> Local<'a> {
             application: role("application", &settings.application_password),
         };
         let address = settings.postgres_address();
+        let mut postgres_settings = lake.settings;
+        if let Some(public) = settings.public {
+            let addresses = match public.is_unspecified() {
+                true => public.to_string(),
+                false => format!("{},{public}", address.ip()),
+            };
+            postgres_settings.push(("listen_addresses", addresses));
+        }
         let config = ServerConfig {
             data_dir: self.postgres_dir.join("data"),
             socket_dir: self.postgres_sockets,
             address,
             clients: match self.context.attached {
                 Some(attached) => attached.clients.clone(),
-                None => Clients::local(),
+                None => match settings.public {
+                    None => Clients::local(),
+                    Some(_) => Clients::new(vec!["0.0.0.0/0".to_owned()], Vec::new()),
+                },
             },
             certificate: Certificate::ensure(&state.tls_dir(), *address.ip())?,
             account: self.account,
             program: lake.program,
             preload: lake.preload,
-            settings: lake.settings,
+            settings: postgres_settings,
             cache_dir: cache_dir(),
         };
         let installation = self.installation;
@@ -141,6 +152,7 @@ impl<'a> Local<'a> {
                 installation.major
             ));
         }
+        notices.extend(settings.public.map(|public| listening(settings, public)));
         let superuser = server.endpoint(&roles.superuser);
         let mut components = vec![postgres_component(server, &info, superuser)];
         components.extend(lake.engine);
@@ -154,6 +166,24 @@ impl<'a> Local<'a> {
             notices,
         })
     }
+}
+
+/// What everybody can reach now.
+fn listening(settings: &Settings, public: Ipv4Addr) -> String {
+    let ports = [
+        Some(settings.postgres_address()),
+        settings.s3_address(),
+        Some(settings.snowflake_address()),
+    ];
+    let ports = ports
+        .into_iter()
+        .flatten()
+        .map(|one| one.port().to_string());
+    format!(
+        "WARNING: other machines can connect at {public}, ports {}. Passwords and keys are all that keeps them out, and only \
+         PostgreSQL's connections are encrypted. Instances on 127.0.0.2 and so on stay on this machine.",
+        ports.collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// `superuser` gets in whoever else may.
@@ -199,6 +229,7 @@ fn s3_component(
         launch: Launch::Icebox(IceboxComponent::S3 {
             root: state.s3_dir(),
             listen,
+            public: settings.public.map(IpAddr::from),
             region: info.s3.region.clone(),
             accounts: settings.aws_accounts(),
             iam: state.iam_dir(),

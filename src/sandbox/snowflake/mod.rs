@@ -14,19 +14,20 @@ mod ready;
 mod world;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 
 use super::component::{BoxError, Component, IceboxComponent, Launch, Probe, Step};
 use super::engine::Plan;
 use super::settings::Settings;
 use super::supervisor::Isolation;
 use super::{EngineKind, Error, Options, SnowflakeInfo, StateDir};
+use crate::connections::Listeners;
 use crate::objectstore::{S3Config, client};
 use crate::postgres::Endpoint;
 use crate::snowflake::account::Account;
@@ -58,6 +59,8 @@ pub struct Config {
     s3: S3Config,
     /// For PostgreSQL instances: without keys.
     instances_s3: S3Config,
+    /// See `icebox up --listen`.
+    public: Option<IpAddr>,
     /// Whether the S3 service knows of roles.
     has_roles: bool,
     bucket: String,
@@ -101,6 +104,7 @@ impl Plan {
                 secret_access_key: String::new(),
                 ..self.info.s3.clone()
             },
+            public: settings.public.map(IpAddr::from),
             has_roles,
             bucket: self.info.bucket.clone(),
             engine: self.info.engine,
@@ -143,7 +147,7 @@ impl Config {
         let clock = open_clock(&state, &clock_file, self.time_scale)?;
         client::ensure_bucket_soon(&self.s3, STORAGE).await?;
 
-        let listen = self.info.address;
+        let (listen, public) = (self.info.address, self.public);
         let (user, password) = (self.info.user.clone(), self.info.password.clone());
         let (bucket, role_arn) = (self.bucket.clone(), self.role_arn.clone());
         let world = SandboxWorld::new(self, &state, isolation, clock.clone())?;
@@ -154,10 +158,10 @@ impl Config {
             ready::furnish(&account, &world.own()?, &bucket, &role_arn).await?;
         }
 
-        let listener = TcpListener::bind(listen).await?;
+        let listeners = Listeners::bind(listen, public).await?;
         let drivers = Drivers::new(Arc::clone(&account), &user, &password);
         let served = rest::serve(
-            listener,
+            listeners,
             Arc::new(drivers),
             rest::Config::default(),
             shutdown,

@@ -1,5 +1,6 @@
 //! The sandbox as the Snowflake side sees it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,6 +9,7 @@ use serde_json::json;
 use super::instances::Instances;
 use super::principals::Principals;
 use super::{ACCOUNT, Config, STORAGE};
+use crate::aws::audit;
 use crate::chain;
 use crate::pglake::storage::{self, Keys, StorageGrant};
 use crate::postgres::Endpoint;
@@ -24,6 +26,8 @@ use crate::tables::LakeIo;
 pub struct SandboxWorld {
     clock: Clock,
     lake: LakeIo,
+    /// Where the audit trail is; `None` where the S3 service writes none.
+    audit: Option<PathBuf>,
     /// Those of the root user of the S3 service.
     keys: Keys,
     /// `None` where the S3 service knows nothing of roles.
@@ -51,6 +55,7 @@ impl SandboxWorld {
                 secret_access_key: config.s3.secret_access_key.as_str().into(),
             },
             lake: LakeIo::s3(config.s3),
+            audit: config.has_roles.then(|| state.audit_dir()),
             principals,
             postgres: (config.postgres, config.postgres_version),
             instances: Instances::new(
@@ -107,6 +112,10 @@ impl World for SandboxWorld {
 
     fn lake(&self) -> &LakeIo {
         &self.lake
+    }
+
+    fn audit(&self) -> Option<audit::Reader> {
+        self.audit.clone().map(audit::Reader::open)
     }
 
     fn storage(&self) -> String {

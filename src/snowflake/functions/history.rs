@@ -39,7 +39,7 @@ fn object(
 }
 
 /// Whether a moment is in the range of two arguments.
-fn range(
+pub(super) fn range(
     arguments: &Arguments<'_>,
     from: &str,
     to: &str,

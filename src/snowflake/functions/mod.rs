@@ -1,5 +1,6 @@
 //! Functions and views that tell of the session and the account.
 
+mod audit;
 mod history;
 mod information_schema;
 mod session;
@@ -170,6 +171,11 @@ const TABLE_FUNCTIONS: &[TableFunction] = &[
             "RESULT_LIMIT",
         ],
         rows: history::queries_by_warehouse,
+    },
+    TableFunction {
+        name: "ICEBOX_AUDIT",
+        arguments: &["START_TIME", "END_TIME", "RESULT_LIMIT"],
+        rows: audit::trail,
     },
     TableFunction {
         name: "ICEBERG_TABLE_SNAPSHOT_REFRESH_HISTORY",

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use tokio::net::TcpListener;
 
 use super::call::Call;
 use super::reply::{Failure, Reply};
 use super::statements::Statements;
 use super::tokens::Sessions;
 use super::{Account, Config, api, query, session};
-use crate::connections;
+use crate::connections::{self, Listeners};
 
 /// What the handlers share.
 pub(super) struct Endpoint {
@@ -30,7 +29,7 @@ pub(super) struct Endpoint {
 /// # Errors
 /// None at present: what goes wrong with one connection is logged and ends that connection.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     account: Arc<dyn Account>,
     config: Config,
     shutdown: impl Future<Output = ()>,
@@ -46,7 +45,7 @@ pub async fn serve(
         service_fn(move |request| answer(Arc::clone(&endpoint), request))
     };
     let cancel = || endpoint.statements.cancel_all();
-    connections::serve(listener, service, shutdown, cancel).await;
+    connections::serve(listeners, service, shutdown, cancel).await;
     endpoint.statements.abort_all();
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use icebox::aws::client::{AssumeRole, Client};
 use icebox::aws::{Account, Endpoint, Error, Iam, Secret};
+use icebox::connections::Listeners;
 use icebox::objectstore::S3Config;
 use icebox::objectstore::client::aws_client;
 
@@ -206,10 +207,9 @@ async fn a_session_ends_with_its_role() {
 async fn a_roles_policies() {
     let dir = tempfile::tempdir().expect("a directory");
     let iam = Iam::open(dir.path(), accounts()).expect("it opens");
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let listener = Listeners::bind(([127, 0, 0, 1], 0).into(), None).await;
+    let listener = listener.expect("a port");
+    let endpoint = format!("http://{}", listener.address());
     // IAM and STS without S3.
     let server =
         tokio::spawn(Endpoint::new(iam.clone(), None).serve(listener, std::future::pending()));

@@ -399,13 +399,13 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
     attendee.run("20-postgres-verify.sql").await;
     let answers = attendee.run("21-snowflake-verify.sql").await;
     attendee.is_the_same_as_heap(&answers).await;
-    the_files_are_the_same(&attendee).await;
+    the_files_are_the_same(&mut attendee).await;
     attendee.run("22-snowflake-cleanup.sql").await;
 }
 
 /// By the audit trail: every data file that the Snowflake side has read is one that PostgreSQL has written, and nobody else has
 /// written any.
-async fn the_files_are_the_same(attendee: &Attendee) {
+async fn the_files_are_the_same(attendee: &mut Attendee) {
     let trail = attendee.sandbox.info().state_dir.join("audit");
     let entries = || {
         let mut entries: Vec<Entry> = Vec::new();
@@ -439,4 +439,16 @@ async fn the_files_are_the_same(attendee: &Attendee) {
     let read = of(&entries, "s3:GetObject", "snowflake");
     assert!(read.is_subset(&written), "{read:?} {written:?}");
     assert_eq!(of(&entries, "s3:PutObject", ""), written);
+    // The Snowflake side can ask for the trail itself.
+    let trail = "TABLE(INFORMATION_SCHEMA.ICEBOX_AUDIT(RESULT_LIMIT => 10000))";
+    let files = format!(
+        "SELECT DISTINCT RESOURCE FROM {trail} WHERE IS_ALLOWED = 'Y' AND ACTION = 's3:PutObject'
+           AND SESSION_NAME LIKE 'postgres-instance-%' AND RESOURCE LIKE '%.parquet'"
+    );
+    let files: BTreeSet<String> = attendee.asks(&files).await.into_iter().collect();
+    assert_eq!(files, written);
+    let refused = format!(
+        "SELECT DISTINCT ACTION FROM {trail} WHERE ERROR_CODE = 'AccessDenied' AND IS_ALLOWED = 'N' AND ACTION = 'sts:AssumeRole'"
+    );
+    assert_eq!(attendee.asks(&refused).await, ["sts:AssumeRole"]);
 }

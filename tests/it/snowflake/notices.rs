@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use icebox::connections::Listeners;
 use icebox::snowflake::client::Client;
 use icebox::snowflake::drivers::Drivers;
 use icebox::snowflake::rest;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use super::world::Fixture;
 
@@ -33,8 +33,9 @@ async fn driver_asks(address: SocketAddr, sql: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn iceboxs_own_client_is_told_each_notice_once() {
     let fixture = Fixture::new().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = Listeners::bind(([127, 0, 0, 1], 0).into(), None).await;
+    let listener = listener.unwrap();
+    let address = listener.address();
     let drivers = Drivers::new(Arc::clone(&fixture.account), "ICEBOX", "secret");
     let config = rest::Config::default();
     tokio::spawn(rest::serve(

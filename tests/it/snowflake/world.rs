@@ -50,6 +50,10 @@ impl World for TestWorld {
         Ok(())
     }
 
+    fn audit(&self) -> Option<icebox::aws::audit::Reader> {
+        None
+    }
+
     fn storage(&self) -> String {
         "s3://retail-lake/snowflake/".to_owned()
     }

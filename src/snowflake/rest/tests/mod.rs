@@ -7,10 +7,10 @@ mod http;
 mod protocol;
 mod sessions;
 
+use crate::connections::Listeners;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -26,8 +26,9 @@ struct Running {
 }
 
 async fn start(config: Config) -> Running {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = Listeners::bind(([127, 0, 0, 1], 0).into(), None).await;
+    let listener = listener.unwrap();
+    let address = listener.address();
     let account = Arc::new(TestAccount::new());
     let (stop, stopped) = oneshot::channel::<()>();
     let until = async move { _ = stopped.await };
