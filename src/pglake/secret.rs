@@ -175,11 +175,19 @@ fn read(statement: &statements::Statement) -> Result<Vec<Change>, Error> {
         reason,
     };
     let parsed = Parser::parse_sql(&DuckDbDialect {}, &statement.sql)
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| failed(without_token(&error.to_string())))?;
     parsed
         .into_iter()
         .map(|one| change(one).map_err(failed))
         .collect()
+}
+
+/// The parser's error without the token that it has found: that may be a key.
+fn without_token(error: &str) -> String {
+    match (error.find(", found: "), error.rfind(" at Line: ")) {
+        (Some(end), Some(place)) if end < place => format!("{}{}", &error[..end], &error[place..]),
+        _ => error.to_owned(),
+    }
 }
 
 fn change(statement: Statement) -> Result<Change, String> {
@@ -464,6 +472,10 @@ mod tests {
             assert_eq!(secret(options), error);
         }
         assert_eq!(secret("TYPE S3, KEY_ID 'k"), "line 3");
+        let error = secret("TYPE S3, KEY_ID 'k', SECRET 'the ' 'key'");
+        assert!(error.contains("Expected: )"), "{error}");
+        assert!(error.contains("at Line: 1"), "{error}");
+        assert!(!error.contains("key"), "{error}");
         assert!(matches!(parse("SET x = 1"), Err(Error::NoSecret)));
     }
 }

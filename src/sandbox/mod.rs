@@ -102,6 +102,7 @@ pub struct Options {
 pub struct Attached {
     /// The state directory of the sandbox whose lake it is.
     pub lake: PathBuf,
+    /// Without keys.
     pub s3: S3Config,
     pub bucket: String,
     /// From where it may be connected to.

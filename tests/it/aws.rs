@@ -31,6 +31,8 @@ pub const REGION: &str = "us-east-1";
 pub struct Lab {
     dir: TempDir,
     pub endpoint: String,
+    /// Whether the root users do as MinIO's.
+    is_minio: bool,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -42,12 +44,12 @@ pub fn root_secret(account: usize) -> String {
     format!("the root secret of {account}")
 }
 
-fn config(dir: &Path) -> ServerConfig {
+fn config(dir: &Path, is_minio: bool) -> ServerConfig {
     let account = |i: usize| Account {
         id: ACCOUNTS[i].parse().expect("an account id"),
         root_access_key_id: root_key(i),
         root_secret_access_key: Secret::from(root_secret(i)),
-        root_takes_any_role: false,
+        root_takes_any_role: is_minio,
     };
     ServerConfig {
         accounts: vec![account(0), account(1)],
@@ -58,9 +60,14 @@ fn config(dir: &Path) -> ServerConfig {
 
 impl Lab {
     pub async fn start() -> Self {
+        Self::start_as(false).await
+    }
+
+    pub async fn start_as(is_minio: bool) -> Self {
         let mut lab = Self {
             dir: tempfile::tempdir().expect("a directory"),
             endpoint: String::new(),
+            is_minio,
             running: None,
         };
         lab.run().await;
@@ -68,7 +75,7 @@ impl Lab {
     }
 
     async fn run(&mut self) {
-        let server = Server::bind(config(self.dir.path()))
+        let server = Server::bind(config(self.dir.path(), self.is_minio))
             .await
             .expect("the server binds");
         self.endpoint = server.client_config().endpoint;

@@ -188,7 +188,7 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         s3: settings.s3(),
         bucket: settings.bucket.clone(),
         snowflake: None,
-        // Nothing asks for one: the S3 server of this engine knows nothing of roles.
+        // Any will do: the S3 server of this engine knows nothing of roles.
         role_arn: Some(aws::role_arn()),
         state_dir: state.root().to_path_buf(),
     };

@@ -1,8 +1,9 @@
 //! AssumeRole: who may, with what, and for how long.
 
-use icebox::aws::client::AssumeRole;
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use icebox::aws::client::{AssumeRole, Credentials};
 
-use super::{ACCOUNTS, Lab, ROLE, code, document, role_arn, trust, wish};
+use super::{ACCOUNTS, BUCKET, Lab, ROLE, code, document, role_arn, root_credentials, trust, wish};
 
 const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}"#;
 
@@ -271,6 +272,33 @@ async fn principals_of_the_same_account() {
     let (code, _, message) = code(user.assume_role(&wish("ID_1")).await);
     assert_eq!(code, "AccessDenied");
     assert_eq!(message, "Roles may not be assumed by root accounts.");
+}
+
+/// Where the root user does as MinIO's, it takes on a role that is not there, and its session policy is enforced.
+#[tokio::test]
+async fn the_root_user_of_minio() {
+    let lab = Lab::start_as(true).await;
+    lab.make_bucket(0, BUCKET).await;
+    let policy = r#"{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::BUCKET/inside/*"}]}"#;
+    let wish = AssumeRole {
+        policy: Some(policy.replace("BUCKET", BUCKET)),
+        ..wish("ANY")
+    };
+    let session = lab.root(0).assume_role(&wish).await.expect("a session");
+    let put = async |credentials: &Credentials, key: &str| {
+        let s3 = lab.s3(credentials);
+        let sent = s3.put_object().bucket(BUCKET).key(key).send().await;
+        sent.map_err(|error| error.code().unwrap_or_default().to_owned())
+    };
+    put(&session, "inside/a").await.expect("it is allowed");
+    assert_eq!(put(&session, "outside").await.unwrap_err(), "AccessDenied");
+    put(&root_credentials(0), "outside")
+        .await
+        .expect("the root user may");
+    // A session takes on nothing.
+    let again = lab.client(session).assume_role(&wish).await;
+    assert_eq!(code(again).0, "AccessDenied");
 }
 
 /// A trust policy means the user that there was when it was saved, not another one of the same name.

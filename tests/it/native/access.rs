@@ -135,7 +135,17 @@ async fn an_instance_reaches_the_lake_by_its_integration_alone() {
     for part in ["42501", "sts:AssumeRole", &user, &external_id, &role_arn] {
         assert!(error.contains(part), "no {part}: {error}");
     }
-    // Put right, it heals with nothing told to the instance.
+    // Put right, it heals with nothing told to the instance. Its log has the reason once, however often it has tried.
+    let is_try = |entry: &Entry| {
+        !entry.allowed && entry.action == "sts:AssumeRole" && entry.resource == role_arn
+    };
+    until("it has tried again", Duration::from_secs(10), async || {
+        audit(&sandbox).iter().filter(|entry| is_try(entry)).count() > 1
+    })
+    .await;
+    let log = std::fs::read_to_string(instance_dir(&sandbox).join("log/lake-access.log")).unwrap();
+    assert_eq!(log.matches("cannot assume the role").count(), 1, "{log}");
+    assert!(log.contains("update-assume-role-policy"), "{log}");
     set_trust(&external_id).await;
     until(
         "the role is taken on",
