@@ -158,7 +158,7 @@ pub enum IceboxComponent {
 #[serde(rename_all = "kebab-case")]
 pub enum PgDuckAt {
     Socket { dir: PathBuf },
-    Container(PgDuckInside),
+    Container(Box<PgDuckInside>),
 }
 
 impl IceboxComponent {
@@ -254,7 +254,7 @@ impl IceboxComponent {
                 let config = keeper::Config {
                     server: match server {
                         PgDuckAt::Socket { dir } => Box::new(EngineSocket::in_dir(dir)),
-                        PgDuckAt::Container(inside) => Box::new(inside),
+                        PgDuckAt::Container(inside) => inside,
                     },
                     s3: *s3,
                     sts_endpoint,

@@ -261,13 +261,13 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         vec![answers],
     )];
     if let Some(attached) = context.attached {
-        let server = PgDuckAt::Container(PgDuckInside {
+        let server = PgDuckAt::Container(Box::new(PgDuckInside {
             socket: socket.to_path_buf(),
             container: belongings.part("postgres"),
             server: belongings.part(pgduck.as_ref().map_or("postgres", |_| "pgduck_server")),
             socket_dir: Path::new(POSTGRES_HOME).join("run"),
             daemon: OnceCell::new(),
-        });
+        }));
         let sts_endpoint = info.s3.endpoint.clone();
         let access = lake_access(server, s3_inside, sts_endpoint, &attached.grant)?;
         components.insert(0, access);
