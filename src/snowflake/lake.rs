@@ -11,7 +11,7 @@ use datafusion::common::ScalarValue;
 use super::access;
 use super::error::{SqlError, SqlResult};
 use super::names::ObjectName;
-use super::object::{Object, iceberg_table, table};
+use super::object::{Object, iceberg_table, native_table, table};
 use super::query::{Moment, TimeTravel};
 use super::session::Session;
 use super::types::{DataType, TYPE_KEY};
@@ -27,7 +27,7 @@ pub fn provider<'a>(
         let location = table::metadata_location(object);
         let location = location.ok_or_else(|| SqlError::no_object(&object.name))?;
         let account = session.account();
-        let native = table::of(object);
+        let native = native_table::of(object);
         let lake = match native {
             Some(_) => account.table(account.world.lake(), location).await?,
             None => {

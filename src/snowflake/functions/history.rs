@@ -11,7 +11,7 @@ use crate::snowflake::object::columns::{
     Column, count, optional, optional_time, table, text, time,
 };
 use crate::snowflake::object::iceberg_table::{self, Refresh};
-use crate::snowflake::object::table::{Load, loads};
+use crate::snowflake::object::native_table::{Load, loads};
 use crate::snowflake::object::{Kind, Object, task};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;

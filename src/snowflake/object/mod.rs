@@ -8,6 +8,7 @@ pub mod database;
 mod ddl;
 pub mod external_volume;
 pub mod iceberg_table;
+pub mod native_table;
 pub mod network_policy;
 pub mod network_rule;
 pub mod postgres_instance;
@@ -133,7 +134,7 @@ pub enum State {
     Principal(storage_integration::Principal),
     PostgresInstance(postgres_instance::Instance),
     IcebergTable(iceberg_table::IcebergTable),
-    Table(table::Table),
+    Table(native_table::Table),
     Stage(stage::Stage),
     Stream(stream::Stream),
     Procedure(procedure::Procedure),

@@ -1,23 +1,17 @@
-//! Tables: native ones, which are Iceberg in the sandbox's own bucket, and Iceberg tables of external catalogs, which share
-//! their names.
+//! Tables: native ones and Iceberg tables of external catalogs, which share their names.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use std::collections::HashMap;
-use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
-use iceberg::spec::{NestedField, PrimitiveType, Schema as IcebergSchema, Type};
-use serde::{Deserialize, Serialize};
 use sqlparser::tokenizer::Token;
 
 use super::columns::{
     COMMENT, CREATED_ON, Column, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME, column,
     count, optional, yes_no,
 };
+use super::native_table::{TableColumn, iceberg_type, make, of};
 use super::properties::{self, Properties, Property};
 use super::{About, Create, Kind, Object, Scope, State, ddl, iceberg_table};
 use crate::snowflake::error::{SqlError, SqlResult};
@@ -28,8 +22,6 @@ use crate::snowflake::session::Session;
 use crate::snowflake::statement::{self, Context};
 use crate::snowflake::syntax::{Cursor, data_type};
 use crate::snowflake::types::DataType;
-use crate::tables::commit::{RowChange, TableVersion};
-use crate::tables::write::{DataFileWriter, data_file_location};
 
 pub struct Definition;
 
@@ -127,60 +119,6 @@ fn property(table: &Object, name: &str) -> ScalarValue {
     ScalarValue::Utf8(table.properties.text(name))
 }
 
-/// A native table.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Table {
-    pub metadata_location: String,
-    pub columns: Vec<TableColumn>,
-    #[serde(default)]
-    pub rows: u64,
-    /// Of the data files.
-    #[serde(default)]
-    pub bytes: u64,
-    /// The oldest first. They are the table's own, as in Snowflake ("Load metadata"): one that replaces it loads the files again.
-    #[serde(default)]
-    pub loads: Vec<Load>,
-}
-
-/// A file that COPY INTO has read into a table.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Load {
-    pub stage_location: String,
-    /// Its path in the stage.
-    pub file: String,
-    pub etag: String,
-    /// Bytes.
-    pub size: u64,
-    pub at: DateTime<Utc>,
-    pub rows: u64,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TableColumn {
-    pub name: Ident,
-    /// As SQL.
-    pub ty: String,
-    pub is_nullable: bool,
-}
-
-impl TableColumn {
-    pub fn data_type(&self) -> DataType {
-        DataType::parse(&self.ty).unwrap_or(DataType::TEXT)
-    }
-}
-
-pub fn of(object: &Object) -> Option<&Table> {
-    match &object.state {
-        State::Table(table) => Some(table),
-        _ => None,
-    }
-}
-
-/// What COPY INTO has read into a table.
-pub fn loads(object: &Object) -> &[Load] {
-    of(object).map_or(&[], |table| &table.loads)
-}
-
 /// Where a table's metadata file is.
 pub fn metadata_location(object: &Object) -> Option<&str> {
     match &object.state {
@@ -188,156 +126,6 @@ pub fn metadata_location(object: &Object) -> Option<&str> {
         State::IcebergTable(table) => Some(&table.metadata_location),
         _ => None,
     }
-}
-
-/// The type that a column has in Iceberg.
-fn iceberg_type(ty: DataType) -> SqlResult<Type> {
-    let primitive = match ty {
-        DataType::Number { precision, scale } => PrimitiveType::Decimal {
-            precision: precision.into(),
-            scale: scale.into(),
-        },
-        DataType::Float => PrimitiveType::Double,
-        DataType::Text { .. } | DataType::Variant | DataType::Object | DataType::Array => {
-            PrimitiveType::String
-        }
-        DataType::Boolean => PrimitiveType::Boolean,
-        DataType::Date => PrimitiveType::Date,
-        DataType::Time { .. } => PrimitiveType::Time,
-        DataType::TimestampNtz { .. } => PrimitiveType::Timestamp,
-        DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => PrimitiveType::Timestamptz,
-        DataType::Binary { .. } => PrimitiveType::Binary,
-        DataType::Uuid => {
-            return Err(SqlError::unsupported(format!("a column of type {ty}")));
-        }
-    };
-    Ok(Type::Primitive(primitive))
-}
-
-/// Makes a native table, without rows.
-pub fn make<'a>(
-    session: &'a Session,
-    create: &'a Create,
-    columns: Vec<TableColumn>,
-    properties: Properties,
-) -> BoxFuture<'a, SqlResult<Rows>> {
-    async move {
-        if columns.is_empty() {
-            return Err(SqlError::compilation(
-                1003,
-                "42601",
-                "A table has at least one column.",
-            ));
-        }
-        let fields = columns.iter().enumerate().map(|(index, column)| {
-            let ty = iceberg_type(column.data_type())?;
-            let (id, name) = (index as i32 + 1, column.name.as_str());
-            Ok(Arc::new(match column.is_nullable {
-                true => NestedField::optional(id, name, ty),
-                false => NestedField::required(id, name, ty),
-            }))
-        });
-        let fields = fields.collect::<SqlResult<Vec<_>>>()?;
-        let schema = IcebergSchema::builder().with_fields(fields).build();
-        let world = &session.account().world;
-        let location = format!("{}{}", world.storage(), uuid::Uuid::new_v4());
-        let version = TableVersion::create(&location, schema.map_err(failed)?, HashMap::new());
-        let mut version = version.map_err(failed)?;
-        version
-            .write_metadata(&world.lake().file_io())
-            .await
-            .map_err(failed)?;
-        let state = State::Table(Table {
-            metadata_location: version.location,
-            columns,
-            rows: 0,
-            bytes: 0,
-            loads: Vec::new(),
-        });
-        session.create(Kind::Table, create, properties, state)
-    }
-    .boxed()
-}
-
-/// Appends rows to a native table; the columns of the batches are the table's, by name.
-pub fn append<'a>(
-    session: &'a Session,
-    name: &'a ObjectName,
-    batches: Vec<RecordBatch>,
-) -> BoxFuture<'a, SqlResult<u64>> {
-    async move {
-        // Writers of a table queue.
-        let lock = session.account().write_lock(name);
-        let _queued = lock.lock().await;
-        append_queued(session, name, batches, Vec::new()).await
-    }
-    .boxed()
-}
-
-/// The error of writing to a table of an external catalog.
-pub fn read_only(name: &ObjectName) -> SqlError {
-    let text = format!(
-        "Iceberg table {} of an external catalog is read-only.",
-        name.last()
-    );
-    SqlError::compilation(93_620, "0A000", text)
-}
-
-/// As [`append`], for whoever has the table's write lock; the rows and the loads that they are from are there at once, or
-/// neither.
-pub fn append_queued<'a>(
-    session: &'a Session,
-    name: &'a ObjectName,
-    batches: Vec<RecordBatch>,
-    loads: Vec<Load>,
-) -> BoxFuture<'a, SqlResult<u64>> {
-    async move {
-        let account = session.account();
-        let object = account.find(Kind::Table, name)?;
-        let Some(table) = of(&object) else {
-            return Err(read_only(name));
-        };
-        let io = account.world.lake().file_io();
-        let version = TableVersion::load(&io, &table.metadata_location).await;
-        let version = version.map_err(failed)?;
-        let location = data_file_location(version.metadata.location());
-        let schema = Arc::clone(version.metadata.current_schema());
-        let mut writer = DataFileWriter::create(&io, &location, schema)
-            .await
-            .map_err(failed)?;
-        for batch in &batches {
-            writer.write(batch).await.map_err(failed)?;
-        }
-        let rows = writer.rows();
-        let file = writer.finish().await.map_err(failed)?;
-        if file.is_none() && loads.is_empty() {
-            return Ok(0);
-        }
-        let bytes = file.as_ref().map_or(0, |file| file.file_size_in_bytes());
-        let mut location = table.metadata_location.clone();
-        if let Some(file) = file {
-            let change = RowChange {
-                added: vec![file],
-                ..RowChange::default()
-            };
-            location = version
-                .with_rows(&io, change)
-                .await
-                .map_err(failed)?
-                .location;
-        }
-        account.update(Kind::Table, name, |object| {
-            if let State::Table(table) = &mut object.state {
-                table.metadata_location = location;
-                table.rows += rows;
-                table.bytes += bytes;
-                table.loads.extend(loads);
-            }
-            Ok(())
-        })?;
-        Ok(rows)
-    }
-    .boxed()
 }
 
 /// `name type [NOT NULL] …` of CREATE TABLE.
@@ -536,8 +324,4 @@ fn create_as<'a>(
         Ok(status)
     }
     .boxed()
-}
-
-fn failed(error: iceberg::Error) -> SqlError {
-    SqlError::internal(&error)
 }

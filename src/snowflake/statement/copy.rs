@@ -9,9 +9,9 @@ use super::files::Reading;
 use super::insert::{self, Refused};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::{Ident, ObjectName};
+use crate::snowflake::object::native_table::Table;
 use crate::snowflake::object::properties::{Properties, Property, PropertyType};
-use crate::snowflake::object::table::Table;
-use crate::snowflake::object::{Kind, stage, table};
+use crate::snowflake::object::{Kind, native_table, stage};
 use crate::snowflake::rest::{Answer, StatementKind};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::syntax::Cursor;
@@ -79,8 +79,8 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
     let lock = account.write_lock(&name);
     let _queued = lock.lock().await;
     let object = account.find(Kind::Table, &name)?;
-    let Some(target) = table::of(&object) else {
-        return Err(table::read_only(&name));
+    let Some(target) = native_table::of(&object) else {
+        return Err(native_table::read_only(&name));
     };
     let names: Vec<&str> = match &columns {
         Some(columns) => columns.iter().map(Ident::as_str).collect(),
@@ -130,7 +130,7 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
             .map_err(|refused| located(refused, &file, target))?;
         let count: u64 = rows.iter().map(|batch| batch.num_rows() as u64).sum();
         batches.extend(rows);
-        loads.push(table::Load {
+        loads.push(native_table::Load {
             stage_location: url.clone(),
             file: file.clone(),
             etag: found.etag,
@@ -155,7 +155,7 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
             kind: StatementKind::Copy,
         });
     }
-    table::append_queued(session, &name, batches, loads).await?;
+    native_table::append_queued(session, &name, batches, loads).await?;
     let (t, n) = (DataType::TEXT, DataType::INTEGER);
     let columns = [
         ("file", t),

@@ -13,8 +13,8 @@ use sqlparser::tokenizer::Token;
 use super::{Context, query};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::{Ident, ObjectName};
-use crate::snowflake::object::table::Table;
-use crate::snowflake::object::{Kind, table};
+use crate::snowflake::object::native_table::Table;
+use crate::snowflake::object::{Kind, native_table};
 use crate::snowflake::query::store;
 use crate::snowflake::rest::{Answer, StatementKind};
 use crate::snowflake::rows::Rows;
@@ -72,13 +72,13 @@ pub fn append_rows<'a>(
 ) -> BoxFuture<'a, SqlResult<u64>> {
     async move {
         let object = session.account().find(Kind::Table, name)?;
-        let batches = match table::of(&object) {
+        let batches = match native_table::of(&object) {
             Some(table) => as_stored(table, columns, rows, session.current().zone())
                 .map_err(|refused| refused.error)?,
             // Appending says itself why nothing can be.
             None => Vec::new(),
         };
-        table::append(session, name, batches).await
+        native_table::append(session, name, batches).await
     }
     .boxed()
 }
