@@ -17,7 +17,7 @@ sandbox *arguments: build
 # Run the program: ./x icebox status, ./x icebox sql "SELECT 1"
 [no-exit-message]
 [positional-arguments]
-icebox *arguments:
+icebox *arguments: checkout
     @cargo build --locked --quiet
     @{{icebox}} "$@"
 
@@ -25,11 +25,23 @@ icebox *arguments:
 down *arguments: build
     {{icebox}} down {{arguments}}
 
-build:
+build: checkout
     cargo build --locked
 
+# Cargo goes by the age of files and not by where they are: without this, a build of another checkout in the shared
+# directory (with its paths, and perhaps its code) would be taken for one of this.
+[private]
+checkout:
+    #!/bin/sh
+    set -eu
+    stamp='{{CARGO_TARGET_DIR}}/icebox-checkout'
+    [ "$(cat "$stamp" 2>/dev/null)" != "$PWD" ] || exit 0
+    cargo clean --locked --quiet -p icebox
+    mkdir -p '{{CARGO_TARGET_DIR}}'
+    printf '%s\n' "$PWD" >"$stamp"
+
 # Run all tests, or those whose names contain the arguments
-test *filter: clients
+test *filter: checkout clients
     #!/bin/sh
     set -eu
     export ICEBOX_CLIENTS='{{clients_dir}}'
@@ -96,7 +108,7 @@ images:
 bench *arguments: build clients
     ICEBOX_CLIENTS='{{clients_dir}}' {{icebox}} bench {{arguments}}
 
-lint:
+lint: checkout
     cargo fmt --check
     cargo clippy --locked --all-targets -- -D warnings
 

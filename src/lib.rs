@@ -11,6 +11,7 @@ pub mod objectstore;
 pub mod parity;
 pub mod pglake;
 pub mod postgres;
+mod private_file;
 pub mod retail;
 pub mod sandbox;
 pub mod scenario;

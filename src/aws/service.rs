@@ -13,8 +13,9 @@ use super::authorize::policies;
 use super::caller::{Caller, Identity, Refused};
 use super::policy::Policy;
 use super::session::{Of, Session, Signer};
-use super::state::{AccountState, Directory, replace};
+use super::state::{AccountState, Directory};
 use super::{Account, AccountId, Fault, Secret, arn, id};
+use crate::private_file;
 
 /// IAM and STS of a few accounts. Clones are the same service.
 #[derive(Clone)]
@@ -289,7 +290,7 @@ fn session_secret(path: &Path) -> io::Result<Secret> {
         Ok(text) => Ok(Secret::from(text)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let secret = id::secret_access_key();
-            replace(path, secret.as_bytes())?;
+            private_file::replace_durably(path, secret.as_bytes())?;
             Ok(Secret::from(secret))
         }
         Err(e) => Err(e),

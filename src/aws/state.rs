@@ -8,9 +8,8 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -18,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
 use super::{AccountId, Secret, arn};
+use crate::private_file;
 
 /// The entities of one account, by name.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -154,24 +154,6 @@ impl AccountState {
     }
 
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        replace(path, &serde_json::to_vec_pretty(self)?)
+        private_file::replace_durably(path, &serde_json::to_vec_pretty(self)?)
     }
-}
-
-/// Writes a private file as a whole: after a crash it has the old bytes or the new.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    // One that a crash left behind may have any mode.
-    match fs::remove_file(&temporary) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
-    fs::rename(&temporary, path)
 }

@@ -129,6 +129,15 @@ impl Measurement {
         }
     }
 
+    /// Of runs that took so many seconds each.
+    pub fn seconds(
+        name: impl Into<String>,
+        description: impl Into<String>,
+        times: Vec<f64>,
+    ) -> Measurement {
+        Measurement::new(name, description, Unit::Seconds, &Samples::new(times))
+    }
+
     /// Beside a peer's value in the same unit.
     pub fn against(mut self, name: impl Into<String>, median: f64) -> Self {
         self.peers.push(Peer {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::sandbox::ThrowAway;
-use super::{Bench, Error, Measurement, Report, Samples, Unit};
+use super::{Bench, Error, Measurement, Report};
 use crate::scenario::{Event, SandboxBackend, Scenario, run, variables};
 
 const RUNS: usize = 3;
@@ -46,7 +46,7 @@ pub(super) async fn measure(
         sandboxes.purge(&name).await;
     }
     let description = "the whole scenario on a fresh sandbox, tasks included, 60 times as fast";
-    let one = Measurement::new("scenario", description, Unit::Seconds, &Samples::new(times));
+    let one = Measurement::seconds("scenario", description, times);
     report.add(one.goal(GOAL));
     Ok(())
 }

@@ -6,7 +6,7 @@ use object_store::ObjectStoreExt;
 use serde_json::{Value, json};
 
 use super::lab::Lab;
-use super::{Error, Measurement, Report, Samples, Unit};
+use super::{Error, Measurement, Report};
 use crate::sandbox::SandboxInfo;
 use crate::snowflake::client::Client;
 use crate::tables::LakeIo;
@@ -36,12 +36,7 @@ pub(super) async fn measure(lab: &Lab<'_>, report: &mut Report) -> Result<(), Er
         times.push(time(&mut client, "SELECT 1").await?);
     }
     let description = "SELECT 1 through the drivers' endpoint";
-    let one = Measurement::new(
-        "snowflake.statement",
-        description,
-        Unit::Seconds,
-        &Samples::new(times),
-    );
+    let one = Measurement::seconds("snowflake.statement", description, times);
     report.add(one.goal(STATEMENT_GOAL));
     refresh(lab, &info, &mut client, report).await?;
     client.close().await;
@@ -111,12 +106,7 @@ async fn refresh(
         times.push(time(client, &sql).await?);
     }
     let description = format!("refresh of a table with {SNAPSHOTS} snapshots");
-    let one = Measurement::new(
-        "snowflake.refresh",
-        description,
-        Unit::Seconds,
-        &Samples::new(times),
-    );
+    let one = Measurement::seconds("snowflake.refresh", description, times);
     report.add(one.goal(REFRESH_GOAL));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! From `icebox up` to ready.
 
 use super::sandbox::ThrowAway;
-use super::{Error, Measurement, Report, Samples, Unit};
+use super::{Error, Measurement, Report};
 
 /// What is measured each time: name, description, runs.
 const FIRST: (&str, &str, usize) = ("start.first", "first start ever, with initdb", 3);
@@ -17,9 +17,7 @@ pub(super) async fn measure(
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<(), Error> {
     progress("starting sandboxes, first, fresh and existing");
-    let of = |(name, description, _), times: Vec<f64>| {
-        Measurement::new(name, description, Unit::Seconds, &Samples::new(times))
-    };
+    let of = |(name, description, _), times| Measurement::seconds(name, description, times);
 
     let mut times = Vec::new();
     for run in 0..FIRST.2 {

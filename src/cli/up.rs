@@ -91,7 +91,7 @@ pub fn run(args: Args, state: &StateDir) -> anyhow::Result<ExitCode> {
             println!("already running, nothing changed ({} engine)", info.engine);
             for (option, asked, is) in [
                 ("--pg-port", args.pg_port, info.postgres.port),
-                ("--s3-port", args.s3_port, port_of(&info)),
+                ("--s3-port", args.s3_port, info.s3_port()),
             ] {
                 if asked.is_some_and(|asked| asked != is) {
                     println!("note: {option} takes effect at the next start; it is {is} now");
@@ -101,15 +101,6 @@ pub fn run(args: Args, state: &StateDir) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn port_of(info: &SandboxInfo) -> u16 {
-    info.s3
-        .endpoint
-        .rsplit(':')
-        .next()
-        .and_then(|port| port.parse().ok())
-        .unwrap_or_default()
 }
 
 /// The supervisor itself. This thread starts the components, and they end with it.

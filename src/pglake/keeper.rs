@@ -1,4 +1,4 @@
-//! Keeps the S3 secret of a `pgduck_server` true to a grant (see [`storage`]), which it knows nothing of itself: puts the
+//! Keeps the S3 secret of a `pgduck_server` true to a grant (see [`storage`](super::storage)), which it knows nothing of itself: puts the
 //! credentials of the granted role there, new ones before those end, and one without rights where there are none.
 //!
 //! What it has done stands in a file beside the grant, so that whoever changes the grant can wait until that holds.
@@ -12,10 +12,11 @@ use async_trait::async_trait;
 
 use super::EngineSocket;
 use super::secret::{self, Secret};
-use super::storage::{self, GrantedCredentials, Refusal, Version};
+use super::storage::{GrantedCredentials, Refusal, Version};
 use crate::aws::client::Credentials;
 use crate::chain;
 use crate::objectstore::S3Config;
+use crate::private_file;
 
 /// The secret's name.
 pub const SECRET: &str = "icebox";
@@ -79,10 +80,7 @@ pub fn is_done(grant: &Path) -> bool {
 
 /// Forgets what was done, before a server is started that knows nothing of it.
 pub fn forget(grant: &Path) -> io::Result<()> {
-    match std::fs::remove_file(note(grant)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    private_file::remove(&note(grant))
 }
 
 /// Where it says what it has done.
@@ -196,7 +194,7 @@ impl Keeper {
         }
         self.held = Some(wanted);
         // Another grant than this one may be there by now; then this is not what is waited for.
-        storage::write_whole(&note(&self.config.grant), &serde_json::to_vec(&grant)?)
+        private_file::replace(&note(&self.config.grant), &serde_json::to_vec(&grant)?)
     }
 
     /// Credentials that are good are looked at each time, as they may be about to end.

@@ -3,9 +3,8 @@
 //! Which role that is stands in a file, the grant. Whoever decides about it (ALTER POSTGRES INSTANCE … SET STORAGE_INTEGRATION)
 //! [writes](write) and replaces the file; [`GrantedCredentials`] go by what it says now, so nothing needs to be told or restarted.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::aws::client::{self, AssumeRole, Client, Credentials};
 use crate::aws::{self, RoleCredentials, Secret};
+use crate::private_file;
 
 /// The longest session of a role, in seconds, which Snowflake asks for.
 pub const SESSION_SECONDS: u32 = 12 * 60 * 60;
@@ -152,30 +152,9 @@ impl Error {
 /// The file cannot be written or removed.
 pub fn write(path: &Path, grant: Option<&StorageGrant>) -> io::Result<()> {
     let Some(grant) = grant else {
-        return match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
+        return private_file::remove(path);
     };
-    write_whole(path, &serde_json::to_vec_pretty(grant)?)
-}
-
-/// Puts a file in the place of another, whole or not at all and with mode 0600.
-pub(super) fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".unfinished");
-    let unfinished = PathBuf::from(unfinished);
-    match std::fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished)?;
-    file.write_all(text)?;
-    std::fs::rename(&unfinished, path)
+    private_file::replace(path, &serde_json::to_vec_pretty(grant)?)
 }
 
 /// Reads a grant; `None` where there is none.

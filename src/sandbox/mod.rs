@@ -180,6 +180,12 @@ impl SandboxInfo {
         }
     }
 
+    /// The S3 server's port; 0 where its endpoint names none.
+    pub fn s3_port(&self) -> u16 {
+        let port = self.s3.endpoint.rsplit(':').next();
+        port.and_then(|port| port.parse().ok()).unwrap_or_default()
+    }
+
     /// icebox's own superuser.
     pub(crate) fn superuser(&self) -> Endpoint {
         Endpoint {

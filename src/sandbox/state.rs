@@ -39,6 +39,7 @@ use sha2::{Digest, Sha256};
 use super::Error;
 use super::process::ProcessId;
 use crate::postgres::Account;
+use crate::private_file;
 
 /// `sockaddr_un` holds 108 bytes with the final zero; `/postgres/.s.PGSQL.65535.lock` and the like come on top.
 const LONGEST_SOCKET_DIR: usize = 107 - "/postgres/.s.PGSQL.65535".len();
@@ -324,16 +325,7 @@ impl StateDir {
     /// Writes a file of the directory with mode 0600, whole or not at all.
     pub fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<(), Error> {
         let text = serde_json::to_vec_pretty(value).expect("what icebox keeps is plain data");
-        let unfinished = path.with_extension("unfinished");
-        let _ = std::fs::remove_file(&unfinished);
-        File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&unfinished)
-            .and_then(|mut file| file.write_all(&text))
-            .map_err(Error::file("write", &unfinished))?;
-        std::fs::rename(&unfinished, path).map_err(Error::file("write", path))
+        private_file::replace(path, &text).map_err(Error::file("write", path))
     }
 
     /// Removes everything that a sandbox keeps, here and where the links lead, and the directory if that leaves it

@@ -8,8 +8,6 @@
 //! Files are replaced whole, so a killed process leaves an object as it was before or after a statement.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -28,6 +26,7 @@ use super::polling::Polls;
 use super::query::Engine;
 use super::tasks::Queue;
 use super::world::World;
+use crate::private_file;
 use crate::tables::{LakeIo, LakeTable};
 
 /// An account: its objects, and the world outside of it.
@@ -371,27 +370,14 @@ impl Account {
         let path = self.path(object);
         let write = || {
             let bytes = serde_json::to_vec_pretty(&Stored { kind, object })?;
-            let new = path.with_extension("new");
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)?;
-            file.write_all(&bytes)?;
-            std::fs::rename(&new, &path)
+            private_file::replace(&path, &bytes)
         };
         write().map_err(|error: std::io::Error| not_kept(&path, &error))
     }
 
     fn forget(&self, object: &Object) -> SqlResult<()> {
         let path = self.path(object);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(not_kept(&path, &error))
-            }
-            _ => Ok(()),
-        }
+        private_file::remove(&path).map_err(|error| not_kept(&path, &error))
     }
 }
 

@@ -212,13 +212,13 @@ impl Client {
                 .read(self.http.get(format!("{}{next}", self.base)))
                 .await?;
         }
-        let result: Finished = serde_json::from_value(reply.data)
+        let mut result: Finished = serde_json::from_value(reply.data)
             .map_err(|error| not_of_protocol(&error.to_string()))?;
         self.place = Place {
-            role: result.final_role_name.clone(),
-            warehouse: result.final_warehouse_name.clone(),
-            database: result.final_database_name.clone(),
-            schema: result.final_schema_name.clone(),
+            role: result.final_role_name.take(),
+            warehouse: result.final_warehouse_name.take(),
+            database: result.final_database_name.take(),
+            schema: result.final_schema_name.take(),
         };
         let zone = result.parameters.iter().find(|one| one.name == "TIMEZONE");
         if let Some(zone) = zone.and_then(|zone| zone.value.as_str()?.parse().ok()) {

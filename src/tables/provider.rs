@@ -132,29 +132,30 @@ impl LakeTableProvider {
 
     /// The same table with other names of its columns. A name that another column has already stays as it is.
     pub fn renamed(mut self, rename: impl Fn(&str) -> String) -> Self {
+        self.stored_names = Some(Arc::clone(&self.columns));
         let mut taken = HashSet::new();
-        let fields = self.columns.fields().iter().map(|field| {
+        self.with_fields(|field| {
             let name = rename(field.name());
             match taken.insert(name.clone()) {
-                true => Field::clone(field).with_name(name),
-                false => Field::clone(field),
+                true => field.with_name(name),
+                false => field,
             }
-        });
-        let columns =
-            Schema::new_with_metadata(fields.collect::<Vec<_>>(), self.columns.metadata().clone());
-        self.stored_names = Some(Arc::clone(&self.columns));
-        self.columns = Arc::new(columns);
-        self.schema = Arc::clone(&self.columns);
-        self
+        })
     }
 
     /// The same table with an entry in the metadata of the columns that have a note.
-    pub fn annotated(mut self, key: &str, note: impl Fn(&str) -> Option<String>) -> Self {
-        let fields = self.columns.fields().iter().map(|field| {
+    pub fn annotated(self, key: &str, note: impl Fn(&str) -> Option<String>) -> Self {
+        self.with_fields(|field| {
             let mut metadata = field.metadata().clone();
             metadata.extend(note(field.name()).map(|note| (key.to_owned(), note)));
-            Field::clone(field).with_metadata(metadata)
-        });
+            field.with_metadata(metadata)
+        })
+    }
+
+    /// The same table with its columns told of otherwise.
+    fn with_fields(mut self, change: impl FnMut(Field) -> Field) -> Self {
+        let fields = self.columns.fields().iter();
+        let fields = fields.map(|field| Field::clone(field)).map(change);
         let columns =
             Schema::new_with_metadata(fields.collect::<Vec<_>>(), self.columns.metadata().clone());
         self.columns = Arc::new(columns);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use icebox::sandbox::process::ProcessId;
 use icebox::sandbox::{EngineKind, Sandbox, SandboxInfo};
 
-use crate::support::sandbox::{engine_under_test, icebox};
+use crate::support::sandbox::{answers, engine_under_test, icebox};
 
 /// A state directory that is stopped and removed at the end of the test, however it ends.
 struct StateDir {
@@ -348,12 +348,6 @@ fn two_sandboxes_side_by_side() {
     assert_eq!(two.sql("SELECT 1"), "1");
 }
 
-/// Whether somebody answers there.
-fn answers(ip: [u8; 4], port: u16) -> bool {
-    let address = std::net::SocketAddr::from((ip, port));
-    std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
-}
-
 #[test]
 fn other_machines_are_let_in_only_where_it_is_asked_for() {
     // Addresses of this machine, as one in its network would be.
@@ -365,17 +359,9 @@ fn other_machines_are_let_in_only_where_it_is_asked_for() {
         "{told}"
     );
     let info = dir.info();
-    let s3_port = info
-        .s3
-        .endpoint
-        .rsplit(':')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
     let ports = [
         info.postgres.port,
-        s3_port,
+        info.s3_port(),
         info.snowflake.as_ref().unwrap().address.port(),
     ];
     for port in ports {

@@ -176,9 +176,9 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
 fn located(refused: Refused, file: &str, table: &Table) -> SqlError {
     let mut error = refused.error;
     error.message.push_str(&format!("\n  File '{file}'"));
-    if let Some(row) = refused.row {
-        let column = &table.columns[refused.column].name;
-        let (row, number) = (row + 1, refused.column + 1);
+    if let Some((row, index)) = refused.at {
+        let column = &table.columns[index].name;
+        let (row, number) = (row + 1, index + 1);
         error.message.push_str(&format!(
             "\n  Row {row}, column {column}, which is number {number}"
         ));

@@ -72,12 +72,11 @@ pub fn append_rows<'a>(
 ) -> BoxFuture<'a, SqlResult<u64>> {
     async move {
         let object = session.account().find(Kind::Table, name)?;
-        let batches = match native_table::of(&object) {
-            Some(table) => as_stored(table, columns, rows, session.current().zone())
-                .map_err(|refused| refused.error)?,
-            // Appending says itself why nothing can be.
-            None => Vec::new(),
+        let Some(table) = native_table::of(&object) else {
+            return Err(native_table::read_only(name));
         };
+        let batches = as_stored(table, columns, rows, session.current().zone());
+        let batches = batches.map_err(|refused| refused.error)?;
         native_table::append(session, name, batches).await
     }
     .boxed()
@@ -86,10 +85,8 @@ pub fn append_rows<'a>(
 /// A row that a table cannot take.
 #[derive(Debug)]
 pub struct Refused {
-    /// From 0; `None` where it is not about one row.
-    pub row: Option<usize>,
-    /// The table's column, from 0.
-    pub column: usize,
+    /// The row, and the table's column, both from 0; `None` where it is not about one value.
+    pub at: Option<(usize, usize)>,
     pub error: SqlError,
 }
 
@@ -101,11 +98,7 @@ pub fn as_stored(
     zone: Tz,
 ) -> Result<Vec<RecordBatch>, Refused> {
     let given = positions(table, columns, rows.schema.fields().len());
-    let whole = |error| Refused {
-        row: None,
-        column: 0,
-        error,
-    };
+    let whole = |error| Refused { at: None, error };
     let given = given.map_err(whole)?;
     let fields = table.columns.iter();
     let fields = fields.map(|column| column.data_type().to_field(column.name.as_str(), true));
@@ -115,8 +108,7 @@ pub fn as_stored(
     for batch in &rows.batches {
         let arrays = table.columns.iter().enumerate().map(|(index, column)| {
             let refused = |row, error| Refused {
-                row: Some(before + row),
-                column: index,
+                at: Some((before + row, index)),
                 error,
             };
             let to = schema.field(index);
@@ -132,8 +124,10 @@ pub fn as_stored(
                 }
                 None => new_null_array(to.data_type(), batch.num_rows()),
             };
-            let null = (0..array.len()).find(|row| array.is_null(*row));
-            if let Some(row) = null.filter(|_| !column.is_nullable) {
+            let mut nulls = (0..array.len()).filter(|row| array.is_null(*row));
+            if !column.is_nullable
+                && let Some(row) = nulls.next()
+            {
                 let text = format!("NULL result in a non-nullable column ({})", column.name);
                 return Err(refused(row, SqlError::new(100_072, "22000", text)));
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use icebox::aws::audit::Entry;
+use icebox::aws::audit::{Entry, Reader};
 use icebox::sandbox::aws::AccountState;
 use serde_json::Value;
 
@@ -408,15 +408,9 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
 async fn the_files_are_the_same(attendee: &mut Attendee) {
     let trail = attendee.sandbox.info().state_dir.join("audit");
     let entries = || {
-        let mut entries: Vec<Entry> = Vec::new();
-        for file in std::fs::read_dir(&trail).unwrap() {
-            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-            // The last line may be on its way.
-            entries.extend(
-                text.lines()
-                    .filter_map(|line| serde_json::from_str(line).ok()),
-            );
-        }
+        let mut reader = Reader::open(&trail);
+        let all = std::iter::from_fn(|| reader.read().unwrap());
+        let mut entries: Vec<Entry> = all.collect();
         entries.retain(|entry| entry.allowed && entry.resource.ends_with(".parquet"));
         entries
     };

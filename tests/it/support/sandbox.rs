@@ -483,3 +483,9 @@ pub async fn until(what: &str, patience: Duration, mut condition: impl AsyncFnMu
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+/// Whether somebody takes connections there.
+pub fn answers(ip: [u8; 4], port: u16) -> bool {
+    let address = std::net::SocketAddr::from((ip, port));
+    std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
+}

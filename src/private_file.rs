@@ -1,0 +1,42 @@
+//! Small files of icebox's own, which nobody else may read, replaced as a whole.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Puts a file of mode 0600 in the place of another: whoever is killed meanwhile leaves the old bytes or the new.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, |file| file.write_all(bytes))
+}
+
+/// The same, also where the whole machine crashes.
+pub(crate) fn replace_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, |file| {
+        file.write_all(bytes)?;
+        file.sync_data()
+    })
+}
+
+fn write(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = PathBuf::from(unfinished);
+    // One that a crash left behind may have any mode.
+    remove(&unfinished)?;
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)?;
+    content(&mut file)?;
+    fs::rename(&unfinished, path)
+}
+
+/// Removes a file; one that is not there is removed.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
