@@ -287,10 +287,19 @@ impl Client {
         fields.extend(wish.external_id.as_deref().map(|id| ("ExternalId", id)));
         fields.extend(duration.as_deref().map(|d| ("DurationSeconds", d)));
         fields.extend(wish.policy.as_deref().map(|p| ("Policy", p)));
-        let action = "AssumeRole";
-        let answer = self
-            .call(Service::Sts, "2011-06-15", action, &fields)
-            .await?;
+        self.credentials("AssumeRole", &fields).await
+    }
+
+    /// Temporary credentials of whom the client's own are.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn get_session_token(&self) -> Result<Credentials> {
+        self.credentials("GetSessionToken", &[]).await
+    }
+
+    async fn credentials(&self, action: &str, fields: &[(&str, &str)]) -> Result<Credentials> {
+        let answer = self.sts(action, fields).await?;
         let field = |name: &str| self.text(&answer, action, &["Credentials", name]);
         let expires = field("Expiration")?
             .parse()
@@ -309,12 +318,16 @@ impl Client {
     /// [`Error`].
     pub async fn caller_arn(&self) -> Result<String> {
         let action = "GetCallerIdentity";
-        let answer = self.call(Service::Sts, "2011-06-15", action, &[]).await?;
+        let answer = self.sts(action, &[]).await?;
         self.text(&answer, action, &["Arn"])
     }
 
     async fn iam(&self, action: &str, fields: &[(&str, &str)]) -> Result<Element> {
         self.call(Service::Iam, "2010-05-08", action, fields).await
+    }
+
+    async fn sts(&self, action: &str, fields: &[(&str, &str)]) -> Result<Element> {
+        self.call(Service::Sts, "2011-06-15", action, fields).await
     }
 
     /// Sends a request, and returns the answer's `…Result` element, an empty one if it has none.

@@ -2,17 +2,14 @@
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/programming.html>).
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::future::Future;
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use chrono::{SecondsFormat, Utc};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Body;
-use hyper::service::service_fn;
 
 use super::audit::{Audit, Entry};
 use super::caller::{Identity, Refused};
@@ -20,7 +17,7 @@ use super::operations::{Call, Operation, Params, Service};
 use super::signature::Authorization;
 use super::xml::Element;
 use super::{Caller, Decision, Fault, Iam};
-use crate::connections::{self, Listeners, Peer};
+use crate::connections::Peer;
 
 /// The largest form: documents are far smaller.
 const MAX_BODY: usize = 1 << 20;
@@ -205,23 +202,6 @@ impl Endpoint {
             headers.insert("x-amzn-requestid", id);
         }
         response
-    }
-
-    /// Serves IAM and STS alone on a listener, until `shutdown` is done.
-    pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) {
-        let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
-            let endpoint = self.clone();
-            async move {
-                if Self::takes(&request) {
-                    return Ok(endpoint.answer(request).await.map(Full::new));
-                }
-                let fault = Fault::invalid_action("IAM and STS take forms that are posted to /.");
-                let response = Response::builder().status(fault.status);
-                let body = Full::new(Bytes::from(fault_xml(Service::Iam, &fault, "")));
-                Ok::<_, Infallible>(response.body(body).unwrap_or_default())
-            }
-        });
-        connections::serve(listeners, answer, shutdown, || {}).await;
     }
 }
 

@@ -41,6 +41,7 @@ faults! {
     missing_token "MissingAuthenticationToken" 403,
     no_such_entity "NoSuchEntity" 404,
     not_supported "NotSupported" 400,
+    packed_policy_too_large "PackedPolicyTooLarge" 400,
     request_too_large "RequestEntityTooLarge" 413,
     service_failure "ServiceFailure" 500,
     signature_mismatch "SignatureDoesNotMatch" 403,

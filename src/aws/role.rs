@@ -1,5 +1,6 @@
 //! Credentials of a role, taken on when they are needed and again before they end.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use object_store::aws::AwsCredential;
 use tokio::sync::Mutex;
 
 use super::client::{self, AssumeRole, Client, Credentials};
+use crate::private_file::Version;
 
 /// Credentials are taken anew this long before they end.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -19,7 +21,16 @@ const MARGIN: Duration = Duration::from_secs(60);
 pub struct RoleCredentials {
     client: Client,
     wish: AssumeRole,
-    current: Mutex<Option<Credentials>>,
+    /// See [`Self::until_changed`].
+    policies: Option<PathBuf>,
+    current: Mutex<Option<Session>>,
+}
+
+#[derive(Debug)]
+struct Session {
+    credentials: Credentials,
+    /// Of the file of the policies that it was made with.
+    policies: Option<Version>,
 }
 
 impl RoleCredentials {
@@ -28,8 +39,15 @@ impl RoleCredentials {
         RoleCredentials {
             client,
             wish,
+            policies: None,
             current: Mutex::default(),
         }
+    }
+
+    /// The same, but taken on anew once the file changes that the role's policies are in: for an S3 service that holds a session to the
+    /// policies that it was made with.
+    pub fn until_changed(self, policies: Option<PathBuf>) -> RoleCredentials {
+        RoleCredentials { policies, ..self }
     }
 
     /// Credentials that are good for a while.
@@ -39,7 +57,16 @@ impl RoleCredentials {
     pub async fn get(&self) -> client::Result<Credentials> {
         let mut current = self.current.lock().await;
         let margin = chrono::TimeDelta::from_std(MARGIN).unwrap_or_default();
-        if let Some(credentials) = &*current
+        // One that cannot be looked at has not changed; the service will say what is wrong.
+        let policies = self
+            .policies
+            .as_deref()
+            .and_then(|path| Version::of(path).ok()?);
+        if let Some(Session {
+            credentials,
+            policies: with,
+        }) = &*current
+            && *with == policies
             && credentials
                 .expires
                 .is_none_or(|expires| expires > Utc::now() + margin)
@@ -47,7 +74,10 @@ impl RoleCredentials {
             return Ok(credentials.clone());
         }
         let credentials = self.client.assume_role(&self.wish).await?;
-        *current = Some(credentials.clone());
+        *current = Some(Session {
+            credentials: credentials.clone(),
+            policies,
+        });
         Ok(credentials)
     }
 }

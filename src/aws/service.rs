@@ -11,10 +11,12 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::authorize::policies;
 use super::caller::{Caller, Identity, Refused};
+use super::client::{Client, Credentials};
+use super::issuer::Issuer;
 use super::policy::Policy;
 use super::session::{Of, Session, Signer};
 use super::state::{AccountState, Directory};
-use super::{Account, AccountId, Fault, Secret, arn, id};
+use super::{Account, AccountId, Fault, Secret, id};
 use crate::private_file;
 
 /// IAM and STS of a few accounts. Clones are the same service.
@@ -26,6 +28,8 @@ struct Inner {
     accounts: Vec<Account>,
     directory: RwLock<Directory>,
     signer: Signer,
+    /// Where sessions come from, if another service has to know them.
+    issuer: Option<Issuer>,
     /// Its lock ends with the service, however that ends.
     _lock: Flock<File>,
 }
@@ -53,6 +57,19 @@ impl Iam {
     /// # Errors
     /// [`Error::State`], also where a file there cannot be read; [`Error::InUse`], [`Error::NoAccount`], [`Error::Twice`].
     pub fn open(dir: &Path, accounts: Vec<Account>) -> Result<Self> {
+        Self::with(dir, accounts, None)
+    }
+
+    /// The same before an S3 service of somebody else's (MinIO), given by a client with the keys of its root user: sessions are that
+    /// service's, which knows nothing else of what is here.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn before(service: Client, dir: &Path, accounts: Vec<Account>) -> Result<Self> {
+        Self::with(dir, accounts, Some(Issuer::new(service)))
+    }
+
+    fn with(dir: &Path, accounts: Vec<Account>, issuer: Option<Issuer>) -> Result<Self> {
         if accounts.is_empty() {
             return Err(Error::NoAccount);
         }
@@ -87,6 +104,7 @@ impl Iam {
             accounts,
             directory: RwLock::new(directory),
             signer: Signer::new(secret),
+            issuer,
             _lock: lock,
         })))
     }
@@ -114,7 +132,10 @@ impl Iam {
             keys.find(|key| key.active && key.id == access_key_id)
                 .map(|key| key.secret.clone())
         });
-        of_user.or_else(|| self.0.signer.secret_of(access_key_id))
+        of_user.or_else(|| match &self.0.issuer {
+            Some(issuer) => issuer.secret_of(access_key_id),
+            None => self.0.signer.secret_of(access_key_id),
+        })
     }
 
     /// Who the access key, with the session token if there was one, stands for. That the request was signed with its secret
@@ -171,40 +192,76 @@ impl Iam {
         access_key_id: &str,
         token: &str,
     ) -> std::result::Result<Caller, Refused> {
-        if self.0.signer.secret_of(access_key_id).is_none() {
-            return Err(Refused::UnknownKey);
-        }
-        let session = self.0.signer.read(token).filter(|s| s.key == access_key_id);
+        let session = match &self.0.issuer {
+            Some(issuer) => {
+                let known = issuer.secret_of(access_key_id);
+                known.ok_or(Refused::UnknownKey)?;
+                issuer.session(access_key_id, token)
+            }
+            None => {
+                let known = self.0.signer.secret_of(access_key_id);
+                known.ok_or(Refused::UnknownKey)?;
+                let session = self.0.signer.read(token);
+                session.filter(|session| session.key == access_key_id)
+            }
+        };
         let session = session.ok_or(Refused::BadToken)?;
         if session.expires <= Utc::now() {
             return Err(Refused::Expired);
         }
         // A session ends with the user or role that it is of.
-        let identity = self
-            .read(|directory| identity_of(directory, &session))
-            .ok_or(Refused::BadToken)?;
-        Ok(Caller {
+        self.caller_in(session).ok_or(Refused::BadToken)
+    }
+
+    /// Whoever a session is of; `None` where that is no more.
+    fn caller_in(&self, session: Session) -> Option<Caller> {
+        let identity = self.read(|directory| identity_of(directory, &session))?;
+        Some(Caller {
             account: session.account.clone(),
             identity,
-            access_key_id: access_key_id.to_owned(),
+            access_key_id: session.key.clone(),
             session: Some(session),
         })
     }
 
-    /// The documents of all policies that a role has, by name; `None` where there is no such role. For a service that has to be
-    /// told what a session may do.
-    pub fn role_policies(&self, role_arn: &str) -> Option<Vec<(String, Policy)>> {
-        let named = arn::parse_iam(role_arn)?;
+    /// The documents of all policies that a user or role has; `None`: it is a root user.
+    fn policies_of(&self, caller: &Caller) -> Option<Vec<Policy>> {
         self.read(|directory| {
-            let role = directory.get(&named.account)?.roles.get(named.name)?;
-            let found = policies(directory, &named.account, &role.grants);
-            let found = found.map(|(name, policy)| (name.to_owned(), policy.clone()));
-            (role.arn(&named.account) == role_arn).then(|| found.collect())
+            let state = directory.get(&caller.account);
+            let grants = match &caller.identity {
+                Identity::Root => return None,
+                Identity::User { name, .. } => state?.users.get(name).map(|user| &user.grants),
+                Identity::Role { name, .. } => state?.roles.get(name).map(|role| &role.grants),
+            };
+            let found = policies(directory, &caller.account, grants?);
+            Some(found.map(|(_, policy)| policy.clone()).collect())
         })
     }
 
-    pub(super) fn signer(&self) -> &Signer {
-        &self.0.signer
+    /// Credentials for a new session.
+    ///
+    /// # Errors
+    /// ServiceFailure, and what an S3 service has against the session that has to know it.
+    pub(super) fn credentials(&self, session: Session) -> std::result::Result<Credentials, Fault> {
+        let failed = || Fault::service_failure("The session could not be made.");
+        if let Some(issuer) = &self.0.issuer {
+            let caller = self.caller_in(session.clone()).ok_or_else(failed)?;
+            let policies = self.policies_of(&caller);
+            return issuer.make(&caller, policies.as_deref(), &session);
+        }
+        let signer = &self.0.signer;
+        let token = signer.sign(&session).map_err(|_| failed())?;
+        Ok(Credentials {
+            secret_access_key: signer.secret_of(&session.key).ok_or_else(failed)?,
+            session_token: Some(Secret::from(token)),
+            expires: Some(session.expires),
+            access_key_id: session.key,
+        })
+    }
+
+    /// A new access key for a session.
+    pub(super) fn new_session_key(&self) -> String {
+        self.0.signer.new_key()
     }
 
     pub(super) fn read<T>(&self, look: impl FnOnce(&Directory) -> T) -> T {
@@ -257,7 +314,8 @@ fn identity_of(directory: &Directory, session: &Session) -> Option<Identity> {
     }
 }
 
-fn state_file(dir: &Path, account: &AccountId) -> PathBuf {
+/// Where an account's users, roles and policies are, in the directory of a service.
+pub fn state_file(dir: &Path, account: &AccountId) -> PathBuf {
     dir.join(format!("{account}.json"))
 }
 

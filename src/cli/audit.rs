@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use icebox::aws::audit::{Entry, Reader};
-use icebox::sandbox::{EngineKind, SandboxInfo, StateDir};
+use icebox::sandbox::StateDir;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -22,13 +22,6 @@ pub struct Args {
 
 pub async fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     let dir = state.audit_dir();
-    if let Ok(info) = SandboxInfo::load(state.root()) {
-        anyhow::ensure!(
-            info.engine != EngineKind::Containers,
-            "the engine `containers` keeps no audit trail: its S3 server is not icebox's own. \
-             The engines `native` and `embedded` do (icebox up --engine embedded)"
-        );
-    }
     anyhow::ensure!(
         dir.is_dir(),
         "there is no audit trail in {}; was a sandbox ever started?",

@@ -12,11 +12,11 @@ use async_trait::async_trait;
 
 use super::EngineSocket;
 use super::secret::{self, Secret};
-use super::storage::{GrantedCredentials, Refusal, Version};
+use super::storage::{GrantedCredentials, Refusal};
 use crate::aws::client::Credentials;
 use crate::chain;
 use crate::objectstore::S3Config;
-use crate::private_file;
+use crate::private_file::{self, Version};
 
 /// The secret's name.
 pub const SECRET: &str = "icebox";
@@ -57,6 +57,8 @@ pub struct Config {
     pub sts_endpoint: String,
     /// The grant's file.
     pub grant: PathBuf,
+    /// Where the policies of the roles are: what was refused before that file changed is asked for again, and what was given too.
+    pub policies: PathBuf,
 }
 
 /// A secret for a server that was not asked about yet.
@@ -95,7 +97,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> io::Resu
             &config.sts_endpoint,
             &config.s3.region,
             config.grant.clone(),
-        ),
+        )
+        .until_changed(Some(config.policies.clone())),
         config,
         held: None,
         refused: None,
@@ -139,6 +142,8 @@ enum Access {
 struct Refused {
     since: Instant,
     asked: Instant,
+    /// Of the policies' file.
+    policies: Option<Version>,
 }
 
 impl Keeper {
@@ -157,7 +162,8 @@ impl Keeper {
         let grant = Version::of(&self.config.grant)?;
         let is_as_before = |held: &Held| held.server == server && held.grant == grant;
         let is_as_before = self.held.as_ref().is_some_and(is_as_before);
-        if is_as_before && !self.is_time_to_ask() {
+        let policies = Version::of(&self.config.policies)?;
+        if is_as_before && !self.is_time_to_ask(policies) {
             return Ok(());
         }
         let (access, secret) = match self.granted.get().await {
@@ -174,7 +180,11 @@ impl Keeper {
                     .refused
                     .filter(|_| is_as_before)
                     .map_or(now, |was| was.since);
-                self.refused = Some(Refused { since, asked: now });
+                self.refused = Some(Refused {
+                    since,
+                    asked: now,
+                    policies,
+                });
                 let why = Refusal::from(&error);
                 let secret = Secret::refused(&self.config.s3, &why);
                 (Access::Refused(why), secret)
@@ -198,10 +208,13 @@ impl Keeper {
     }
 
     /// Credentials that are good are looked at each time, as they may be about to end.
-    fn is_time_to_ask(&self) -> bool {
+    fn is_time_to_ask(&self, policies: Option<Version>) -> bool {
         let Some(refused) = self.refused else {
             return true;
         };
+        if refused.policies != policies {
+            return true;
+        }
         let pause = match refused.since.elapsed() < A_WHILE {
             true => RETRY.0,
             false => RETRY.1,

@@ -4,7 +4,6 @@
 //! [writes](write) and replaces the file; [`GrantedCredentials`] go by what it says now, so nothing needs to be told or restarted.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::aws::client::{self, AssumeRole, Client, Credentials};
 use crate::aws::{self, RoleCredentials, Secret};
-use crate::private_file;
+use crate::private_file::{self, Version};
 
 /// The longest session of a role, in seconds, which Snowflake asks for.
 pub const SESSION_SECONDS: u32 = 12 * 60 * 60;
@@ -179,6 +178,8 @@ pub struct GrantedCredentials {
     endpoint: String,
     region: String,
     path: PathBuf,
+    /// See [`RoleCredentials::until_changed`].
+    policies: Option<PathBuf>,
     current: Mutex<Option<Arc<Granted>>>,
 }
 
@@ -188,29 +189,6 @@ struct Granted {
     version: Version,
     grant: StorageGrant,
     role: RoleCredentials,
-}
-
-/// What tells a file from the one that replaces it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Version {
-    inode: u64,
-    modified: (i64, i64),
-    size: u64,
-}
-
-impl Version {
-    /// `None` where there is no file.
-    pub fn of(path: &Path) -> io::Result<Option<Version>> {
-        match std::fs::metadata(path) {
-            Ok(metadata) => Ok(Some(Version {
-                inode: metadata.ino(),
-                modified: (metadata.mtime(), metadata.mtime_nsec()),
-                size: metadata.size(),
-            })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 impl GrantedCredentials {
@@ -224,8 +202,14 @@ impl GrantedCredentials {
             endpoint: endpoint.into(),
             region: region.into(),
             path: path.into(),
+            policies: None,
             current: Mutex::default(),
         }
+    }
+
+    /// The same, see [`RoleCredentials::until_changed`].
+    pub fn until_changed(self, policies: Option<PathBuf>) -> GrantedCredentials {
+        GrantedCredentials { policies, ..self }
     }
 
     /// Credentials that are good for a while.
@@ -278,6 +262,7 @@ impl GrantedCredentials {
             policy: grant.policy.clone(),
         };
         RoleCredentials::new(Client::new(&self.endpoint, &self.region, principal), wish)
+            .until_changed(self.policies.clone())
     }
 }
 

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::container::{Container, PgDuckInside};
-use super::snowflake;
 use super::supervisor::Isolation;
-use crate::aws::{Account, audit};
+use super::{aws, snowflake};
+use crate::aws::{Account, Front, Iam, audit};
+use crate::connections::Listeners;
 use crate::objectstore::{S3Config, server};
 use crate::pglake::storage::GrantedCredentials;
 use crate::pglake::{EngineSocket, engine, keeper};
@@ -127,6 +128,17 @@ pub enum IceboxComponent {
         /// Where decisions are written down.
         audit: PathBuf,
     },
+    /// IAM and STS before an S3 server that is not icebox's.
+    Aws {
+        listen: SocketAddr,
+        public: Option<IpAddr>,
+        /// That server, with its root user's keys.
+        s3: Box<S3Config>,
+        /// As those of [`IceboxComponent::S3`].
+        accounts: Vec<Account>,
+        iam: PathBuf,
+        audit: PathBuf,
+    },
     /// The lake engine of the engine `embedded`.
     LakeEngine {
         socket_dir: PathBuf,
@@ -146,6 +158,8 @@ pub enum IceboxComponent {
         sts_endpoint: String,
         /// As that of [`IceboxComponent::LakeEngine`].
         grant: PathBuf,
+        /// Where the roles' policies are, see [`keeper::Config`].
+        policies: PathBuf,
     },
     /// The Snowflake side.
     Snowflake(Box<snowflake::Config>),
@@ -166,6 +180,7 @@ impl IceboxComponent {
     pub fn name(&self) -> &'static str {
         match self {
             IceboxComponent::S3 { .. } => "s3",
+            IceboxComponent::Aws { .. } => "aws",
             IceboxComponent::LakeEngine { .. } => "lake-engine",
             IceboxComponent::LakeAccess { .. } => "lake-access",
             IceboxComponent::Snowflake(_) => "snowflake",
@@ -180,6 +195,7 @@ impl IceboxComponent {
                 Some(("DOCKER_HOST", container.daemon_address()))
             }
             IceboxComponent::S3 { .. }
+            | IceboxComponent::Aws { .. }
             | IceboxComponent::LakeEngine { .. }
             | IceboxComponent::LakeAccess { .. }
             | IceboxComponent::Snowflake(_) => None,
@@ -212,6 +228,21 @@ impl IceboxComponent {
                     audit: Some(audit::Settings::new(audit)),
                 };
                 server::Server::bind(config).await?.run(shutdown).await?;
+            }
+            IceboxComponent::Aws {
+                listen,
+                public,
+                s3,
+                accounts,
+                iam,
+                audit,
+            } => {
+                let iam = Iam::before(aws::client(&s3), &iam, accounts)?;
+                let audit = audit::Audit::open(audit::Settings::new(audit))?;
+                let listeners = Listeners::bind(listen, public).await?;
+                Front::new(iam, Some(audit), &s3.endpoint)?
+                    .serve(listeners, shutdown)
+                    .await;
             }
             IceboxComponent::LakeEngine {
                 socket_dir,
@@ -250,6 +281,7 @@ impl IceboxComponent {
                 s3,
                 sts_endpoint,
                 grant,
+                policies,
             } => {
                 let config = keeper::Config {
                     server: match server {
@@ -259,6 +291,7 @@ impl IceboxComponent {
                     s3: *s3,
                     sts_endpoint,
                     grant,
+                    policies,
                 };
                 keeper::run(config, shutdown).await?;
             }

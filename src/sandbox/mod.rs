@@ -261,17 +261,9 @@ pub enum Error {
     #[error("no engine can be used here ({reasons}); `icebox doctor` tells what is missing")]
     NoEngine { reasons: String },
     #[error(
-        "the engine `containers` has its ports on loopback only and takes no --listen; choose --engine embedded or native"
-    )]
-    ListenInContainers,
-    #[error(
         "port {port} on 127.0.0.1 is in use; choose another with {option}, or none for a free one"
     )]
     PortInUse { port: u16, option: &'static str },
-    #[error(
-        "the engine `containers` has no AWS account that is empty: its S3 server checks keys, not roles; use `--engine embedded` or `native`"
-    )]
-    NoEmptyAccount,
     #[error(
         "no bucket can be called `{name}`: a name has 3 to 63 characters of a-z, 0-9, `.` and `-`, and begins and ends with a letter or a digit"
     )]

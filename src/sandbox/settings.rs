@@ -22,6 +22,9 @@ pub struct Settings {
     postgres_port: Option<u16>,
     s3_port: Option<u16>,
     snowflake_port: Option<u16>,
+    /// Of an S3 server in a container; clients go through [`Self::s3_address`].
+    #[serde(default)]
+    store_port: Option<u16>,
     /// The S3 service of the sandbox whose lake this one is on; `None`: it has its own.
     s3_endpoint: Option<String>,
     pub bucket: String,
@@ -107,6 +110,7 @@ impl Settings {
                 &mut self.snowflake_port,
                 None,
             )?,
+            choose(None, "", &mut self.store_port, None)?,
         ])
     }
 
@@ -132,11 +136,16 @@ impl Settings {
         SocketAddrV4::new(ip, chosen(self.postgres_port))
     }
 
-    /// Where the sandbox's own S3 server listens; `None` where it is on the lake of another.
+    /// Where the sandbox's own AWS is reached, which is S3 too; `None` where it is on the lake of another.
     pub fn s3_address(&self) -> Option<SocketAddrV4> {
         self.s3_endpoint
             .is_none()
             .then(|| local(chosen(self.s3_port)))
+    }
+
+    /// Where an S3 server in a container is on this machine.
+    pub fn store_address(&self) -> SocketAddrV4 {
+        local(chosen(self.store_port))
     }
 
     pub fn snowflake_address(&self) -> SocketAddrV4 {
@@ -194,6 +203,7 @@ impl Settings {
             postgres_port: None,
             s3_port: None,
             snowflake_port: None,
+            store_port: None,
             s3_endpoint: None,
             bucket: BUCKET.to_owned(),
             region: "us-east-1".to_owned(),

@@ -37,11 +37,14 @@ fi
 
 tests/containers/images.sh "$program"
 export ICEBOX_TEST_CONTAINERS=1 ICEBOX_POSTGRES_IMAGE=icebox-substitute-postgres ICEBOX_S3_IMAGE=icebox-substitute-s3
+# The tests of containers, and the guide on them.
+export ICEBOX_TEST_ENGINE=containers
 # Two sandboxes of a test and a few tests at a time are enough for a small machine.
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --test it --test-threads 2 -E 'test(/^containers::/)' "$@"
+    cargo nextest run --locked --test it --test-threads 2 -E 'test(/^(containers|guide)::/)' "$@"
 else
     cargo test --locked --test it containers:: -- --test-threads 2 "$@"
+    cargo test --locked --test it guide:: -- --test-threads 2 "$@"
 fi
 
 left=$("$docker" ps -aq --filter label=dev.icebox.sandbox

@@ -5,15 +5,17 @@ mod assume;
 mod audit;
 mod clients;
 mod credentials;
+mod front;
 mod iam;
 mod protocol;
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use icebox::aws::audit::{Entry, Reader, Settings};
+use icebox::aws::audit::{Audit, Entry, Reader, Settings};
 use icebox::aws::client::{AssumeRole, Client, Credentials};
-use icebox::aws::{Account, Secret};
+use icebox::aws::{Account, Front, Iam, Secret};
+use icebox::connections::Listeners;
 use icebox::objectstore::S3Config;
 use icebox::objectstore::client::aws_client;
 use icebox::objectstore::server::{Server, ServerConfig};
@@ -31,9 +33,19 @@ pub const REGION: &str = "us-east-1";
 pub struct Lab {
     dir: TempDir,
     pub endpoint: String,
-    /// Whether the root users do as MinIO's.
-    is_minio: bool,
-    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    kind: Kind,
+    running: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+/// What a [`Lab`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// icebox's S3 server, which has IAM and STS.
+    Whole,
+    /// The same, its root users doing as MinIO's.
+    Minio,
+    /// IAM and STS before the last.
+    BeforeMinio,
 }
 
 pub fn root_key(account: usize) -> String {
@@ -44,15 +56,19 @@ pub fn root_secret(account: usize) -> String {
     format!("the root secret of {account}")
 }
 
-fn config(dir: &Path, is_minio: bool) -> ServerConfig {
+fn accounts(are_minios: bool) -> Vec<Account> {
     let account = |i: usize| Account {
         id: ACCOUNTS[i].parse().expect("an account id"),
         root_access_key_id: root_key(i),
         root_secret_access_key: Secret::from(root_secret(i)),
-        root_takes_any_role: is_minio,
+        root_takes_any_role: are_minios,
     };
+    vec![account(0), account(1)]
+}
+
+fn config(dir: &Path, is_minio: bool) -> ServerConfig {
     ServerConfig {
-        accounts: vec![account(0), account(1)],
+        accounts: accounts(is_minio),
         audit: Some(Settings::new(dir.join("audit"))),
         ..ServerConfig::new(dir.join("s3"), ([127, 0, 0, 1], 0).into(), "", "")
     }
@@ -60,39 +76,64 @@ fn config(dir: &Path, is_minio: bool) -> ServerConfig {
 
 impl Lab {
     pub async fn start() -> Self {
-        Self::start_as(false).await
+        Self::start_as(Kind::Whole).await
     }
 
-    pub async fn start_as(is_minio: bool) -> Self {
+    pub async fn start_as(kind: Kind) -> Self {
         let mut lab = Self {
             dir: tempfile::tempdir().expect("a directory"),
             endpoint: String::new(),
-            is_minio,
-            running: None,
+            kind,
+            running: Vec::new(),
         };
         lab.run().await;
         lab
     }
 
     async fn run(&mut self) {
-        let server = Server::bind(config(self.dir.path(), self.is_minio))
-            .await
-            .expect("the server binds");
+        let dir = self.dir.path();
+        let mut config = config(dir, self.kind != Kind::Whole);
+        if self.kind == Kind::BeforeMinio {
+            config.audit = None;
+        }
+        let server = Server::bind(config).await.expect("the server binds");
         self.endpoint = server.client_config().endpoint;
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async {
             let stopped = async { _ = stopped.await };
             server.run(stopped).await.expect("the server runs");
         });
-        self.running = Some((stop, task));
+        let s3 = (stop, task);
+        if self.kind == Kind::BeforeMinio {
+            let iam = Iam::before(self.root(0), &dir.join("iam"), accounts(false));
+            let iam = iam.expect("IAM opens");
+            let audit = Audit::open(Settings::new(dir.join("audit"))).expect("a trail");
+            let front = Front::new(iam, Some(audit), &self.endpoint).expect("an endpoint");
+            let listeners = Listeners::bind(([127, 0, 0, 1], 0).into(), None).await;
+            let listeners = listeners.expect("a port");
+            self.endpoint = format!("http://{}", listeners.address());
+            let (stop, stopped) = oneshot::channel();
+            let stopped = async { _ = stopped.await };
+            self.running
+                .push((stop, tokio::spawn(front.serve(listeners, stopped))));
+        }
+        self.running.push(s3);
     }
 
-    /// An orderly stop.
+    /// An orderly stop, of what is in front first.
     pub async fn stop(&mut self) {
-        if let Some((stop, task)) = self.running.take() {
+        for (stop, task) in self.running.drain(..) {
             stop.send(()).expect("the server runs");
             task.await.expect("the server stops");
         }
+    }
+
+    /// Ends what is behind.
+    pub async fn stop_minio(&mut self) {
+        assert_eq!(self.kind, Kind::BeforeMinio);
+        let (_, task) = self.running.pop().expect("it runs");
+        task.abort();
+        assert!(task.await.is_err_and(|error| error.is_cancelled()));
     }
 
     pub async fn restart(&mut self) {
@@ -163,7 +204,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if let Some((_, task)) = self.running.take() {
+        for (_, task) in &self.running {
             task.abort();
         }
     }

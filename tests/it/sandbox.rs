@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use icebox::sandbox::process::ProcessId;
 use icebox::sandbox::{EngineKind, Sandbox, SandboxInfo};
 
-use crate::support::sandbox::{answers, engine_under_test, icebox};
+use crate::support::sandbox::{engine_under_test, icebox, lets_in_only_where_asked};
 
 /// A state directory that is stopped and removed at the end of the test, however it ends.
 struct StateDir {
@@ -350,42 +350,9 @@ fn two_sandboxes_side_by_side() {
 
 #[test]
 fn other_machines_are_let_in_only_where_it_is_asked_for() {
-    // Addresses of this machine, as one in its network would be.
-    let (public, other) = ([127, 0, 3, 1], [127, 0, 3, 2]);
     let dir = StateDir::new();
-    let told = dir.ok(&["up", "--engine", "embedded", "--listen", "127.0.3.1"]);
-    assert!(
-        told.contains("WARNING: other machines can connect at 127.0.3.1"),
-        "{told}"
-    );
-    let info = dir.info();
-    let ports = [
-        info.postgres.port,
-        info.s3_port(),
-        info.snowflake.as_ref().unwrap().address.port(),
-    ];
-    for port in ports {
-        assert!(
-            answers([127, 0, 0, 1], port) && answers(public, port),
-            "{port}"
-        );
-        assert!(!answers(other, port), "{port}");
-    }
-    dir.ok(&["down"]);
-    // It is asked for at each start.
-    let told = dir.ok(&["up", "--engine", "embedded"]);
-    assert!(!told.contains("WARNING: other machines"), "{told}");
-    for port in ports {
-        assert!(
-            answers([127, 0, 0, 1], port) && !answers(public, port),
-            "{port}"
-        );
-    }
-    dir.ok(&["down"]);
-    dir.ok(&["up", "--engine", "embedded", "--listen", "0.0.0.0"]);
-    for port in ports {
-        assert!(answers(public, port) && answers(other, port), "{port}");
-    }
+    let icebox = |arguments: &[&str]| dir.ok(arguments);
+    lets_in_only_where_asked("embedded", icebox, || dir.info());
 }
 
 #[test]

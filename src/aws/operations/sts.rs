@@ -12,7 +12,7 @@ use crate::aws::policy::{Policy, Purpose};
 use crate::aws::session::{Of, Session};
 use crate::aws::state::Role;
 use crate::aws::xml::Element;
-use crate::aws::{AccountId, Caller, Fault, arn};
+use crate::aws::{AccountId, Caller, Fault, Secret, arn};
 
 /// Seconds
 /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
@@ -118,7 +118,7 @@ pub(super) fn assume_role(call: &Call<'_>) -> Answer {
                 policy: wish.policy.clone(),
                 ..new_session(call, &caller.account, Of::Root, wish.duration)
             };
-            let result = Element::new("Result").child(credentials(call, &session)?);
+            let result = Element::new("Result").child(credentials(call, session)?);
             return Ok(Some(result));
         }
         return Err(Fault::access_denied(
@@ -156,7 +156,7 @@ pub(super) fn assume_role(call: &Call<'_>) -> Answer {
         ..new_session(call, &account, of, wish.duration)
     };
     let result = Element::new("Result")
-        .child(credentials(call, &session)?)
+        .child(credentials(call, session)?)
         .child(
             Element::new("AssumedRoleUser")
                 .with("AssumedRoleId", role_id)
@@ -190,14 +190,14 @@ pub(super) fn get_session_token(call: &Call<'_>) -> Answer {
         Identity::Role { .. } => return Err(Fault::invalid_token()),
     };
     let session = new_session(call, &caller.account, of, duration);
-    let result = Element::new("Result").child(credentials(call, &session)?);
+    let result = Element::new("Result").child(credentials(call, session)?);
     Ok(Some(result))
 }
 
 fn new_session(call: &Call<'_>, account: &AccountId, of: Of, duration: u32) -> Session {
     let issued = Utc::now();
     Session {
-        key: call.iam.signer().new_key(),
+        key: call.iam.new_session_key(),
         account: account.clone(),
         of,
         issued,
@@ -207,14 +207,12 @@ fn new_session(call: &Call<'_>, account: &AccountId, of: Of, duration: u32) -> S
     }
 }
 
-fn credentials(call: &Call<'_>, session: &Session) -> Result<Element, Fault> {
-    let signer = call.iam.signer();
-    let failed = || Fault::service_failure("The session could not be made.");
-    let secret = signer.secret_of(&session.key).ok_or_else(failed)?;
-    let token = signer.sign(session).map_err(|_| failed())?;
+fn credentials(call: &Call<'_>, session: Session) -> Result<Element, Fault> {
+    let made = call.iam.credentials(session)?;
+    let token = made.session_token.as_ref().map_or("", Secret::expose);
     Ok(Element::new("Credentials")
-        .with("AccessKeyId", &session.key)
-        .with("SecretAccessKey", secret.expose())
+        .with("AccessKeyId", &made.access_key_id)
+        .with("SecretAccessKey", made.secret_access_key.expose())
         .with("SessionToken", token)
-        .with("Expiration", timestamp(session.expires)))
+        .with_some("Expiration", made.expires.map(timestamp)))
 }

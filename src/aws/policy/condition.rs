@@ -11,6 +11,8 @@ use super::pattern::{Context, Pattern, Syntax};
 
 /// One operator on one key: `"StringEquals": {"sts:ExternalId": ["a", "b"]}`.
 pub(super) struct Condition {
+    /// The operator as the document has it.
+    name: String,
     operator: Operator,
     quantifier: Option<Quantifier>,
     if_exists: bool,
@@ -158,12 +160,33 @@ impl Condition {
             }
         }
         Ok(Self {
+            name: name.to_owned(),
             operator,
             quantifier,
             if_exists,
             key: key.to_ascii_lowercase(),
             values: values.iter().map(|v| Pattern::parse(v, syntax)).collect(),
         })
+    }
+
+    /// The operator, with what stands before and behind it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// In lower case.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Those whose variables have values; dates as RFC 3339 has them.
+    pub fn values(&self, context: &Context) -> Vec<String> {
+        let resolved = self.values.iter().filter_map(|v| v.resolve(context));
+        let written = |text: String| match self.operator.test {
+            Test::Date(_) => date(&text).map_or(text, |date| date.to_rfc3339()),
+            _ => text,
+        };
+        resolved.map(written).collect()
     }
 
     /// Whether the request fulfils the condition. A key that the request does not have fulfils the negated operators,

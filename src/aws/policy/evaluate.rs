@@ -130,7 +130,7 @@ impl Statement {
 }
 
 impl Matcher {
-    fn matches(&self, text: &str, context: &Context, ignore_case: bool) -> bool {
+    pub(super) fn matches(&self, text: &str, context: &Context, ignore_case: bool) -> bool {
         let found = self
             .patterns
             .iter()

@@ -5,8 +5,10 @@
 
 mod condition;
 mod evaluate;
+mod glob;
 mod parse;
 mod pattern;
+pub mod standalone;
 
 use std::fmt;
 use std::str::FromStr;

@@ -88,6 +88,13 @@ impl Pattern {
         Some(tokens.into_iter().map(Token::as_char).collect())
     }
 
+    /// Whether a star or question mark in what [`Self::resolve`] gives stands for itself.
+    pub fn has_literal_wildcards(&self, context: &Context) -> bool {
+        let tokens = self.tokens(context).unwrap_or_default();
+        let is_literal = |token: &Token| matches!(token, Token::Char('*' | '?'));
+        tokens.iter().any(is_literal)
+    }
+
     /// Compares part by part between the first five colons, as `ArnLike` does.
     pub fn matches_arn(&self, arn: &str, context: &Context) -> bool {
         let Some(tokens) = self.tokens(context) else {

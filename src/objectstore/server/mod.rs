@@ -276,10 +276,7 @@ fn error_code(response: &Response<s3s::Body>) -> Option<String> {
     if !status.is_client_error() && !status.is_server_error() {
         return None;
     }
-    let body = response.body().bytes()?;
-    let text = std::str::from_utf8(&body).ok()?;
-    let (_, rest) = text.split_once("<Code>")?;
-    Some(rest.split_once("</Code>")?.0.to_owned())
+    aws::error_code(&response.body().bytes()?)
 }
 
 /// Sixteen digits that name a request for as long as the server lives.

@@ -22,6 +22,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use testcontainers::bollard::errors::Error as DockerError;
+use testcontainers::bollard::models::PortBinding;
 use testcontainers::bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptions};
 use testcontainers::core::{IntoContainerPort, Mount};
 use testcontainers::runners::AsyncRunner;
@@ -236,10 +237,15 @@ impl Container {
             image = image.with_entrypoint(entrypoint);
         }
         let network = self.network.clone();
-        let hosts = self.ports.iter().map(|(host, _)| host);
-        let addresses: HashMap<String, String> = hosts
-            .map(|host| (host.port().to_string(), host.ip().to_string()))
-            .collect();
+        let mut bindings = HashMap::<String, Option<Vec<PortBinding>>>::new();
+        for (host, container) in &self.ports {
+            let binding = PortBinding {
+                host_ip: Some(host.ip().to_string()),
+                host_port: Some(host.port().to_string()),
+            };
+            let all = bindings.entry(container.tcp().to_string()).or_default();
+            all.get_or_insert_default().push(binding);
+        }
         let mut request = image
             .with_container_name(&self.name)
             .with_labels(&self.labels)
@@ -251,16 +257,7 @@ impl Container {
                 config.network_mode = Some(network.clone());
                 // Without a port of its own, a container would get all that its image names, on all addresses.
                 config.publish_all_ports = Some(false);
-                for bindings in config
-                    .port_bindings
-                    .iter_mut()
-                    .flat_map(HashMap::values_mut)
-                {
-                    for binding in bindings.iter_mut().flatten() {
-                        let port = binding.host_port.as_ref();
-                        binding.host_ip = port.and_then(|port| addresses.get(port)).cloned();
-                    }
-                }
+                config.port_bindings = Some(bindings.clone());
             });
         if let Some(user) = &self.user {
             request = request.with_user(user);

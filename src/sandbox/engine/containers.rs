@@ -2,7 +2,7 @@
 //! network of their own. The images are those of `compose/`, or what the environment names instead.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::sync::OnceCell;
 
-use super::local::action;
+use super::local::{self, action, ensure_role, listening};
 use super::pgduck::lake_access;
 use super::{Ask, Context, Found, Missing, Plan, Provider};
 use crate::objectstore::{S3Config, client};
@@ -21,6 +21,7 @@ use crate::sandbox::component::{
     BoxError, Component, IceboxComponent, Launch, PgDuckAt, Probe, Step,
 };
 use crate::sandbox::container::{self, Belongings, Container, Daemon, PgDuckInside};
+use crate::sandbox::settings::Settings;
 use crate::sandbox::{EngineKind, Error, Options, SandboxInfo, StateDir, chain};
 
 /// The images' names and settings, as the compose file has them.
@@ -134,9 +135,6 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
     let Context {
         state, settings, ..
     } = context;
-    if settings.account == AccountState::Empty {
-        return Err(Error::NoEmptyAccount);
-    }
     let belongings = Belongings::of(state, socket);
     if let Some(recorded) = Belongings::recorded(state)?
         && recorded != belongings
@@ -146,9 +144,6 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
             recorded_dir: recorded.state_dir,
             recorded_socket: recorded.socket,
         });
-    }
-    if context.settings.public.is_some() {
-        return Err(Error::ListenInContainers);
     }
     // Whose network and S3 server it uses.
     let lake = match context.attached {
@@ -188,8 +183,7 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         s3: settings.s3(),
         bucket: settings.bucket.clone(),
         snowflake: None,
-        // Any will do: the S3 server of this engine knows nothing of roles.
-        role_arn: Some(aws::role_arn()),
+        role_arn: (settings.account == AccountState::Ready).then(aws::role_arn),
         state_dir: state.root().to_path_buf(),
     };
     let s3_inside = S3Config {
@@ -237,7 +231,9 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
     let mut postgres = maker.container("postgres", &images.postgres);
     postgres.environment = [lake_environment.clone(), postgres_environment].concat();
     postgres.volumes = vec![(volume.clone(), POSTGRES_HOME.to_owned())];
-    postgres.ports = vec![(address, POSTGRES_PORT)];
+    postgres.ports = addresses(address, settings.public)
+        .map(|host| (host, POSTGRES_PORT))
+        .collect();
     let mut pgduck = images.pgduck.as_ref().map(|image| {
         let mut pgduck = maker.container("pgduck_server", image);
         pgduck.environment = lake_environment;
@@ -269,7 +265,7 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
             daemon: OnceCell::new(),
         }));
         let sts_endpoint = info.s3.endpoint.clone();
-        let access = lake_access(server, s3_inside, sts_endpoint, &attached.grant)?;
+        let access = lake_access(server, s3_inside, sts_endpoint, attached)?;
         components.insert(0, access);
     }
     // PostgreSQL starts once pgduck_server has its socket, so it has no probe of its own.
@@ -283,16 +279,45 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         ]);
         s3.command.clone_from(&images.s3_command);
         s3.volumes = vec![(s3_volume, S3_DATA.to_owned())];
-        s3.ports = vec![(address, S3_PORT)];
-        let ready = s3_ready(&info, address.into());
-        components.push(component("s3", info.s3.endpoint.clone(), s3, ready));
+        let behind = settings.store_address();
+        s3.ports = vec![(behind, S3_PORT)];
+        let store = S3Config {
+            endpoint: format!("http://{behind}"),
+            ..info.s3.clone()
+        };
+        let ready = s3_ready(&info, &store, behind.into());
+        components.push(aws_component(
+            state,
+            settings,
+            &info,
+            &store,
+            address.into(),
+        ));
+        components.push(component("s3", store.endpoint, s3, ready));
     }
     Ok(Plan {
         components,
         info,
         ask: Some(ask()),
-        notices: Vec::new(),
+        notices: settings
+            .public
+            .map(|public| listening(settings, public))
+            .into_iter()
+            .collect(),
     })
+}
+
+/// Where a container is reached that is for this machine, and for others if it is to be.
+fn addresses(
+    address: SocketAddrV4,
+    public: Option<Ipv4Addr>,
+) -> impl Iterator<Item = SocketAddrV4> {
+    let all = match public {
+        Some(ip) if ip.is_unspecified() => [Some(ip), None],
+        _ => [Some(*address.ip()), public],
+    };
+    let here = move |ip| SocketAddrV4::new(ip, address.port());
+    all.into_iter().flatten().map(here)
 }
 
 /// Makes containers of one sandbox.
@@ -338,13 +363,44 @@ fn component(
     }
 }
 
-/// An HTTP answer, then the bucket.
-fn s3_ready(info: &SandboxInfo, address: SocketAddr) -> Vec<Step> {
+/// An HTTP answer, then the bucket. Where the account is empty, its user makes that.
+fn s3_ready(info: &SandboxInfo, store: &S3Config, address: SocketAddr) -> Vec<Step> {
     let make_bucket = action(
-        (info.s3.clone(), info.bucket.clone()),
+        (store.clone(), info.bucket.clone()),
         |(s3, bucket)| async move { Ok(client::ensure_bucket_soon(&s3, &bucket).await?) },
     );
-    vec![Step::Probe(Probe::Http(address)), make_bucket]
+    let answers = Step::Probe(Probe::Http(address));
+    let then = info.role_arn.is_some().then_some(make_bucket);
+    [answers].into_iter().chain(then).collect()
+}
+
+/// IAM and STS before the S3 server, which knows sessions by the policies that it is given for them and nothing else.
+fn aws_component(
+    state: &StateDir,
+    settings: &Settings,
+    info: &SandboxInfo,
+    store: &S3Config,
+    listen: SocketAddr,
+) -> Component {
+    let mut ready = vec![Step::Probe(Probe::Http(listen))];
+    if info.role_arn.is_some() {
+        ready.push(ensure_role(info));
+    }
+    Component {
+        name: "aws",
+        endpoint: info.s3.endpoint.clone(),
+        launch: Launch::Icebox(IceboxComponent::Aws {
+            listen,
+            public: settings.public.map(IpAddr::from),
+            s3: Box::new(store.clone()),
+            accounts: settings.aws_accounts(),
+            iam: state.iam_dir(),
+            audit: state.audit_dir(),
+        }),
+        prepare: None,
+        ready,
+        stop: local::STOP,
+    }
 }
 
 /// The server's version, and whether it has pg_cron: an image does not tell.

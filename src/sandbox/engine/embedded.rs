@@ -1,7 +1,5 @@
 //! The engine `embedded`: a plain PostgreSQL from this machine, icebox's stand-in for `pg_lake`, icebox's S3 server.
 
-use std::path::Path;
-
 use super::SUPERUSER;
 use super::local::{Lake, Local, STOP};
 use super::{Context, Found, Missing, Plan, Provider};
@@ -79,7 +77,7 @@ fn lake_engine(local: &Local<'_>, socket: &EngineSocket) -> Component {
             postgres_port: local.postgres_port,
             postgres_user: SUPERUSER.to_owned(),
             postgres_password: local.lake_password().to_owned(),
-            grant: local.grant().map(Path::to_path_buf),
+            grant: local.attached().map(|attached| attached.grant.clone()),
         }),
         prepare: None,
         ready: vec![Step::Probe(Probe::UnixSocket(socket.path()))],

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::sandbox::component::{
     Action, BoxError, Component, IceboxComponent, Launch, Probe, Step,
 };
 use crate::sandbox::settings::Settings;
-use crate::sandbox::{Error, SandboxInfo, StateDir};
+use crate::sandbox::{Attached, Error, SandboxInfo, StateDir};
 
 /// A fast shutdown ends sessions in an orderly way, an immediate one at once; both leave a usable cluster.
 const STOP_POSTGRES: &[(Signal, Duration)] = &[
@@ -81,9 +81,9 @@ impl<'a> Local<'a> {
         &self.context.settings.bucket
     }
 
-    /// Where the grant of its storage integration is, if it is a server on the lake of another sandbox.
-    pub fn grant(&self) -> Option<&Path> {
-        Some(&self.context.attached?.grant)
+    /// Whose lake it is on, where that is another sandbox's.
+    pub fn attached(&self) -> Option<&Attached> {
+        self.context.attached
     }
 
     /// Of the role [`SUPERUSER`].
@@ -169,7 +169,7 @@ impl<'a> Local<'a> {
 }
 
 /// What everybody can reach now.
-fn listening(settings: &Settings, public: Ipv4Addr) -> String {
+pub fn listening(settings: &Settings, public: Ipv4Addr) -> String {
     let ports = [
         Some(settings.postgres_address()),
         settings.s3_address(),
@@ -219,9 +219,9 @@ fn s3_component(
     if info.role_arn.is_some() {
         let input = (info.s3.clone(), info.bucket.clone());
         ready.push(action(input, |(s3, bucket)| async move {
-            client::ensure_bucket(&s3, &bucket).await?;
-            Ok(aws::ensure_role(&s3, &bucket).await?)
+            Ok(client::ensure_bucket(&s3, &bucket).await?)
         }));
+        ready.push(ensure_role(info));
     }
     Component {
         name: "s3",
@@ -239,6 +239,14 @@ fn s3_component(
         ready,
         stop: STOP,
     }
+}
+
+/// Makes the role that a ready account has.
+pub fn ensure_role(info: &SandboxInfo) -> Step {
+    let input = (info.s3.clone(), info.bucket.clone());
+    action(input, |(s3, bucket)| async move {
+        Ok(aws::ensure_role(&s3, &bucket).await?)
+    })
 }
 
 /// A step that runs `work` on a copy of `input`.

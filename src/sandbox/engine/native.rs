@@ -100,7 +100,7 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
         socket: socket.clone(),
         dir: local.postgres_dir.clone(),
         account: local.account.clone(),
-        secret: match local.grant() {
+        secret: match local.attached() {
             Some(_) => keeper::not_yet(&local.s3),
             None => Secret {
                 bucket: None,
@@ -125,12 +125,17 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
     ];
     let program = local.installation.program("postgres");
     let mut engine = vec![pgduck.component()];
-    if let Some(grant) = local.grant() {
+    if let Some(attached) = local.attached() {
         let server = PgDuckAt::Socket {
             dir: socket.dir.clone(),
         };
         let sts_endpoint = local.s3.endpoint.clone();
-        engine.push(lake_access(server, local.s3.clone(), sts_endpoint, grant)?);
+        engine.push(lake_access(
+            server,
+            local.s3.clone(),
+            sts_endpoint,
+            attached,
+        )?);
     }
     local.plan(Lake {
         program,

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::local::STOP;
+use crate::aws::{self, AccountId};
 use crate::objectstore::S3Config;
 use crate::pglake::secret::{self, Secret};
 use crate::pglake::{EngineSocket, keeper};
@@ -25,7 +26,7 @@ use crate::postgres::Account;
 use crate::sandbox::component::{
     BoxError, Component, IceboxComponent, Launch, PgDuckAt, Probe, Step,
 };
-use crate::sandbox::{Error, process};
+use crate::sandbox::{Attached, Error, StateDir, process};
 
 /// What DuckDB may use of the memory, for example `4GB`.
 const MEMORY_LIMIT: &str = "ICEBOX_PGDUCK_MEMORY_LIMIT";
@@ -266,7 +267,8 @@ impl PgDuck {
     }
 }
 
-/// What gives a `pgduck_server` the keys of the role in a grant. `s3` is the service as that server reaches it.
+/// What gives a `pgduck_server` the keys of the role in the grant of a sandbox on the lake of another. `s3` is the service as that server
+/// reaches it.
 ///
 /// # Errors
 /// What an earlier one has noted cannot be removed.
@@ -274,8 +276,10 @@ pub fn lake_access(
     server: PgDuckAt,
     s3: S3Config,
     sts_endpoint: String,
-    grant: &Path,
+    attached: &Attached,
 ) -> Result<Component, Error> {
+    let grant = &attached.grant;
+    let policies = aws::state_file(&StateDir::new(&attached.lake)?.iam_dir(), &AccountId::LOCAL);
     keeper::forget(grant).map_err(Error::file("forget", grant))?;
     Ok(Component {
         name: "lake-access",
@@ -284,11 +288,12 @@ pub fn lake_access(
             server,
             s3: Box::new(s3),
             sts_endpoint,
-            grant: grant.to_path_buf(),
+            grant: grant.clone(),
+            policies,
         }),
         prepare: None,
         // A server that has not heard of its grant would refuse what the grant allows.
-        ready: vec![Step::Probe(Probe::Grant(grant.to_path_buf()))],
+        ready: vec![Step::Probe(Probe::Grant(grant.clone()))],
         stop: STOP,
     })
 }

@@ -27,6 +27,7 @@ use super::engine::Plan;
 use super::settings::Settings;
 use super::supervisor::Isolation;
 use super::{EngineKind, Error, Options, SnowflakeInfo, StateDir};
+use crate::aws::{self, AccountId};
 use crate::connections::Listeners;
 use crate::objectstore::{S3Config, client};
 use crate::postgres::Endpoint;
@@ -55,14 +56,16 @@ pub struct Config {
     /// Of the sandbox.
     state_dir: PathBuf,
     info: SnowflakeInfo,
-    /// As the root user of Snowflake's account, or of the only one there is.
+    /// As whoever the Snowflake side's own bucket belongs to.
     s3: S3Config,
+    /// IAM and STS, as the root user of Snowflake's account.
+    aws: S3Config,
     /// For PostgreSQL instances: without keys.
     instances_s3: S3Config,
     /// See `icebox up --listen`.
     public: Option<IpAddr>,
-    /// Whether the S3 service knows of roles.
-    has_roles: bool,
+    /// See [`RoleCredentials::until_changed`](crate::aws::RoleCredentials::until_changed).
+    policies: Option<PathBuf>,
     bucket: String,
     /// What PostgreSQL instances run on.
     engine: EngineKind,
@@ -84,7 +87,9 @@ impl Plan {
         options: &Options,
     ) {
         let address = settings.snowflake_address().into();
-        let has_roles = self.info.engine != EngineKind::Containers;
+        // MinIO has one account and one user, and holds a session to what it was told of it.
+        let is_minio = self.info.engine == EngineKind::Containers;
+        let policies = || aws::state_file(&state.iam_dir(), &AccountId::LOCAL);
         let info = SnowflakeInfo {
             address,
             account: ACCOUNT.to_owned(),
@@ -95,17 +100,18 @@ impl Plan {
         let config = Config {
             state_dir: state.root().to_path_buf(),
             info: info.clone(),
-            s3: match has_roles {
-                true => settings.s3_of_snowflake(),
-                false => self.info.s3.clone(),
+            s3: match is_minio {
+                true => self.info.s3.clone(),
+                false => settings.s3_of_snowflake(),
             },
+            aws: settings.s3_of_snowflake(),
             instances_s3: S3Config {
                 access_key_id: String::new(),
                 secret_access_key: String::new(),
                 ..self.info.s3.clone()
             },
             public: settings.public.map(IpAddr::from),
-            has_roles,
+            policies: is_minio.then(policies),
             bucket: self.info.bucket.clone(),
             engine: self.info.engine,
             pg_bin: options.pg_bin.clone(),

@@ -26,12 +26,9 @@ use crate::tables::LakeIo;
 pub struct SandboxWorld {
     clock: Clock,
     lake: LakeIo,
-    /// Where the audit trail is; `None` where the S3 service writes none.
-    audit: Option<PathBuf>,
-    /// Those of the root user of the S3 service.
-    keys: Keys,
-    /// `None` where the S3 service knows nothing of roles.
-    principals: Option<Principals>,
+    /// Where the audit trail is.
+    audit: PathBuf,
+    principals: Principals,
     /// The sandbox's own server, and its version.
     postgres: (Endpoint, String),
     instances: Instances,
@@ -44,19 +41,11 @@ impl SandboxWorld {
         isolation: Isolation,
         clock: Clock,
     ) -> Result<SandboxWorld, Error> {
-        let principals = match config.has_roles {
-            true => Some(Principals::open(state, config.s3.clone())?),
-            false => None,
-        };
         Ok(SandboxWorld {
             clock,
-            keys: Keys {
-                access_key_id: config.s3.access_key_id.clone(),
-                secret_access_key: config.s3.secret_access_key.as_str().into(),
-            },
             lake: LakeIo::s3(config.s3),
-            audit: config.has_roles.then(|| state.audit_dir()),
-            principals,
+            audit: state.audit_dir(),
+            principals: Principals::open(state, config.aws, config.policies)?,
             postgres: (config.postgres, config.postgres_version),
             instances: Instances::new(
                 state.clone(),
@@ -86,14 +75,10 @@ impl SandboxWorld {
         })
     }
 
-    /// By which keys a role is taken on: those of the principal, or the root user's, which MinIO gives sessions by their policy
-    /// alone.
+    /// By which keys a role is taken on.
     fn keys_of(&self, grant: &Grant) -> SqlResult<Keys> {
-        let Some(principals) = &self.principals else {
-            return Ok(self.keys.clone());
-        };
         let arn = &grant.role.user_arn;
-        principals.keys(arn).ok_or_else(|| {
+        self.principals.keys(arn).ok_or_else(|| {
             let text = format!("The principal {arn} is not known.");
             SqlError::new(603, "58000", text)
         })
@@ -115,7 +100,7 @@ impl World for SandboxWorld {
     }
 
     fn audit(&self) -> Option<audit::Reader> {
-        self.audit.clone().map(audit::Reader::open)
+        Some(audit::Reader::open(&self.audit))
     }
 
     fn storage(&self) -> String {
@@ -135,10 +120,7 @@ impl World for SandboxWorld {
     }
 
     async fn add_iam_user(&self, arn: &str) -> SqlResult<()> {
-        let Some(principals) = &self.principals else {
-            return Ok(());
-        };
-        let added = principals.add(arn).await;
+        let added = self.principals.add(arn).await;
         added.map_err(|error| {
             let text = format!("Cannot make the principal {arn}: {}", chain(&*error));
             SqlError::new(603, "58000", text)
@@ -146,10 +128,7 @@ impl World for SandboxWorld {
     }
 
     async fn lake_through(&self, role: &Role) -> Result<LakeIo, String> {
-        match &self.principals {
-            Some(principals) => principals.lake(role).await,
-            None => Ok(self.lake.clone()),
-        }
+        self.principals.lake(role).await
     }
 
     async fn create_postgres(&self, request: &NewPostgres) -> SqlResult<Postgres> {

@@ -10,7 +10,10 @@ use crate::s3::error;
 
 /// A bucket with objects, and a session of a role with this policy.
 pub async fn session(policy: &str) -> (Lab, Credentials) {
-    let lab = Lab::start().await;
+    session_at(Lab::start().await, policy).await
+}
+
+pub async fn session_at(lab: Lab, policy: &str) -> (Lab, Credentials) {
     lab.make_bucket(0, BUCKET).await;
     for key in ["frompg/a", "frompg/b", "secret/c"] {
         lab.put(key).await;
@@ -118,7 +121,7 @@ pub async fn verbs(s3: &S3, key: &str) -> Vec<(&'static str, u16, String)> {
 }
 
 /// The verbs that did not succeed.
-fn refused(answers: &[(&'static str, u16, String)]) -> Vec<&'static str> {
+pub fn refused(answers: &[(&'static str, u16, String)]) -> Vec<&'static str> {
     let refused = answers.iter().filter(|(_, status, _)| *status != 200);
     refused.map(|(name, _, _)| *name).collect()
 }

@@ -3,7 +3,9 @@
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use icebox::aws::client::{AssumeRole, Credentials};
 
-use super::{ACCOUNTS, BUCKET, Lab, ROLE, code, document, role_arn, root_credentials, trust, wish};
+use super::{
+    ACCOUNTS, BUCKET, Kind, Lab, ROLE, code, document, role_arn, root_credentials, trust, wish,
+};
 
 const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}"#;
 
@@ -277,7 +279,7 @@ async fn principals_of_the_same_account() {
 /// Where the root user does as MinIO's, it takes on a role that is not there, and its session policy is enforced.
 #[tokio::test]
 async fn the_root_user_of_minio() {
-    let lab = Lab::start_as(true).await;
+    let lab = Lab::start_as(Kind::Minio).await;
     lab.make_bucket(0, BUCKET).await;
     let policy = r#"{"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::BUCKET/inside/*"}]}"#;

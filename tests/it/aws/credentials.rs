@@ -103,7 +103,7 @@ async fn wrong_credentials() {
 }
 
 /// Follows presigned URLs of each verb, and returns the answers' statuses and bodies.
-async fn presigned(s3: &S3, key: &str) -> Vec<(&'static str, u16, String)> {
+pub async fn presigned(s3: &S3, key: &str) -> Vec<(&'static str, u16, String)> {
     let hour = || PresigningConfig::expires_in(Duration::from_secs(3600)).expect("an hour");
     let (get, head) = (
         s3.get_object().bucket(BUCKET),

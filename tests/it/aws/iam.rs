@@ -3,24 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use icebox::aws::client::{AssumeRole, Client};
-use icebox::aws::{Account, Endpoint, Error, Iam, Secret};
-use icebox::connections::Listeners;
-use icebox::objectstore::S3Config;
-use icebox::objectstore::client::aws_client;
+use icebox::aws::client::AssumeRole;
+use icebox::aws::{Error, Iam, Secret};
 
-use super::{ACCOUNTS, BUCKET, Lab, ROLE, code, document, root_key, root_secret, trust, wish};
-use crate::s3::error;
-
-fn accounts() -> Vec<Account> {
-    let account = |i: usize| Account {
-        id: ACCOUNTS[i].parse().expect("an account id"),
-        root_access_key_id: root_key(i),
-        root_secret_access_key: Secret::from(root_secret(i)),
-        root_takes_any_role: false,
-    };
-    vec![account(0), account(1)]
-}
+use super::{ACCOUNTS, BUCKET, Lab, ROLE, accounts, code, document, trust, wish};
 
 /// Users, keys, roles, policies and sessions are there after a restart, and at every moment before it: what a client was told is
 /// on disk.
@@ -45,7 +31,7 @@ async fn a_restart_keeps_everything() {
         let path = found.expect("a file").path();
         std::fs::copy(&path, copy.path().join(path.file_name().expect("a name"))).expect("copied");
     }
-    let iam = Iam::open(copy.path(), accounts()).expect("the copy opens");
+    let iam = Iam::open(copy.path(), accounts(false)).expect("the copy opens");
     let token = session.session_token.as_ref().map(Secret::expose);
     let caller = iam
         .caller(&session.access_key_id, token)
@@ -87,7 +73,7 @@ async fn state_is_private_and_locked() {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
     assert!(matches!(
-        Iam::open(&state, accounts()),
+        Iam::open(&state, accounts(false)),
         Err(Error::InUse { .. })
     ));
 }
@@ -99,12 +85,12 @@ fn what_cannot_be_opened_says_why() {
         Iam::open(dir.path(), Vec::new()),
         Err(Error::NoAccount)
     ));
-    let mut twice = accounts();
+    let mut twice = accounts(false);
     twice[1].id = twice[0].id.clone();
     assert!(matches!(Iam::open(dir.path(), twice), Err(Error::Twice(_))));
     let file = dir.path().join(format!("{}.json", ACCOUNTS[0]));
     std::fs::write(&file, "{ not JSON").expect("written");
-    let error = Iam::open(dir.path(), accounts())
+    let error = Iam::open(dir.path(), accounts(false))
         .err()
         .expect("an error")
         .to_string();
@@ -200,56 +186,4 @@ async fn a_session_ends_with_its_role() {
             .expect("a role");
         assert_eq!(code(session.caller_arn().await).0, "InvalidClientTokenId");
     }
-}
-
-/// Everything that a role has, whichever way it got it.
-#[tokio::test]
-async fn a_roles_policies() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let iam = Iam::open(dir.path(), accounts()).expect("it opens");
-    let listener = Listeners::bind(([127, 0, 0, 1], 0).into(), None).await;
-    let listener = listener.expect("a port");
-    let endpoint = format!("http://{}", listener.address());
-    // IAM and STS without S3.
-    let server =
-        tokio::spawn(Endpoint::new(iam.clone(), None).serve(listener, std::future::pending()));
-    let client = Client::new(&endpoint, "us-east-1", super::root_credentials(0));
-    let policy = document("01-iam-policy.json", &[BUCKET]);
-    let trusted = document("01-iam-trust-placeholder.json", &[]);
-    let role = client
-        .create_role(ROLE, &trusted, 3600)
-        .await
-        .expect("a role");
-    let arn = client
-        .create_policy("managed", &policy)
-        .await
-        .expect("a policy");
-    client
-        .attach_role_policy(ROLE, &arn)
-        .await
-        .expect("attached");
-    client
-        .put_role_policy(ROLE, "inline", &policy)
-        .await
-        .expect("a policy");
-    let found = iam.role_policies(&role).expect("the role");
-    let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["inline", &arn]);
-    assert!(found.iter().all(|(_, document)| document.text() == policy));
-    assert!(iam.role_policies(&role.replace(ROLE, "other")).is_none());
-
-    // A wrong URL, and no server.
-    let s3 = aws_client(&S3Config {
-        endpoint: endpoint.clone(),
-        region: "us-east-1".to_owned(),
-        access_key_id: root_key(0),
-        secret_access_key: root_secret(0),
-        session_token: None,
-    });
-    assert_eq!(error(s3.list_buckets().send().await).0, 400);
-    server.abort();
-    let gone = server.await;
-    assert!(gone.is_err_and(|e| e.is_cancelled()));
-    let unreachable = client.get_role(ROLE).await.expect_err("nobody answers");
-    assert!(unreachable.to_string().contains(&endpoint), "{unreachable}");
 }

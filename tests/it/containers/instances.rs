@@ -59,6 +59,7 @@ fn an_instance_is_a_container_beside_the_first() {
 
     // It writes to the lake of the sandbox, but only where its storage integration allows it.
     let bucket = lab.info().bucket;
+    let role = lab.info().role_arn.unwrap();
     let works = |sql: &str| {
         let (done, said) = psql(sql);
         assert!(done, "{sql}: {said}");
@@ -77,7 +78,7 @@ fn an_instance_is_a_container_beside_the_first() {
         &lab,
         &format!(
             "CREATE STORAGE INTEGRATION writer TYPE = POSTGRES_EXTERNAL_STORAGE STORAGE_PROVIDER = 'S3' ENABLED = TRUE
-             STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::123456789012:role/lake' STORAGE_ALLOWED_LOCATIONS = ('s3://{bucket}/elsewhere/')"
+             STORAGE_AWS_ROLE_ARN = '{role}' STORAGE_ALLOWED_LOCATIONS = ('s3://{bucket}/elsewhere/')"
         ),
     );
     let attach = "ALTER POSTGRES INSTANCE shop SET STORAGE_INTEGRATION = writer";
@@ -108,7 +109,7 @@ fn an_instance_is_a_container_beside_the_first() {
     let path = location.strip_prefix(&format!("s3://{bucket}/")).unwrap();
     for sql in [
         &format!(
-            "CREATE EXTERNAL VOLUME v STORAGE_LOCATIONS = ((NAME = 'l' STORAGE_PROVIDER = 'S3' STORAGE_BASE_URL = 's3://{bucket}/' STORAGE_AWS_ROLE_ARN = 'arn:aws:iam::123456789012:role/lake'))"
+            "CREATE EXTERNAL VOLUME v STORAGE_LOCATIONS = ((NAME = 'l' STORAGE_PROVIDER = 'S3' STORAGE_BASE_URL = 's3://{bucket}/' STORAGE_AWS_ROLE_ARN = '{role}'))"
         ),
         "CREATE CATALOG INTEGRATION c CATALOG_SOURCE = OBJECT_STORE TABLE_FORMAT = ICEBERG ENABLED = TRUE",
         &format!(

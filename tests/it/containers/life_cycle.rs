@@ -1,7 +1,7 @@
 //! Up, down and everything between, as a user sees it.
 
 use super::lab::{Belongings, Lab, docker, is_enabled};
-use crate::support::sandbox::{answers, text};
+use crate::support::sandbox::{answers, lets_in_only_where_asked, text};
 
 #[test]
 fn up_down_and_up_again() {
@@ -23,7 +23,7 @@ fn up_down_and_up_again() {
         .iter()
         .map(|component| component["name"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(names, ["postgres", "s3", "snowflake"]);
+    assert_eq!(names, ["aws", "postgres", "s3", "snowflake"]);
 
     // The server itself has said what it is.
     assert!(before.has_pg_cron);
@@ -83,19 +83,35 @@ fn everything_listens_on_loopback_only() {
     }
     let lab = Lab::up();
     let info = lab.info();
-    for (component, port) in [("postgres", info.postgres.port), ("s3", info.s3_port())] {
+    let bound = |component: &str| {
         let bindings = docker(&[
             "inspect",
             "--format",
             "{{range .NetworkSettings.Ports}}{{range .}}{{.HostIp}}:{{.HostPort}} {{end}}{{end}}",
             &lab.container(component),
         ]);
-        assert_eq!(bindings.trim(), format!("127.0.0.1:{port}"), "{component}");
+        let port = bindings.trim().strip_prefix("127.0.0.1:");
+        let port = port.and_then(|port| port.parse::<u16>().ok());
+        port.unwrap_or_else(|| panic!("{component}: {bindings}"))
+    };
+    assert_eq!(bound("postgres"), info.postgres.port);
+    // MinIO is behind icebox's endpoint.
+    let minio = bound("s3");
+    for port in [info.postgres.port, minio, info.s3_port()] {
         // An address of this machine that is loopback too, but not the one that is bound, nor one that
         // another test's PostgreSQL instance may have (127.0.0.2 to 127.0.0.254).
-        assert!(!answers([127, 0, 1, 1], port), "{component}");
-        assert!(answers([127, 0, 0, 1], port), "{component}");
+        assert!(!answers([127, 0, 1, 1], port), "{port}");
+        assert!(answers([127, 0, 0, 1], port), "{port}");
     }
+}
+
+#[test]
+fn other_machines_are_let_in_only_where_it_is_asked_for() {
+    if !is_enabled() {
+        return;
+    }
+    let lab = Lab::new();
+    lets_in_only_where_asked("containers", |arguments| lab.ok(arguments), || lab.info());
 }
 
 #[test]

@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use icebox::aws::audit::{Entry, Reader};
+use icebox::sandbox::Engine;
 use icebox::sandbox::aws::AccountState;
 use serde_json::Value;
 
 use super::{AS_IT_STANDS, Attendee, guide};
-use crate::support::sandbox::{python_with, text, until};
+use crate::support::sandbox::{engine_under_test, python_with, text, until};
 
 const BUCKET: &str = "attendees-lake";
 const ROLE: &str = "lake-role";
@@ -48,7 +49,7 @@ impl Aws {
         document.replace("<YOUR-BUCKET>", BUCKET)
     }
 
-    fn trust(&self, document: &str) {
+    async fn trust(&self, document: &str) {
         self.run(&[
             "iam",
             "update-assume-role-policy",
@@ -57,10 +58,11 @@ impl Aws {
             "--policy-document",
             document,
         ]);
+        is_known().await;
     }
 
     /// Another version of the policy; the one before goes.
-    fn allow(&self, document: &str) {
+    async fn allow(&self, document: &str) {
         let arn = format!("arn:aws:iam::000000000000:policy/{POLICY}");
         let versions = self.run(&["iam", "list-policy-versions", "--policy-arn", &arn]);
         self.run(&[
@@ -83,9 +85,10 @@ impl Aws {
                 id,
             ]);
         }
+        is_known().await;
     }
 
-    fn session(&self, seconds: &str) {
+    async fn session(&self, seconds: &str) {
         self.run(&[
             "iam",
             "update-role",
@@ -94,6 +97,14 @@ impl Aws {
             "--max-session-duration",
             seconds,
         ]);
+        is_known().await;
+    }
+}
+
+/// A `pgduck_server` is told of a change by what looks for one a few times a second. In the cloud it takes longer.
+async fn is_known() {
+    if engine_under_test() != Engine::Embedded {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
     }
 }
 
@@ -249,26 +260,26 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
         external_id: "SOMETHING_ELSE".to_owned(),
         ..writer.clone()
     };
-    aws.trust(&one(&aws, &wrong_id));
+    aws.trust(&one(&aws, &wrong_id)).await;
     attendee.fails(tables, &refused).await;
     let wrong_user = Shown {
         user: "arn:aws:iam::123456789012:root".to_owned(),
         ..writer.clone()
     };
-    aws.trust(&one(&aws, &wrong_user));
+    aws.trust(&one(&aws, &wrong_user)).await;
     attendee.fails(tables, &refused).await;
     // Right, but a session may last an hour only.
-    aws.trust(&one(&aws, &writer));
+    aws.trust(&one(&aws, &writer)).await;
     attendee
         .fails(tables, &["MaxSessionDuration", "43200", &role])
         .await;
-    aws.session("43200");
+    aws.session("43200").await;
     // A policy of another bucket, and one without writing.
-    aws.allow(&good.replace(BUCKET, "another-lake"));
+    aws.allow(&good.replace(BUCKET, "another-lake")).await;
     attendee.fails(tables, &["AccessDenied"]).await;
-    aws.allow(&good.replace("\"s3:PutObject\",", ""));
+    aws.allow(&good.replace("\"s3:PutObject\",", "")).await;
     attendee.fails(tables, &["s3:PutObject"]).await;
-    aws.allow(&good);
+    aws.allow(&good).await;
     // A location that the integration does not allow.
     attendee.asks("ALTER STORAGE INTEGRATION pg_lake_s3_integration SET STORAGE_ALLOWED_LOCATIONS = ('s3://attendees-lake/elsewhere/')").await;
     attendee.fails(tables, &["AccessDenied"]).await;
@@ -315,9 +326,9 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
         external_id: "COPIED_WRONGLY".to_owned(),
         ..stage.clone()
     };
-    aws.trust(&all(&wrong_id));
+    aws.trust(&all(&wrong_id)).await;
     // The volume's principal may read nothing.
-    aws.allow(&good.replace("\"s3:GetObject\",", ""));
+    aws.allow(&good.replace("\"s3:GetObject\",", "")).await;
     attendee
         .fails(
             lake,
@@ -327,7 +338,7 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
             ],
         )
         .await;
-    aws.allow(&good);
+    aws.allow(&good).await;
     attendee.run(lake).await;
     let verified = attendee
         .asks("SELECT SYSTEM$VERIFY_EXTERNAL_VOLUME('retail_lake_volume')")
@@ -348,8 +359,8 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
             ],
         )
         .await;
-    aws.trust(&all(&stage));
-    aws.allow(&good.replace("\"s3:ListBucket\",", ""));
+    aws.trust(&all(&stage)).await;
+    aws.allow(&good.replace("\"s3:ListBucket\",", "")).await;
     attendee
         .fails(
             stages,
@@ -369,7 +380,7 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
         validated["actions"]["READ"]["status"], "success",
         "{validated}"
     );
-    aws.allow(&good);
+    aws.allow(&good).await;
     let allow = |place: &str| {
         format!(
             "ALTER STORAGE INTEGRATION iceberg_stage_s3_integration SET STORAGE_ALLOWED_LOCATIONS = ('s3://attendees-lake/{place}/')"
@@ -431,8 +442,13 @@ async fn the_files_are_the_same(attendee: &mut Attendee) {
     let entries = entries();
     let written = of(&entries, "s3:PutObject", "postgres-instance-");
     let read = of(&entries, "s3:GetObject", "snowflake");
-    assert!(read.is_subset(&written), "{read:?} {written:?}");
     assert_eq!(of(&entries, "s3:PutObject", ""), written);
+    // In containers it writes by their own network, past the trail.
+    if engine_under_test() == Engine::Containers {
+        assert_eq!(written, BTreeSet::new());
+    } else {
+        assert!(read.is_subset(&written), "{read:?} {written:?}");
+    }
     // The Snowflake side can ask for the trail itself.
     let trail = "TABLE(INFORMATION_SCHEMA.ICEBOX_AUDIT(RESULT_LIMIT => 10000))";
     let files = format!(

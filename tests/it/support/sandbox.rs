@@ -489,3 +489,41 @@ pub fn answers(ip: [u8; 4], port: u16) -> bool {
     let address = std::net::SocketAddr::from((ip, port));
     std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
 }
+
+/// A sandbox, started and stopped by `icebox` with these arguments, listens for other machines only where `--listen` says so.
+pub fn lets_in_only_where_asked(
+    engine: &str,
+    icebox: impl Fn(&[&str]) -> String,
+    info: impl Fn() -> SandboxInfo,
+) {
+    // Addresses of this machine, as one in its network would be.
+    let (own, public, other) = ([127, 0, 0, 1], [127, 0, 3, 1], [127, 0, 3, 2]);
+    let up = ["up", "--engine", engine];
+    let told = icebox(&[&up[..], &["--listen", "127.0.3.1"]].concat());
+    assert!(
+        told.contains("WARNING: other machines can connect at 127.0.3.1"),
+        "{told}"
+    );
+    let info = info();
+    let ports = [
+        info.postgres.port,
+        info.s3_port(),
+        info.snowflake.as_ref().unwrap().address.port(),
+    ];
+    for port in ports {
+        assert!(answers(own, port) && answers(public, port), "{port}");
+        assert!(!answers(other, port), "{port}");
+    }
+    icebox(&["down"]);
+    // It is asked for at each start.
+    let told = icebox(&up);
+    assert!(!told.contains("WARNING: other machines"), "{told}");
+    for port in ports {
+        assert!(answers(own, port) && !answers(public, port), "{port}");
+    }
+    icebox(&["down"]);
+    icebox(&[&up[..], &["--listen", "0.0.0.0"]].concat());
+    for port in ports {
+        assert!(answers(public, port) && answers(other, port), "{port}");
+    }
+}

@@ -1,0 +1,380 @@
+//! The endpoint of AWS before an S3 service that is another's (MinIO): answers IAM and STS, passes everything else on as it is, and
+//! writes both down. What a request to S3 may do is that service's to decide, by the session that IAM had it make.
+
+use std::convert::Infallible;
+use std::future::Future;
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use super::audit::{Audit, Entry};
+use super::xml::error_code;
+use super::{Endpoint, Iam, Identity, RequestMeta, bucket_arn, object_arn};
+use crate::chain;
+use crate::connections::{self, Listeners};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type AnswerBody = BoxBody<Bytes, BoxError>;
+
+/// The largest error answer that is read for its code.
+const MAX_ERROR: usize = 1 << 16;
+
+/// Of one connection only (RFC 9110, section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 5] = [
+    http::header::CONNECTION,
+    http::header::TE,
+    http::header::TRAILER,
+    http::header::TRANSFER_ENCODING,
+    http::header::UPGRADE,
+];
+
+/// What of a request makes its action, where that is not the method alone: what it is about, its method, a parameter of the query.
+const ACTIONS: [(About, Method, &str, &str); 18] = [
+    (About::Service, Method::GET, "", "s3:ListAllMyBuckets"),
+    (
+        About::Bucket,
+        Method::GET,
+        "location",
+        "s3:GetBucketLocation",
+    ),
+    (
+        About::Bucket,
+        Method::GET,
+        "uploads",
+        "s3:ListBucketMultipartUploads",
+    ),
+    (
+        About::Bucket,
+        Method::GET,
+        "versions",
+        "s3:ListBucketVersions",
+    ),
+    (
+        About::Bucket,
+        Method::GET,
+        "versioning",
+        "s3:GetBucketVersioning",
+    ),
+    (About::Bucket, Method::GET, "policy", "s3:GetBucketPolicy"),
+    (About::Bucket, Method::GET, "", "s3:ListBucket"),
+    (About::Bucket, Method::HEAD, "", "s3:ListBucket"),
+    (About::Bucket, Method::PUT, "policy", "s3:PutBucketPolicy"),
+    (About::Bucket, Method::PUT, "", "s3:CreateBucket"),
+    (About::Bucket, Method::DELETE, "", "s3:DeleteBucket"),
+    (About::Bucket, Method::POST, "delete", "s3:DeleteObject"),
+    (
+        About::Object,
+        Method::GET,
+        "uploadId",
+        "s3:ListMultipartUploadParts",
+    ),
+    (About::Object, Method::GET, "", "s3:GetObject"),
+    (About::Object, Method::HEAD, "", "s3:GetObject"),
+    (
+        About::Object,
+        Method::DELETE,
+        "uploadId",
+        "s3:AbortMultipartUpload",
+    ),
+    (About::Object, Method::DELETE, "", "s3:DeleteObject"),
+    (About::Object, Method::PUT, "", "s3:PutObject"),
+];
+
+/// Codes of refusals that have other statuses than 401 and 403.
+const BAD_CREDENTIALS: [&str; 4] = [
+    "AuthorizationHeaderMalformed",
+    "AuthorizationQueryParametersError",
+    "ExpiredToken",
+    "InvalidToken",
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    Service,
+    Bucket,
+    Object,
+}
+
+/// Clones are the same.
+#[derive(Clone)]
+pub struct Front {
+    iam: Iam,
+    endpoint: Endpoint,
+    audit: Option<Audit>,
+    service: Authority,
+    client: Client<HttpConnector, Incoming>,
+}
+
+impl Front {
+    /// Before the S3 service at this URL, which `iam` has to [know](Iam::before).
+    ///
+    /// # Errors
+    /// The URL is none.
+    pub fn new(iam: Iam, audit: Option<Audit>, service: &str) -> Result<Self, InvalidUri> {
+        let host = service.trim_start_matches("http://");
+        let service = host.trim_end_matches('/').parse()?;
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Ok(Self {
+            endpoint: Endpoint::new(iam.clone(), audit.clone()),
+            iam,
+            audit,
+            service,
+            client: Client::builder(TokioExecutor::new()).build(connector),
+        })
+    }
+
+    /// Answers until `shutdown` is done, then what is under way for up to five seconds.
+    pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) {
+        let answer = service_fn(move |request| {
+            let front = self.clone();
+            async move { Ok::<_, Infallible>(front.answer(request).await) }
+        });
+        connections::serve(listeners, answer, shutdown, || {}).await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        if Endpoint::takes(&request) {
+            return self.endpoint.answer(request).await.map(full);
+        }
+        let asked = Asked::of(&request);
+        let meta = RequestMeta::new(request.headers(), request.extensions());
+        let mut entry = meta.entry("");
+        asked.note(&mut entry);
+        let response = match self.user_of(&asked) {
+            Some(user) => error(
+                StatusCode::FORBIDDEN,
+                "InvalidAccessKeyId",
+                &format!(
+                    "The access key is of the IAM user {user}, whom the S3 server of this sandbox does not know: it knows sessions. \
+                     Take one with this key (aws sts get-session-token, or aws sts assume-role), and use its credentials."
+                ),
+            ),
+            None => self.pass_on(request, &meta, &mut entry).await,
+        };
+        if let Some(audit) = &self.audit {
+            self.judge(&asked, &response, &mut entry);
+            audit.append(entry);
+        }
+        response.map(|answer| answer.body)
+    }
+
+    /// The user whose lasting key has signed.
+    fn user_of(&self, asked: &Asked) -> Option<String> {
+        let caller = self
+            .iam
+            .caller(asked.access_key_id.as_deref()?, None)
+            .ok()?;
+        match &caller.identity {
+            Identity::User { .. } => Some(caller.arn()),
+            _ => None,
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        mut request: Request<Incoming>,
+        meta: &RequestMeta,
+        entry: &mut Entry,
+    ) -> Response<Answer> {
+        let path = request.uri().path_and_query().cloned();
+        let uri = Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(self.service.clone())
+            .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+            .build();
+        let Ok(uri) = uri else {
+            return error(
+                StatusCode::BAD_REQUEST,
+                "InvalidURI",
+                "Couldn't parse the specified URI.",
+            );
+        };
+        *request.uri_mut() = uri;
+        // The host stays as the client has signed it.
+        for name in HOP_BY_HOP {
+            request.headers_mut().remove(name);
+        }
+        // What policies ask for as aws:SourceIp.
+        if let Some(Ok(ip)) = meta
+            .source_ip
+            .map(|ip| HeaderValue::try_from(ip.to_string()))
+        {
+            request.headers_mut().insert("x-forwarded-for", ip);
+        }
+        let sent = length(request.headers(), "x-amz-decoded-content-length")
+            .or_else(|| length(request.headers(), "content-length"));
+        let is_head = request.method() == Method::HEAD;
+        let response = match self.client.request(request).await {
+            Ok(response) => response,
+            Err(cause) => {
+                let text = format!("The S3 server does not answer: {}", chain(&cause));
+                return error(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", &text);
+            }
+        };
+        let received = length(response.headers(), "content-length").filter(|_| !is_head);
+        entry.bytes = sent.unwrap_or(0).max(received.unwrap_or(0));
+        if let Some(id) = text(response.headers(), "x-amz-request-id") {
+            id.clone_into(&mut entry.request_id);
+        }
+        let (mut parts, body) = response.into_parts();
+        for name in HOP_BY_HOP {
+            parts.headers.remove(name);
+        }
+        let is_error = parts.status.is_client_error() || parts.status.is_server_error();
+        if !is_error {
+            let body = body.map_err(BoxError::from).boxed();
+            return Response::from_parts(parts, Answer { body, code: None });
+        }
+        let body = match Limited::new(body, MAX_ERROR).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(cause) => {
+                let text = format!("The S3 server's answer cannot be read: {cause}");
+                return error(StatusCode::BAD_GATEWAY, "InternalError", &text);
+            }
+        };
+        // The answer to HEAD has no body.
+        let code = error_code(&body);
+        let code = code.or_else(|| {
+            let told = text(&parts.headers, "x-minio-error-code").map(str::to_owned);
+            told.or_else(|| {
+                parts
+                    .status
+                    .canonical_reason()
+                    .map(|reason| reason.replace(' ', ""))
+            })
+        });
+        Response::from_parts(
+            parts,
+            Answer {
+                body: full(body),
+                code,
+            },
+        )
+    }
+
+    /// Notes who has asked, and what came of it.
+    fn judge(&self, asked: &Asked, response: &Response<Answer>, entry: &mut Entry) {
+        entry.status = response.status().as_u16();
+        let code = response.body().code.as_deref();
+        entry.error_code = code.map(str::to_owned);
+        // What was asked for may not be there, which only who may ask is told.
+        let is_refusal = code.is_some_and(|code| BAD_CREDENTIALS.contains(&code));
+        entry.allowed = !matches!(entry.status, 401 | 403) && !is_refusal;
+        let caller = asked.access_key_id.as_deref().and_then(|key| {
+            // With another signature anybody may have asked.
+            let is_known = !matches!(code, Some("SignatureDoesNotMatch" | "InvalidAccessKeyId"));
+            let caller = self.iam.caller(key, asked.token.as_deref()).ok();
+            caller.filter(|_| is_known)
+        });
+        if let Some(caller) = &caller {
+            entry.set_caller(caller);
+        }
+        entry.reason = match code {
+            Some("AccessDenied") => "the S3 server: no policy of the session allows it".to_owned(),
+            Some(code) if !entry.allowed => format!("refused before it was authorised: {code}"),
+            _ => "the S3 server allows it".to_owned(),
+        };
+    }
+}
+
+/// An answer's body, and the code of the error that it is.
+struct Answer {
+    body: AnswerBody,
+    code: Option<String>,
+}
+
+/// What a request to S3 asks for, and by which key.
+struct Asked {
+    action: String,
+    resource: String,
+    access_key_id: Option<String>,
+    token: Option<String>,
+}
+
+impl Asked {
+    fn of<B: Body>(request: &Request<B>) -> Self {
+        let path = request.uri().path().trim_start_matches('/');
+        let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+        let (about, resource) = match path.split_once('/') {
+            None if path.is_empty() => (About::Service, "arn:aws:s3:::*".to_owned()),
+            None => (About::Bucket, bucket_arn(&path)),
+            Some((bucket, "")) => (About::Bucket, bucket_arn(bucket)),
+            Some((bucket, key)) => (About::Object, object_arn(bucket, key)),
+        };
+        let query = request.uri().query().unwrap_or_default();
+        let parameters: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+        let parameter = |name: &str| {
+            let mut found = parameters.iter().filter(|(key, _)| key == name);
+            found.next().map(|(_, value)| value.clone().into_owned())
+        };
+        let method = request.method();
+        let known = ACTIONS.iter().find(|(what, how, with, _)| {
+            *what == about && how == method && (with.is_empty() || parameter(with).is_some())
+        });
+        let action = match known {
+            Some((.., action)) => (*action).to_owned(),
+            // Of a multipart upload.
+            None if about == About::Object => "s3:PutObject".to_owned(),
+            None => format!("s3:{method}"),
+        };
+        let headers = request.headers();
+        let signed_by = text(headers, "authorization").and_then(|text| {
+            let (_, credential) = text.split_once("Credential=")?;
+            credential.split('/').next().map(str::to_owned)
+        });
+        let in_query = || Some(parameter("X-Amz-Credential")?.split('/').next()?.to_owned());
+        let token = text(headers, "x-amz-security-token").map(str::to_owned);
+        Self {
+            action,
+            resource,
+            access_key_id: signed_by.or_else(in_query),
+            token: token.or_else(|| parameter("X-Amz-Security-Token")),
+        }
+    }
+
+    fn note(&self, entry: &mut Entry) {
+        entry.action.clone_from(&self.action);
+        entry.resource.clone_from(&self.resource);
+        entry.access_key_id.clone_from(&self.access_key_id);
+    }
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn length(headers: &HeaderMap, name: &str) -> Option<u64> {
+    text(headers, name)?.parse().ok()
+}
+
+fn full(bytes: Bytes) -> AnswerBody {
+    Full::new(bytes).map_err(|never| match never {}).boxed()
+}
+
+/// An error of this endpoint's own, as S3 writes them.
+fn error(status: StatusCode, code: &str, message: &str) -> Response<Answer> {
+    let message = quick_xml::escape::escape(message);
+    let document = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    let mut response = Response::new(Answer {
+        body: full(Bytes::from(document)),
+        code: Some(code.to_owned()),
+    });
+    *response.status_mut() = status;
+    let xml = HeaderValue::from_static("application/xml");
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, xml);
+    response
+}

@@ -1,0 +1,214 @@
+//! Texts with `*` and `?`, and what two of them have in common.
+
+/// More alternatives than this are given up on: only texts with many stars have them.
+const MOST: usize = 32;
+
+/// Whether everything that `special` stands for, `general` does too. It may say no where the answer is yes.
+pub fn covers(general: &str, special: &str) -> bool {
+    let general: Vec<char> = general.chars().collect();
+    let special: Vec<char> = special.chars().collect();
+    let (mut g, mut s) = (0, 0);
+    let mut back = None;
+    while s < special.len() {
+        match general.get(g) {
+            Some('*') => {
+                back = Some((g, s));
+                g += 1;
+            }
+            Some('?') if special[s] != '*' => {
+                g += 1;
+                s += 1;
+            }
+            Some(own) if *own == special[s] => {
+                g += 1;
+                s += 1;
+            }
+            _ => match back {
+                Some((star, from)) => {
+                    back = Some((star, from + 1));
+                    g = star + 1;
+                    s = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    general[g..].iter().all(|c| *c == '*')
+}
+
+/// What is left of the pattern after `start`, in all the ways in which it can begin with that.
+pub fn after(pattern: &str, start: &str) -> Vec<String> {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let mut places = vec![0];
+    for c in start.chars() {
+        let mut next = Vec::new();
+        for place in through_stars(&pattern, &places) {
+            match pattern.get(place) {
+                Some('*') => next.push(place),
+                Some(own) if *own == '?' || *own == c => next.push(place + 1),
+                _ => {}
+            }
+        }
+        next.sort_unstable();
+        next.dedup();
+        places = next;
+    }
+    let rests = places.into_iter().map(|place| pattern[place..].iter());
+    widest(
+        rests
+            .map(Iterator::collect)
+            .map(String::from_iter::<Vec<&char>>),
+    )
+}
+
+/// The places, and those behind the stars that stand there.
+fn through_stars(pattern: &[char], places: &[usize]) -> Vec<usize> {
+    let mut all = places.to_vec();
+    let mut next = 0;
+    while let Some(place) = all.get(next).copied() {
+        if pattern.get(place) == Some(&'*') && !all.contains(&(place + 1)) {
+            all.push(place + 1);
+        }
+        next += 1;
+    }
+    all
+}
+
+/// Patterns for what both stand for: none where that is nothing. `None`: they would be too many.
+pub fn common(one: &str, other: &str) -> Option<Vec<String>> {
+    if covers(one, other) {
+        return Some(vec![other.to_owned()]);
+    }
+    if covers(other, one) {
+        return Some(vec![one.to_owned()]);
+    }
+    let one: Vec<char> = one.chars().collect();
+    let other: Vec<char> = other.chars().collect();
+    let mut found = Vec::new();
+    let is_complete = meet(&one, &other, &mut String::new(), &mut found);
+    let found = widest(found.into_iter());
+    is_complete.then_some(found)
+}
+
+/// Puts into `found` what both stand for, each behind `begun`. Whether that was all.
+fn meet(one: &[char], other: &[char], begun: &mut String, found: &mut Vec<String>) -> bool {
+    let mut step = |c: Option<char>, one: &[char], other: &[char]| {
+        let length = begun.len();
+        // Two stars side by side are one.
+        begun.extend(c.filter(|c| *c != '*' || !begun.ends_with('*')));
+        let is_all = meet(one, other, begun, found);
+        begun.truncate(length);
+        is_all
+    };
+    match (one, other) {
+        ([], []) => {
+            if found.len() < MOST {
+                found.push(begun.clone());
+                return true;
+            }
+            found.contains(begun)
+        }
+        (['*', a @ ..], ['*', b @ ..]) => step(Some('*'), a, other) && step(Some('*'), one, b),
+        (['*', a @ ..], [b, rest @ ..]) => step(None, a, other) && step(Some(*b), one, rest),
+        ([a, rest @ ..], ['*', b @ ..]) => step(None, one, b) && step(Some(*a), rest, other),
+        (['*', rest @ ..], []) => step(None, rest, &[]),
+        ([], ['*', rest @ ..]) => step(None, &[], rest),
+        (['?', a @ ..], [c, b @ ..]) | ([c, a @ ..], ['?', b @ ..]) => step(Some(*c), a, b),
+        ([x, a @ ..], [y, b @ ..]) if x == y => step(Some(*x), a, b),
+        _ => true,
+    }
+}
+
+/// The patterns without those that another covers.
+pub fn widest(patterns: impl Iterator<Item = String>) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for pattern in patterns {
+        if !kept.iter().any(|other| covers(other, &pattern)) {
+            kept.retain(|other| !covers(&pattern, other));
+            kept.push(pattern);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a pattern stands for a text without wildcards.
+    fn is(pattern: &str, text: &str) -> bool {
+        covers(pattern, text)
+    }
+
+    fn texts(length: usize) -> Vec<String> {
+        let mut all = vec![String::new()];
+        let mut last = all.clone();
+        for _ in 0..length {
+            last = last
+                .iter()
+                .flat_map(|text| ["a", "/"].map(|c| text.clone() + c))
+                .collect();
+            all.extend(last.clone());
+        }
+        all
+    }
+
+    const PATTERNS: &[&str] = &[
+        "", "*", "a", "a*", "*a", "a/*", "a/?*", "*/a", "?", "??", "a*a", "*a*", "a?*", "*/*",
+        "a*/a*",
+    ];
+
+    #[test]
+    fn what_two_have_in_common_is_what_both_stand_for() {
+        let texts = texts(6);
+        for one in PATTERNS {
+            for other in PATTERNS {
+                let both = common(one, other).expect("few");
+                for text in &texts {
+                    let expected = is(one, text) && is(other, text);
+                    let found = both.iter().any(|pattern| is(pattern, text));
+                    assert_eq!(found, expected, "{one} and {other}: {both:?} on {text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_after_a_start() {
+        let texts = texts(4);
+        for pattern in PATTERNS {
+            for start in ["a", "a/", "/"] {
+                let rests = after(pattern, start);
+                for text in &texts {
+                    let expected = is(pattern, &format!("{start}{text}"));
+                    let found = rests.iter().any(|rest| is(rest, text));
+                    assert_eq!(
+                        found, expected,
+                        "{pattern} after {start}: {rests:?} on {text:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn covering_is_of_all_texts() {
+        let texts = texts(6);
+        for general in PATTERNS {
+            for special in PATTERNS.iter().filter(|special| covers(general, special)) {
+                for text in texts.iter().filter(|text| is(special, text)) {
+                    assert!(
+                        is(general, text),
+                        "{general} covers {special} but not {text:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn too_many_alternatives_are_given_up_soon() {
+        let (one, other) = ("*a".repeat(30), "*b".repeat(30));
+        assert_eq!(common(&one, &(other + "*")), None);
+    }
+}

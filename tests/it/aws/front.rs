@@ -1,0 +1,397 @@
+//! IAM and STS before an S3 service that is another's: its sessions may what the roles' policies say, by that service's own doing.
+
+use aws_sdk_s3::Client as S3;
+use aws_sdk_s3::primitives::ByteStream;
+use icebox::aws::client::{AssumeRole, Credentials, Error};
+
+use super::access::{policy, session_at, verbs};
+use super::credentials::presigned;
+use super::{ACCOUNTS, BUCKET, Kind, Lab, ROLE, code, document, role_arn, root_credentials, wish};
+use crate::s3::error;
+
+const KINDS: [Kind; 2] = [Kind::Whole, Kind::BeforeMinio];
+
+async fn before_minio() -> Lab {
+    Lab::start_as(Kind::BeforeMinio).await
+}
+
+/// Policies of a role, and of a session.
+fn cases() -> Vec<(&'static str, String, Option<String>)> {
+    let bucket = format!("arn:aws:s3:::{BUCKET}");
+    let (all, frompg) = (format!("{bucket}/*"), format!("{bucket}/frompg/*"));
+    let secret = format!("{bucket}/secret/*");
+    let listing = format!(
+        r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Action": "s3:*", "Resource": "{bucket}",
+            "Condition": {{"StringLike": {{"s3:prefix": ["frompg/*"]}}}}}}]}}"#
+    );
+    let everything = || policy(&[("Allow", &["s3:*"], "*")]);
+    vec![
+        (
+            "the guide's",
+            document("01-iam-policy.json", &[BUCKET]),
+            None,
+        ),
+        (
+            "a denied prefix",
+            policy(&[("Allow", &["s3:*"], "*"), ("Deny", &["s3:*"], &secret)]),
+            None,
+        ),
+        ("objects only", policy(&[("Allow", &["s3:*"], &all)]), None),
+        (
+            "the bucket only",
+            policy(&[("Allow", &["s3:*"], &bucket)]),
+            None,
+        ),
+        ("a condition", listing, None),
+        ("nothing of S3", policy(&[("Allow", &["iam:*"], "*")]), None),
+        (
+            "narrowed",
+            policy(&[("Allow", &["s3:GetObject", "s3:PutObject"], &all)]),
+            Some(policy(&[(
+                "Allow",
+                &["s3:Get*", "s3:DeleteObject"],
+                &frompg,
+            )])),
+        ),
+        (
+            "narrowed by a denial",
+            everything(),
+            Some(policy(&[
+                ("Allow", &["*"], "*"),
+                ("Deny", &["s3:Put*"], &frompg),
+            ])),
+        ),
+        (
+            "widened",
+            policy(&[("Allow", &["s3:GetObject"], &secret)]),
+            Some(everything()),
+        ),
+    ]
+}
+
+/// Every verb on keys inside and outside of what is allowed.
+async fn answers(kind: Kind, role: &str, session: Option<String>) -> Vec<(String, u16)> {
+    let (lab, _) = session_at(Lab::start_as(kind).await, role).await;
+    let key = lab.root(1).create_access_key("sf").await.expect("a key");
+    let wish = AssumeRole {
+        policy: session,
+        ..wish("ID_1")
+    };
+    let credentials = lab.client(key).assume_role(&wish).await;
+    let s3 = lab.s3(&credentials.expect("a session"));
+    let mut found = Vec::new();
+    for key in ["frompg/a", "secret/c"] {
+        let answers = verbs(&s3, key).await;
+        let named = |(verb, status, _): &(&str, u16, String)| (format!("{verb} {key}"), *status);
+        found.extend(answers.iter().map(named));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_may_what_it_may_on_a_service_that_knows_its_role() {
+    for (name, role, session) in cases() {
+        let [whole, before] = KINDS.map(|kind| answers(kind, &role, session.clone()));
+        let (whole, before) = tokio::join!(whole, before);
+        assert_eq!(before, whole, "{name}");
+    }
+}
+
+/// What is sent and received passes unchanged, and nobody has to hold it in memory.
+#[tokio::test]
+async fn objects_pass_as_they_are() {
+    let (lab, credentials) =
+        session_at(before_minio().await, &policy(&[("Allow", &["s3:*"], "*")])).await;
+    let s3 = lab.s3(&credentials);
+    let bytes: Vec<u8> = (0..9_000_000u32).map(|n| (n % 251) as u8).collect();
+    for key in ["frompg/large", "frompg/a b+ü/%2F?"] {
+        let put = s3.put_object().bucket(BUCKET).key(key);
+        let sent = put.body(ByteStream::from(bytes.clone())).send().await;
+        sent.expect("it is put");
+        let got = s3
+            .get_object()
+            .bucket(BUCKET)
+            .key(key)
+            .send()
+            .await
+            .expect("it is there");
+        assert_eq!(got.content_length(), Some(9_000_000));
+        assert!(
+            got.body.collect().await.expect("a body").to_vec() == bytes,
+            "{key}"
+        );
+    }
+    let part = s3
+        .get_object()
+        .bucket(BUCKET)
+        .key("frompg/large")
+        .range("bytes=5-9");
+    let got = part.send().await.expect("a part");
+    assert_eq!(
+        got.body.collect().await.expect("a body").to_vec(),
+        bytes[5..10]
+    );
+    let statuses: Vec<u16> = presigned(&s3, "frompg/a")
+        .await
+        .iter()
+        .map(|answer| answer.1)
+        .collect();
+    assert_eq!(statuses, [200, 200, 200, 204]);
+}
+
+#[tokio::test]
+async fn whom_it_knows() {
+    let (lab, credentials) =
+        session_at(before_minio().await, &policy(&[("Allow", &["s3:*"], "*")])).await;
+    let session = format!("arn:aws:sts::{}:assumed-role/{ROLE}/session", ACCOUNTS[0]);
+    assert_eq!(
+        lab.client(credentials.clone())
+            .caller_arn()
+            .await
+            .expect("it is known"),
+        session
+    );
+    let bad_token = Credentials {
+        session_token: Some("another".into()),
+        ..credentials.clone()
+    };
+    assert_eq!(
+        code(lab.client(bad_token.clone()).caller_arn().await).0,
+        "InvalidClientTokenId"
+    );
+    for (wrong, status, code) in [
+        (bad_token, 400, "InvalidToken"),
+        (
+            Credentials::new("AKIANOBODY", "x"),
+            403,
+            "InvalidAccessKeyId",
+        ),
+    ] {
+        let get = lab.s3(&wrong).get_object().bucket(BUCKET).key("frompg/a");
+        assert_eq!(error(get.send().await), (status, code.to_owned()));
+    }
+    // Not trusted.
+    let (_, key) = lab
+        .root(1)
+        .create_principal("other")
+        .await
+        .expect("a principal");
+    let refused = lab.client(key).assume_role(&wish("ID_1")).await;
+    assert_eq!(code(refused).0, "AccessDenied");
+}
+
+/// The key of a user is not for S3, which is told with what is; the session of a user may what its policies say.
+#[tokio::test]
+async fn users_take_a_session() {
+    let lab = before_minio().await;
+    lab.make_bucket(0, BUCKET).await;
+    let root = lab.root(0);
+    root.create_user("jo").await.expect("a user");
+    let home = format!("arn:aws:s3:::{BUCKET}/home/${{aws:username}}/*");
+    let network = |network: &str| {
+        serde_json::json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Action": "s3:PutObject", "Resource": home,
+            "Condition": {"IpAddress": {"aws:SourceIp": network}, "Bool": {"aws:SecureTransport": "false"}},
+        }]})
+        .to_string()
+    };
+    root.put_user_policy("jo", "home", &network("127.0.0.0/8"))
+        .await
+        .expect("a policy");
+    let key = root.create_access_key("jo").await.expect("a key");
+    let put = async |s3: &S3, key: &str| {
+        let put = s3.put_object().bucket(BUCKET).key(key);
+        put.body(ByteStream::from_static(b"x")).send().await
+    };
+    let told = put(&lab.s3(&key), "home/jo/x")
+        .await
+        .expect_err("it is refused");
+    let told = format!("{told:?}");
+    assert!(
+        told.contains("InvalidAccessKeyId") && told.contains("aws sts get-session-token"),
+        "{told}"
+    );
+
+    let jo = lab.client(key);
+    let session = lab.s3(&jo.get_session_token().await.expect("a session"));
+    put(&session, "home/jo/x").await.expect("it is jo's");
+    assert_eq!(
+        error(put(&session, "home/ann/x").await),
+        (403, "AccessDenied".into())
+    );
+    root.put_user_policy("jo", "home", &network("10.0.0.0/8"))
+        .await
+        .expect("a policy");
+    let session = lab.s3(&jo.get_session_token().await.expect("a session"));
+    assert_eq!(
+        error(put(&session, "home/jo/x").await),
+        (403, "AccessDenied".into())
+    );
+}
+
+/// A session keeps the policies that it was made with.
+#[tokio::test]
+async fn a_changed_policy_is_the_next_sessions() {
+    let (lab, before) = session_at(
+        before_minio().await,
+        &policy(&[("Allow", &["s3:ListBucket"], "*")]),
+    )
+    .await;
+    let get = async |credentials: &Credentials| {
+        let got = lab
+            .s3(credentials)
+            .get_object()
+            .bucket(BUCKET)
+            .key("frompg/a")
+            .send()
+            .await;
+        got.is_ok()
+    };
+    assert!(!get(&before).await);
+    let wider = policy(&[("Allow", &["s3:GetObject"], "*")]);
+    lab.root(0)
+        .put_role_policy(ROLE, "s3", &wider)
+        .await
+        .expect("a policy");
+    assert!(!get(&before).await);
+    let key = lab.root(1).create_access_key("sf").await.expect("a key");
+    let after = lab
+        .client(key)
+        .assume_role(&wish("ID_1"))
+        .await
+        .expect("a session");
+    assert!(get(&after).await);
+}
+
+#[tokio::test]
+async fn what_the_service_cannot_be_told_is_refused() {
+    let lab = before_minio().await;
+    let snowflake = lab
+        .trusted("sf", "ID_1", &policy(&[("Allow", &["s3:*"], "*")]))
+        .await;
+    let many: Vec<String> = (0..100)
+        .map(|n| format!("arn:aws:s3:::{BUCKET}/a/long/prefix/{n}/*"))
+        .collect();
+    let long = serde_json::json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": many}]});
+    let unknown = serde_json::json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": {"StringEqualsIfExists": {"s3:prefix": "a"}}}]});
+    for (document, code_is, says) in [
+        (long, "PackedPolicyTooLarge", "it takes 2048"),
+        (
+            unknown,
+            "ValidationError",
+            "no condition StringEqualsIfExists on s3:prefix",
+        ),
+    ] {
+        lab.root(0)
+            .put_role_policy(ROLE, "s3", &document.to_string())
+            .await
+            .expect("IAM takes it");
+        let (found, _, message) = code(snowflake.assume_role(&wish("ID_1")).await);
+        assert_eq!(found, code_is);
+        assert!(message.contains(says), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_service() {
+    let (mut lab, credentials) =
+        session_at(before_minio().await, &policy(&[("Allow", &["s3:*"], "*")])).await;
+    let key = lab.root(1).create_access_key("sf").await.expect("a key");
+    lab.stop_minio().await;
+    let got = lab
+        .s3(&credentials)
+        .get_object()
+        .bucket(BUCKET)
+        .key("frompg/a")
+        .send()
+        .await;
+    assert_eq!(error(got), (503, "ServiceUnavailable".into()));
+    let (found, _, message) = code(lab.client(key).assume_role(&wish("ID_1")).await);
+    assert_eq!(found, "ServiceFailure");
+    assert!(message.contains("made no session"), "{message}");
+    // IAM needs nobody.
+    assert_eq!(
+        lab.root(0).get_role(ROLE).await.expect("the role").arn,
+        role_arn()
+    );
+    let endpoint = lab.endpoint.clone();
+    let root = lab.root(0);
+    lab.stop().await;
+    let unreachable = root.get_role(ROLE).await.expect_err("nobody answers");
+    assert!(matches!(unreachable, Error::Unreachable { .. }));
+    assert!(unreachable.to_string().contains(&endpoint), "{unreachable}");
+}
+
+#[tokio::test]
+async fn the_audit_trail() {
+    let guides = document("01-iam-policy.json", &[BUCKET]);
+    let (mut lab, credentials) = session_at(before_minio().await, &guides).await;
+    let s3 = lab.s3(&credentials);
+    verbs(&s3, "frompg/a").await;
+    let mut wrong = credentials.clone();
+    wrong.secret_access_key = "wrong".into();
+    let got = lab
+        .s3(&wrong)
+        .get_object()
+        .bucket(BUCKET)
+        .key("x")
+        .send()
+        .await;
+    assert_eq!(error(got), (403, "SignatureDoesNotMatch".into()));
+    let buckets = lab.s3(&root_credentials(0)).list_buckets().send().await;
+    buckets.expect("the root user may");
+    let audit = lab.audit().await;
+    let session = format!("arn:aws:sts::{}:assumed-role/{ROLE}/session", ACCOUNTS[0]);
+    let of_session: Vec<_> = audit
+        .iter()
+        .filter(|e| e.principal.as_deref() == Some(&session))
+        .collect();
+    let found: Vec<String> = of_session
+        .iter()
+        .map(|e| {
+            format!(
+                "{} {} {}",
+                e.status,
+                e.action,
+                e.resource.trim_start_matches("arn:aws:s3:::")
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(found.join("\n"));
+    assert!(of_session.iter().all(|e| e.allowed == (e.status != 403)));
+    let get = of_session
+        .iter()
+        .find(|e| e.action == "s3:GetObject")
+        .expect("a line");
+    assert_eq!(
+        (get.bytes, get.allowed, get.session_name.as_deref()),
+        (4, true, Some("session"))
+    );
+    // Whoever signs wrongly is nobody.
+    let forged = audit
+        .iter()
+        .find(|e| e.error_code.as_deref() == Some("SignatureDoesNotMatch"));
+    let forged = forged.expect("a line");
+    assert_eq!((forged.principal.as_deref(), forged.allowed), (None, false));
+    assert_eq!(
+        forged.access_key_id.as_deref(),
+        Some(credentials.access_key_id.as_str())
+    );
+    let root = audit
+        .iter()
+        .find(|e| e.action == "s3:ListAllMyBuckets" && e.allowed);
+    assert_eq!(
+        root.expect("a line").principal,
+        Some(format!("arn:aws:iam::{}:root", ACCOUNTS[0]))
+    );
+    let assumed = audit
+        .iter()
+        .find(|e| e.action == "sts:AssumeRole")
+        .expect("a line");
+    assert_eq!(
+        (assumed.resource.as_str(), assumed.allowed),
+        (role_arn().as_str(), true)
+    );
+}
