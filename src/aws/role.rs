@@ -114,3 +114,76 @@ impl From<Credentials> for AwsCredential {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::SecondsFormat;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// STS that gives each who asks another key, for this long.
+    async fn sts(lasts: chrono::TimeDelta) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            for number in 1.. {
+                let (mut stream, _) = listener.accept().await.expect("a client");
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await.expect("a request");
+                let until = (Utc::now() + lasts).to_rfc3339_opts(SecondsFormat::Secs, true);
+                let body = format!(
+                    "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>KEY{number}</AccessKeyId>\
+                     <SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>{until}</Expiration>\
+                     </Credentials></AssumeRoleResult></AssumeRoleResponse>"
+                );
+                let length = body.len();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                stream
+                    .write_all((head + &body).as_bytes())
+                    .await
+                    .expect("an answer");
+            }
+        });
+        Client::new(
+            endpoint,
+            "us-east-1",
+            Credentials::new("KEY".to_owned(), "s".to_owned()),
+        )
+    }
+
+    async fn key(role: &RoleCredentials) -> String {
+        role.get().await.expect("credentials").access_key_id
+    }
+
+    #[tokio::test]
+    async fn credentials_are_kept_until_shortly_before_their_end() {
+        let role = RoleCredentials::new(
+            sts(chrono::TimeDelta::minutes(15)).await,
+            AssumeRole::default(),
+        );
+        assert_eq!([key(&role).await, key(&role).await], ["KEY1", "KEY1"]);
+        let role = RoleCredentials::new(
+            sts(chrono::TimeDelta::seconds(50)).await,
+            AssumeRole::default(),
+        );
+        assert_eq!([key(&role).await, key(&role).await], ["KEY1", "KEY2"]);
+    }
+
+    #[tokio::test]
+    async fn credentials_are_taken_anew_where_the_policies_changed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let policies = dir.path().join("policies.json");
+        let role = RoleCredentials::new(
+            sts(chrono::TimeDelta::minutes(15)).await,
+            AssumeRole::default(),
+        )
+        .until_changed(Some(policies.clone()));
+        assert_eq!([key(&role).await, key(&role).await], ["KEY1", "KEY1"]);
+        crate::private_file::replace(&policies, b"{}").expect("it is written");
+        assert_eq!([key(&role).await, key(&role).await], ["KEY2", "KEY2"]);
+        crate::private_file::replace(&policies, b"{ }").expect("it is written");
+        assert_eq!(key(&role).await, "KEY3");
+    }
+}
