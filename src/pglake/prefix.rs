@@ -7,11 +7,12 @@
 //! <prefix>/<bin dir>/postgres         a copy, as a link would be resolved to the original's place
 //! <prefix>/<bin dir>/…                links to the installation's other programs
 //! <prefix>/<share dir>/…              links, except
-//! <prefix>/<share dir>/extension/     links to the installation's extensions, and pg_lake's control and script files
+//! <prefix>/<share dir>/extension/     links to the installation's extensions but those of a real pg_lake, and the stand-in's files
 //! <prefix>/<library dir>              a link
 //! <prefix>/<bin dir>/../lib/*.so*     links, as some builds bring the libraries that `postgres` itself is linked to
 //! ```
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -43,13 +44,18 @@ pub fn prepare(
     for directory in [&bin, &extension] {
         fs::create_dir_all(directory).map_err(failed("creating", directory))?;
     }
-    link_entries(&installation.bin_dir, &bin, "postgres")?;
+    link_entries(&installation.bin_dir, &bin, |name| name == "postgres")?;
     copy_if_changed(
         &installation.bin_dir.join("postgres"),
         &bin.join("postgres"),
     )?;
-    link_entries(&installation.share_dir, &share, "extension")?;
-    link_entries(&installation.share_dir.join("extension"), &extension, "")?;
+    link_entries(&installation.share_dir, &share, |name| name == "extension")?;
+    // Where a real one is installed: pg_lake.control, pg_lake--3.4.sql, pg_lake_iceberg.control and so on.
+    link_entries(
+        &installation.share_dir.join("extension"),
+        &extension,
+        |name| name.to_string_lossy().starts_with("pg_lake"),
+    )?;
     let library = below(prefix, &installation.pkglib_dir);
     if let Some(parent) = library.parent() {
         fs::create_dir_all(parent).map_err(failed("creating", parent))?;
@@ -81,11 +87,15 @@ fn failed<'a>(
     }
 }
 
-/// Links every entry of a directory but one.
-fn link_entries(from: &Path, to: &Path, except: &str) -> Result<(), PrefixError> {
+/// Links every entry of a directory but some.
+fn link_entries(
+    from: &Path,
+    to: &Path,
+    except: impl Fn(&OsStr) -> bool,
+) -> Result<(), PrefixError> {
     for entry in fs::read_dir(from).map_err(failed("listing", from))? {
         let entry = entry.map_err(failed("listing", from))?;
-        if entry.file_name() != except {
+        if !except(&entry.file_name()) {
             link(&entry.path(), &to.join(entry.file_name()))?;
         }
     }
