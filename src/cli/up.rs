@@ -161,17 +161,27 @@ fn describe(info: &SandboxInfo) {
         ),
         false => program,
     };
+    let bucket = match info.role_arn {
+        Some(_) => (
+            format!("bucket {}", info.bucket),
+            format!("aws s3 ls --recursive s3://{}", info.bucket),
+        ),
+        None => (
+            "an AWS account that was empty at first".to_owned(),
+            "aws s3 mb s3://…, then the role (aws iam)".to_owned(),
+        ),
+    };
     println!(
         "
   engine      {engine}, {reason}
   PostgreSQL  {host}:{port}, database {dbname}, users {user} and application (version {version}{cron})
-  S3          {s3}, bucket {bucket}, region {region}
+  S3          {s3}, {bucket}, region {region}
   Snowflake   {snowflake}
   passwords   {state_dir}/settings.json, and in the exports of `{icebox} env`
 
   Environment:   eval \"$({icebox} env)\"
   then psql:     psql \"host={host} port={port} dbname={dbname} user={user} sslmode=require\"
-  and S3:        aws s3 ls --recursive s3://{bucket}
+  and S3:        {s3_command}
   SQL prompt:    {icebox} sql, and {icebox} sql --on snowflake
   Stop:          {icebox} down",
         engine = info.engine,
@@ -183,7 +193,8 @@ fn describe(info: &SandboxInfo) {
         version = info.postgres_version,
         cron = if info.has_pg_cron { ", with pg_cron" } else { "" },
         s3 = info.s3.endpoint,
-        bucket = info.bucket,
+        bucket = bucket.0,
+        s3_command = bucket.1,
         snowflake = match &info.snowflake {
             Some(there) => format!(
                 "http://{}, account {}, user {}",

@@ -233,7 +233,7 @@ fn key() -> String {
     secret(40)
 }
 
-fn password() -> String {
+pub fn password() -> String {
     secret(32)
 }
 

@@ -44,6 +44,9 @@ pub trait World: Send + Sync + 'static {
     /// Starts a stopped server. It may have another address than before, and lets nobody in yet.
     async fn resume_postgres(&self, id: u64) -> SqlResult<Postgres>;
 
+    /// Gives one of the roles that a running server was made with another password, and returns that.
+    async fn reset_postgres(&self, id: u64, role: &str) -> SqlResult<String>;
+
     /// Stops a server and removes its data.
     async fn drop_postgres(&self, id: u64) -> SqlResult<()>;
 

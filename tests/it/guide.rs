@@ -406,6 +406,13 @@ async fn an_instance_lets_in_whom_its_network_policy_allows() {
         attendee.asks(sql).await;
         assert_eq!(Db::try_connect(&postgres).await.is_ok(), may, "{sql}");
     }
+    // A password that was lost, or is known to too many.
+    let reset = attendee
+        .asks("ALTER POSTGRES INSTANCE a RESET ACCESS FOR 'snowflake_admin'")
+        .await;
+    assert!(Db::try_connect(&postgres).await.is_err());
+    attendee.postgres.as_mut().unwrap().password = reset[0].clone();
+    let postgres = attendee.postgres.clone().unwrap();
     // What was written is there after a suspension, and so is the policy.
     attendee
         .db()
@@ -414,6 +421,9 @@ async fn an_instance_lets_in_whom_its_network_policy_allows() {
         .await;
     attendee.asks("ALTER POSTGRES INSTANCE a SUSPEND").await;
     assert!(Db::try_connect(&postgres).await.is_err());
+    let reset = "ALTER POSTGRES INSTANCE a RESET ACCESS FOR 'application'";
+    let refused = attendee.snowflake.run(reset).await.err().unwrap();
+    assert!(refused.to_string().contains("RESUME"), "{refused}");
     attendee.asks("ALTER POSTGRES INSTANCE a RESUME").await;
     attendee.db().await.gives("SELECT x FROM t", &["7"]).await;
     attendee.asks("DROP POSTGRES INSTANCE a").await;

@@ -10,7 +10,8 @@ use crate::objectstore::S3Config;
 use crate::pglake::keeper;
 use crate::pglake::storage::{self, StorageGrant};
 use crate::postgres::configuration::{Clients, access_rules, access_rules_in_container};
-use crate::postgres::{Endpoint, connect, server::quote_literal};
+use crate::postgres::server::{quote_identifier, quote_literal};
+use crate::postgres::{Endpoint, connect};
 use crate::sandbox::component::BoxError;
 use crate::sandbox::supervisor::{self, Isolation};
 use crate::sandbox::{
@@ -131,6 +132,18 @@ impl Instances {
             }
         };
         write_rules(&superuser, &rules).await
+    }
+
+    /// Gives a role of a running server another password.
+    pub async fn set_password(&self, id: u64, role: &str, password: &str) -> Result<(), BoxError> {
+        let superuser = {
+            let running = self.running.lock().await;
+            let instance = running.get(&id).ok_or("it does not run")?;
+            instance.sandbox.info().superuser()
+        };
+        let (role, password) = (quote_identifier(role), quote_literal(password));
+        let sql = format!("ALTER ROLE {role} PASSWORD {password}");
+        Ok(connect(&superuser).await?.batch_execute(&sql).await?)
     }
 
     /// Says by what role a server reaches the lake from now on; by none, it cannot.

@@ -14,7 +14,7 @@ use crate::chain;
 use crate::pglake::storage::{self, Keys, StorageGrant};
 use crate::postgres::Endpoint;
 use crate::sandbox::supervisor::Isolation;
-use crate::sandbox::{Error, SandboxInfo, StateDir, aws};
+use crate::sandbox::{Error, SandboxInfo, StateDir, aws, settings};
 use crate::snowflake::account::Account;
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::object::network_policy::Access;
@@ -161,6 +161,20 @@ impl World for SandboxWorld {
         }
         let info = self.instances.start(id).await;
         told(&info.map_err(|error| not_possible("start", &id.to_string(), &error))?)
+    }
+
+    async fn reset_postgres(&self, id: u64, role: &str) -> SqlResult<String> {
+        if id == OWN {
+            let text = format!(
+                "The Postgres instance {} is the sandbox's own server, whose passwords are those of `icebox env`.",
+                super::ready::NAME
+            );
+            return Err(SqlError::new(604_060, "0A000", text));
+        }
+        let password = settings::password();
+        let reset = self.instances.set_password(id, role, &password).await;
+        reset.map_err(|error| not_possible("reset access to", &id.to_string(), &*error))?;
+        Ok(password)
     }
 
     async fn drop_postgres(&self, id: u64) -> SqlResult<()> {

@@ -66,6 +66,9 @@ const FAMILIES: &[&str] = &[
     "BURST_M",
 ];
 
+/// The roles that every instance is made with.
+const ROLES: &[&str] = &["snowflake_admin", "application"];
+
 const PROPERTIES: &[Property] = &[
     Property::new("COMPUTE_FAMILY", PropertyType::OneOf(FAMILIES)).required(),
     Property::new("STORAGE_SIZE_GB", PropertyType::Integer(10, 65_535)).required(),
@@ -298,6 +301,32 @@ pub async fn resume_all(account: &Arc<Account>) {
     futures::future::join_all(resumed).await;
 }
 
+impl Definition {
+    /// Another password for one of the roles that every instance has.
+    async fn reset_access(
+        &self,
+        session: &Session,
+        object: &Object,
+        role: &str,
+    ) -> SqlResult<Rows> {
+        let instance = of(object).ok_or_else(|| super::Definition::missing(self, &object.name))?;
+        if !ROLES.contains(&role) {
+            let parameter = format!("RESET ACCESS FOR (one of {})", ROLES.join(", "));
+            return Err(SqlError::bad_value(role, &parameter));
+        }
+        if instance.is_suspended {
+            let name = object.name.last();
+            let text = format!(
+                "Postgres instance {name} is SUSPENDED; ALTER POSTGRES INSTANCE {name} RESUME comes before RESET ACCESS."
+            );
+            return Err(SqlError::new(604_009, "03000", text));
+        }
+        let world = &session.account().world;
+        let password = world.reset_postgres(instance.id, role).await?;
+        Ok(Rows::texts(&["password"], [[Some(password)]]))
+    }
+}
+
 #[async_trait]
 impl super::Definition for Definition {
     fn about(&self) -> &'static About {
@@ -376,6 +405,11 @@ impl super::Definition for Definition {
         object: Object,
         cursor: &mut Cursor<'_>,
     ) -> SqlResult<Rows> {
+        if cursor.accept("RESET ACCESS FOR") {
+            let role = cursor.string()?;
+            cursor.expect_end()?;
+            return self.reset_access(session, &object, &role).await;
+        }
         let suspend = cursor.accept("SUSPEND");
         if !suspend {
             cursor.expect("RESUME")?;

@@ -79,6 +79,10 @@ impl World for TestWorld {
         Ok(())
     }
 
+    async fn reset_postgres(&self, _: u64, role: &str) -> SqlResult<String> {
+        Ok(format!("another secret of {role}"))
+    }
+
     async fn resume_postgres(&self, id: u64) -> SqlResult<Postgres> {
         self.servers.lock().unwrap().insert(id, Access::default());
         Ok(Postgres {
