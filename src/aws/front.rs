@@ -1,5 +1,6 @@
 //! The endpoint of AWS before an S3 service that is another's (MinIO): answers IAM and STS, passes everything else on as it is, and
-//! writes both down. What a request to S3 may do is that service's to decide, by the session that IAM had it make.
+//! writes both down. What a request to S3 may do is that service's to decide, by the session that IAM had it make: where that is not the one
+//! that the client has signed with, the request is [signed anew](super::resign).
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,8 +18,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use super::audit::{Audit, Entry};
+use super::resign::{Refused, resign};
 use super::xml::error_code;
-use super::{Endpoint, Iam, Identity, RequestMeta, bucket_arn, object_arn};
+use super::{Endpoint, Fault, Iam, RequestMeta, bucket_arn, object_arn};
 use crate::chain;
 use crate::connections::{self, Listeners};
 
@@ -150,16 +152,9 @@ impl Front {
         let meta = RequestMeta::new(request.headers(), request.extensions());
         let mut entry = meta.entry("");
         asked.note(&mut entry);
-        let response = match self.user_of(&asked) {
-            Some(user) => error(
-                StatusCode::FORBIDDEN,
-                "InvalidAccessKeyId",
-                &format!(
-                    "The access key is of the IAM user {user}, whom the S3 server of this sandbox does not know: it knows sessions. \
-                     Take one with this key (aws sts get-session-token, or aws sts assume-role), and use its credentials."
-                ),
-            ),
-            None => self.pass_on(request, &meta, &mut entry).await,
+        let response = match self.as_the_service_knows_it(request, &asked).await {
+            Ok(request) => self.pass_on(request, &meta, &mut entry).await,
+            Err(Refused(status, code, message)) => error(status, code, &message),
         };
         if let Some(audit) = &self.audit {
             self.judge(&asked, &response, &mut entry);
@@ -168,16 +163,34 @@ impl Front {
         response.map(|answer| answer.body)
     }
 
-    /// The user whose lasting key has signed.
-    fn user_of(&self, asked: &Asked) -> Option<String> {
-        let caller = self
-            .iam
-            .caller(asked.access_key_id.as_deref()?, None)
-            .ok()?;
-        match &caller.identity {
-            Identity::User { .. } => Some(caller.arn()),
-            _ => None,
-        }
+    /// The request by a key that the service knows, and with what that may do now: as it is, or signed anew.
+    async fn as_the_service_knows_it(
+        &self,
+        request: Request<Incoming>,
+        asked: &Asked,
+    ) -> Result<Request<Incoming>, Refused> {
+        let Some(key) = asked.access_key_id.clone() else {
+            return Ok(request);
+        };
+        let (iam, token) = (self.iam.clone(), asked.token.clone());
+        // Another session may have to be made.
+        let behind = tokio::task::spawn_blocking(move || {
+            let instead = iam.credentials_behind(&key, token.as_deref())?;
+            Ok::<_, Fault>(instead.zip(iam.secret_of(&key)).map(|found| (key, found)))
+        });
+        let behind = behind.await.unwrap_or_else(|failure| {
+            Err(Fault::service_failure(format!(
+                "The request failed: {failure}"
+            )))
+        });
+        let (key, (instead, secret)) = match behind {
+            Ok(None) => return Ok(request),
+            Ok(Some(found)) => found,
+            Err(fault) => return Err(refusal(fault)),
+        };
+        let (mut parts, body) = request.into_parts();
+        resign(&mut parts, &key, &secret, &instead)?;
+        Ok(Request::from_parts(parts, body))
     }
 
     async fn pass_on(
@@ -346,6 +359,24 @@ impl Asked {
         entry.action.clone_from(&self.action);
         entry.resource.clone_from(&self.resource);
         entry.access_key_id.clone_from(&self.access_key_id);
+    }
+}
+
+/// What keeps a request from being passed on, as S3 says it.
+fn refusal(fault: Fault) -> Refused {
+    match fault.code.as_ref() {
+        "InvalidClientTokenId" => Refused(
+            StatusCode::BAD_REQUEST,
+            "InvalidToken",
+            "The provided token is malformed or otherwise invalid.".to_owned(),
+        ),
+        "ServiceFailure" => Refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            fault.message,
+        ),
+        // The policies are nothing that the service can be told.
+        _ => Refused(StatusCode::FORBIDDEN, "AccessDenied", fault.message),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Sessions of another S3 service, MinIO, whose keys and policies IAM's here do not reach: its root user takes them on, each with one
 //! policy that says what the session may do, and the service holds it to that.
 //!
-//! A session keeps the policies that it was made with. Whom a key was given to is known as long as this process lives; the service
-//! itself knows its sessions on.
+//! The service holds a session to the policies that it was made with. Where these have changed, and for a key that lasts, there is another
+//! session behind the key: see [`Issuer::behind`]. Whom a key was given to is known as long as this process lives.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{TimeDelta, Utc};
 
@@ -20,6 +20,12 @@ use super::{Fault, Secret};
 /// How long one that has ended is told of as such.
 const REMEMBERED: TimeDelta = TimeDelta::days(1);
 
+/// Before the end of a session that stands behind a key, another one takes its place.
+const MARGIN: TimeDelta = TimeDelta::minutes(1);
+
+/// The shortest session, in seconds.
+const SHORTEST: u32 = 900;
+
 /// What a root user may do.
 const EVERYTHING: &str = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}"#;
 
@@ -27,12 +33,21 @@ const EVERYTHING: &str = r#"{"Version": "2012-10-17", "Statement": {"Effect": "A
 pub(super) struct Issuer {
     root: Client,
     made: Mutex<HashMap<String, Made>>,
+    /// Sessions of the service that stand behind a key, by that.
+    behind: Mutex<HashMap<String, Behind>>,
 }
 
 struct Made {
     secret: Secret,
     token: Secret,
     session: Session,
+    /// Of IAM's state.
+    version: u64,
+}
+
+struct Behind {
+    credentials: Credentials,
+    version: u64,
 }
 
 impl Issuer {
@@ -40,6 +55,7 @@ impl Issuer {
     pub fn new(root: Client) -> Self {
         Self {
             root,
+            behind: Mutex::default(),
             made: Mutex::default(),
         }
     }
@@ -54,27 +70,9 @@ impl Issuer {
         caller: &Caller,
         policies: Option<&[Policy]>,
         session: &Session,
+        version: u64,
     ) -> Result<Credentials, Fault> {
-        let mut known = caller.context();
-        known.insert("aws:securetransport".to_owned(), vec!["false".to_owned()]);
-        let everything = [Policy::parse(EVERYTHING, Purpose::Identity)?];
-        let policies = policies.unwrap_or(&everything);
-        let policy = standalone(policies, session.policy.as_ref(), &known).map_err(untold)?;
-        let wish = AssumeRole {
-            // Nobody looks at it.
-            role_arn: format!("arn:aws:iam::{}:role/session", caller.account),
-            session_name: caller.session_name().unwrap_or("session").to_owned(),
-            external_id: None,
-            duration: u32::try_from((session.expires - session.issued).num_seconds()).ok(),
-            policy: Some(policy),
-        };
-        let answer = tokio::runtime::Handle::current().block_on(self.root.assume_role(&wish));
-        let credentials = answer.map_err(|error| match error {
-            Error::Aws { message, .. } => Fault::validation(format!(
-                "The S3 server does not take the policies of this session: {message}"
-            )),
-            error => Fault::service_failure(format!("The S3 server made no session: {error}")),
-        })?;
+        let credentials = self.ask(caller, policies, session)?;
         let Some(token) = credentials.session_token.clone() else {
             return Err(Fault::service_failure(
                 "The S3 server's session has no token.",
@@ -88,13 +86,88 @@ impl Issuer {
                 expires: credentials.expires.unwrap_or(session.expires),
                 ..session.clone()
             },
+            version,
         };
+        let key = credentials.access_key_id.clone();
         self.with(|all| {
             let now = Utc::now();
             all.retain(|_, made| made.session.expires + REMEMBERED > now);
-            all.insert(credentials.access_key_id.clone(), made);
+            all.insert(key, made);
         });
         Ok(credentials)
+    }
+
+    /// Whether a session that was made is held to policies of before `version`.
+    pub fn is_outdated(&self, access_key_id: &str, version: u64) -> bool {
+        let is_old = |made: &Made| made.version != version;
+        self.with(|all| all.get(access_key_id).is_some_and(is_old))
+    }
+
+    /// Credentials for requests that come with another key: of a session with the policies of now.
+    ///
+    /// # Errors
+    /// As [`Self::make`].
+    pub fn behind(
+        &self,
+        access_key_id: &str,
+        caller: &Caller,
+        policies: Option<&[Policy]>,
+        session: &Session,
+        version: u64,
+    ) -> Result<Credentials, Fault> {
+        let now = Utc::now();
+        let is_good = |one: &Behind| {
+            let ends = one.credentials.expires;
+            one.version == version && ends.is_none_or(|ends| ends > now + MARGIN)
+        };
+        let found = lock(&self.behind)
+            .get(access_key_id)
+            .filter(|one| is_good(one))
+            .map(|one| one.credentials.clone());
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let credentials = self.ask(caller, policies, session)?;
+        let one = Behind {
+            credentials: credentials.clone(),
+            version,
+        };
+        let mut all = lock(&self.behind);
+        all.retain(|_, one| one.credentials.expires.is_none_or(|ends| ends > now));
+        all.insert(access_key_id.to_owned(), one);
+        Ok(credentials)
+    }
+
+    fn ask(
+        &self,
+        caller: &Caller,
+        policies: Option<&[Policy]>,
+        session: &Session,
+    ) -> Result<Credentials, Fault> {
+        let mut known = caller.context();
+        known.insert("aws:securetransport".to_owned(), vec!["false".to_owned()]);
+        let everything = [Policy::parse(EVERYTHING, Purpose::Identity)?];
+        let policies = policies.unwrap_or(&everything);
+        let policy = standalone(policies, session.policy.as_ref(), &known).map_err(untold)?;
+        let left = (session.expires - Utc::now()).num_milliseconds();
+        let seconds = u32::try_from(left.max(0))
+            .unwrap_or(u32::MAX)
+            .div_ceil(1000);
+        let wish = AssumeRole {
+            // Nobody looks at it.
+            role_arn: format!("arn:aws:iam::{}:role/session", caller.account),
+            session_name: caller.session_name().unwrap_or("session").to_owned(),
+            external_id: None,
+            duration: Some(seconds.max(SHORTEST)),
+            policy: Some(policy),
+        };
+        let answer = tokio::runtime::Handle::current().block_on(self.root.assume_role(&wish));
+        answer.map_err(|error| match error {
+            Error::Aws { message, .. } => Fault::validation(format!(
+                "The S3 server does not take the policies of this session: {message}"
+            )),
+            error => Fault::service_failure(format!("The S3 server made no session: {error}")),
+        })
     }
 
     pub fn secret_of(&self, access_key_id: &str) -> Option<Secret> {
@@ -110,8 +183,12 @@ impl Issuer {
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut HashMap<String, Made>) -> T) -> T {
-        look(&mut self.made.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut lock(&self.made))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn untold(error: Inexpressible) -> Fault {

@@ -19,6 +19,7 @@ mod id;
 mod issuer;
 mod operations;
 pub mod policy;
+mod resign;
 mod role;
 mod secret;
 mod service;

@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::authorize::policies;
@@ -19,6 +20,9 @@ use super::state::{AccountState, Directory};
 use super::{Account, AccountId, Fault, Secret, id};
 use crate::private_file;
 
+/// How long a session stands behind a user's key.
+const STANDING: TimeDelta = TimeDelta::hours(12);
+
 /// IAM and STS of a few accounts. Clones are the same service.
 #[derive(Clone)]
 pub struct Iam(Arc<Inner>);
@@ -30,6 +34,8 @@ struct Inner {
     signer: Signer,
     /// Where sessions come from, if another service has to know them.
     issuer: Option<Issuer>,
+    /// Counts the changes.
+    version: AtomicU64,
     /// Its lock ends with the service, however that ends.
     _lock: Flock<File>,
 }
@@ -105,6 +111,7 @@ impl Iam {
             directory: RwLock::new(directory),
             signer: Signer::new(secret),
             issuer,
+            version: AtomicU64::default(),
             _lock: lock,
         })))
     }
@@ -246,8 +253,9 @@ impl Iam {
         let failed = || Fault::service_failure("The session could not be made.");
         if let Some(issuer) = &self.0.issuer {
             let caller = self.caller_in(session.clone()).ok_or_else(failed)?;
+            let version = self.0.version.load(Ordering::Acquire);
             let policies = self.policies_of(&caller);
-            return issuer.make(&caller, policies.as_deref(), &session);
+            return issuer.make(&caller, policies.as_deref(), &session, version);
         }
         let signer = &self.0.signer;
         let token = signer.sign(&session).map_err(|_| failed())?;
@@ -257,6 +265,53 @@ impl Iam {
             expires: Some(session.expires),
             access_key_id: session.key,
         })
+    }
+
+    /// The credentials that a request has to have at the service behind, where those that it comes with will not do: its key is a user's, or of
+    /// a session from before a change. To be called where blocking is allowed.
+    ///
+    /// # Errors
+    /// InvalidClientTokenId: whose session it is is no more. Else as [`Self::credentials`].
+    pub(super) fn credentials_behind(
+        &self,
+        access_key_id: &str,
+        token: Option<&str>,
+    ) -> std::result::Result<Option<Credentials>, Fault> {
+        let Some(issuer) = &self.0.issuer else {
+            return Ok(None);
+        };
+        let version = self.0.version.load(Ordering::Acquire);
+        let caller = match self.caller(access_key_id, token) {
+            Ok(caller) => caller,
+            // A role that is no more ends its sessions, which the service does not know.
+            Err(Refused::BadToken) if issuer.is_outdated(access_key_id, version) => {
+                return Err(Fault::invalid_token());
+            }
+            // The service says what is wrong.
+            Err(_) => return Ok(None),
+        };
+        let session = match (&caller.identity, &caller.session) {
+            (Identity::User { id, .. }, None) => Session {
+                key: access_key_id.to_owned(),
+                account: caller.account.clone(),
+                of: Of::User { id: id.clone() },
+                issued: Utc::now(),
+                expires: Utc::now() + STANDING,
+                policy: None,
+                source_identity: None,
+            },
+            (_, Some(session)) if issuer.is_outdated(access_key_id, version) => session.clone(),
+            _ => return Ok(None),
+        };
+        let policies = self.policies_of(&caller);
+        let behind = issuer.behind(
+            access_key_id,
+            &caller,
+            policies.as_deref(),
+            &session,
+            version,
+        );
+        behind.map(Some)
     }
 
     /// A new access key for a session.
@@ -286,6 +341,7 @@ impl Iam {
             Fault::service_failure(format!("cannot write {}: {error}", path.display()))
         })?;
         directory.insert(account.clone(), state);
+        self.0.version.fetch_add(1, Ordering::Release);
         Ok(made)
     }
 }

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use icebox::sandbox::process::ProcessId;
 use icebox::sandbox::{EngineKind, Sandbox, SandboxInfo};
 
-use crate::support::sandbox::{engine_under_test, icebox, lets_in_only_where_asked};
+use crate::support::sandbox::{engine_under_test, icebox, kill_9, lets_in_only_where_asked};
 
 /// A state directory that is stopped and removed at the end of the test, however it ends.
 struct StateDir {
@@ -105,15 +104,6 @@ impl StateDir {
 impl Drop for StateDir {
     fn drop(&mut self) {
         self.icebox(&["down", "--purge"]);
-    }
-}
-
-/// Kills a process and waits for its end, which the signal does not.
-fn kill_9(pid: i32) {
-    let process = ProcessId::of(pid).expect("it runs");
-    process.signal(nix::sys::signal::Signal::SIGKILL);
-    while process.is_alive() {
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -27,7 +27,6 @@ use super::engine::Plan;
 use super::settings::Settings;
 use super::supervisor::Isolation;
 use super::{EngineKind, Error, Options, SnowflakeInfo, StateDir};
-use crate::aws::{self, AccountId};
 use crate::connections::Listeners;
 use crate::objectstore::{S3Config, client};
 use crate::postgres::Endpoint;
@@ -64,8 +63,6 @@ pub struct Config {
     instances_s3: S3Config,
     /// See `icebox up --listen`.
     public: Option<IpAddr>,
-    /// See [`RoleCredentials::until_changed`](crate::aws::RoleCredentials::until_changed).
-    policies: Option<PathBuf>,
     bucket: String,
     /// What PostgreSQL instances run on.
     engine: EngineKind,
@@ -87,9 +84,8 @@ impl Plan {
         options: &Options,
     ) {
         let address = settings.snowflake_address().into();
-        // MinIO has one account and one user, and holds a session to what it was told of it.
+        // MinIO has one account.
         let is_minio = self.info.engine == EngineKind::Containers;
-        let policies = || aws::state_file(&state.iam_dir(), &AccountId::LOCAL);
         let info = SnowflakeInfo {
             address,
             account: ACCOUNT.to_owned(),
@@ -111,7 +107,6 @@ impl Plan {
                 ..self.info.s3.clone()
             },
             public: settings.public.map(IpAddr::from),
-            policies: is_minio.then(policies),
             bucket: self.info.bucket.clone(),
             engine: self.info.engine,
             pg_bin: options.pg_bin.clone(),

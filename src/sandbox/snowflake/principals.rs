@@ -22,8 +22,6 @@ pub struct Principals {
     state: StateDir,
     /// As the root user of Snowflake's account.
     s3: S3Config,
-    /// See [`RoleCredentials::until_changed`].
-    policies: Option<PathBuf>,
     keys: Mutex<BTreeMap<String, Keys>>,
     lakes: Mutex<HashMap<Role, (Arc<RoleCredentials>, LakeIo)>>,
     /// One is made at a time.
@@ -31,16 +29,11 @@ pub struct Principals {
 }
 
 impl Principals {
-    pub fn open(
-        state: &StateDir,
-        s3: S3Config,
-        policies: Option<PathBuf>,
-    ) -> Result<Principals, Error> {
+    pub fn open(state: &StateDir, s3: S3Config) -> Result<Principals, Error> {
         let keys: Option<BTreeMap<String, Keys>> = state.read_json(&file(state))?;
         Ok(Principals {
             state: state.clone(),
             s3,
-            policies,
             keys: Mutex::new(keys.unwrap_or_default()),
             lakes: Mutex::default(),
             making: tokio::sync::Mutex::default(),
@@ -112,8 +105,7 @@ impl Principals {
             external_id: Some(role.external_id.clone()),
             ..AssumeRole::default()
         };
-        let credentials = RoleCredentials::new(client, wish).until_changed(self.policies.clone());
-        let credentials = Arc::new(credentials);
+        let credentials = Arc::new(RoleCredentials::new(client, wish));
         let lake = LakeIo::s3_as(self.s3.clone(), credentials.clone());
         let known = (credentials, lake);
         lakes.insert(role.clone(), known.clone());

@@ -45,7 +45,7 @@ impl SandboxWorld {
             clock,
             lake: LakeIo::s3(config.s3),
             audit: state.audit_dir(),
-            principals: Principals::open(state, config.aws, config.policies)?,
+            principals: Principals::open(state, config.aws)?,
             postgres: (config.postgres, config.postgres_version),
             instances: Instances::new(
                 state.clone(),

@@ -1,6 +1,5 @@
 //! IAM and STS before an S3 service that is another's: its sessions may what the roles' policies say, by that service's own doing.
 
-use aws_sdk_s3::Client as S3;
 use aws_sdk_s3::primitives::ByteStream;
 use icebox::aws::client::{AssumeRole, Credentials, Error};
 
@@ -180,9 +179,9 @@ async fn whom_it_knows() {
     assert_eq!(code(refused).0, "AccessDenied");
 }
 
-/// The key of a user is not for S3, which is told with what is; the session of a user may what its policies say.
+/// Users' keys, and their sessions, may what the users' policies say now.
 #[tokio::test]
-async fn users_take_a_session() {
+async fn users_may_what_their_policies_say() {
     let lab = before_minio().await;
     lab.make_bucket(0, BUCKET).await;
     let root = lab.root(0);
@@ -190,77 +189,93 @@ async fn users_take_a_session() {
     let home = format!("arn:aws:s3:::{BUCKET}/home/${{aws:username}}/*");
     let network = |network: &str| {
         serde_json::json!({"Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow", "Action": "s3:PutObject", "Resource": home,
+            "Effect": "Allow", "Action": ["s3:PutObject", "s3:GetObject", "s3:DeleteObject"], "Resource": home,
             "Condition": {"IpAddress": {"aws:SourceIp": network}, "Bool": {"aws:SecureTransport": "false"}},
         }]})
         .to_string()
     };
-    root.put_user_policy("jo", "home", &network("127.0.0.0/8"))
-        .await
-        .expect("a policy");
     let key = root.create_access_key("jo").await.expect("a key");
-    let put = async |s3: &S3, key: &str| {
-        let put = s3.put_object().bucket(BUCKET).key(key);
-        put.body(ByteStream::from_static(b"x")).send().await
-    };
-    let told = put(&lab.s3(&key), "home/jo/x")
-        .await
-        .expect_err("it is refused");
-    let told = format!("{told:?}");
-    assert!(
-        told.contains("InvalidAccessKeyId") && told.contains("aws sts get-session-token"),
-        "{told}"
-    );
-
-    let jo = lab.client(key);
-    let session = lab.s3(&jo.get_session_token().await.expect("a session"));
-    put(&session, "home/jo/x").await.expect("it is jo's");
-    assert_eq!(
-        error(put(&session, "home/ann/x").await),
-        (403, "AccessDenied".into())
-    );
-    root.put_user_policy("jo", "home", &network("10.0.0.0/8"))
-        .await
-        .expect("a policy");
-    let session = lab.s3(&jo.get_session_token().await.expect("a session"));
-    assert_eq!(
-        error(put(&session, "home/jo/x").await),
-        (403, "AccessDenied".into())
-    );
+    let session = lab.client(key.clone()).get_session_token().await;
+    let session = session.expect("a session");
+    for who in [&key, &session] {
+        root.put_user_policy("jo", "home", &network("127.0.0.0/8"))
+            .await
+            .expect("a policy");
+        let s3 = lab.s3(who);
+        let put = |key: &str| {
+            let put = s3
+                .put_object()
+                .bucket(BUCKET)
+                .key(key)
+                .metadata("a", "b  c");
+            put.body(ByteStream::from_static(b"body")).send()
+        };
+        put("home/jo/x y+ü").await.expect("it is jo's");
+        let got = s3.get_object().bucket(BUCKET).key("home/jo/x y+ü").send();
+        let got = got.await.expect("it is there");
+        assert_eq!(got.metadata().expect("metadata")["a"], "b  c");
+        assert_eq!(got.body.collect().await.expect("a body").to_vec(), b"body");
+        assert_eq!(error(put("home/ann/x").await), (403, "AccessDenied".into()));
+        put("home/jo/x").await.expect("it is jo's");
+        let answers = presigned(&s3, "home/jo/x").await;
+        let statuses: Vec<u16> = answers.iter().map(|answer| answer.1).collect();
+        assert_eq!(statuses, [200, 200, 200, 204], "{answers:?}");
+        let wrong = Credentials {
+            secret_access_key: "wrong".into(),
+            ..who.clone()
+        };
+        let refused = lab
+            .s3(&wrong)
+            .put_object()
+            .bucket(BUCKET)
+            .key("home/jo/x")
+            .send();
+        assert_eq!(error(refused.await), (403, "SignatureDoesNotMatch".into()));
+        for (verb, status, _) in presigned(&lab.s3(&wrong), "home/jo/x").await {
+            assert_eq!(status, 403, "{verb}");
+        }
+        root.put_user_policy("jo", "home", &network("10.0.0.0/8"))
+            .await
+            .expect("a policy");
+        assert_eq!(error(put("home/jo/x").await), (403, "AccessDenied".into()));
+    }
+    root.delete_user("jo").await.expect("jo goes");
+    let gone = lab
+        .s3(&session)
+        .get_object()
+        .bucket(BUCKET)
+        .key("home/jo/x")
+        .send();
+    assert_eq!(error(gone.await), (400, "InvalidToken".into()));
+    let gone = lab
+        .s3(&key)
+        .get_object()
+        .bucket(BUCKET)
+        .key("home/jo/x")
+        .send();
+    assert_eq!(error(gone.await), (403, "InvalidAccessKeyId".into()));
 }
 
-/// A session keeps the policies that it was made with.
+/// A session may what the role's policies say now, and not what they said when it was made.
 #[tokio::test]
-async fn a_changed_policy_is_the_next_sessions() {
-    let (lab, before) = session_at(
-        before_minio().await,
-        &policy(&[("Allow", &["s3:ListBucket"], "*")]),
-    )
-    .await;
-    let get = async |credentials: &Credentials| {
-        let got = lab
-            .s3(credentials)
-            .get_object()
-            .bucket(BUCKET)
-            .key("frompg/a")
-            .send()
-            .await;
+async fn a_changed_policy_holds_at_once() {
+    let listing = policy(&[("Allow", &["s3:ListBucket"], "*")]);
+    let (lab, session) = session_at(before_minio().await, &listing).await;
+    let s3 = lab.s3(&session);
+    let get = async || {
+        let got = s3.get_object().bucket(BUCKET).key("frompg/a").send().await;
         got.is_ok()
     };
-    assert!(!get(&before).await);
-    let wider = policy(&[("Allow", &["s3:GetObject"], "*")]);
-    lab.root(0)
-        .put_role_policy(ROLE, "s3", &wider)
-        .await
-        .expect("a policy");
-    assert!(!get(&before).await);
-    let key = lab.root(1).create_access_key("sf").await.expect("a key");
-    let after = lab
-        .client(key)
-        .assume_role(&wish("ID_1"))
-        .await
-        .expect("a session");
-    assert!(get(&after).await);
+    assert!(!get().await);
+    let both = policy(&[("Allow", &["s3:GetObject"], "*")]);
+    let change = async |policy: &str| {
+        let put = lab.root(0).put_role_policy(ROLE, "s3", policy).await;
+        put.expect("a policy");
+    };
+    change(&both).await;
+    assert!(get().await);
+    change(&listing).await;
+    assert!(!get().await);
 }
 
 #[tokio::test]

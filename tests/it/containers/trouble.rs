@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::lab::{Belongings, Lab, docker, eventually, is_enabled, kill_9};
+use super::lab::{Belongings, Lab, docker, eventually, is_enabled};
+use crate::support::sandbox::kill_9;
 
 fn with_a_row(lab: &Lab) {
     lab.sql("CREATE TABLE kept (id int)");

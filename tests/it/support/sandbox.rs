@@ -527,3 +527,12 @@ pub fn lets_in_only_where_asked(
         assert!(answers(public, port) && answers(other, port), "{port}");
     }
 }
+
+/// Kills a process and waits for its end, which the signal does not.
+pub fn kill_9(pid: i32) {
+    let process = ProcessId::of(pid).expect("it runs");
+    process.signal(nix::sys::signal::Signal::SIGKILL);
+    while process.is_alive() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
