@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use icebox::sandbox::{EngineKind, Sandbox, SandboxInfo};
 
-use crate::support::sandbox::{engine_under_test, icebox, lets_in_only_where_asked};
+use crate::support::sandbox::{engine_under_test, free_port, icebox, lets_in_only_where_asked};
 
 /// A state directory that is stopped and removed at the end of the test, however it ends.
 struct StateDir {
@@ -305,7 +305,7 @@ fn scheduled_jobs_run_without_a_password() {
 #[test]
 fn a_stopped_sandbox_starts_again_with_its_data_ports_and_passwords() {
     let dir = StateDir::new();
-    dir.ok(&["up"]);
+    dir.ok(&["up", "--pg-port", &free_port()]);
     let before = dir.info();
     dir.sql("CREATE TABLE kept (id int)");
     dir.sql("INSERT INTO kept VALUES (7)");

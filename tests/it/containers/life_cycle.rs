@@ -1,9 +1,7 @@
 //! Up, down and everything between, as a user sees it.
 
-use std::net::TcpListener;
-
 use super::lab::{Belongings, Lab, docker, is_enabled};
-use crate::support::sandbox::{answers, lets_in_only_where_asked, text};
+use crate::support::sandbox::{answers, free_port, lets_in_only_where_asked, text};
 
 #[test]
 fn up_down_and_up_again() {
@@ -11,9 +9,7 @@ fn up_down_and_up_again() {
         return;
     }
     let lab = Lab::new();
-    // Not the usual one, which another test's sandbox may take while this one is down.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-    let port = port.unwrap().port().to_string();
+    let port = free_port();
     let first = lab.ok(&["up", "--engine", "containers", "--pg-port", &port]);
     assert!(first.contains("engine containers: asked for"), "{first}");
     assert!(first.contains("sslmode=require"), "{first}");

@@ -498,7 +498,8 @@ pub fn lets_in_only_where_asked(
 ) {
     // Addresses of this machine, as one in its network would be.
     let (own, public, other) = ([127, 0, 0, 1], [127, 0, 3, 1], [127, 0, 3, 2]);
-    let up = ["up", "--engine", engine];
+    let port = free_port();
+    let up = ["up", "--engine", engine, "--pg-port", &port];
     let told = icebox(&[&up[..], &["--listen", "127.0.3.1"]].concat());
     assert!(
         told.contains("WARNING: other machines can connect at 127.0.3.1"),
@@ -526,6 +527,12 @@ pub fn lets_in_only_where_asked(
     for port in ports {
         assert!(answers(public, port) && answers(other, port), "{port}");
     }
+}
+
+/// A port of 127.0.0.1 that is not PostgreSQL's usual one, which another test's sandbox may take while this one is down.
+pub fn free_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port().to_string()
 }
 
 /// Kills a process and waits for its end, which the signal does not.
