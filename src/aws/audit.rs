@@ -19,6 +19,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use chrono::{DateTime, Utc};
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 pub use reader::Reader;
@@ -74,6 +75,27 @@ impl Default for Entry {
             bytes: 0,
         }
     }
+}
+
+/// The size of a message's body, by its headers.
+pub(crate) fn body_size(headers: &HeaderMap) -> u64 {
+    let length = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
+    // A body in signed chunks is longer than what it carries.
+    let decoded = length("x-amz-decoded-content-length").filter(|decoded| *decoded != 0);
+    decoded.or_else(|| length("content-length")).unwrap_or(0)
+}
+
+/// The code of an answer of S3's that is an error: of its document, or as its status is called, where it has none, as one to HEAD.
+pub(crate) fn error_code(status: StatusCode, body: Option<&[u8]>) -> Option<String> {
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    let text = body.and_then(|body| std::str::from_utf8(body).ok());
+    let code = text.and_then(|text| {
+        let (_, rest) = text.split_once("<Code>")?;
+        Some(rest.split_once("</Code>")?.0.to_owned())
+    });
+    code.or_else(|| Some(status.canonical_reason()?.replace(' ', "")))
 }
 
 /// One line for a person. Names of keys and programs come from clients: characters that a terminal would obey are escaped.

@@ -112,13 +112,7 @@ struct Own {
 
 impl Own {
     fn of(directory: &Directory, caller: &Caller, request: &Request<'_>) -> Self {
-        let state = directory.get(&caller.account);
-        let grants = state.and_then(|state| match &caller.identity {
-            Identity::Root => None,
-            Identity::User { name, .. } => state.users.get(name).map(|u| &u.grants),
-            Identity::Role { name, .. } => state.roles.get(name).map(|r| &r.grants),
-        });
-        let identity = match (&caller.identity, grants) {
+        let identity = match (&caller.identity, grants_of(directory, caller)) {
             (Identity::Root, _) => Verdict::Allow(By {
                 policy: "root".to_owned(),
                 statement: "1".to_owned(),
@@ -152,6 +146,16 @@ impl Own {
             (Verdict::Allow(by), _) => Reason::Allowed(by),
             _ => Reason::NoAllow(PolicyKind::Identity),
         }
+    }
+}
+
+/// What a user or role is granted; `None` for a root user, and for one that is no more.
+pub(super) fn grants_of<'d>(directory: &'d Directory, caller: &Caller) -> Option<&'d Grants> {
+    let state = directory.get(&caller.account)?;
+    match &caller.identity {
+        Identity::Root => None,
+        Identity::User { name, .. } => state.users.get(name).map(|user| &user.grants),
+        Identity::Role { name, .. } => state.roles.get(name).map(|role| &role.grants),
     }
 }
 

@@ -2,11 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_credential_types::Credentials as SigningCredentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4::SigningParams;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -15,6 +13,7 @@ use tokio::net::TcpStream;
 
 use super::Secret;
 use super::operations::Service;
+use super::signature::Signing;
 use super::xml::Element;
 
 /// How long an answer may take.
@@ -29,6 +28,9 @@ pub struct Credentials {
     /// When temporary credentials end.
     pub expires: Option<DateTime<Utc>>,
 }
+
+/// Before temporary credentials end, others are asked for.
+const MARGIN: TimeDelta = TimeDelta::seconds(60);
 
 /// What an [`assume_role`](Client::assume_role) asks for.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +95,12 @@ impl Credentials {
             session_token: None,
             expires: None,
         }
+    }
+
+    /// Whether they last for a while yet.
+    pub(super) fn are_good(&self) -> bool {
+        self.expires
+            .is_none_or(|expires| expires > Utc::now() + MARGIN)
     }
 }
 
@@ -367,24 +375,6 @@ impl Client {
         service: &str,
         body: String,
     ) -> std::result::Result<Request<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
-        let own = &self.credentials;
-        let token = own.session_token.as_ref().map(|t| t.expose().to_owned());
-        let identity = SigningCredentials::new(
-            &own.access_key_id,
-            own.secret_access_key.expose(),
-            token,
-            None,
-            "icebox",
-        )
-        .into();
-        let params = SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name(service)
-            .time(SystemTime::now())
-            .settings(SigningSettings::default())
-            .build()?
-            .into();
         let url = format!("{}/", self.endpoint);
         let authority: http::Uri = url.parse()?;
         let host = authority
@@ -399,7 +389,13 @@ impl Client {
             headers.into_iter(),
             SignableBody::Bytes(body.as_bytes()),
         )?;
-        let (instructions, _) = sign(signable, &params)?.into_parts();
+        let signing = Signing {
+            credentials: &self.credentials,
+            region: &self.region,
+            service,
+            time: SystemTime::now(),
+        };
+        let (instructions, _) = signing.sign(signable, SigningSettings::default())?;
         let mut request = Request::post("/");
         for (name, value) in headers {
             request = request.header(name, value);

@@ -17,10 +17,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-use super::audit::{Audit, Entry};
+use super::audit::{self, Audit, Entry};
+use super::client::Credentials;
 use super::resign::{Refused, resign};
-use super::xml::error_code;
-use super::{Endpoint, Fault, Iam, RequestMeta, bucket_arn, object_arn};
+use super::{Endpoint, Fault, Iam, RequestMeta, Secret, bucket_arn, object_arn};
 use crate::chain;
 use crate::connections::{self, Listeners};
 
@@ -172,24 +172,17 @@ impl Front {
         let Some(key) = asked.access_key_id.clone() else {
             return Ok(request);
         };
-        let (iam, token) = (self.iam.clone(), asked.token.clone());
-        // Another session may have to be made.
-        let behind = tokio::task::spawn_blocking(move || {
-            let instead = iam.credentials_behind(&key, token.as_deref())?;
-            Ok::<_, Fault>(instead.zip(iam.secret_of(&key)).map(|found| (key, found)))
-        });
-        let behind = behind.await.unwrap_or_else(|failure| {
-            Err(Fault::service_failure(format!(
-                "The request failed: {failure}"
-            )))
-        });
-        let (key, (instead, secret)) = match behind {
-            Ok(None) => return Ok(request),
-            Ok(Some(found)) => found,
-            Err(fault) => return Err(refusal(fault)),
+        let behind = self.iam.credentials_behind(&key, asked.token.as_deref());
+        let instead = behind.await.map_err(refusal)?;
+        let Some((instead, secret)) = instead.zip(self.iam.secret_of(&key)) else {
+            return Ok(request);
+        };
+        let client = Credentials {
+            session_token: asked.token.as_deref().map(Secret::from),
+            ..Credentials::new(key, secret)
         };
         let (mut parts, body) = request.into_parts();
-        resign(&mut parts, &key, &secret, &instead)?;
+        resign(&mut parts, &client, &instead)?;
         Ok(Request::from_parts(parts, body))
     }
 
@@ -214,9 +207,7 @@ impl Front {
         };
         *request.uri_mut() = uri;
         // The host stays as the client has signed it.
-        for name in HOP_BY_HOP {
-            request.headers_mut().remove(name);
-        }
+        keep_end_to_end(request.headers_mut());
         // What policies ask for as aws:SourceIp.
         if let Some(Ok(ip)) = meta
             .source_ip
@@ -224,8 +215,7 @@ impl Front {
         {
             request.headers_mut().insert("x-forwarded-for", ip);
         }
-        let sent = length(request.headers(), "x-amz-decoded-content-length")
-            .or_else(|| length(request.headers(), "content-length"));
+        let sent = audit::body_size(request.headers());
         let is_head = request.method() == Method::HEAD;
         let response = match self.client.request(request).await {
             Ok(response) => response,
@@ -234,15 +224,16 @@ impl Front {
                 return error(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", &text);
             }
         };
-        let received = length(response.headers(), "content-length").filter(|_| !is_head);
-        entry.bytes = sent.unwrap_or(0).max(received.unwrap_or(0));
+        let received = match is_head {
+            true => 0,
+            false => audit::body_size(response.headers()),
+        };
+        entry.bytes = sent.max(received);
         if let Some(id) = text(response.headers(), "x-amz-request-id") {
             id.clone_into(&mut entry.request_id);
         }
         let (mut parts, body) = response.into_parts();
-        for name in HOP_BY_HOP {
-            parts.headers.remove(name);
-        }
+        keep_end_to_end(&mut parts.headers);
         let is_error = parts.status.is_client_error() || parts.status.is_server_error();
         if !is_error {
             let body = body.map_err(BoxError::from).boxed();
@@ -256,16 +247,8 @@ impl Front {
             }
         };
         // The answer to HEAD has no body.
-        let code = error_code(&body);
-        let code = code.or_else(|| {
-            let told = text(&parts.headers, "x-minio-error-code").map(str::to_owned);
-            told.or_else(|| {
-                parts
-                    .status
-                    .canonical_reason()
-                    .map(|reason| reason.replace(' ', ""))
-            })
-        });
+        let told = text(&parts.headers, "x-minio-error-code").map(str::to_owned);
+        let code = told.or_else(|| audit::error_code(parts.status, Some(&body)));
         Response::from_parts(
             parts,
             Answer {
@@ -384,8 +367,10 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn length(headers: &HeaderMap, name: &str) -> Option<u64> {
-    text(headers, name)?.parse().ok()
+fn keep_end_to_end(headers: &mut HeaderMap) {
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
 }
 
 fn full(bytes: Bytes) -> AnswerBody {

@@ -11,8 +11,8 @@ use chrono::{TimeDelta, Utc};
 
 use super::caller::Caller;
 use super::client::{AssumeRole, Client, Credentials, Error};
+use super::policy::Policy;
 use super::policy::standalone::{Inexpressible, standalone};
-use super::policy::{Policy, Purpose};
 use super::secret::same;
 use super::session::Session;
 use super::{Fault, Secret};
@@ -20,14 +20,8 @@ use super::{Fault, Secret};
 /// How long one that has ended is told of as such.
 const REMEMBERED: TimeDelta = TimeDelta::days(1);
 
-/// Before the end of a session that stands behind a key, another one takes its place.
-const MARGIN: TimeDelta = TimeDelta::minutes(1);
-
 /// The shortest session, in seconds.
 const SHORTEST: u32 = 900;
-
-/// What a root user may do.
-const EVERYTHING: &str = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}"#;
 
 /// Has sessions made by another service.
 pub(super) struct Issuer {
@@ -60,19 +54,18 @@ impl Issuer {
         }
     }
 
-    /// Credentials for a session of `caller`, whose own policies these are; `None`: it is a root user. To be called where blocking is
-    /// allowed.
+    /// Credentials for a session of `caller`, whose own policies these are.
     ///
     /// # Errors
     /// ValidationError, PackedPolicyTooLarge: the service cannot be told what the session may do. ServiceFailure: it does not answer.
-    pub fn make(
+    pub async fn make(
         &self,
         caller: &Caller,
-        policies: Option<&[Policy]>,
+        policies: &[Policy],
         session: &Session,
         version: u64,
     ) -> Result<Credentials, Fault> {
-        let credentials = self.ask(caller, policies, session)?;
+        let credentials = self.ask(caller, policies, session).await?;
         let Some(token) = credentials.session_token.clone() else {
             return Err(Fault::service_failure(
                 "The S3 server's session has no token.",
@@ -89,65 +82,58 @@ impl Issuer {
             version,
         };
         let key = credentials.access_key_id.clone();
-        self.with(|all| {
-            let now = Utc::now();
-            all.retain(|_, made| made.session.expires + REMEMBERED > now);
-            all.insert(key, made);
-        });
+        let now = Utc::now();
+        let mut all = lock(&self.made);
+        all.retain(|_, made| made.session.expires + REMEMBERED > now);
+        all.insert(key, made);
         Ok(credentials)
     }
 
     /// Whether a session that was made is held to policies of before `version`.
     pub fn is_outdated(&self, access_key_id: &str, version: u64) -> bool {
         let is_old = |made: &Made| made.version != version;
-        self.with(|all| all.get(access_key_id).is_some_and(is_old))
+        lock(&self.made).get(access_key_id).is_some_and(is_old)
     }
 
     /// Credentials for requests that come with another key: of a session with the policies of now.
     ///
     /// # Errors
     /// As [`Self::make`].
-    pub fn behind(
+    pub async fn behind(
         &self,
         access_key_id: &str,
         caller: &Caller,
-        policies: Option<&[Policy]>,
+        policies: &[Policy],
         session: &Session,
         version: u64,
     ) -> Result<Credentials, Fault> {
-        let now = Utc::now();
-        let is_good = |one: &Behind| {
-            let ends = one.credentials.expires;
-            one.version == version && ends.is_none_or(|ends| ends > now + MARGIN)
-        };
+        let is_good = |one: &&Behind| one.version == version && one.credentials.are_good();
         let found = lock(&self.behind)
             .get(access_key_id)
-            .filter(|one| is_good(one))
+            .filter(is_good)
             .map(|one| one.credentials.clone());
         if let Some(found) = found {
             return Ok(found);
         }
-        let credentials = self.ask(caller, policies, session)?;
+        let credentials = self.ask(caller, policies, session).await?;
         let one = Behind {
             credentials: credentials.clone(),
             version,
         };
         let mut all = lock(&self.behind);
-        all.retain(|_, one| one.credentials.expires.is_none_or(|ends| ends > now));
+        all.retain(|_, one| one.credentials.are_good());
         all.insert(access_key_id.to_owned(), one);
         Ok(credentials)
     }
 
-    fn ask(
+    async fn ask(
         &self,
         caller: &Caller,
-        policies: Option<&[Policy]>,
+        policies: &[Policy],
         session: &Session,
     ) -> Result<Credentials, Fault> {
         let mut known = caller.context();
         known.insert("aws:securetransport".to_owned(), vec!["false".to_owned()]);
-        let everything = [Policy::parse(EVERYTHING, Purpose::Identity)?];
-        let policies = policies.unwrap_or(&everything);
         let policy = standalone(policies, session.policy.as_ref(), &known).map_err(untold)?;
         let left = (session.expires - Utc::now()).num_milliseconds();
         let seconds = u32::try_from(left.max(0))
@@ -161,29 +147,26 @@ impl Issuer {
             duration: Some(seconds.max(SHORTEST)),
             policy: Some(policy),
         };
-        let answer = tokio::runtime::Handle::current().block_on(self.root.assume_role(&wish));
-        answer.map_err(|error| match error {
-            Error::Aws { message, .. } => Fault::validation(format!(
-                "The S3 server does not take the policies of this session: {message}"
-            )),
-            error => Fault::service_failure(format!("The S3 server made no session: {error}")),
-        })
+        self.root
+            .assume_role(&wish)
+            .await
+            .map_err(|error| match error {
+                Error::Aws { message, .. } => Fault::validation(format!(
+                    "The S3 server does not take the policies of this session: {message}"
+                )),
+                error => Fault::service_failure(format!("The S3 server made no session: {error}")),
+            })
     }
 
     pub fn secret_of(&self, access_key_id: &str) -> Option<Secret> {
-        self.with(|all| Some(all.get(access_key_id)?.secret.clone()))
+        Some(lock(&self.made).get(access_key_id)?.secret.clone())
     }
 
     /// The session of an access key, if this is its token.
     pub fn session(&self, access_key_id: &str, token: &str) -> Option<Session> {
-        self.with(|all| {
-            let made = all.get(access_key_id)?;
-            same(made.token.expose(), token).then(|| made.session.clone())
-        })
-    }
-
-    fn with<T>(&self, look: impl FnOnce(&mut HashMap<String, Made>) -> T) -> T {
-        look(&mut lock(&self.made))
+        let all = lock(&self.made);
+        let made = all.get(access_key_id)?;
+        same(made.token.expose(), token).then(|| made.session.clone())
     }
 }
 

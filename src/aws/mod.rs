@@ -41,4 +41,3 @@ pub(crate) use role::for_store;
 pub use secret::Secret;
 pub(crate) use secret::same;
 pub use service::{Error, Iam, Result, state_file};
-pub(crate) use xml::error_code;

@@ -2,19 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::Utc;
 use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 use tokio::sync::Mutex;
 
 use super::client::{self, AssumeRole, Client, Credentials};
 use crate::private_file::Version;
-
-/// Credentials are taken anew this long before they end.
-const MARGIN: Duration = Duration::from_secs(60);
 
 /// A role that a principal takes on.
 #[derive(Debug)]
@@ -56,7 +51,6 @@ impl RoleCredentials {
     /// STS's own, such as `AccessDenied`; the next call asks again.
     pub async fn get(&self) -> client::Result<Credentials> {
         let mut current = self.current.lock().await;
-        let margin = chrono::TimeDelta::from_std(MARGIN).unwrap_or_default();
         // One that cannot be looked at has not changed; the service will say what is wrong.
         let policies = self
             .policies
@@ -67,9 +61,7 @@ impl RoleCredentials {
             policies: with,
         }) = &*current
             && *with == policies
-            && credentials
-                .expires
-                .is_none_or(|expires| expires > Utc::now() + margin)
+            && credentials.are_good()
         {
             return Ok(credentials.clone());
         }
@@ -117,7 +109,7 @@ impl From<Credentials> for AwsCredential {
 
 #[cfg(test)]
 mod tests {
-    use chrono::SecondsFormat;
+    use chrono::{SecondsFormat, Utc};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 

@@ -10,11 +10,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use chrono::{TimeDelta, Utc};
 use nix::fcntl::{Flock, FlockArg};
 
-use super::authorize::policies;
+use super::authorize::{grants_of, policies};
 use super::caller::{Caller, Identity, Refused};
 use super::client::{Client, Credentials};
 use super::issuer::Issuer;
-use super::policy::Policy;
+use super::policy::{Policy, Purpose};
 use super::session::{Of, Session, Signer};
 use super::state::{AccountState, Directory};
 use super::{Account, AccountId, Fault, Secret, id};
@@ -22,6 +22,9 @@ use crate::private_file;
 
 /// How long a session stands behind a user's key.
 const STANDING: TimeDelta = TimeDelta::hours(12);
+
+/// What a root user may do.
+const EVERYTHING: &str = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}"#;
 
 /// IAM and STS of a few accounts. Clones are the same service.
 #[derive(Clone)]
@@ -139,10 +142,14 @@ impl Iam {
             keys.find(|key| key.active && key.id == access_key_id)
                 .map(|key| key.secret.clone())
         });
-        of_user.or_else(|| match &self.0.issuer {
+        of_user.or_else(|| self.secret_of_session(access_key_id))
+    }
+
+    fn secret_of_session(&self, access_key_id: &str) -> Option<Secret> {
+        match &self.0.issuer {
             Some(issuer) => issuer.secret_of(access_key_id),
             None => self.0.signer.secret_of(access_key_id),
-        })
+        }
     }
 
     /// Who the access key, with the session token if there was one, stands for. That the request was signed with its secret
@@ -199,19 +206,14 @@ impl Iam {
         access_key_id: &str,
         token: &str,
     ) -> std::result::Result<Caller, Refused> {
+        if self.secret_of_session(access_key_id).is_none() {
+            return Err(Refused::UnknownKey);
+        }
         let session = match &self.0.issuer {
-            Some(issuer) => {
-                let known = issuer.secret_of(access_key_id);
-                known.ok_or(Refused::UnknownKey)?;
-                issuer.session(access_key_id, token)
-            }
-            None => {
-                let known = self.0.signer.secret_of(access_key_id);
-                known.ok_or(Refused::UnknownKey)?;
-                let session = self.0.signer.read(token);
-                session.filter(|session| session.key == access_key_id)
-            }
+            Some(issuer) => issuer.session(access_key_id, token),
+            None => self.0.signer.read(token),
         };
+        let session = session.filter(|session| session.key == access_key_id);
         let session = session.ok_or(Refused::BadToken)?;
         if session.expires <= Utc::now() {
             return Err(Refused::Expired);
@@ -231,21 +233,19 @@ impl Iam {
         })
     }
 
-    /// The documents of all policies that a user or role has; `None`: it is a root user.
-    fn policies_of(&self, caller: &Caller) -> Option<Vec<Policy>> {
-        self.read(|directory| {
-            let state = directory.get(&caller.account);
-            let grants = match &caller.identity {
-                Identity::Root => return None,
-                Identity::User { name, .. } => state?.users.get(name).map(|user| &user.grants),
-                Identity::Role { name, .. } => state?.roles.get(name).map(|role| &role.grants),
-            };
-            let found = policies(directory, &caller.account, grants?);
-            Some(found.map(|(_, policy)| policy.clone()).collect())
-        })
+    /// The documents of all policies that somebody has: none, where that is a user or role that is no more.
+    fn policies_of(&self, caller: &Caller) -> std::result::Result<Vec<Policy>, Fault> {
+        if caller.identity == Identity::Root {
+            return Ok(vec![Policy::parse(EVERYTHING, Purpose::Identity)?]);
+        }
+        Ok(self.read(|directory| {
+            let grants = grants_of(directory, caller).into_iter();
+            let found = grants.flat_map(|grants| policies(directory, &caller.account, grants));
+            found.map(|(_, policy)| policy.clone()).collect()
+        }))
     }
 
-    /// Credentials for a new session.
+    /// Credentials for a new session. To be called on a thread of the runtime that may block.
     ///
     /// # Errors
     /// ServiceFailure, and what an S3 service has against the session that has to know it.
@@ -254,8 +254,9 @@ impl Iam {
         if let Some(issuer) = &self.0.issuer {
             let caller = self.caller_in(session.clone()).ok_or_else(failed)?;
             let version = self.0.version.load(Ordering::Acquire);
-            let policies = self.policies_of(&caller);
-            return issuer.make(&caller, policies.as_deref(), &session, version);
+            let policies = self.policies_of(&caller)?;
+            let made = issuer.make(&caller, &policies, &session, version);
+            return tokio::runtime::Handle::current().block_on(made);
         }
         let signer = &self.0.signer;
         let token = signer.sign(&session).map_err(|_| failed())?;
@@ -268,11 +269,11 @@ impl Iam {
     }
 
     /// The credentials that a request has to have at the service behind, where those that it comes with will not do: its key is a user's, or of
-    /// a session from before a change. To be called where blocking is allowed.
+    /// a session from before a change.
     ///
     /// # Errors
     /// InvalidClientTokenId: whose session it is is no more. Else as [`Self::credentials`].
-    pub(super) fn credentials_behind(
+    pub(super) async fn credentials_behind(
         &self,
         access_key_id: &str,
         token: Option<&str>,
@@ -303,15 +304,9 @@ impl Iam {
             (_, Some(session)) if issuer.is_outdated(access_key_id, version) => session.clone(),
             _ => return Ok(None),
         };
-        let policies = self.policies_of(&caller);
-        let behind = issuer.behind(
-            access_key_id,
-            &caller,
-            policies.as_deref(),
-            &session,
-            version,
-        );
-        behind.map(Some)
+        let policies = self.policies_of(&caller)?;
+        let behind = issuer.behind(access_key_id, &caller, &policies, &session, version);
+        behind.await.map(Some)
     }
 
     /// A new access key for a session.

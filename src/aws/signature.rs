@@ -1,31 +1,68 @@
-//! Signature Version 4 of IAM's and STS's requests, in the `Authorization` header
+//! Signature Version 4: signing, and checking IAM's and STS's requests, which have it in the `Authorization` header
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
 
 use std::time::SystemTime;
 
-use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
+use aws_credential_types::Credentials as SigningCredentials;
+use aws_sigv4::http_request::{SignableRequest, SigningInstructions, SigningSettings, sign};
+use aws_sigv4::sign::v4::{SigningParams, calculate_signature, generate_signing_key};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use http::HeaderMap;
 use http::request::Parts;
 use sha2::{Digest, Sha256};
 
+use super::client::Credentials;
 use super::secret::same;
 use super::{Fault, Secret};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-const TIME: &str = "%Y%m%dT%H%M%SZ";
+pub(super) const TIME: &str = "%Y%m%dT%H%M%SZ";
 /// How far a client's clock may be off.
-const SKEW: TimeDelta = TimeDelta::minutes(15);
+pub(super) const SKEW: TimeDelta = TimeDelta::minutes(15);
 
 /// An `Authorization` header in its parts.
 pub(super) struct Authorization<'a> {
     pub access_key_id: &'a str,
     /// `20260131`
-    date: &'a str,
-    region: &'a str,
+    pub date: &'a str,
+    pub region: &'a str,
     pub service: &'a str,
-    signed_headers: &'a str,
-    signature: &'a str,
+    pub signed_headers: &'a str,
+    pub signature: &'a str,
+}
+
+/// Signs requests.
+pub(super) struct Signing<'a> {
+    pub credentials: &'a Credentials,
+    pub region: &'a str,
+    pub service: &'a str,
+    pub time: SystemTime,
+}
+
+impl Signing<'_> {
+    /// What signs a request, and the signature alone.
+    ///
+    /// # Errors
+    /// The request cannot be signed.
+    pub fn sign(
+        &self,
+        request: SignableRequest<'_>,
+        settings: SigningSettings,
+    ) -> Result<(SigningInstructions, String), Box<dyn std::error::Error + Send + Sync>> {
+        let own = self.credentials;
+        let token = own.session_token.as_ref().map(|t| t.expose().to_owned());
+        let (id, secret) = (&own.access_key_id, own.secret_access_key.expose());
+        let identity = SigningCredentials::new(id, secret, token, None, "icebox").into();
+        let params = SigningParams::builder()
+            .identity(&identity)
+            .region(self.region)
+            .name(self.service)
+            .time(self.time)
+            .settings(settings)
+            .build()?
+            .into();
+        Ok(sign(request, &params)?.into_parts())
+    }
 }
 
 impl<'a> Authorization<'a> {
@@ -54,9 +91,22 @@ impl<'a> Authorization<'a> {
                     ))
                 })
         };
-        let scope: Vec<&str> = field("Credential")?.split('/').collect();
+        let unsigned = Self::of(field("Credential")?)?;
+        Ok(Self {
+            signed_headers: field("SignedHeaders")?,
+            signature: field("Signature")?,
+            ..unsigned
+        })
+    }
+
+    /// One of this credential, without a signature yet.
+    ///
+    /// # Errors
+    /// IncompleteSignature.
+    pub fn of(credential: &'a str) -> Result<Self, Fault> {
+        let scope: Vec<&str> = credential.split('/').collect();
         let [access_key_id, date, region, service, "aws4_request"] = scope[..] else {
-            return Err(incomplete(
+            return Err(Fault::incomplete_signature(
                 "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term.",
             ));
         };
@@ -65,8 +115,8 @@ impl<'a> Authorization<'a> {
             date,
             region,
             service,
-            signed_headers: field("SignedHeaders")?,
-            signature: field("Signature")?,
+            signed_headers: "",
+            signature: "",
         })
     }
 

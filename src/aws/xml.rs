@@ -134,13 +134,6 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-/// The `Code` of an error document of S3.
-pub(crate) fn error_code(document: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(document).ok()?;
-    let (_, rest) = text.split_once("<Code>")?;
-    Some(rest.split_once("</Code>")?.0.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,37 +3,45 @@
 /// More alternatives than this are given up on: only texts with many stars have them.
 const MOST: usize = 32;
 
-/// Whether everything that `special` stands for, `general` does too. It may say no where the answer is yes.
-pub fn covers(general: &str, special: &str) -> bool {
-    let general: Vec<char> = general.chars().collect();
-    let special: Vec<char> = special.chars().collect();
-    let (mut g, mut s) = (0, 0);
+/// Whether all of the text matches the pattern, of which some pieces stand for any run of the text. Greedy, with one point to come back to:
+/// at most pattern length times text length steps.
+pub fn matches<P, T>(
+    pattern: &[P],
+    text: &[T],
+    is_many: impl Fn(&P) -> bool,
+    accepts: impl Fn(&P, &T) -> bool,
+) -> bool {
+    let (mut p, mut t) = (0, 0);
     let mut back = None;
-    while s < special.len() {
-        match general.get(g) {
-            Some('*') => {
-                back = Some((g, s));
-                g += 1;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(piece) if is_many(piece) => {
+                back = Some((p, t));
+                p += 1;
             }
-            Some('?') if special[s] != '*' => {
-                g += 1;
-                s += 1;
-            }
-            Some(own) if *own == special[s] => {
-                g += 1;
-                s += 1;
+            Some(piece) if accepts(piece, &text[t]) => {
+                p += 1;
+                t += 1;
             }
             _ => match back {
                 Some((star, from)) => {
                     back = Some((star, from + 1));
-                    g = star + 1;
-                    s = from + 1;
+                    p = star + 1;
+                    t = from + 1;
                 }
                 None => return false,
             },
         }
     }
-    general[g..].iter().all(|c| *c == '*')
+    pattern[p..].iter().all(is_many)
+}
+
+/// Whether everything that `special` stands for, `general` does too. It may say no where the answer is yes.
+pub fn covers(general: &str, special: &str) -> bool {
+    let general: Vec<char> = general.chars().collect();
+    let special: Vec<char> = special.chars().collect();
+    let accepts = |own: &char, other: &char| (*own == '?' && *other != '*') || own == other;
+    matches(&general, &special, |c| *c == '*', accepts)
 }
 
 /// What is left of the pattern after `start`, in all the ways in which it can begin with that.

@@ -8,7 +8,7 @@ mod evaluate;
 mod glob;
 mod parse;
 mod pattern;
-pub mod standalone;
+pub(super) mod standalone;
 
 use std::fmt;
 use std::str::FromStr;

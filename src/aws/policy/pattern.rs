@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::glob;
+
 /// Request context: lower-case key to its values.
 pub type Context = HashMap<String, Vec<String>>;
 
@@ -168,32 +170,10 @@ fn variable(text: &str) -> Option<(Piece, usize)> {
     Some((piece, end + 3))
 }
 
-/// Greedy matching with one point to come back to: at most pattern length times text length steps.
 fn glob(pattern: &[Token], text: &str, ignore_case: bool) -> bool {
     let text: Vec<char> = text.chars().collect();
-    let (mut p, mut t) = (0, 0);
-    let mut back: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(Token::Many) => {
-                back = Some((p, t));
-                p += 1;
-            }
-            Some(token) if token.accepts(text[t], ignore_case) => {
-                p += 1;
-                t += 1;
-            }
-            _ => match back {
-                Some((star, from)) => {
-                    back = Some((star, from + 1));
-                    p = star + 1;
-                    t = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|t| *t == Token::Many)
+    let accepts = |token: &Token, c: &char| token.accepts(*c, ignore_case);
+    glob::matches(pattern, &text, |token| *token == Token::Many, accepts)
 }
 
 #[cfg(test)]

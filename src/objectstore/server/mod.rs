@@ -270,15 +270,6 @@ impl Front {
     }
 }
 
-/// The `Code` of an error document; s3s keeps the error itself to itself.
-fn error_code(response: &Response<s3s::Body>) -> Option<String> {
-    let status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
-        return None;
-    }
-    aws::error_code(&response.body().bytes()?)
-}
-
 /// Sixteen digits that name a request for as long as the server lives.
 fn request_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);

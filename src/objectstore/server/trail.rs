@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, Method, Response};
 
-use super::error_code;
-use crate::aws::audit::{Audit, Entry};
+use crate::aws::audit::{self, Audit, Entry};
 use crate::aws::{Caller, Decision, RequestMeta};
 
 /// Collects decisions; an extension of the request. Clones are the same.
@@ -52,17 +51,12 @@ impl Trail {
 
     /// Writes it all, with the answer's status and the bytes that went either way.
     pub fn close(self, audit: &Audit, sent: Sent, response: &Response<s3s::Body>) {
-        let mut code = error_code(response);
+        // s3s keeps the error itself to itself.
         let status = response.status();
-        if code.is_none() && (status.is_client_error() || status.is_server_error()) {
-            // The answer to HEAD has no body.
-            code = status
-                .canonical_reason()
-                .map(|reason| reason.replace(' ', ""));
-        }
+        let code = audit::error_code(status, response.body().bytes().as_deref());
         let received = match sent.method {
             Method::HEAD => 0,
-            _ => length(response.headers(), "content-length"),
+            _ => audit::body_size(response.headers()),
         };
         let noted = self.with(|noted| {
             let mut entries = std::mem::take(&mut noted.decisions);
@@ -94,19 +88,9 @@ pub(super) struct Sent {
 
 impl Sent {
     pub fn new(method: &Method, headers: &HeaderMap) -> Self {
-        // A body in signed chunks is longer than what it carries.
-        let decoded = length(headers, "x-amz-decoded-content-length");
         Self {
             method: method.clone(),
-            bytes: match decoded {
-                0 => length(headers, "content-length"),
-                decoded => decoded,
-            },
+            bytes: audit::body_size(headers),
         }
     }
-}
-
-fn length(headers: &HeaderMap, name: &str) -> u64 {
-    let value = headers.get(name).and_then(|v| v.to_str().ok());
-    value.and_then(|v| v.parse().ok()).unwrap_or(0)
 }
