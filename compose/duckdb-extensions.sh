@@ -1,12 +1,13 @@
 #!/bin/bash
-# For the image's build, which has a network: installs the extensions of DuckDB that pgduck_server loads when it starts, and
-# tries whether it then starts without installing anything. What follows from that is in the folder: see entrypoint.sh.
+# Runs while the image is built, because that has a network. Installs the extensions of DuckDB that
+# pgduck_server loads when it starts, and tests whether it then starts without installing anything.
+# If so, the folder gets the file `complete`: see entrypoint.sh.
 set -euo pipefail
 extensions=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Starts it with these arguments, runs the statements on standard input, stops it.
+# Starts pgduck_server with these arguments, runs the statements on standard input, then stops it.
 pgduck() {
     local pid code=1
     HOME=$work pgduck_server --unix_socket_directory "$work" --port 5332 --extensions_dir "$extensions" \
@@ -28,7 +29,8 @@ pgduck() {
 }
 
 mkdir -p "$extensions"
-# It installs `spatial` itself; a build with support for Delta loads `delta` too when it may not install.
+# pgduck_server installs `spatial` itself. A build with support for Delta also loads `delta` when it
+# may not install.
 echo 'INSTALL delta;' | pgduck
 if pgduck --no_extension_install </dev/null; then
     touch "$extensions/complete"

@@ -1,14 +1,15 @@
 #!/bin/bash
-# Runs PostgreSQL with pg_lake, and the pgduck_server that it needs: both, or one of them where they live in two containers
-# that share a volume.
+# Runs PostgreSQL with pg_lake, and the pgduck_server that it needs: both, or one of them if they
+# run in two containers that share a volume.
 #
 #   entrypoint.sh [all | postgres | pgduck | bucket | check]
 #
-#   all        PostgreSQL and pgduck_server; when one ends, the other is stopped and the exit code is not 0
+#   all        PostgreSQL and pgduck_server; when one ends, the other is stopped and the exit code
+#              is not 0
 #   postgres   PostgreSQL only; pgduck_server is in another container on the same volume
 #   pgduck     pgduck_server only
-#   bucket     makes the bucket, then ends
-#   check      health: an Iceberg table can be made and dropped
+#   bucket     creates the bucket, then ends
+#   check      health: an Iceberg table can be created and dropped
 #
 # Everything is configured by the environment:
 #
@@ -18,13 +19,17 @@
 #   ICEBOX_BUCKET
 #   ICEBOX_ADMIN_PASSWORD         of the role snowflake_admin
 #   ICEBOX_APPLICATION_PASSWORD   of the role application
-#   ICEBOX_SUPERUSER_PASSWORD     of the role icebox_lake, which without one comes over the socket only
-#   ICEBOX_CLIENTS                who may connect over TCP: `all`, or `rules`: icebox_lake alone, until it has written other rules
-#   ICEBOX_TLS_CERTIFICATE, ICEBOX_TLS_KEY     PEM text; a pair is generated where there is none
-#   ICEBOX_PGDUCK_MEMORY_LIMIT    for example 2GB; a quarter of the machine's memory where empty
-#   ICEBOX_PGDUCK_EXTENSIONS      a directory of DuckDB's extensions; with a file `complete` in it, none is installed
+#   ICEBOX_SUPERUSER_PASSWORD     of the role icebox_lake, which without one can connect over the
+#                                 socket only
+#   ICEBOX_CLIENTS                who may connect over TCP: `all`, or `rules`: only icebox_lake,
+#                                 until it has written other rules
+#   ICEBOX_TLS_CERTIFICATE, ICEBOX_TLS_KEY     PEM text; a pair is generated if there is none
+#   ICEBOX_PGDUCK_MEMORY_LIMIT    for example 2GB; a quarter of the machine's memory if empty
+#   ICEBOX_PGDUCK_EXTENSIONS      a directory of DuckDB's extensions; if it contains a file
+#                                 `complete`, none is installed
 #
-# On the volume, /var/lib/postgresql: data/ (the cluster), pgduck/ (cache and database of pgduck_server), run/ (sockets), tls/.
+# The volume /var/lib/postgresql contains data/ (the cluster), pgduck/ (cache and database of
+# pgduck_server), run/ (sockets) and tls/.
 set -euo pipefail
 
 home=/var/lib/postgresql
@@ -41,20 +46,21 @@ needs() {
     local name
     for name; do [ -n "${!name:-}" ] || die "the environment variable $name is not set"; done
 }
-# A value inside single quotes: of an SQL literal, or of a setting.
+# Puts a value in single quotes, for an SQL literal or a setting.
 quoted() { printf "'%s'" "${1//\'/\'\'}"; }
 
-# Debian keeps each version's programs in a directory of its own.
+# Debian keeps the programs of each version in a directory of its own.
 debian_bin=$(find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
 PATH=$PATH${debian_bin:+:$debian_bin}
 
 psql_as_superuser() { psql -X -q -v ON_ERROR_STOP=1 -h "$sockets" -U "$superuser" "$@"; }
 
-# HMAC-SHA256 of standard input, in hexadecimal digits; the key is in them too.
+# Prints the HMAC-SHA256 of standard input. It and the key are in hexadecimal digits.
 hmac() { openssl dgst -sha256 -mac HMAC -macopt "hexkey:$1" | sed 's/^.* //'; }
 
-# Asks the S3 server to make the bucket; prints the HTTP status. Signed here (Signature Version 4), since the curl of
-# Enterprise Linux 9 cannot sign all of the headers that S3 wants signed.
+# Asks the S3 server to create the bucket, and prints the HTTP status. The request is signed here
+# (Signature Version 4), because the curl of Enterprise Linux 9 cannot sign all of the headers that
+# S3 wants signed.
 put_bucket() {
     local host=${ICEBOX_S3_ENDPOINT#*://} region=${ICEBOX_S3_REGION:-us-east-1}
     local signed='host;x-amz-content-sha256;x-amz-date' now scope empty request text key part
@@ -77,7 +83,7 @@ make_bucket() {
     while :; do
         status=$(put_bucket) || true
         case $status in
-            # 409: it is there already.
+            # 409: it exists already.
             200 | 409) say "bucket $ICEBOX_BUCKET is there"; return ;;
             000 | 5??) [ "$SECONDS" -lt "$deadline" ] || die "no S3 server answers at $ICEBOX_S3_ENDPOINT" ;;
             *) die "bucket $ICEBOX_BUCKET cannot be made: HTTP $status $(cat /tmp/answer)" ;;
@@ -86,8 +92,8 @@ make_bucket() {
     done
 }
 
-# Made and dropped once after each start of PostgreSQL, in a database of its own; from then on it is enough that both servers
-# answer, so that the check does not fill the bucket.
+# Creates and drops a table once after each start of PostgreSQL, in a database of its own. After
+# that it is enough that both servers answer, so that the check does not fill the bucket.
 check() {
     psql_as_superuser -d postgres -c 'SELECT 1' >/dev/null
     pg_isready -q -h "$sockets" -p "$pgduck_port" || die "pgduck_server does not answer"
@@ -131,7 +137,8 @@ SQL
     [ -n "$limit" ] || limit=$(awk '$1 == "MemTotal:" { mb = int($2 / 4000); print (mb < 1000 ? 1000 : mb) "MB" }' /proc/meminfo)
     [ -z "${ICEBOX_PGDUCK_EXTENSIONS:-}" ] || options+=(--extensions_dir "$ICEBOX_PGDUCK_EXTENSIONS")
     [ ! -e "${ICEBOX_PGDUCK_EXTENSIONS:-}/complete" ] || options+=(--no_extension_install)
-    # icebox's stand-in asks PostgreSQL what has been committed; the real one has no use for this.
+    # icebox's stand-in asks PostgreSQL what has been committed; the real program has no use for
+    # this.
     export ICEBOX_PGDUCK_POSTGRES="host=$sockets user=$superuser dbname=postgres"
     HOME=$home/pgduck pgduck_server \
         --unix_socket_directory "$sockets" --port "$pgduck_port" \
@@ -139,7 +146,7 @@ SQL
         --init_file_path "$home/pgduck/init.sql" --memory_limit "$limit" "${options[@]}" &
 }
 
-# PostgreSQL may start without it, but its first Iceberg statements would fail.
+# PostgreSQL may start without pgduck_server, but its first Iceberg statements would fail.
 wait_for_pgduck() {
     local deadline=$((SECONDS + 60))
     until [ -S "$pgduck_socket" ]; do
@@ -151,12 +158,12 @@ wait_for_pgduck() {
 
 make_cluster() {
     needs ICEBOX_ADMIN_PASSWORD ICEBOX_APPLICATION_PASSWORD
-    # Text sorts by bytes, as it does on Snowflake's side by default, yet upper and lower know all of Unicode.
+    # Text sorts by bytes, as Snowflake sorts by default, yet upper and lower know all of Unicode.
     rm -rf "$data" "$data.unfinished"
     initdb -D "$data.unfinished" --username "$superuser" --encoding UTF8 --locale C --lc-ctype C.UTF-8 \
         --auth trust --no-sync --no-instructions >&2
     echo "include_if_exists = 'icebox.conf'" >>"$data.unfinished/postgresql.conf"
-    # A server on standard input takes one statement a line.
+    # In single-user mode, the server takes one statement per line.
     postgres --single -D "$data.unfinished" postgres >/dev/null <<SQL
 CREATE ROLE snowflake_admin LOGIN SUPERUSER CREATEDB CREATEROLE REPLICATION BYPASSRLS PASSWORD $(quoted "$ICEBOX_ADMIN_PASSWORD");
 CREATE ROLE application LOGIN PASSWORD $(quoted "$ICEBOX_APPLICATION_PASSWORD");
@@ -169,7 +176,7 @@ SQL
 ALTER ROLE $superuser PASSWORD $(quoted "$ICEBOX_SUPERUSER_PASSWORD");
 SQL
     fi
-    # Only a finished cluster has the final name, so an interrupted first start is begun again.
+    # Only a finished cluster has the final name, so an interrupted first start is repeated.
     mv "$data.unfinished" "$data"
 }
 
@@ -193,8 +200,10 @@ write_settings() {
     for library in pg_extension_base pg_cron; do
         [ ! -e "$library_dir/$library.so" ] || libraries+=${libraries:+,}$library
     done
-    # max_worker_processes: every writer of an Iceberg table and every job takes one, and 8 run out at once.
-    # fsync: the kernel keeps what a killed process has written; a crash of the machine may cost a sandbox its last seconds.
+    # max_worker_processes: every writer of an Iceberg table and every job takes one, and 8 run out
+    # at once.
+    # fsync: the kernel keeps what a killed process has written. Only a crash of the machine may
+    # cost a sandbox its last seconds.
     cat >"$data/icebox.conf" <<CONF
 # Written at every start; use ALTER SYSTEM for your own settings.
 listen_addresses = '*'
@@ -225,7 +234,7 @@ CONF
     fi
 }
 
-# The socket is for what runs in this container; everyone else comes over TLS with a password.
+# The socket is for programs in this container. Everyone else connects over TLS with a password.
 write_access_rules() {
     [ "${ICEBOX_CLIENTS:-all}" = all ] || [ ! -e "$home/rules" ] || return 0
     local clients=
@@ -246,13 +255,14 @@ start_postgres() {
     install_certificate
     write_settings
     write_access_rules
-    # Whatever wrote these is gone with its container; the process id in them may be another process of this one.
+    # The process that wrote these is gone with its container. The process id in them may now belong
+    # to another process.
     rm -f "$data/postmaster.pid" "$sockets/.s.PGSQL.5432" "$sockets/.s.PGSQL.5432.lock" "$sockets/checked"
     postgres -D "$data" &
 }
 
-# What PostgreSQL may not do, root does first: the volume belongs to the account postgres. An account of another
-# number may have filled it, in an image with another base.
+# Root first does what PostgreSQL may not do: the volume must belong to the account postgres. An
+# account with another number may have filled it, in an image with another base.
 if [ "$(id -u)" -eq 0 ] && [ "$role" != bucket ]; then
     if [ "$role" != check ]; then
         mkdir -p "$sockets"
@@ -268,7 +278,8 @@ case $role in
     *) die "'$role' is none of all, postgres, pgduck, bucket, check" ;;
 esac
 
-# A signal ends `wait`. SIGTERM and SIGINT are PostgreSQL's fast shutdown here: its smart one would wait for the last client.
+# A signal ends `wait`. SIGTERM and SIGINT request PostgreSQL's fast shutdown here, because its
+# smart one would wait for the last client.
 asked=
 trap 'asked=INT' TERM INT
 trap 'asked=QUIT' QUIT
@@ -298,7 +309,7 @@ fi
 stop() {
     while kill "-$1" "$2" 2>/dev/null; do wait "$2" || true; done
 }
-# PostgreSQL first: its last transactions may need the other one.
+# PostgreSQL stops first: its last transactions may need pgduck_server.
 [ -z "$postgres" ] || stop "$asked" "$postgres"
 [ -z "$pgduck" ] || stop TERM "$pgduck"
 exit "$code"

@@ -17,11 +17,11 @@ use tokio::task::JoinSet;
 /// How long a stopping server waits for requests under way.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Where a request comes from: an extension of every request.
+/// The address that a request comes from: an extension of every request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub SocketAddr);
 
-/// Where a server listens: for this machine, and for others if it is to.
+/// The sockets that a server listens on: for this machine and, if requested, for others.
 #[derive(Debug)]
 pub struct Listeners {
     first: TcpListener,
@@ -30,11 +30,11 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Listens on `address`, whose port 0 takes a free one; also on the same port of `public`, an address of this machine or
-    /// 0.0.0.0, which is all of them.
+    /// Listens on `address`; port 0 takes a free port. With `public` it also listens on the same
+    /// port of that address, which is an address of this machine or 0.0.0.0 for all of them.
     ///
     /// # Errors
-    /// An address that this machine does not have, or a port that is in use.
+    /// The machine does not have the address, or the port is in use.
     pub async fn bind(address: SocketAddr, public: Option<IpAddr>) -> io::Result<Listeners> {
         let first = match public {
             Some(ip) if ip.is_unspecified() => (ip, address.port()).into(),
@@ -53,7 +53,7 @@ impl Listeners {
         })
     }
 
-    /// Where clients on this machine connect to.
+    /// Returns the address that clients on this machine connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -71,8 +71,9 @@ impl Listeners {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Answers requests by `service` until `shutdown` is done; then calls `stopping`, and gives the requests under way up to five
-/// seconds. Dropping the future stops at once. What goes wrong with one connection is logged and ends that connection.
+/// Answers requests with `service` until `shutdown` completes. Then calls `stopping` and gives
+/// requests under way up to five seconds. Dropping the future stops at once. An error on one
+/// connection is logged and ends only that connection.
 pub(crate) async fn serve<S, B>(
     listener: Listeners,
     service: S,
@@ -102,7 +103,8 @@ pub(crate) async fn serve<S, B>(
                     connections.spawn(connection(stream, with_peer, stopped.clone()));
                 }
                 Err(error) => {
-                    // Out of file descriptors, say: connections that end make room.
+                    // For example, there are no free file descriptors. Connections that end release
+                    // some.
                     tracing::warn!(%error, "could not accept a connection");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
@@ -119,7 +121,7 @@ pub(crate) async fn serve<S, B>(
     }
 }
 
-/// One connection, request after request.
+/// Serves one connection, request after request.
 async fn connection<S, B>(stream: TcpStream, service: S, mut stopped: watch::Receiver<()>)
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
@@ -136,7 +138,7 @@ where
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        // Done or dropped, either way the server stops.
+        // Whether the sender sent or was dropped, the server stops.
         _ = stopped.changed() => {
             connection.as_mut().graceful_shutdown();
             connection.await

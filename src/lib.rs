@@ -1,8 +1,8 @@
 //! icebox runs the "Snowflake Postgres + pg_lake + Iceberg" lakehouse on one machine, offline.
 //!
-//! Each module is a part of the architecture picture in the README; arrows point down:
-//! `cli` → `bench`, `scenario` → `sandbox` → `snowflake`, `parity`, `retail` → `pglake`, `postgres` → `tables` → `objectstore` → `aws`.
-//! Nothing knows what is above it.
+//! Each module is a part of the architecture picture in the README. Dependencies point down, and no
+//! module knows what is above it: `cli` → `bench`, `scenario` → `sandbox` → `snowflake`, `parity`,
+//! `retail` → `pglake`, `postgres` → `tables` → `objectstore` → `aws`.
 
 pub mod aws;
 pub mod bench;
@@ -18,12 +18,13 @@ pub mod scenario;
 pub mod snowflake;
 pub mod tables;
 
-/// Runs the README's example.
+/// The README, whose example runs as a documentation test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// An error and its causes on one line, outermost first, without repeating what is already said.
+/// Returns an error and its causes on one line, outermost first. A cause whose text is already
+/// quoted is not repeated.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,4 +1,4 @@
-//! Small files of icebox's own, which nobody else may read, replaced as a whole.
+//! Small files of icebox that only their owner can read, replaced as a whole.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Puts a file of mode 0600 in the place of another: whoever is killed meanwhile leaves the old bytes or the new.
+/// Replaces a file with one of mode 0600. If the process is killed meanwhile, the file has either
+/// the old bytes or the new ones.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write(path, |file| file.write_all(bytes))
 }
 
-/// The same, also where the whole machine crashes.
+/// Replaces a file like [`replace`], with the same guarantee if the whole machine crashes.
 pub(crate) fn replace_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write(path, |file| {
         file.write_all(bytes)?;
@@ -24,7 +25,7 @@ fn write(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -> io::
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".unfinished");
     let unfinished = PathBuf::from(unfinished);
-    // One that a crash left behind may have any mode.
+    // A file that a crash left behind may have any mode.
     remove(&unfinished)?;
     let mut file = File::options()
         .write(true)
@@ -35,7 +36,7 @@ fn write(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -> io::
     fs::rename(&unfinished, path)
 }
 
-/// Removes a file; one that is not there is removed.
+/// Removes a file. A file that does not exist is not an error.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -43,7 +44,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What tells a file from the one that replaces it.
+/// The identity of a file's content, which changes when the file is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Version {
     inode: u64,
@@ -52,7 +53,7 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// `None` where there is no file.
+    /// Returns the version of a file; `None` if the file does not exist.
     pub fn of(path: &Path) -> io::Result<Option<Version>> {
         match fs::metadata(path) {
             Ok(metadata) => Ok(Some(Version {

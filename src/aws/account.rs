@@ -1,4 +1,4 @@
-//! The accounts of one service.
+//! AWS accounts and their ids.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use super::Secret;
 
-/// Twelve digits.
+/// An AWS account id: twelve digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AccountId(Cow<'static, str>);
 
-/// A text that is no account id.
+/// The error for a text that is not an account id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no AWS account id: it must be twelve digits")]
 pub struct BadAccountId(String);
 
 impl AccountId {
-    /// The account of a server that was given none.
+    /// The account id of a server whose configuration names no account.
     pub const LOCAL: Self = Self(Cow::Borrowed("000000000000"));
 
     pub fn as_str(&self) -> &str {
@@ -59,14 +59,15 @@ impl From<AccountId> for String {
     }
 }
 
-/// An account and the key pair of its root user, who may do everything in it.
+/// An account and the access key of its root user, who may do everything in it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Account {
     pub id: AccountId,
     pub root_access_key_id: String,
     pub root_secret_access_key: Secret,
-    /// As MinIO has it, whose users and policies AWS's IAM does not reach: the root user takes on any role, there or not, and its
-    /// session may do whatever its session policy allows.
+    /// Whether the root user may assume any role, existing or not, as MinIO's root user can. The
+    /// session may do whatever its session policy allows. With this, icebox's S3 server can take
+    /// the place of MinIO, whose users and policies are not managed with AWS's IAM API.
     #[serde(default)]
     pub root_takes_any_role: bool,
 }

@@ -2,7 +2,7 @@
 
 use super::AccountId;
 
-/// `arn:aws:iam::<account>:<kind><path><name>`; the path begins and ends with a slash.
+/// Returns `arn:aws:iam::<account>:<kind><path><name>`. The path begins and ends with a slash.
 pub(super) fn iam(account: &AccountId, kind: &str, path: &str, name: &str) -> String {
     format!("arn:aws:iam::{account}:{kind}{path}{name}")
 }
@@ -15,27 +15,27 @@ pub(super) fn assumed_role(account: &AccountId, role: &str, session: &str) -> St
     format!("arn:aws:sts::{account}:assumed-role/{role}/{session}")
 }
 
-/// The ARN of a bucket.
+/// Returns the ARN of a bucket.
 pub fn bucket_arn(bucket: &str) -> String {
     format!("arn:aws:s3:::{bucket}")
 }
 
-/// The ARN of an object.
+/// Returns the ARN of an object.
 pub fn object_arn(bucket: &str, key: &str) -> String {
     format!("arn:aws:s3:::{bucket}/{key}")
 }
 
-/// An IAM entity's ARN in its parts.
+/// The parts of an IAM entity's ARN.
 pub(super) struct IamArn<'a> {
     pub account: AccountId,
-    /// `user`, `role`, `policy`.
+    /// The kind of entity, such as `user`, `role` or `policy`.
     pub kind: &'a str,
-    /// With slashes on both ends.
+    /// The path, with a slash at both ends.
     pub path: &'a str,
     pub name: &'a str,
 }
 
-/// Takes `arn:aws:iam::<account>:<kind>/<path><name>` apart.
+/// Parses `arn:aws:iam::<account>:<kind><path><name>`. Returns `None` for any other text.
 pub(super) fn parse_iam(arn: &str) -> Option<IamArn<'_>> {
     let rest = arn.strip_prefix("arn:aws:iam::")?;
     let (account, entity) = rest.split_once(':')?;

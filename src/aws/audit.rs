@@ -1,11 +1,12 @@
-//! The audit trail: who did what, on what, and why that was allowed or refused.
+//! The audit trail: who did what, on which resource, and why it was allowed or refused.
 //!
 //! ```text
-//! <dir>/                       mode 0700
-//!   audit-<number>.jsonl       one Entry a line; mode 0600; the highest number is being written
+//! <dir>/                    mode 0700
+//!   audit-<number>.jsonl    one Entry a line; mode 0600; the highest number is being written
 //! ```
 //!
-//! A thread of its own writes, so that a request waits for no disk. Files are closed at a size, and the oldest removed.
+//! A separate thread writes the files, so that requests do not wait for the disk. A file is closed
+//! at a size limit, and the oldest files are removed.
 
 mod reader;
 
@@ -24,17 +25,18 @@ use serde::{Deserialize, Serialize};
 
 pub use reader::Reader;
 
-/// One decision.
+/// An entry of the audit trail: one decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Entry {
     pub time: DateTime<Utc>,
     pub request_id: String,
-    /// `s3:GetObject`, `sts:AssumeRole`; empty where the request got not that far.
+    /// The action, like `s3:GetObject` or `sts:AssumeRole`. Empty if the request was refused before
+    /// its action was known.
     pub action: String,
-    /// The ARN that it was about.
+    /// The ARN of the resource.
     pub resource: String,
-    /// The caller's ARN; `None` where it is not known.
+    /// The caller's ARN; `None` if the caller is not known.
     pub principal: Option<String>,
     pub access_key_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,14 +46,14 @@ pub struct Entry {
     pub source_ip: Option<String>,
     pub user_agent: Option<String>,
     pub allowed: bool,
-    /// What decided.
+    /// The reason for the decision.
     pub reason: String,
     /// The HTTP status of the answer.
     pub status: u16,
     /// The error code of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
-    /// The size of the body that was sent or received, whichever is larger.
+    /// The size in bytes of the body that was sent or received, whichever is larger.
     pub bytes: u64,
 }
 
@@ -77,15 +79,16 @@ impl Default for Entry {
     }
 }
 
-/// The size of a message's body, by its headers.
+/// Returns the size of a message's body in bytes, from its headers.
 pub(crate) fn body_size(headers: &HeaderMap) -> u64 {
     let length = |name: &str| headers.get(name)?.to_str().ok()?.parse().ok();
-    // A body in signed chunks is longer than what it carries.
+    // A body in signed chunks is longer than its payload.
     let decoded = length("x-amz-decoded-content-length").filter(|decoded| *decoded != 0);
     decoded.or_else(|| length("content-length")).unwrap_or(0)
 }
 
-/// The code of an answer of S3's that is an error: of its document, or as its status is called, where it has none, as one to HEAD.
+/// Returns the error code of an S3 answer; `None` if the answer is not an error. The code is taken
+/// from the XML body or, if there is none (as for HEAD), from the name of the status.
 pub(crate) fn error_code(status: StatusCode, body: Option<&[u8]>) -> Option<String> {
     if !status.is_client_error() && !status.is_server_error() {
         return None;
@@ -98,7 +101,8 @@ pub(crate) fn error_code(status: StatusCode, body: Option<&[u8]>) -> Option<Stri
     code.or_else(|| Some(status.canonical_reason()?.replace(' ', "")))
 }
 
-/// One line for a person. Names of keys and programs come from clients: characters that a terminal would obey are escaped.
+/// Formats an entry as one line for a person. Characters that a terminal would interpret are
+/// escaped, because texts such as object keys come from clients.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = self.time.format("%Y-%m-%d %H:%M:%S%.3f");
@@ -122,18 +126,18 @@ impl fmt::Display for Entry {
     }
 }
 
-/// Where a trail is, and how much of it is kept.
+/// The location of a trail, and how much of it is kept.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub dir: PathBuf,
-    /// Bytes after which a new file is begun.
+    /// The size in bytes after which a new file is begun.
     pub file_size: u64,
-    /// How many files are kept, at least one.
+    /// The number of files that are kept, at least one.
     pub files: usize,
 }
 
 impl Settings {
-    /// Five files of 16 MiB.
+    /// Returns settings with five files of 16 MiB.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -143,7 +147,7 @@ impl Settings {
     }
 }
 
-/// A trail that could not be opened or read.
+/// The error for a trail that cannot be opened or read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the audit trail in {}: {source}", dir.display())]
 pub struct Error {
@@ -151,22 +155,24 @@ pub struct Error {
     source: io::Error,
 }
 
-/// Entries that wait for the writer; beyond that a request waits too.
+/// The number of entries that can wait for the writer. When there are more, requests wait too.
 const QUEUE: usize = 4096;
 
-/// Appends to a trail. The last clone to be dropped waits until everything is written.
+/// A handle that appends to a trail. Dropping the last clone waits until everything is written.
 #[derive(Clone)]
 pub struct Audit(Arc<Writer>);
 
 struct Writer {
-    /// Dropped first: that ends the thread.
+    /// Dropped first, which ends the thread.
     queue: Option<SyncSender<Entry>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Audit {
+    /// Opens a trail and starts its writer.
+    ///
     /// # Errors
-    /// The directory cannot be made or written.
+    /// The directory cannot be created or written.
     pub fn open(settings: Settings) -> Result<Self, Error> {
         let failed = |source| Error {
             dir: settings.dir.clone(),
@@ -189,7 +195,7 @@ impl Audit {
         })))
     }
 
-    /// Appends an entry; it is on disk some milliseconds later.
+    /// Appends an entry. It is in the file some milliseconds later.
     pub fn append(&self, entry: Entry) {
         if let Some(queue) = &self.0.queue
             && queue.send(entry).is_err()
@@ -210,7 +216,7 @@ impl Drop for Writer {
     }
 }
 
-/// The files, and the one that is being written.
+/// The files of a trail, with the one that is being written.
 struct Trail {
     settings: Settings,
     number: u64,
@@ -289,7 +295,8 @@ fn create(dir: &Path, number: u64) -> io::Result<BufWriter<File>> {
     Ok(BufWriter::new(file))
 }
 
-/// A file to go on with, and its size. One that a crash cut off in the middle of a line stays as it is.
+/// Opens a file to append to, and returns it with its size. Returns `None` for a file that a crash
+/// cut off in the middle of a line; that file is left as it is.
 fn reopen(dir: &Path, number: u64) -> io::Result<Option<(BufWriter<File>, u64)>> {
     let mut file = File::options()
         .read(true)
@@ -307,7 +314,7 @@ fn reopen(dir: &Path, number: u64) -> io::Result<Option<(BufWriter<File>, u64)>>
     Ok(Some((BufWriter::new(file), size)))
 }
 
-/// The numbers of the files that are there, in order.
+/// Returns the numbers of the existing files in ascending order.
 fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for found in fs::read_dir(dir)? {

@@ -1,4 +1,4 @@
-//! Whether a caller may do something.
+//! Access decisions: whether a caller may perform an action.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,29 +9,29 @@ use super::policy::{By, Policy, PrincipalMatch, Request, Verdict, evaluate, eval
 use super::state::{Directory, Grants, Role};
 use super::{AccountId, Iam, trust};
 
-/// An answer, and what decided.
+/// An access decision with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     pub reason: Reason,
 }
 
-/// What decided.
+/// The reason for a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// The root user may do everything in its account.
     Root,
     Allowed(By),
     ExplicitDeny(PolicyKind, By),
-    /// No policy of that kind allows it, and one would have to.
+    /// No policy of this kind allows the action, although one must.
     NoAllow(PolicyKind),
 }
 
-/// Which of the caller's or the resource's policies.
+/// The kind of a policy that takes part in a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PolicyKind {
     Identity,
     Session,
-    /// Of a bucket in another account, say; the stand-in keeps none.
+    /// A policy of a resource, for example of a bucket in another account. icebox stores none.
     Resource,
     Trust,
 }
@@ -52,16 +52,17 @@ impl Decision {
         matches!(self.reason, Reason::Root | Reason::Allowed(_))
     }
 
-    /// Refused, since the resource is another account's and has no policy that lets this one in.
+    /// Returns the refusal for a resource of another account, which has no policy that admits the
+    /// caller.
     pub fn other_account() -> Self {
         Self {
             reason: Reason::NoAllow(PolicyKind::Resource),
         }
     }
 
-    /// AWS's message for a refusal
-    /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>). `resource` as the service
-    /// writes it: S3 in quotes, IAM not.
+    /// Returns AWS's message for a refusal
+    /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>).
+    /// `resource` is written as the service writes it: S3 puts it in quotes, IAM does not.
     pub fn refusal(&self, caller: &Caller, action: &str, resource: &str) -> String {
         let head = not_authorized(caller, action, resource);
         match &self.reason {
@@ -83,7 +84,7 @@ impl Decision {
     }
 }
 
-/// The sentence that every refusal begins with.
+/// Returns the sentence that every refusal begins with.
 pub(super) fn not_authorized(caller: &Caller, action: &str, resource: &str) -> String {
     format!(
         "User: {} is not authorized to perform: {action} on resource: {resource}",
@@ -104,7 +105,7 @@ impl fmt::Display for Decision {
     }
 }
 
-/// What the caller's own policies say: those of the user or role, and that of the session.
+/// The verdicts of the caller's own policies: those of the user or role, and the session policy.
 struct Own {
     identity: Verdict,
     session: Option<Verdict>,
@@ -149,7 +150,8 @@ impl Own {
     }
 }
 
-/// What a user or role is granted; `None` for a root user, and for one that is no more.
+/// Returns the grants of a user or role; `None` for a root user, and for a user or role that no
+/// longer exists.
 pub(super) fn grants_of<'d>(directory: &'d Directory, caller: &Caller) -> Option<&'d Grants> {
     let state = directory.get(&caller.account)?;
     match &caller.identity {
@@ -159,7 +161,7 @@ pub(super) fn grants_of<'d>(directory: &'d Directory, caller: &Caller) -> Option
     }
 }
 
-/// The policies that are granted, with their names.
+/// Returns the granted policies with their names.
 pub(super) fn policies<'d>(
     directory: &'d Directory,
     account: &'d AccountId,
@@ -178,8 +180,8 @@ pub(super) fn policies<'d>(
 }
 
 impl Iam {
-    /// Whether the caller's own policies allow an action of its account. `context` has condition keys in lower case; those
-    /// of the caller are added.
+    /// Decides whether the caller's own policies allow an action in its account. `context` has
+    /// condition keys in lower case; those of the caller are added.
     pub fn authorize(
         &self,
         caller: &Caller,
@@ -200,8 +202,9 @@ impl Iam {
     }
 }
 
-/// Whether the caller may assume the role: the trust policy must allow it, and the caller's own policies too, unless the trust
-/// policy names a principal of its own account by its ARN
+/// Decides whether the caller may assume the role. The trust policy must allow it. The caller's own
+/// policies must allow it too, unless the trust policy names a principal of its own account by ARN
+/// or by `*`
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html>).
 pub(super) fn authorize_assume(
     directory: &Directory,

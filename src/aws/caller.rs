@@ -1,4 +1,4 @@
-//! Who makes a request.
+//! The caller of a request: its account, identity and session.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,11 @@ pub struct Caller {
     pub account: AccountId,
     pub identity: Identity,
     pub access_key_id: String,
-    /// Of temporary credentials.
+    /// The session, if the caller uses temporary credentials.
     pub(super) session: Option<Session>,
 }
 
-/// Which principal of its account.
+/// The principal within the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     Root,
@@ -32,7 +32,7 @@ pub enum Identity {
     },
 }
 
-/// Why credentials are not accepted.
+/// The reason why credentials are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("no active access key has that id")]
@@ -44,7 +44,7 @@ pub enum Refused {
 }
 
 impl Caller {
-    /// The ARN by which AWS names the caller: of the root user, the user, or the role session.
+    /// Returns the caller's ARN: that of the root user, the user or the role session.
     pub fn arn(&self) -> String {
         match &self.identity {
             Identity::Root => arn::root(&self.account),
@@ -55,7 +55,8 @@ impl Caller {
         }
     }
 
-    /// The ARN that policies know the caller by: as [`Self::arn`], but of the role where that is of a session of it.
+    /// Returns the ARN by which policies name the caller. For a role session this is the role's
+    /// ARN, otherwise it is [`Self::arn`].
     pub fn principal_arn(&self) -> String {
         match &self.identity {
             Identity::Role { name, path, .. } => arn::iam(&self.account, "role", path, name),
@@ -63,7 +64,7 @@ impl Caller {
         }
     }
 
-    /// The unique id of the user or role; the root user has its account's.
+    /// Returns the unique id of the user or role, or the account id for the root user.
     pub(super) fn unique_id(&self) -> &str {
         match &self.identity {
             Identity::Root => self.account.as_str(),
@@ -71,7 +72,7 @@ impl Caller {
         }
     }
 
-    /// `aws:userid`.
+    /// Returns the value of the condition key `aws:userid`.
     pub fn user_id(&self) -> String {
         match &self.identity {
             Identity::Role {
@@ -81,7 +82,7 @@ impl Caller {
         }
     }
 
-    /// The name of the role session, if it is one.
+    /// Returns the role session name, if the caller is a role session.
     pub fn session_name(&self) -> Option<&str> {
         match &self.identity {
             Identity::Role { session_name, .. } => Some(session_name),
@@ -89,7 +90,7 @@ impl Caller {
         }
     }
 
-    /// What the first of a chain of sessions said who it is.
+    /// Returns the source identity, which the first session of a role chain sets.
     pub fn source_identity(&self) -> Option<&str> {
         self.session.as_ref()?.source_identity.as_deref()
     }
@@ -98,7 +99,7 @@ impl Caller {
         self.session.is_some()
     }
 
-    /// The condition keys that come from the caller
+    /// Returns the condition keys that come from the caller
     /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>).
     pub fn context(&self) -> HashMap<String, Vec<String>> {
         let kind = match self.identity {

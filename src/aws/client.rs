@@ -1,4 +1,5 @@
-//! A small client of IAM and STS, for the rest of icebox: the query protocol over HTTP, signed by `aws-sigv4`.
+//! A small client of IAM and STS for the rest of icebox: the query protocol over HTTP, signed with
+//! `aws-sigv4`.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,49 +17,49 @@ use super::operations::Service;
 use super::signature::Signing;
 use super::xml::Element;
 
-/// How long an answer may take.
+/// The timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A key pair, with the session token of temporary credentials.
+/// An access key, with the session token of temporary credentials.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     pub access_key_id: String,
     pub secret_access_key: Secret,
     pub session_token: Option<Secret>,
-    /// When temporary credentials end.
+    /// The time at which temporary credentials expire.
     pub expires: Option<DateTime<Utc>>,
 }
 
-/// Before temporary credentials end, others are asked for.
+/// How long before they expire temporary credentials are replaced.
 const MARGIN: TimeDelta = TimeDelta::seconds(60);
 
-/// What an [`assume_role`](Client::assume_role) asks for.
+/// The parameters of [`assume_role`](Client::assume_role).
 #[derive(Debug, Clone, Default)]
 pub struct AssumeRole {
     pub role_arn: String,
     pub session_name: String,
     pub external_id: Option<String>,
-    /// Seconds; an hour if nothing is said.
+    /// The duration of the session in seconds; `None` for STS's default of an hour.
     pub duration: Option<u32>,
-    /// A session policy.
+    /// The session policy.
     pub policy: Option<String>,
 }
 
-/// A role as IAM shows it.
+/// A role as IAM returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     pub arn: String,
     pub id: String,
     /// The trust policy.
     pub trust_policy: String,
-    /// Seconds.
+    /// The maximum duration of a session, in seconds.
     pub max_session_duration: u32,
 }
 
-/// A request that was not answered, or with an error.
+/// The error of a request that was not answered, or was answered with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An answer of AWS's: its code and message as they are.
+    /// An error answer of AWS, with its code and message unchanged.
     #[error("{code}: {message}")]
     Aws {
         code: String,
@@ -78,7 +79,7 @@ pub enum Error {
 /// The result of a request.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A client with its credentials. It keeps no connection.
+/// A client with its credentials. It opens a connection for each request.
 #[derive(Debug, Clone)]
 pub struct Client {
     endpoint: String,
@@ -87,7 +88,7 @@ pub struct Client {
 }
 
 impl Credentials {
-    /// A key pair that lasts.
+    /// Creates long-term credentials.
     pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<Secret>) -> Self {
         Self {
             access_key_id: access_key_id.into(),
@@ -97,7 +98,7 @@ impl Credentials {
         }
     }
 
-    /// Whether they last for a while yet.
+    /// Returns whether the credentials do not expire within the next minute.
     pub(super) fn are_good(&self) -> bool {
         self.expires
             .is_none_or(|expires| expires > Utc::now() + MARGIN)
@@ -105,7 +106,7 @@ impl Credentials {
 }
 
 impl Client {
-    /// `endpoint` like `http://127.0.0.1:9000`.
+    /// Creates a client of `endpoint`, a URL like `http://127.0.0.1:9000`.
     pub fn new(
         endpoint: impl Into<String>,
         region: impl Into<String>,
@@ -118,7 +119,7 @@ impl Client {
         }
     }
 
-    /// Makes a user, and returns its ARN.
+    /// Creates a user and returns its ARN.
     ///
     /// # Errors
     /// [`Error`], as for every request.
@@ -127,7 +128,8 @@ impl Client {
         self.text(&answer, "CreateUser", &["User", "Arn"])
     }
 
-    /// Deletes a user with its access keys and policies. One that is not there is no error.
+    /// Deletes a user with its access keys and policies. A user that does not exist is not an
+    /// error.
     ///
     /// # Errors
     /// [`Error`].
@@ -171,7 +173,7 @@ impl Client {
         Ok(())
     }
 
-    /// Makes an access key of a user.
+    /// Creates an access key of a user.
     ///
     /// # Errors
     /// [`Error`].
@@ -183,7 +185,8 @@ impl Client {
         Ok(Credentials::new(id, secret))
     }
 
-    /// Makes a user that may assume any role that trusts it, as each of Snowflake's principals is one. Returns its ARN and key.
+    /// Creates a user that may assume any role that trusts it, as each of Snowflake's principals
+    /// may. Returns its ARN and access key.
     ///
     /// # Errors
     /// [`Error`].
@@ -194,6 +197,8 @@ impl Client {
         Ok((arn, self.create_access_key(name).await?))
     }
 
+    /// Adds an inline policy to a user, or replaces it.
+    ///
     /// # Errors
     /// [`Error`].
     pub async fn put_user_policy(&self, user: &str, name: &str, document: &str) -> Result<()> {
@@ -205,7 +210,7 @@ impl Client {
         self.iam("PutUserPolicy", &fields).await.map(|_| ())
     }
 
-    /// Makes a role, and returns its ARN. `max_session_duration` in seconds.
+    /// Creates a role and returns its ARN. `max_session_duration` is in seconds.
     ///
     /// # Errors
     /// [`Error`].
@@ -224,6 +229,8 @@ impl Client {
         self.text(&answer, "CreateRole", &["Role", "Arn"])
     }
 
+    /// Adds an inline policy to a role, or replaces it.
+    ///
     /// # Errors
     /// [`Error`].
     pub async fn put_role_policy(&self, role: &str, name: &str, document: &str) -> Result<()> {
@@ -235,7 +242,7 @@ impl Client {
         self.iam("PutRolePolicy", &fields).await.map(|_| ())
     }
 
-    /// Makes a managed policy, and returns its ARN.
+    /// Creates a managed policy and returns its ARN.
     ///
     /// # Errors
     /// [`Error`].
@@ -245,6 +252,8 @@ impl Client {
         self.text(&answer, "CreatePolicy", &["Policy", "Arn"])
     }
 
+    /// Attaches a managed policy to a role.
+    ///
     /// # Errors
     /// [`Error`].
     pub async fn attach_role_policy(&self, role: &str, policy_arn: &str) -> Result<()> {
@@ -263,6 +272,8 @@ impl Client {
             .map(|_| ())
     }
 
+    /// Returns a role by name.
+    ///
     /// # Errors
     /// [`Error`].
     pub async fn get_role(&self, name: &str) -> Result<Role> {
@@ -282,7 +293,7 @@ impl Client {
         }
     }
 
-    /// Temporary credentials of a role.
+    /// Assumes a role and returns its temporary credentials.
     ///
     /// # Errors
     /// [`Error`].
@@ -298,7 +309,7 @@ impl Client {
         self.credentials("AssumeRole", &fields).await
     }
 
-    /// Temporary credentials of whom the client's own are.
+    /// Returns temporary credentials of the user that the client's credentials belong to.
     ///
     /// # Errors
     /// [`Error`].
@@ -320,7 +331,7 @@ impl Client {
         })
     }
 
-    /// The ARN of whom the credentials are.
+    /// Returns the ARN of the caller that the credentials belong to.
     ///
     /// # Errors
     /// [`Error`].
@@ -338,7 +349,8 @@ impl Client {
         self.call(Service::Sts, "2011-06-15", action, fields).await
     }
 
-    /// Sends a request, and returns the answer's `…Result` element, an empty one if it has none.
+    /// Sends a request and returns the answer's `…Result` element, or an empty element if there is
+    /// none.
     async fn call(
         &self,
         service: Service,
@@ -346,7 +358,7 @@ impl Client {
         action: &str,
         fields: &[(&str, &str)],
     ) -> Result<Element> {
-        // The serializer must not live to the answer: it is bound to one thread.
+        // The serializer is not `Send`, so it must be dropped before the answer is awaited.
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("Action", action)
             .append_pair("Version", version)
@@ -460,7 +472,7 @@ impl Client {
     }
 }
 
-/// A field of each member of a list, or where it has no name the member's text.
+/// Returns a field of each member of a list, or each member's own text if `field` is empty.
 fn texts(answer: &Element, list: &[&str], field: &str) -> Vec<String> {
     let members = answer.get(list).map_or(&[][..], |list| &list.children);
     let value = |member: &Element| {

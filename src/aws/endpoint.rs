@@ -1,4 +1,4 @@
-//! IAM's and STS's query protocol: forms posted to `/`, answers in XML
+//! The query protocol of IAM and STS: forms posted to `/`, answers in XML
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/programming.html>).
 
 use std::collections::HashMap;
@@ -19,17 +19,17 @@ use super::xml::Element;
 use super::{Caller, Decision, Fault, Iam};
 use crate::connections::Peer;
 
-/// The largest form: documents are far smaller.
+/// The largest request body, in bytes. Policy documents are far smaller.
 const MAX_BODY: usize = 1 << 20;
 
-/// Answers IAM's and STS's requests. Clones are the same endpoint.
+/// Answers requests to IAM and STS. Clones share the same state.
 #[derive(Clone)]
 pub struct Endpoint {
     iam: Iam,
     audit: Option<Audit>,
 }
 
-/// What is known of a request besides what it asks for.
+/// The source address and user agent of a request.
 #[derive(Debug, Clone, Default)]
 pub struct RequestMeta {
     pub source_ip: Option<IpAddr>,
@@ -37,7 +37,7 @@ pub struct RequestMeta {
 }
 
 impl RequestMeta {
-    /// Reads it from the headers and from where the connection came.
+    /// Reads the metadata from the headers and the connection's peer address.
     pub fn new(headers: &HeaderMap, extensions: &http::Extensions) -> Self {
         let user_agent = headers.get("user-agent").and_then(|v| v.to_str().ok());
         Self {
@@ -46,7 +46,7 @@ impl RequestMeta {
         }
     }
 
-    /// The condition keys that every request has
+    /// Returns the condition keys that every request has
     /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>).
     pub fn context(&self) -> HashMap<String, Vec<String>> {
         let now = Utc::now();
@@ -68,7 +68,7 @@ impl RequestMeta {
         context
     }
 
-    /// An entry of the audit trail with what is known so far.
+    /// Creates an entry of the audit trail with what is known of the request so far.
     pub fn entry(&self, request_id: &str) -> Entry {
         Entry {
             request_id: request_id.to_owned(),
@@ -80,7 +80,7 @@ impl RequestMeta {
 }
 
 impl Entry {
-    /// Notes who asks.
+    /// Records the caller.
     pub fn set_caller(&mut self, caller: &Caller) {
         self.principal = Some(caller.arn());
         self.access_key_id = Some(caller.access_key_id.clone());
@@ -88,7 +88,7 @@ impl Entry {
         self.source_identity = caller.source_identity().map(str::to_owned);
     }
 
-    /// Notes what was asked, and the answer.
+    /// Records the action, its resource and the decision.
     pub fn set_decision(&mut self, action: &str, resource: &str, decision: &Decision) {
         action.clone_into(&mut self.action);
         resource.clone_into(&mut self.resource);
@@ -97,7 +97,7 @@ impl Entry {
     }
 }
 
-/// A request that has been read.
+/// A request whose body has been read.
 struct Received {
     parts: Parts,
     body: Bytes,
@@ -109,7 +109,8 @@ impl Endpoint {
         Self { iam, audit }
     }
 
-    /// Whether a request is one of IAM's or STS's. S3 has none that posts such a form to `/`.
+    /// Returns whether a request is for IAM or STS. S3 has no request that posts such a form to
+    /// `/`.
     pub fn takes<B>(request: &Request<B>) -> bool {
         let content_type = request.headers().get("content-type");
         let is_form = content_type.is_some_and(|value| {
@@ -144,7 +145,7 @@ impl Endpoint {
             Ok(received) => {
                 entry.bytes = received.body.len() as u64;
                 let iam = self.iam.clone();
-                // State is written to disk.
+                // Changes are written to disk, which blocks.
                 let work = tokio::task::spawn_blocking(move || {
                     let service = received.service().unwrap_or(Service::Iam);
                     let result = perform(&iam, &received, &meta, &mut entry);
@@ -219,7 +220,7 @@ impl Received {
         Service::of_version(self.params.get("Version")?)
     }
 
-    /// Who signed the request.
+    /// Checks the signature. Returns the caller, and the service that the request was signed for.
     fn authenticate(&self, iam: &Iam, entry: &mut Entry) -> Result<(Caller, String), Fault> {
         let headers = &self.parts.headers;
         let authorization = Authorization::read(headers)?;
@@ -275,7 +276,8 @@ fn perform(
             service.name()
         )));
     }
-    // Sessions of users may call IAM only with a second factor, which nobody has here.
+    // The session of a user or root user may call IAM only with multi-factor authentication, which
+    // icebox does not have.
     if service == Service::Iam
         && caller.is_session()
         && !matches!(caller.identity, Identity::Role { .. })

@@ -1,9 +1,10 @@
 //! The error answers of IAM and STS: a code, a status and a message
-//! (<https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html>, and each action's page).
+//! (<https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html>, and each action's
+//! page).
 
 use std::borrow::Cow;
 
-/// An error as a client gets it.
+/// An error answer of IAM or STS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Fault {
@@ -11,13 +12,13 @@ pub struct Fault {
     /// The HTTP status.
     pub status: u16,
     pub message: String,
-    /// What AWS does not tell the client: why, for the audit trail.
+    /// The reason for the audit trail, which AWS does not send to the client.
     pub detail: Option<String>,
 }
 
 macro_rules! faults {
     ($($name:ident $code:literal $status:literal,)*) => {
-        /// One function for each code.
+        /// Constructors, one for each error code.
         impl Fault {
             $(pub(super) fn $name(message: impl Into<String>) -> Self {
                 Self { code: Cow::Borrowed($code), status: $status, message: message.into(), detail: None }
@@ -49,7 +50,7 @@ faults! {
 }
 
 impl Fault {
-    /// A value that does not fit its constraint, in the words of AWS's validation.
+    /// Returns the ValidationError for a value that violates its constraint, in AWS's wording.
     pub(super) fn constraint(value: Option<&str>, member: &str, constraint: &str) -> Self {
         let value = value.map_or_else(|| "null".to_owned(), |v| format!("'{v}'"));
         Self::validation(format!(
@@ -62,7 +63,7 @@ impl Fault {
         self
     }
 
-    /// An access key that cannot be used.
+    /// Returns the error for an access key or session token that cannot be used.
     pub(super) fn invalid_token() -> Self {
         Self::invalid_client_token_id("The security token included in the request is invalid.")
     }

@@ -1,6 +1,7 @@
-//! The endpoint of AWS before an S3 service that is another's (MinIO): answers IAM and STS, passes everything else on as it is, and
-//! writes both down. What a request to S3 may do is that service's to decide, by the session that IAM had it make: where that is not the one
-//! that the client has signed with, the request is [signed anew](super::resign).
+//! The MinIO proxy: answers requests to IAM and STS, forwards all other requests to MinIO, and
+//! records both in the audit trail. MinIO decides what a request to S3 may do, by the session that
+//! IAM created there. If the client did not sign with that session, the request is
+//! [re-signed](super::resign); otherwise it is forwarded as it is.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -27,10 +28,10 @@ use crate::connections::{self, Listeners};
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type AnswerBody = BoxBody<Bytes, BoxError>;
 
-/// The largest error answer that is read for its code.
+/// The largest error answer that is read for its code, in bytes.
 const MAX_ERROR: usize = 1 << 16;
 
-/// Of one connection only (RFC 9110, section 7.6.1).
+/// The headers that apply to one connection only (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 5] = [
     http::header::CONNECTION,
     http::header::TE,
@@ -39,7 +40,8 @@ const HOP_BY_HOP: [HeaderName; 5] = [
     http::header::UPGRADE,
 ];
 
-/// What of a request makes its action, where that is not the method alone: what it is about, its method, a parameter of the query.
+/// The action of a request, by what it is about, its method and a query parameter. An empty
+/// parameter stands for any query. The first matching row counts.
 const ACTIONS: [(About, Method, &str, &str); 18] = [
     (About::Service, Method::GET, "", "s3:ListAllMyBuckets"),
     (
@@ -91,7 +93,7 @@ const ACTIONS: [(About, Method, &str, &str); 18] = [
     (About::Object, Method::PUT, "", "s3:PutObject"),
 ];
 
-/// Codes of refusals that have other statuses than 401 and 403.
+/// The error codes of refusals whose status is neither 401 nor 403.
 const BAD_CREDENTIALS: [&str; 4] = [
     "AuthorizationHeaderMalformed",
     "AuthorizationQueryParametersError",
@@ -106,7 +108,7 @@ enum About {
     Object,
 }
 
-/// Clones are the same.
+/// The MinIO proxy. Clones share the same state.
 #[derive(Clone)]
 pub struct Front {
     iam: Iam,
@@ -117,10 +119,11 @@ pub struct Front {
 }
 
 impl Front {
-    /// Before the S3 service at this URL, which `iam` has to [know](Iam::before).
+    /// Creates a proxy of the S3 service at this URL, for which `iam` must have been
+    /// [opened](Iam::before).
     ///
     /// # Errors
-    /// The URL is none.
+    /// The URL is not valid.
     pub fn new(iam: Iam, audit: Option<Audit>, service: &str) -> Result<Self, InvalidUri> {
         let host = service.trim_start_matches("http://");
         let service = host.trim_end_matches('/').parse()?;
@@ -135,7 +138,8 @@ impl Front {
         })
     }
 
-    /// Answers until `shutdown` is done, then what is under way for up to five seconds.
+    /// Answers requests until `shutdown` completes, then gives requests under way up to five
+    /// seconds.
     pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) {
         let answer = service_fn(move |request| {
             let front = self.clone();
@@ -163,7 +167,8 @@ impl Front {
         response.map(|answer| answer.body)
     }
 
-    /// The request by a key that the service knows, and with what that may do now: as it is, or signed anew.
+    /// Returns the request signed with a key that MinIO knows, whose session has the current
+    /// policies: either unchanged or re-signed.
     async fn as_the_service_knows_it(
         &self,
         request: Request<Incoming>,
@@ -206,9 +211,9 @@ impl Front {
             );
         };
         *request.uri_mut() = uri;
-        // The host stays as the client has signed it.
+        // The host header stays unchanged, because the client signed it.
         keep_end_to_end(request.headers_mut());
-        // What policies ask for as aws:SourceIp.
+        // MinIO reads `aws:SourceIp` from this header.
         if let Some(Ok(ip)) = meta
             .source_ip
             .map(|ip| HeaderValue::try_from(ip.to_string()))
@@ -246,7 +251,7 @@ impl Front {
                 return error(StatusCode::BAD_GATEWAY, "InternalError", &text);
             }
         };
-        // The answer to HEAD has no body.
+        // An answer to HEAD has no body, so the code is first looked for in MinIO's header.
         let told = text(&parts.headers, "x-minio-error-code").map(str::to_owned);
         let code = told.or_else(|| audit::error_code(parts.status, Some(&body)));
         Response::from_parts(
@@ -258,16 +263,17 @@ impl Front {
         )
     }
 
-    /// Notes who has asked, and what came of it.
+    /// Records the caller and the outcome.
     fn judge(&self, asked: &Asked, response: &Response<Answer>, entry: &mut Entry) {
         entry.status = response.status().as_u16();
         let code = response.body().code.as_deref();
         entry.error_code = code.map(str::to_owned);
-        // What was asked for may not be there, which only who may ask is told.
+        // Other errors, such as that of a missing object, are given only to callers that have
+        // access.
         let is_refusal = code.is_some_and(|code| BAD_CREDENTIALS.contains(&code));
         entry.allowed = !matches!(entry.status, 401 | 403) && !is_refusal;
         let caller = asked.access_key_id.as_deref().and_then(|key| {
-            // With another signature anybody may have asked.
+            // If the signature does not match, the caller is not known.
             let is_known = !matches!(code, Some("SignatureDoesNotMatch" | "InvalidAccessKeyId"));
             let caller = self.iam.caller(key, asked.token.as_deref()).ok();
             caller.filter(|_| is_known)
@@ -283,13 +289,14 @@ impl Front {
     }
 }
 
-/// An answer's body, and the code of the error that it is.
+/// The body of an answer, and the error code if it is an error.
 struct Answer {
     body: AnswerBody,
     code: Option<String>,
 }
 
-/// What a request to S3 asks for, and by which key.
+/// The action and resource of a request to S3, and the access key and token that it was signed
+/// with.
 struct Asked {
     action: String,
     resource: String,
@@ -319,7 +326,7 @@ impl Asked {
         });
         let action = match known {
             Some((.., action)) => (*action).to_owned(),
-            // Of a multipart upload.
+            // The other requests on objects are those of a multipart upload.
             None if about == About::Object => "s3:PutObject".to_owned(),
             None => format!("s3:{method}"),
         };
@@ -345,7 +352,7 @@ impl Asked {
     }
 }
 
-/// What keeps a request from being passed on, as S3 says it.
+/// Converts a fault of IAM, which keeps a request from being forwarded, into an error of S3.
 fn refusal(fault: Fault) -> Refused {
     match fault.code.as_ref() {
         "InvalidClientTokenId" => Refused(
@@ -358,7 +365,7 @@ fn refusal(fault: Fault) -> Refused {
             "ServiceUnavailable",
             fault.message,
         ),
-        // The policies are nothing that the service can be told.
+        // The policies cannot be expressed for MinIO.
         _ => Refused(StatusCode::FORBIDDEN, "AccessDenied", fault.message),
     }
 }
@@ -377,7 +384,7 @@ fn full(bytes: Bytes) -> AnswerBody {
     Full::new(bytes).map_err(|never| match never {}).boxed()
 }
 
-/// An error of this endpoint's own, as S3 writes them.
+/// Returns an error of the proxy itself, in S3's format.
 fn error(status: StatusCode, code: &str, message: &str) -> Response<Answer> {
     let message = quick_xml::escape::escape(message);
     let document = format!(

@@ -1,14 +1,14 @@
-//! Identifiers as AWS forms them
+//! Generates identifiers and keys in AWS's formats
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids>).
 
 use rand::Rng;
 
-/// The digits of identifiers and access keys.
+/// The characters of identifiers and access key ids.
 pub(super) const DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const SECRET_DIGITS: &[u8; 64] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// What an identifier is of.
+/// The kind of entity that an identifier is for.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     User,
@@ -17,7 +17,7 @@ pub(super) enum Kind {
     AccessKey,
 }
 
-/// A new identifier: four letters that tell its kind, and random ones.
+/// Returns a new identifier: a prefix of four letters for the kind, then random characters.
 pub(super) fn new(kind: Kind) -> String {
     let (prefix, length) = match kind {
         Kind::User => ("AIDA", 17),
@@ -28,13 +28,13 @@ pub(super) fn new(kind: Kind) -> String {
     prefix.to_owned() + &random(DIGITS, length)
 }
 
-/// A new secret access key: 240 random bits.
+/// Returns a new secret access key: 240 random bits.
 pub(super) fn secret_access_key() -> String {
     random(SECRET_DIGITS, 40)
 }
 
 pub(super) fn random(digits: &[u8], length: usize) -> String {
-    // Seeded by the operating system, and fit for secrets.
+    // A cryptographically secure generator that the operating system seeds.
     let mut rng = rand::rng();
     (0..length)
         .map(|_| char::from(digits[rng.random_range(0..digits.len())]))

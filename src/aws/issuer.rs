@@ -1,8 +1,10 @@
-//! Sessions of another S3 service, MinIO, whose keys and policies IAM's here do not reach: its root user takes them on, each with one
-//! policy that says what the session may do, and the service holds it to that.
+//! Creates sessions at MinIO, which has keys and policies of its own and does not ask this IAM.
+//! MinIO's root user assumes a role for each session, with one policy that says what the session
+//! may do, and MinIO enforces that policy.
 //!
-//! The service holds a session to the policies that it was made with. Where these have changed, and for a key that lasts, there is another
-//! session behind the key: see [`Issuer::behind`]. Whom a key was given to is known as long as this process lives.
+//! MinIO keeps the policy that a session was created with. If the policies have changed since then,
+//! or if the client uses a long-term key, another session replaces the client's key: see
+//! [`Issuer::behind`]. The callers of the sessions are known only while this process runs.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,17 +19,17 @@ use super::secret::same;
 use super::session::Session;
 use super::{Fault, Secret};
 
-/// How long one that has ended is told of as such.
+/// How long an expired session is remembered, so that its requests are refused as expired.
 const REMEMBERED: TimeDelta = TimeDelta::days(1);
 
-/// The shortest session, in seconds.
+/// The shortest duration of a MinIO session, in seconds.
 const SHORTEST: u32 = 900;
 
-/// Has sessions made by another service.
+/// Creates sessions at MinIO.
 pub(super) struct Issuer {
     root: Client,
     made: Mutex<HashMap<String, Made>>,
-    /// Sessions of the service that stand behind a key, by that.
+    /// The sessions that replace a client's key, by that access key id.
     behind: Mutex<HashMap<String, Behind>>,
 }
 
@@ -35,7 +37,7 @@ struct Made {
     secret: Secret,
     token: Secret,
     session: Session,
-    /// Of IAM's state.
+    /// The version of IAM's state that the policies were read from.
     version: u64,
 }
 
@@ -45,7 +47,7 @@ struct Behind {
 }
 
 impl Issuer {
-    /// By a client of that service with its root user's keys.
+    /// Creates an issuer from a MinIO client that has the root user's keys.
     pub fn new(root: Client) -> Self {
         Self {
             root,
@@ -54,10 +56,12 @@ impl Issuer {
         }
     }
 
-    /// Credentials for a session of `caller`, whose own policies these are.
+    /// Creates a session of `caller`, whose own policies are `policies`, and returns its
+    /// credentials. `version` is the version of IAM's state that the policies were read from.
     ///
     /// # Errors
-    /// ValidationError, PackedPolicyTooLarge: the service cannot be told what the session may do. ServiceFailure: it does not answer.
+    /// ValidationError or PackedPolicyTooLarge if the policies cannot be expressed for MinIO, or if
+    /// MinIO rejects them. ServiceFailure if MinIO does not create the session.
     pub async fn make(
         &self,
         caller: &Caller,
@@ -89,16 +93,18 @@ impl Issuer {
         Ok(credentials)
     }
 
-    /// Whether a session that was made is held to policies of before `version`.
+    /// Returns whether a known session was created with another version of IAM's state than
+    /// `version`.
     pub fn is_outdated(&self, access_key_id: &str, version: u64) -> bool {
         let is_old = |made: &Made| made.version != version;
         lock(&self.made).get(access_key_id).is_some_and(is_old)
     }
 
-    /// Credentials for requests that come with another key: of a session with the policies of now.
+    /// Returns the credentials of a session with the current policies, which replaces the client's
+    /// access key. The session is cached by that key.
     ///
     /// # Errors
-    /// As [`Self::make`].
+    /// The errors of [`Self::make`].
     pub async fn behind(
         &self,
         access_key_id: &str,
@@ -140,7 +146,7 @@ impl Issuer {
             .unwrap_or(u32::MAX)
             .div_ceil(1000);
         let wish = AssumeRole {
-            // Nobody looks at it.
+            // MinIO ignores the role ARN.
             role_arn: format!("arn:aws:iam::{}:role/session", caller.account),
             session_name: caller.session_name().unwrap_or("session").to_owned(),
             external_id: None,
@@ -162,7 +168,7 @@ impl Issuer {
         Some(lock(&self.made).get(access_key_id)?.secret.clone())
     }
 
-    /// The session of an access key, if this is its token.
+    /// Returns the session of an access key, if `token` is its session token.
     pub fn session(&self, access_key_id: &str, token: &str) -> Option<Session> {
         let all = lock(&self.made);
         let made = all.get(access_key_id)?;

@@ -1,10 +1,12 @@
-//! AWS for the sandbox: accounts with their IAM users, roles and policies, STS, and what they allow.
+//! AWS for the sandbox: accounts with IAM users, roles and policies, STS, and the access decisions
+//! that follow from them.
 //!
-//! [`Iam`] holds the state and decides; [`Endpoint`] speaks the query protocol of IAM and STS over HTTP (any SDK is a client of
-//! it, and [`client`] a small typed one); the S3 server asks [`Iam`] about every request. Decisions go to the [`audit`] trail.
+//! [`Iam`] holds the state and decides. [`Endpoint`] serves the query protocol of IAM and STS over
+//! HTTP, so that any AWS SDK can be its client; [`client`] is a small typed client. The S3 server
+//! asks [`Iam`] about every request. Decisions are written to the [`audit`] trail.
 //!
-//! There may be several accounts, since access crosses them: a role in the user's account trusts a principal in
-//! Snowflake's.
+//! There can be several accounts, because access crosses accounts: a role in the user's account
+//! trusts a principal in Snowflake's account.
 
 mod account;
 mod arn;

@@ -1,5 +1,5 @@
-//! Requests to S3 as another would have signed them (Signature Version 4): checked by the secret that the client should have, then signed
-//! anew for a service that does not know the client.
+//! Re-signs requests to S3 (Signature Version 4): checks a request against its client's secret,
+//! then signs it again for a service that does not know the client.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,10 +18,11 @@ use super::signature::{Authorization, SKEW, Signing, TIME};
 const SERVICE: &str = "s3";
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
-/// A body in chunks that are signed one by one, each by the signature before.
+/// The payload value of a body in chunks that are signed one by one, each with the signature before
+/// it.
 const SIGNED_CHUNKS: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
 
-/// Why a request is refused: status, S3's code, and what to tell.
+/// A refusal: the status, S3's error code and the message.
 #[derive(Debug)]
 pub(super) struct Refused(pub StatusCode, pub &'static str, pub String);
 
@@ -40,20 +41,22 @@ impl Refused {
     }
 }
 
-/// How a request is signed.
+/// The signature of a request.
 struct Signature {
     region: String,
     time: DateTime<Utc>,
-    /// Of a presigned URL.
+    /// The lifetime of a presigned URL; `None` for a signature in the header.
     expires: Option<Duration>,
     signed_headers: Vec<String>,
     signature: String,
 }
 
-/// Signs a request that `client` has signed as `instead` would have. One that is refused is left without a signature.
+/// Checks the signature of a request that `client` signed, and signs the request again with
+/// `instead`. A refused request may be left without a signature.
 ///
 /// # Errors
-/// SignatureDoesNotMatch and S3's other codes for what is wrong with the signature; NotImplemented for a body in signed chunks.
+/// SignatureDoesNotMatch and S3's other error codes for a bad signature; NotImplemented for a body
+/// in signed chunks.
 pub(super) fn resign(
     parts: &mut Parts,
     client: &Credentials,
@@ -90,7 +93,8 @@ pub(super) fn resign(
 }
 
 impl Signature {
-    /// Takes it out of a request, once its time is found good and what must be signed is.
+    /// Removes the signature from a request and returns it, after checking its time and that all
+    /// required headers are signed.
     fn take(parts: &mut Parts) -> Result<Self, Refused> {
         let given = Self::read(parts)?;
         given.check_time(Utc::now())?;
@@ -166,7 +170,7 @@ impl Signature {
         })
     }
 
-    /// `parts` have no signature any more.
+    /// Checks the signature with the client's secret. `parts` no longer contain the signature.
     fn check(&self, parts: &Parts, client: &Credentials) -> Result<(), Refused> {
         match same(&self.made(parts, client)?.1, &self.signature) {
             true => Ok(()),
@@ -177,7 +181,8 @@ impl Signature {
         }
     }
 
-    /// The headers that sign a request that has no signature, and the signature itself, made anew; of a presigned URL the last alone counts.
+    /// Signs a request that has no signature. Returns the headers to add, and the signature itself.
+    /// For a presigned URL only the signature is of use.
     fn made(
         &self,
         parts: &Parts,
@@ -218,12 +223,12 @@ impl Signature {
     }
 }
 
-/// The headers that no signature may leave out.
+/// Returns whether a header must be signed.
 fn has_to_be_signed(name: &str) -> bool {
     name == "host" || name.starts_with("x-amz-")
 }
 
-/// Takes a presigned URL's signature out of it.
+/// Removes the signature from a presigned URL.
 fn without_signature(parts: &mut Parts) -> Result<(), Refused> {
     let path = parts.uri.path();
     let query = parts.uri.query().unwrap_or_default();
@@ -249,7 +254,7 @@ fn without_signature(parts: &mut Parts) -> Result<(), Refused> {
     Ok(())
 }
 
-/// What stands for the body in the signature.
+/// Returns the value that represents the body in the signature.
 fn payload(parts: &Parts) -> &str {
     text(parts, CONTENT_SHA256).unwrap_or(UNSIGNED)
 }

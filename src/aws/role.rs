@@ -1,4 +1,4 @@
-//! Credentials of a role, taken on when they are needed and again before they end.
+//! Credentials of a role, which is assumed when they are needed and again before they expire.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use tokio::sync::Mutex;
 use super::client::{self, AssumeRole, Client, Credentials};
 use crate::private_file::Version;
 
-/// A role that a principal takes on.
+/// The credentials of a role that a principal assumes.
 #[derive(Debug)]
 pub struct RoleCredentials {
     client: Client,
     wish: AssumeRole,
-    /// See [`Self::until_changed`].
+    /// The file of the role's policies: see [`Self::until_changed`].
     policies: Option<PathBuf>,
     current: Mutex<Option<Session>>,
 }
@@ -24,12 +24,12 @@ pub struct RoleCredentials {
 #[derive(Debug)]
 struct Session {
     credentials: Credentials,
-    /// Of the file of the policies that it was made with.
+    /// The version of the policy file that the session was created with.
     policies: Option<Version>,
 }
 
 impl RoleCredentials {
-    /// `client` has the principal's own credentials.
+    /// Creates the credentials of a role. `client` has the principal's own credentials.
     pub fn new(client: Client, wish: AssumeRole) -> RoleCredentials {
         RoleCredentials {
             client,
@@ -39,19 +39,20 @@ impl RoleCredentials {
         }
     }
 
-    /// The same, but taken on anew once the file changes that the role's policies are in: for an S3 service that holds a session to the
-    /// policies that it was made with.
+    /// Assumes the role again whenever `policies` changes, the file that contains the role's
+    /// policies. This is for an S3 service that enforces the policies that a session was created
+    /// with.
     pub fn until_changed(self, policies: Option<PathBuf>) -> RoleCredentials {
         RoleCredentials { policies, ..self }
     }
 
-    /// Credentials that are good for a while.
+    /// Returns the current credentials. The role is assumed again if they expire within a minute.
     ///
     /// # Errors
-    /// STS's own, such as `AccessDenied`; the next call asks again.
+    /// The errors of STS, such as `AccessDenied`. The next call tries again.
     pub async fn get(&self) -> client::Result<Credentials> {
         let mut current = self.current.lock().await;
-        // One that cannot be looked at has not changed; the service will say what is wrong.
+        // A file that cannot be read counts as missing. The service then reports the problem.
         let policies = self
             .policies
             .as_deref()
@@ -83,7 +84,8 @@ impl CredentialProvider for RoleCredentials {
     }
 }
 
-/// Credentials as a store wants them, or why there are none.
+/// Converts credentials, or the error that there are none, for a client of the crate
+/// `object_store`.
 pub(crate) fn for_store<E: std::error::Error + Send + Sync + 'static>(
     credentials: Result<Credentials, E>,
 ) -> object_store::Result<Arc<AwsCredential>> {
@@ -115,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// STS that gives each who asks another key, for this long.
+    /// Starts an STS that answers each request with a new key, which expires after `lasts`.
     async fn sts(lasts: chrono::TimeDelta) -> Client {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));

@@ -1,17 +1,18 @@
-//! Texts that must not be shown.
+//! Secrets, which must not appear in logs or debug output.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-/// A secret access key. Its `Debug` hides it; serialising writes it, for state files.
+/// A secret access key or session token. Its `Debug` hides the text; serialising writes it, for
+/// state files.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself.
+    /// Returns the secret text.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -35,7 +36,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Compares in a time that depends on the lengths alone.
+/// Returns whether two texts are equal, in a time that depends only on their lengths.
 pub(crate) fn same(a: &str, b: &str) -> bool {
     a.as_bytes().ct_eq(b.as_bytes()).into()
 }

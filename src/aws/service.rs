@@ -1,4 +1,4 @@
-//! The state of all accounts, in memory and on disk.
+//! The IAM service: the state of all accounts, in memory and on disk.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,13 +20,13 @@ use super::state::{AccountState, Directory};
 use super::{Account, AccountId, Fault, Secret, id};
 use crate::private_file;
 
-/// How long a session stands behind a user's key.
+/// The duration of a MinIO session that replaces a user's long-term key.
 const STANDING: TimeDelta = TimeDelta::hours(12);
 
-/// What a root user may do.
+/// The policy of a root user, which allows everything.
 const EVERYTHING: &str = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}"#;
 
-/// IAM and STS of a few accounts. Clones are the same service.
+/// IAM and STS of one or more accounts. Clones share the same state.
 #[derive(Clone)]
 pub struct Iam(Arc<Inner>);
 
@@ -35,15 +35,15 @@ struct Inner {
     accounts: Vec<Account>,
     directory: RwLock<Directory>,
     signer: Signer,
-    /// Where sessions come from, if another service has to know them.
+    /// Creates the sessions at MinIO; `None` without MinIO.
     issuer: Option<Issuer>,
-    /// Counts the changes.
+    /// The number of changes since the service was opened.
     version: AtomicU64,
-    /// Its lock ends with the service, however that ends.
+    /// The directory's lock, which is released when the service ends, also by a crash.
     _lock: Flock<File>,
 }
 
-/// Why the service cannot be used.
+/// The reason why the service cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot use {} for IAM's state: {source}; give a directory that this user may write", path.display())]
@@ -60,20 +60,21 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Iam {
-    /// Opens the state in `dir`, which is made if it is not there. The first account is the user's own: what belongs to nobody in
-    /// particular is its.
+    /// Opens the state in `dir`, which is created if it does not exist. The first account is the
+    /// user's own; whatever is not assigned to another account belongs to it.
     ///
     /// # Errors
-    /// [`Error::State`], also where a file there cannot be read; [`Error::InUse`], [`Error::NoAccount`], [`Error::Twice`].
+    /// [`Error::State`], also if a file there cannot be read; [`Error::InUse`],
+    /// [`Error::NoAccount`], [`Error::Twice`].
     pub fn open(dir: &Path, accounts: Vec<Account>) -> Result<Self> {
         Self::with(dir, accounts, None)
     }
 
-    /// The same before an S3 service of somebody else's (MinIO), given by a client with the keys of its root user: sessions are that
-    /// service's, which knows nothing else of what is here.
+    /// Opens the state in `dir` for use with MinIO. `service` is a client with the keys of MinIO's
+    /// root user. Sessions are created at MinIO, which knows nothing else of the state.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// The errors of [`Self::open`].
     pub fn before(service: Client, dir: &Path, accounts: Vec<Account>) -> Result<Self> {
         Self::with(dir, accounts, Some(Issuer::new(service)))
     }
@@ -119,18 +120,19 @@ impl Iam {
         })))
     }
 
-    /// Whether the root user of an account does as MinIO's.
+    /// Returns whether the account's root user may assume any role, as MinIO's can.
     pub(super) fn root_takes_any_role(&self, account: &AccountId) -> bool {
         let mut accounts = self.0.accounts.iter();
         accounts.any(|known| known.id == *account && known.root_takes_any_role)
     }
 
-    /// The accounts, the user's own first.
+    /// Returns the accounts, the user's own first.
     pub fn accounts(&self) -> &[Account] {
         &self.0.accounts
     }
 
-    /// The secret of an access key that is active, or of a session of this service whether or not it has expired.
+    /// Returns the secret of an access key: a root user's, a user's if it is active, or that of a
+    /// session of this service, even if it has expired.
     pub fn secret_of(&self, access_key_id: &str) -> Option<Secret> {
         let root = self.root_of(access_key_id);
         if let Some(account) = root {
@@ -152,8 +154,8 @@ impl Iam {
         }
     }
 
-    /// Who the access key, with the session token if there was one, stands for. That the request was signed with its secret
-    /// is for the caller of this to check.
+    /// Returns the caller that an access key and its session token belong to. The caller of this
+    /// function must check that the request was signed with the key's secret.
     ///
     /// # Errors
     /// [`Refused`].
@@ -218,11 +220,11 @@ impl Iam {
         if session.expires <= Utc::now() {
             return Err(Refused::Expired);
         }
-        // A session ends with the user or role that it is of.
+        // A session ends when its user or role is deleted.
         self.caller_in(session).ok_or(Refused::BadToken)
     }
 
-    /// Whoever a session is of; `None` where that is no more.
+    /// Returns the caller of a session; `None` if its user or role no longer exists.
     fn caller_in(&self, session: Session) -> Option<Caller> {
         let identity = self.read(|directory| identity_of(directory, &session))?;
         Some(Caller {
@@ -233,7 +235,7 @@ impl Iam {
         })
     }
 
-    /// The documents of all policies that somebody has: none, where that is a user or role that is no more.
+    /// Returns all policies of a caller; none if its user or role no longer exists.
     fn policies_of(&self, caller: &Caller) -> std::result::Result<Vec<Policy>, Fault> {
         if caller.identity == Identity::Root {
             return Ok(vec![Policy::parse(EVERYTHING, Purpose::Identity)?]);
@@ -245,10 +247,11 @@ impl Iam {
         }))
     }
 
-    /// Credentials for a new session. To be called on a thread of the runtime that may block.
+    /// Creates credentials for a new session. It must be called on a thread of the runtime that may
+    /// block.
     ///
     /// # Errors
-    /// ServiceFailure, and what an S3 service has against the session that has to know it.
+    /// ServiceFailure. With MinIO also the errors of [`Issuer::make`].
     pub(super) fn credentials(&self, session: Session) -> std::result::Result<Credentials, Fault> {
         let failed = || Fault::service_failure("The session could not be made.");
         if let Some(issuer) = &self.0.issuer {
@@ -268,11 +271,13 @@ impl Iam {
         })
     }
 
-    /// The credentials that a request has to have at the service behind, where those that it comes with will not do: its key is a user's, or of
-    /// a session from before a change.
+    /// Returns the credentials that a request must be re-signed with for MinIO; `None` if the
+    /// request can be forwarded as it is. A request is re-signed if its key is a user's, or that of
+    /// a session from before a change of IAM's state.
     ///
     /// # Errors
-    /// InvalidClientTokenId: whose session it is is no more. Else as [`Self::credentials`].
+    /// InvalidClientTokenId if the session's user or role no longer exists. Otherwise the errors of
+    /// [`Self::credentials`].
     pub(super) async fn credentials_behind(
         &self,
         access_key_id: &str,
@@ -284,11 +289,11 @@ impl Iam {
         let version = self.0.version.load(Ordering::Acquire);
         let caller = match self.caller(access_key_id, token) {
             Ok(caller) => caller,
-            // A role that is no more ends its sessions, which the service does not know.
+            // The session's user or role may have been deleted, which MinIO does not know.
             Err(Refused::BadToken) if issuer.is_outdated(access_key_id, version) => {
                 return Err(Fault::invalid_token());
             }
-            // The service says what is wrong.
+            // MinIO answers with the error.
             Err(_) => return Ok(None),
         };
         let session = match (&caller.identity, &caller.session) {
@@ -309,7 +314,7 @@ impl Iam {
         behind.await.map(Some)
     }
 
-    /// A new access key for a session.
+    /// Returns a new access key id for a session.
     pub(super) fn new_session_key(&self) -> String {
         self.0.signer.new_key()
     }
@@ -319,8 +324,8 @@ impl Iam {
         look(&directory.unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes one account. `make` gets the account, and all of them as they were; where it fails, or the change cannot be
-    /// written, nothing has changed.
+    /// Changes one account. `make` gets a copy of the account, and all accounts before the change.
+    /// If it fails, or the change cannot be written, nothing is changed.
     pub(super) fn change<T>(
         &self,
         account: &AccountId,
@@ -365,7 +370,7 @@ fn identity_of(directory: &Directory, session: &Session) -> Option<Identity> {
     }
 }
 
-/// Where an account's users, roles and policies are, in the directory of a service.
+/// Returns the path of an account's state file in the directory of a service.
 pub fn state_file(dir: &Path, account: &AccountId) -> PathBuf {
     dir.join(format!("{account}.json"))
 }

@@ -1,7 +1,8 @@
 //! Temporary credentials.
 //!
-//! They are kept nowhere: the session token says what the session is, signed with the service's secret, and the secret access
-//! key follows from the access key and that secret. So they survive a restart, and any number of them takes no room.
+//! They are not stored. The session token contains the session and a signature made with the
+//! service's secret, and the secret access key is derived from the access key id and that secret.
+//! So credentials survive a restart, and any number of them takes no space.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -12,16 +13,17 @@ use super::policy::Policy;
 use super::secret::same;
 use super::{AccountId, Secret, id};
 
-/// What all access keys of sessions begin with.
+/// The prefix of all session access key ids.
 const PREFIX: &str = "ASIA";
-/// Random digits of an access key; as many more tell a key of this service from an invented one.
+/// The number of random characters in an access key id. [`CHECK`] more characters distinguish a key
+/// of this service from an invented one.
 const RANDOM: usize = 10;
 const CHECK: usize = 6;
 
-/// What a session token says.
+/// The content of a session token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Session {
-    /// The access key that it goes with.
+    /// The access key id that the token belongs to.
     pub key: String,
     pub account: AccountId,
     pub of: Of,
@@ -33,12 +35,12 @@ pub(super) struct Session {
     pub source_identity: Option<String>,
 }
 
-/// Whose session it is.
+/// The principal that a session belongs to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Of {
     Root,
-    /// By unique id.
+    /// A user, by unique id.
     User {
         id: String,
     },
@@ -48,7 +50,7 @@ pub(super) enum Of {
     },
 }
 
-/// Signs sessions and knows them again.
+/// Signs session tokens and verifies them.
 pub(super) struct Signer(Secret);
 
 impl Signer {
@@ -56,13 +58,14 @@ impl Signer {
         Self(secret)
     }
 
-    /// A new access key.
+    /// Returns a new session access key id.
     pub fn new_key(&self) -> String {
         let random = id::random(id::DIGITS, RANDOM);
         format!("{PREFIX}{random}{}", self.check(&random))
     }
 
-    /// The secret that goes with a session's access key; `None` for a key that this service never gave.
+    /// Returns the secret access key of a session's access key id; `None` for an id that this
+    /// service did not issue.
     pub fn secret_of(&self, key: &str) -> Option<Secret> {
         let random_and_check = key.strip_prefix(PREFIX)?;
         let (random, check) = random_and_check.split_at_checked(RANDOM)?;
@@ -70,14 +73,14 @@ impl Signer {
             .then(|| Secret::from(&self.mac("secret access key", key)[..40]))
     }
 
-    /// The session token.
+    /// Returns the session token of a session.
     pub fn sign(&self, session: &Session) -> serde_json::Result<String> {
         let said = serde_json::to_string(session)?;
         let mac = self.mac("session token", &said);
         Ok(BASE64_STANDARD.encode(mac + &said))
     }
 
-    /// What a token of this service says; `None` for any other text.
+    /// Returns the session in a token of this service; `None` for any other text.
     pub fn read(&self, token: &str) -> Option<Session> {
         let bytes = BASE64_STANDARD.decode(token).ok()?;
         let text = String::from_utf8(bytes).ok()?;
@@ -99,7 +102,7 @@ impl Signer {
             .collect()
     }
 
-    /// HMAC-SHA256 in hexadecimal: 64 characters.
+    /// Returns an HMAC-SHA256 in hexadecimal: 64 characters.
     fn mac(&self, purpose: &str, text: &str) -> String {
         let message = format!("{purpose}\n{text}");
         aws_sigv4::sign::v4::calculate_signature(self.0.expose(), message.as_bytes())

@@ -1,4 +1,5 @@
-//! Signature Version 4: signing, and checking IAM's and STS's requests, which have it in the `Authorization` header
+//! Signature Version 4: signs requests, and checks requests to IAM and STS, which have the
+//! signature in the `Authorization` header
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
 
 use std::time::SystemTime;
@@ -17,13 +18,13 @@ use super::{Fault, Secret};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 pub(super) const TIME: &str = "%Y%m%dT%H%M%SZ";
-/// How far a client's clock may be off.
+/// The largest accepted difference between a client's clock and the server's.
 pub(super) const SKEW: TimeDelta = TimeDelta::minutes(15);
 
-/// An `Authorization` header in its parts.
+/// The parts of an `Authorization` header.
 pub(super) struct Authorization<'a> {
     pub access_key_id: &'a str,
-    /// `20260131`
+    /// The date of the credential scope, like `20260131`.
     pub date: &'a str,
     pub region: &'a str,
     pub service: &'a str,
@@ -31,7 +32,7 @@ pub(super) struct Authorization<'a> {
     pub signature: &'a str,
 }
 
-/// Signs requests.
+/// The credentials, scope and time that a request is signed with.
 pub(super) struct Signing<'a> {
     pub credentials: &'a Credentials,
     pub region: &'a str,
@@ -40,7 +41,8 @@ pub(super) struct Signing<'a> {
 }
 
 impl Signing<'_> {
-    /// What signs a request, and the signature alone.
+    /// Signs a request. Returns the instructions that add the signature to it, and the signature
+    /// itself.
     ///
     /// # Errors
     /// The request cannot be signed.
@@ -66,6 +68,8 @@ impl Signing<'_> {
 }
 
 impl<'a> Authorization<'a> {
+    /// Parses the `Authorization` header.
+    ///
     /// # Errors
     /// MissingAuthenticationToken, IncompleteSignature.
     pub fn read(headers: &'a HeaderMap) -> Result<Self, Fault> {
@@ -99,7 +103,7 @@ impl<'a> Authorization<'a> {
         })
     }
 
-    /// One of this credential, without a signature yet.
+    /// Parses the value of `Credential`. The signed headers and the signature are left empty.
     ///
     /// # Errors
     /// IncompleteSignature.
@@ -120,7 +124,7 @@ impl<'a> Authorization<'a> {
         })
     }
 
-    /// Checks the request's date, and its signature with the secret of the access key.
+    /// Checks the request's date, and its signature against the secret of the access key.
     ///
     /// # Errors
     /// IncompleteSignature, SignatureDoesNotMatch.
@@ -211,7 +215,8 @@ impl<'a> Authorization<'a> {
         self.signed_headers.split(';').any(|s| s == name)
     }
 
-    /// Of a POST to `/` without a query: nothing else comes here.
+    /// Returns the canonical request of a POST to `/` without a query. No other requests are
+    /// checked here.
     fn canonical_request(&self, parts: &Parts, body: &[u8]) -> Result<String, Fault> {
         let mut headers = String::new();
         for name in self.signed_headers.split(';') {
@@ -231,7 +236,7 @@ impl<'a> Authorization<'a> {
     }
 }
 
-/// A header's values with blanks trimmed and squeezed, joined by commas.
+/// Returns a header's values joined by commas, with blanks trimmed and runs of blanks collapsed.
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     let mut values = headers.get_all(name).iter().peekable();
     values.peek()?;

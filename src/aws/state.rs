@@ -1,10 +1,10 @@
-//! What an account holds, and how it is kept.
+//! The state of an account, and the files that store it.
 //!
 //! ```text
 //! <dir>/               mode 0700
 //!   lock               held by the service that uses the directory
-//!   session-secret     what session tokens are signed with (see `session`)
-//!   <account id>.json  one AccountState; mode 0600, replaced whole
+//!   session-secret     the secret that session tokens are signed with (see `session`)
+//!   <account id>.json  one AccountState; mode 0600, replaced as a whole
 //! ```
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use super::policy::Policy;
 use super::{AccountId, Secret, arn};
 use crate::private_file;
 
-/// The entities of one account, by name.
+/// The users, roles and managed policies of one account, by name.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct AccountState {
     pub users: BTreeMap<String, User>,
@@ -27,14 +27,14 @@ pub(super) struct AccountState {
     pub policies: BTreeMap<String, ManagedPolicy>,
 }
 
-/// All accounts.
+/// The state of all accounts.
 pub(super) type Directory = BTreeMap<AccountId, AccountState>;
 
-/// The policies that a user or role has.
+/// The policies of a user or role.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Grants {
     pub inline: BTreeMap<String, Policy>,
-    /// ARNs of managed policies.
+    /// ARNs of the attached managed policies.
     pub attached: Vec<String>,
 }
 
@@ -63,14 +63,14 @@ pub(super) struct Role {
     pub id: String,
     pub created: DateTime<Utc>,
     pub description: Option<String>,
-    /// Seconds.
+    /// The maximum duration of a session, in seconds.
     pub max_session: u32,
     pub trust: Trust,
     pub grants: Grants,
 }
 
-/// A trust policy, and whom its principals meant when it was saved: the unique id of each user and role that it names. One that
-/// was deleted and made again is somebody else
+/// A trust policy, with the unique id that each user and role named in it had when it was saved. A
+/// user or role that was deleted and created again has another id, so the policy does not mean it
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Trust {
@@ -86,11 +86,11 @@ pub(super) struct ManagedPolicy {
     pub description: Option<String>,
     pub created: DateTime<Utc>,
     pub updated: DateTime<Utc>,
-    /// Oldest first; never empty.
+    /// The versions, oldest first; never empty.
     pub versions: Vec<PolicyVersion>,
     /// The number of the default version.
     pub default: u32,
-    /// The highest number that a version ever had: none is used twice.
+    /// The highest version number so far; numbers are never used again.
     pub latest: u32,
 }
 
@@ -128,7 +128,7 @@ impl ManagedPolicy {
 }
 
 impl AccountState {
-    /// How many users and roles the policy is attached to.
+    /// Returns the number of users and roles that the policy is attached to.
     pub fn attachments(&self, policy_arn: &str) -> usize {
         let users = self.users.values().map(|u| &u.grants);
         let roles = self.roles.values().map(|r| &r.grants);
@@ -144,7 +144,7 @@ impl AccountState {
             .find(|p| p.arn(account) == policy_arn)
     }
 
-    /// Reads an account's file; one that was never written is empty.
+    /// Reads an account's file. A file that does not exist gives an empty account.
     pub fn load(path: &Path) -> io::Result<Self> {
         match fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),

@@ -1,4 +1,4 @@
-//! Whom a role's trust policy means.
+//! The principals of a role's trust policy.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use super::policy::{Malformed, Policy, PrincipalMatch};
 use super::state::{Directory, Trust};
 use super::{AccountId, Fault, arn};
 
-/// What a text in `Principal.AWS` names.
+/// The principal that a text in `Principal.AWS` names.
 enum Named<'a> {
     Anyone,
     Account(AccountId),
-    /// A user, a role, or with a session name one session of a role.
+    /// A user, a role, or one session of a role if the ARN has a session name.
     Entity {
         account: AccountId,
         kind: &'a str,
@@ -50,7 +50,7 @@ fn read(principal: &str) -> Option<Named<'_>> {
     })
 }
 
-/// The unique id of the user or role that a principal names, if there is one.
+/// Returns the unique id of the user or role that a principal names, if it exists.
 fn unique_id<'d>(directory: &'d Directory, named: &Named<'_>) -> Option<&'d str> {
     let Named::Entity {
         account,
@@ -70,7 +70,8 @@ fn unique_id<'d>(directory: &'d Directory, named: &Named<'_>) -> Option<&'d str>
     path.is_none_or(|p| p == found_path).then_some(id)
 }
 
-/// A trust policy with its users and roles looked up. An account need not be one of this service.
+/// Looks up the unique ids of the users and roles that a trust policy names. A named account does
+/// not have to belong to this service.
 ///
 /// # Errors
 /// MalformedPolicyDocument: `Invalid principal in policy`.
@@ -87,7 +88,7 @@ pub(super) fn bind(policy: Policy, directory: &Directory) -> Result<Trust, Fault
     Ok(Trust { policy, bound })
 }
 
-/// How a principal of the policy names the caller.
+/// Returns how a principal of the policy names the caller.
 pub(super) fn names(trust: &Trust, principal: &str, caller: &Caller) -> PrincipalMatch {
     match read(principal) {
         Some(Named::Anyone) => PrincipalMatch::Itself,
@@ -106,7 +107,8 @@ pub(super) fn names(trust: &Trust, principal: &str, caller: &Caller) -> Principa
     }
 }
 
-/// The document as AWS shows it: a principal that is no more is shown by the unique id that it had.
+/// Returns the document as AWS shows it: a principal that no longer exists is replaced by the
+/// unique id that it had.
 pub(super) fn shown(trust: &Trust, directory: &Directory) -> String {
     let mut text = trust.policy.text().to_owned();
     for (principal, id) in &trust.bound {

@@ -1,10 +1,10 @@
-//! XML as IAM and STS speak it: elements with either children or text.
+//! The XML of IAM and STS: elements with either children or text.
 
 use quick_xml::Reader;
 use quick_xml::escape::escape;
 use quick_xml::events::Event;
 
-/// An element. It may hold a secret: no `Debug`.
+/// An XML element. It has no `Debug`, because it may contain a secret.
 #[derive(Clone, Default)]
 pub(super) struct Element {
     pub name: String,
@@ -21,7 +21,7 @@ impl Element {
         }
     }
 
-    /// Adds a child with text.
+    /// Adds a child element with text.
     pub fn with(mut self, name: &str, text: impl Into<String>) -> Self {
         self.children.push(Self {
             text: text.into(),
@@ -30,7 +30,7 @@ impl Element {
         self
     }
 
-    /// Adds a child with text where there is one.
+    /// Adds a child element with text, if there is a text.
     pub fn with_some(self, name: &str, text: Option<impl Into<String>>) -> Self {
         match text {
             Some(text) => self.with(name, text),
@@ -75,17 +75,17 @@ impl Element {
         out.push_str(&format!("</{}>", self.name));
     }
 
-    /// The first element on a path of names below this one.
+    /// Follows a path of names below this element, taking the first child of each name.
     pub fn get(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |at, name| {
             at.children.iter().find(|c| c.name == *name)
         })
     }
 
-    /// Reads a document. Attributes are passed over.
+    /// Parses a document and returns its root element. Attributes are ignored.
     ///
     /// # Errors
-    /// It is not well-formed.
+    /// The document is not well-formed.
     pub fn parse(text: &str) -> Result<Self, quick_xml::Error> {
         let mut reader = Reader::from_str(text);
         let mut open = vec![Self::default()];
@@ -126,7 +126,7 @@ impl Element {
     }
 }
 
-/// XML 1.0 cannot carry most control characters in any form.
+/// Replaces the characters that XML 1.0 cannot represent in any form: most control characters.
 fn printable(text: &str) -> String {
     let allowed = |c: char| c >= ' ' && c != '\u{fffe}' && c != '\u{ffff}' || "\t\n\r".contains(c);
     text.chars()

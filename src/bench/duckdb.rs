@@ -1,4 +1,4 @@
-//! DuckDB as a peer: a Python client in the virtual environment that `just clients` makes.
+//! DuckDB as a peer: a Python client in the virtual environment that `just clients` creates.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,23 +12,23 @@ use crate::objectstore::S3Config;
 
 const CLIENT: &str = include_str!("../../tests/it/clients/bench_duckdb.py");
 
-/// What DuckDB is asked to time; see the client for its form.
+/// The queries that DuckDB is to time. The client describes the format.
 #[derive(Serialize)]
 pub(super) struct Job {
     pub s3: S3Config,
-    /// Where the S3 server keeps buckets, if it keeps objects as plain files.
+    /// The directory in which the S3 server keeps buckets, if it keeps objects as plain files.
     pub object_dir: PathBuf,
     pub warmups: usize,
     pub runs: usize,
-    /// Metadata locations by logical name.
+    /// Metadata locations by logical table name.
     pub tables: BTreeMap<String, String>,
-    /// SQL on logical names, by the query's name.
+    /// SQL on logical table names, by the query's name.
     pub queries: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Found {
-    /// Reasons by source.
+    /// The reasons for skipped sources, by source.
     pub skipped: BTreeMap<String, String>,
     pub times: Vec<Times>,
 }
@@ -39,11 +39,12 @@ pub(super) struct Times {
     /// `s3` or `local`.
     pub source: String,
     pub seconds: Vec<f64>,
-    /// The answer, values as text.
+    /// The answer, with values as text.
     pub rows: Vec<Vec<String>>,
 }
 
-/// Runs the job, or says why that is not possible. Files that the client makes are put in `directory`.
+/// Runs the job, or returns why that is not possible. Files that the client makes are put in
+/// `directory`.
 pub(super) async fn run(
     clients: Option<&Path>,
     job: &Job,
@@ -80,10 +81,10 @@ pub(super) async fn run(
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("{} cannot be run ({error})", python.display()))?;
-    // The keys go through the pipe, where no list of processes shows them.
+    // The keys go through the pipe, so that no list of processes shows them.
     let job = serde_json::to_vec(job).map_err(|error| error.to_string())?;
     let mut stdin = child.stdin.take().expect("standard input is a pipe");
-    // A client that has ended says why on standard error.
+    // A client that has already ended reports the reason on standard error.
     let _ = stdin.write_all(&job).await;
     drop(stdin);
     let output = child

@@ -1,4 +1,5 @@
-//! The sandbox that experiments share: the guide's tables, and large ones made when they are needed.
+//! The sandbox that experiments share. It has the guide's tables, and large tables that are created
+//! when they are needed.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::sandbox::{SandboxInfo, StateDir};
 
 const NAME: &str = "lab";
 
-/// The guide's tables and seed rows, as the scenario has them.
+/// The scenario's SQL files that create the guide's tables and seed rows.
 const GUIDE: [(&str, &str); 4] = [
     (
         "setting up pg_lake",
@@ -34,15 +35,15 @@ const GUIDE: [(&str, &str); 4] = [
 pub(super) struct Lab<'a> {
     sandboxes: &'a ThrowAway,
     info: SandboxInfo,
-    /// As `snowflake_admin`.
+    /// A connection as `snowflake_admin`.
     pub(super) client: Client,
-    /// Rows of the large tables.
+    /// The number of rows of the large tables.
     pub(super) rows: u64,
     progress: &'a (dyn Fn(&str) + Sync),
     has_heap: bool,
 }
 
-/// What keeps a table's rows.
+/// The access method of a table.
 #[derive(Clone, Copy)]
 pub(super) enum Method {
     Heap,
@@ -95,7 +96,7 @@ impl<'a> Lab<'a> {
         self.sandboxes.state(NAME)
     }
 
-    /// A folder for files that go away with the sandbox.
+    /// Returns a folder for files that are removed with the sandbox.
     pub(super) fn directory(&self) -> &std::path::Path {
         self.sandboxes.directory()
     }
@@ -104,13 +105,13 @@ impl<'a> Lab<'a> {
         (self.progress)(what);
     }
 
-    /// Runs statements that nobody times.
+    /// Runs statements that are not timed.
     pub(super) async fn prepare(&self, sql: &str) -> Result<(), Error> {
         let result = self.client.batch_execute(sql).await;
         result.map_err(Error::statement(format!("preparing: {sql}")))
     }
 
-    /// Runs one statement; how long it took.
+    /// Runs one statement, and returns how long it took.
     pub(super) async fn time(&self, sql: &str) -> Result<Duration, Error> {
         let begun = Instant::now();
         let result = self.client.batch_execute(sql).await;
@@ -118,7 +119,8 @@ impl<'a> Lab<'a> {
         Ok(begun.elapsed())
     }
 
-    /// The large heap tables: `heap_` and the guide's name.
+    /// Creates the large heap tables if they do not exist. Their names are `heap_` and the guide's
+    /// name.
     pub(super) async fn heap(&mut self) -> Result<(), Error> {
         if self.has_heap {
             return Ok(());
@@ -134,13 +136,13 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
-    /// An empty table with the columns of `transaction_items`.
+    /// Creates an empty table with the columns of `transaction_items`.
     pub(super) async fn make_items(&self, table: &str, method: Method) -> Result<(), Error> {
         self.make(include_str!("sql/items.sql"), table, method)
             .await
     }
 
-    /// An empty table with the columns of `transactions`.
+    /// Creates an empty table with the columns of `transactions`.
     pub(super) async fn make_transactions(&self, table: &str, method: Method) -> Result<(), Error> {
         self.make(include_str!("sql/transactions.sql"), table, method)
             .await
@@ -153,10 +155,11 @@ impl<'a> Lab<'a> {
         self.prepare(&sql).await
     }
 
-    /// Fills a new table with all items; how long the INSERT … SELECT took. [`heap`](Self::heap) comes first.
+    /// Fills a new table with all items, and returns how long the INSERT … SELECT took.
+    /// [`heap`](Self::heap) must be called first.
     pub(super) async fn bulk(&self, table: &str, method: Method) -> Result<Duration, Error> {
         self.make_items(table, method).await?;
-        // Writing out what earlier work left behind is not part of it.
+        // Writing out what earlier work left behind must not be measured.
         self.prepare("CHECKPOINT").await?;
         self.time(&format!(
             "INSERT INTO {table} SELECT item_id, txn_id, product_id, quantity, unit_price, line_total, synced_at \
@@ -165,7 +168,7 @@ impl<'a> Lab<'a> {
         .await
     }
 
-    /// Whether there is a table of this name.
+    /// Returns whether a table of this name exists.
     pub(super) async fn has_table(&self, table: &str) -> Result<bool, Error> {
         let found = self
             .client

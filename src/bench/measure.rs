@@ -1,8 +1,8 @@
-//! A measurement and what it is compared with.
+//! Measurements, and what they are compared with.
 
 use serde::Serialize;
 
-/// What a number is in. Times and sizes are better when small, rates when large.
+/// The unit of a number. Times and sizes are better when small, rates when large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Unit {
     #[serde(rename = "s")]
@@ -14,7 +14,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// For people.
+    /// Formats a value for people.
     pub fn show(self, value: f64) -> String {
         match self {
             Unit::Seconds if value >= 1.0 => format!("{value:.2} s"),
@@ -26,7 +26,7 @@ impl Unit {
         }
     }
 
-    /// How many times as good `value` is as `other`; above 1 is better.
+    /// Returns how many times as good `value` is as `other`; above 1 is better.
     fn times_as_good(self, value: f64, other: f64) -> f64 {
         match self {
             Unit::RowsPerSecond => value / other,
@@ -35,20 +35,22 @@ impl Unit {
     }
 }
 
-/// The same thing measured several times; never empty.
+/// The values of something that was measured several times; never empty.
 #[derive(Clone, Debug)]
 pub struct Samples(Vec<f64>);
 
 impl Samples {
+    /// Returns samples of these values.
+    ///
     /// # Panics
-    /// Without a value.
+    /// If there is no value.
     pub fn new(mut values: Vec<f64>) -> Samples {
         assert!(!values.is_empty(), "nothing was measured");
         values.sort_by(f64::total_cmp);
         Samples(values)
     }
 
-    /// The middle value; of an even number, the mean of the two.
+    /// Returns the middle value; of an even number of values, the mean of the two in the middle.
     pub fn median(&self) -> f64 {
         let middle = self.0.len() / 2;
         match self.0.len() % 2 {
@@ -57,7 +59,7 @@ impl Samples {
         }
     }
 
-    /// Each value as a rate of `rows`.
+    /// Converts each value from the seconds of `rows` rows to a rate.
     pub fn rate(&self, rows: u64) -> Samples {
         Samples::new(self.0.iter().map(|seconds| rows as f64 / seconds).collect())
     }
@@ -67,7 +69,7 @@ impl Samples {
     }
 }
 
-/// The same work done by something else in the same run.
+/// Something else that did the same work in the same run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Peer {
     pub name: String,
@@ -76,7 +78,7 @@ pub struct Peer {
     pub ratio: f64,
 }
 
-/// What the real `pg_lake` took, on another machine.
+/// The time or rate of the real `pg_lake` on another machine, as a range.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Yardstick {
     pub from: f64,
@@ -92,7 +94,7 @@ pub struct Goal {
 /// One line of the report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measurement {
-    /// `<experiment>.<what>`
+    /// The name: `<experiment>.<what>`
     pub name: String,
     pub description: String,
     pub unit: Unit,
@@ -100,9 +102,9 @@ pub struct Measurement {
     pub min: f64,
     pub max: f64,
     pub runs: usize,
-    /// In this run, on this machine.
+    /// The peers that did the same work in this run, on this machine.
     pub peers: Vec<Peer>,
-    /// Of the real `pg_lake`, on another machine.
+    /// The values of the real `pg_lake`, on another machine.
     pub yardstick: Option<Yardstick>,
     pub goal: Option<Goal>,
 }
@@ -129,7 +131,7 @@ impl Measurement {
         }
     }
 
-    /// Of runs that took so many seconds each.
+    /// Returns a measurement of runs that took so many seconds each.
     pub fn seconds(
         name: impl Into<String>,
         description: impl Into<String>,
@@ -138,7 +140,7 @@ impl Measurement {
         Measurement::new(name, description, Unit::Seconds, &Samples::new(times))
     }
 
-    /// Beside a peer's value in the same unit.
+    /// Adds a peer's value in the same unit.
     pub fn against(mut self, name: impl Into<String>, median: f64) -> Self {
         self.peers.push(Peer {
             name: name.into(),
@@ -148,7 +150,7 @@ impl Measurement {
         self
     }
 
-    /// Beside the real `pg_lake`, which took `from` to `to` in the same unit.
+    /// Adds the range of the real `pg_lake`, from `from` to `to` in the same unit.
     pub fn yardstick(mut self, from: f64, to: f64) -> Self {
         self.yardstick = Some(Yardstick { from, to });
         self

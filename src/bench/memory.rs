@@ -1,4 +1,4 @@
-//! What icebox's processes keep in memory, PostgreSQL apart.
+//! The memory of icebox's processes, without PostgreSQL.
 
 use std::time::Duration;
 
@@ -6,15 +6,17 @@ use super::lab::Lab;
 use super::{Error, Measurement, Report, Samples, Unit};
 use crate::sandbox::status::Status;
 
-/// Bytes that the processes may keep.
+/// The number of bytes that the processes may use.
 const GOAL: f64 = 150e6;
-/// Without work, before looking.
+/// The time that the sandbox is idle before its memory is measured.
 const IDLE: Duration = Duration::from_secs(3);
 
-/// Adds `<name>` (proportional set size: memory that several processes share counts once) and `<name>.rss` (resident set
-/// size: it counts in each, so the sum is an upper bound).
+/// Adds the measurement `<name>` (proportional set size: memory that several processes share counts
+/// once) and `<name>.rss` (resident set size: shared memory counts in each process, so the sum is
+/// an upper bound).
 ///
-/// The bench itself runs the same program and so shares its code: the proportional size is lower by a part of that, a few megabytes.
+/// The bench itself runs the same program and so shares its code. This lowers the proportional size
+/// by a few megabytes.
 pub(super) async fn measure(
     name: &str,
     when: &str,
@@ -48,7 +50,7 @@ pub(super) async fn measure(
     Ok(())
 }
 
-/// A field of `/proc/pid/smaps_rollup` (proc(5)), which is in kibibytes.
+/// Returns a field of `/proc/pid/smaps_rollup` (proc(5)) in bytes. The file has kibibytes.
 fn bytes(memory: &str, field: &str) -> Option<f64> {
     let line = memory.lines().find_map(|line| line.strip_prefix(field))?;
     let kibibytes: f64 = line.split_whitespace().next()?.parse().ok()?;

@@ -1,11 +1,14 @@
-//! `icebox bench`: what the sandbox costs on this machine, beside peers that are measured in the same run.
+//! `icebox bench`: measures the sandbox on this machine, beside peers that are measured in the same
+//! run.
 //!
-//! Every experiment works in throw-away sandboxes of its own (see [`sandbox`](self::sandbox)), started by the command
-//! `icebox up` as a user would. A measurement is the median of several runs after a warm-up. It stands beside
+//! The experiments use throw-away sandboxes (see [`sandbox`](self::sandbox)), which are started by
+//! the command `icebox up`, as a user would start them. A measurement is the median of several runs
+//! after a warm-up. It is compared with
 //!
-//! - **peers**: the same work done by something else in this very run (a heap table, DuckDB on the same files), which is the only
-//!   comparison that means something on another machine;
-//! - the **yardstick**: what the real `pg_lake` took, on another machine (2 cores, an S3 server on loopback);
+//! - **peers**: the same work done by something else in the same run (a heap table, DuckDB on the
+//!   same files), which is the only comparison that means something on another machine;
+//! - the **yardstick**: what the real `pg_lake` took on another machine (2 cores, an S3 server on
+//!   loopback);
 //! - the **goal** that icebox sets itself.
 
 mod duckdb;
@@ -34,44 +37,44 @@ pub use report::{Report, Skipped};
 use lab::Lab;
 use sandbox::ThrowAway;
 
-/// Something to measure.
+/// An experiment that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Experiment {
-    /// From `icebox up` to ready: first ever, a fresh sandbox, an existing one.
+    /// The time from `icebox up` to ready: first start ever, fresh sandbox, existing sandbox.
     Start,
     /// The guide's sync of 500 transactions and their items.
     Sync,
-    /// 200 single rows, a transaction each.
+    /// 200 single rows, each in a transaction of its own.
     Insert,
     /// INSERT … SELECT of many rows from a heap table.
     Bulk,
-    /// DELETE of every other one of them.
+    /// DELETE of every other row.
     Delete,
-    /// The guide's queries and a count and sum, wherever the rows can be read.
+    /// The guide's queries, and a count and sum, wherever the rows can be read.
     Query,
     /// A statement on the Snowflake side, and the refresh of a table with a long history.
     Snowflake,
-    /// A scenario from `icebox up` to verified.
+    /// A whole scenario, from `icebox up` to its last comparison.
     Scenario,
-    /// What icebox's own processes keep in memory when there is nothing to do.
+    /// The memory of icebox's own processes when there is nothing to do.
     Memory,
 }
 
-/// What to measure, and on what.
+/// The configuration of a bench: what to measure, and on what.
 #[derive(Clone, Debug)]
 pub struct Bench {
     /// The experiments, in any order; empty means all.
     pub only: Vec<Experiment>,
-    /// Rows of the bulk write, the deletion and the queries.
+    /// The number of rows of the bulk write, the deletion and the queries.
     pub rows: u64,
     pub engine: Engine,
-    /// The directory of PostgreSQL's server programs; otherwise the newest that is found.
+    /// The directory of PostgreSQL's server programs; by default the newest version found.
     pub pg_bin: Option<PathBuf>,
-    /// The command `icebox`.
+    /// The path of the command `icebox`.
     pub program: PathBuf,
-    /// The folder of the scenario that is run as a whole.
+    /// The folder of the scenario to run as a whole.
     pub scenario: PathBuf,
-    /// The virtual environment with DuckDB (`just clients`); without it that peer is skipped.
+    /// The virtual environment with DuckDB (`just clients`). Without it, that peer is skipped.
     pub clients: Option<PathBuf>,
 }
 
@@ -95,7 +98,7 @@ pub enum Error {
     #[error("{doing}: {message}")]
     Statement {
         doing: String,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
     #[error(transparent)]
@@ -150,8 +153,8 @@ impl Error {
 }
 
 impl Bench {
-    /// Measures everything that is asked for. `progress` hears what is being done. When `interrupted` completes, or with an error, the sandboxes
-    /// are stopped and removed just as at the end.
+    /// Runs the experiments. `progress` is called with what is being done. The sandboxes are
+    /// stopped and removed at the end, also after an error or when `interrupted` completes.
     pub async fn run(
         &self,
         progress: &(dyn Fn(&str) + Sync),
@@ -189,7 +192,7 @@ impl Bench {
         }
         let mut lab = Lab::open(sandboxes, self.rows, progress).await?;
         report.sandbox(lab.info());
-        // Before anything else has been asked of the sandbox.
+        // This is measured before anything else is done with the sandbox.
         if wants(Experiment::Memory) {
             memory::measure("memory.started", "after its start", &lab, &mut report).await?;
         }

@@ -1,4 +1,4 @@
-//! The same queries wherever the rows can be read.
+//! The same queries, measured wherever the rows can be read.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,7 +24,7 @@ const LAKE: &str = "lake_";
 /// Logical names of the tables that the queries read.
 const TABLES: [&str; 4] = ["stores", "products", "transactions", "transaction_items"];
 
-/// Rows for which the real `pg_lake`'s time for count and sum is known.
+/// The number of rows for which the real `pg_lake`'s time for count and sum is known.
 const YARDSTICK_ROWS: u64 = 1_000_000;
 
 const QUERIES: [(&str, &str); 3] = [
@@ -39,10 +39,10 @@ const QUERIES: [(&str, &str); 3] = [
     ),
 ];
 
-/// A reader that opens its tables for every query, as a client without state does.
+/// A reader that opens its tables for every query, as a stateless client does.
 struct Opening {
     io: LakeIo,
-    /// Names and metadata locations.
+    /// Metadata locations by table name.
     tables: BTreeMap<String, String>,
 }
 
@@ -55,7 +55,7 @@ impl ArrowEngine for Opening {
         let failed = |error: crate::snowflake::reader::Error| SourceError::engine(&error);
         let reader = Reader::new(self.io.clone()).map_err(failed)?;
         for (name, location) in &self.tables {
-            // Only what the query reads, as DuckDB's functions do.
+            // Only the tables that the query reads, as DuckDB's functions do.
             if sql.split_whitespace().any(|word| word == name) {
                 reader
                     .register(name.as_str(), location)
@@ -125,7 +125,7 @@ pub(super) async fn measure(
     Ok(())
 }
 
-/// The lake's copies of the large heap tables.
+/// Fills the lake's copies of the large heap tables.
 async fn fill(lab: &Lab<'_>) -> Result<(), Error> {
     for table in ["stores", "products"] {
         lab.prepare(&format!(
@@ -144,7 +144,7 @@ async fn fill(lab: &Lab<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The metadata files of the tables, by logical name.
+/// Returns the metadata files of the tables, by logical name.
 async fn locations(lab: &Lab<'_>) -> Result<BTreeMap<String, String>, Error> {
     let doing = || Error::statement("reading the catalog");
     let sql = "SELECT metadata_location FROM iceberg_tables WHERE table_name = $1";
@@ -188,7 +188,7 @@ fn same(query: &Query, left: (&str, &Answer), right: (&str, &Answer)) -> Result<
     }
 }
 
-/// DuckDB's times by query and source, whose answers are the right ones; empty where there is no DuckDB.
+/// Returns DuckDB's times by query and source, after checking its answers; empty without DuckDB.
 async fn duckdb_times(
     lab: &Lab<'_>,
     clients: Option<&Path>,
@@ -240,7 +240,7 @@ async fn duckdb_times(
     Ok(times)
 }
 
-/// The lines of one query: each source beside those that it is compared with.
+/// Adds the lines of one query to the report: each source beside those that it is compared with.
 fn lines(
     query: &Query,
     rows: u64,

@@ -1,4 +1,4 @@
-//! What came out, for people and for scripts.
+//! The report of a bench, for people and for scripts.
 
 use serde::Serialize;
 
@@ -11,12 +11,13 @@ use crate::sandbox::{EngineKind, SandboxInfo};
 pub struct Report {
     /// icebox's version.
     pub version: &'static str,
-    /// Whether icebox itself was built for speed; as `just` builds it, only its dependencies are.
+    /// Whether icebox itself was built with optimizations. As `just` builds it, only its
+    /// dependencies are.
     pub is_release: bool,
     pub cores: usize,
     pub engine: Option<EngineKind>,
     pub postgres_version: Option<String>,
-    /// Rows of the large tables.
+    /// The number of rows of the large tables.
     pub rows: u64,
     pub measurements: Vec<Measurement>,
     pub skipped: Vec<Skipped>,
@@ -59,13 +60,13 @@ impl Report {
         });
     }
 
-    /// The median of a measurement that has been made.
+    /// Returns the median of a measurement, if it was made.
     pub fn median(&self, name: &str) -> Option<f64> {
         let found = self.measurements.iter().find(|one| one.name == name);
         found.map(|one| one.median)
     }
 
-    /// A line per measurement, with what the columns mean, and what was skipped.
+    /// Formats one line per measurement under a header, then what was skipped.
     pub fn table(&self) -> String {
         let header = [
             "measurement",

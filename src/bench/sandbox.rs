@@ -1,4 +1,4 @@
-//! Sandboxes to measure and throw away.
+//! Throw-away sandboxes to measure.
 //!
 //! ```text
 //! <temporary directory>/icebox-bench-<random>/
@@ -6,8 +6,9 @@
 //!   cache-<name>/icebox/  what sandboxes share, instead of the user's cache
 //! ```
 //!
-//! They are started by the command, on ports that nobody asked for, so the user's own sandbox and its cache are never touched.
-//! When they are dropped they are stopped and removed. Only a killed bench leaves one behind; `icebox --state-dir … down --purge` ends that.
+//! They are started by the command, on free ports, so the user's own sandbox and its cache are
+//! never touched. When they are dropped, they are stopped and removed. Only a killed bench leaves
+//! one behind; `icebox --state-dir … down --purge` removes it.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use super::{Bench, Error};
 use crate::sandbox::{SandboxInfo, StateDir};
 
-/// All sandboxes of one bench. Clones share them.
+/// All sandboxes of one bench. A clone is a handle to the same sandboxes.
 #[derive(Clone)]
 pub(super) struct ThrowAway {
     shared: Arc<Shared>,
@@ -29,7 +30,7 @@ struct Shared {
     directory: tempfile::TempDir,
     program: PathBuf,
     arguments: Vec<std::ffi::OsString>,
-    /// Names of those that may be running.
+    /// The names of sandboxes that may be running.
     running: Mutex<Vec<String>>,
 }
 
@@ -40,7 +41,7 @@ impl ThrowAway {
             .prefix("icebox-bench-")
             .tempdir_in(&parent)
             .map_err(Error::file("create a directory in", parent))?;
-        // PostgreSQL's account passes through.
+        // PostgreSQL's account must be able to pass through to its files.
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711))
             .map_err(Error::file("set the mode of", directory.path()))?;
         let engine = clap::ValueEnum::to_possible_value(&bench.engine);
@@ -59,13 +60,14 @@ impl ThrowAway {
         })
     }
 
-    /// A folder for files that go away with the sandboxes.
+    /// Returns a folder for files that are removed with the sandboxes.
     pub(super) fn directory(&self) -> &Path {
         self.shared.directory.path()
     }
 
-    /// Runs `icebox up` for the sandbox `name`, new or stopped; returns how long that took. Sandboxes with the same `cache` share what is kept
-    /// between sandboxes. A start that has begun goes on when the caller no longer waits.
+    /// Runs `icebox up` for the sandbox `name`, new or stopped, and returns how long that took.
+    /// Sandboxes with the same `cache` share a cache directory. A start that has begun continues
+    /// even if the caller no longer waits.
     pub(super) async fn up(
         &self,
         name: &str,
@@ -98,7 +100,7 @@ impl ThrowAway {
         Ok(StateDir::new(&self.directory().join(name))?)
     }
 
-    /// Stops and removes all of them.
+    /// Stops and removes all sandboxes.
     pub(super) async fn remove(self) {
         run_blocking(move || self.shared.stop_all()).await;
     }
@@ -126,7 +128,7 @@ impl Shared {
                 .map_err(Error::file("get a free port for", name))?;
             command.arg("--pg-port").arg(free.port().to_string());
         }
-        // Held until the start is over, so that whoever stops everything waits for it.
+        // Locked until the start is over, so that whoever stops everything waits for it.
         let mut running = self.running();
         running.push(name.to_owned());
         let begun = Instant::now();
@@ -154,7 +156,7 @@ impl Shared {
         }
     }
 
-    /// What cannot be stopped is not what is measured: the user hears of it, and the bench goes on.
+    /// Stops a sandbox. A failure is only logged, because stopping is not what is measured.
     fn stop(&self, name: &str, purge: bool) {
         let mut command = self.command(name);
         command.arg("down").args(purge.then_some("--purge"));
@@ -168,7 +170,8 @@ impl Shared {
         }
     }
 
-    /// The command for one sandbox. An interrupt at the terminal is for the bench, which then stops the sandboxes.
+    /// Returns the command for one sandbox, in a process group of its own. An interrupt at the
+    /// terminal then reaches only the bench, which stops the sandboxes.
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -1,4 +1,4 @@
-//! A scenario from nothing to its last comparison.
+//! A whole scenario, from `icebox up` to its last comparison.
 
 use std::time::Instant;
 
@@ -7,9 +7,9 @@ use super::{Bench, Error, Measurement, Report};
 use crate::scenario::{Event, SandboxBackend, Scenario, run, variables};
 
 const RUNS: usize = 3;
-/// Schedules run so many times faster.
+/// The factor by which schedules run faster than real time.
 const TIME_SCALE: &str = "60";
-/// Seconds.
+/// The goal in seconds.
 const GOAL: f64 = 10.0;
 
 pub(super) async fn measure(
@@ -28,7 +28,7 @@ pub(super) async fn measure(
         return Ok(());
     }
     progress(&format!("running {} on fresh sandboxes", folder.display()));
-    // initdb is measured elsewhere.
+    // The cluster is cached first, because initdb is measured elsewhere.
     sandboxes.up("scenario", "scenario", &[]).await?;
     sandboxes.purge("scenario").await;
     let mut times = Vec::new();

@@ -1,4 +1,5 @@
-//! The Snowflake side, through the drivers' endpoint: what a statement costs, and the refresh of a table with a long history.
+//! The Snowflake side through the drivers' endpoint: what a statement costs, and the refresh of a
+//! table with a long history.
 
 use std::time::Instant;
 
@@ -12,12 +13,12 @@ use crate::snowflake::client::Client;
 use crate::tables::LakeIo;
 
 const STATEMENTS: usize = 500;
-/// Seconds.
+/// The goal in seconds.
 const STATEMENT_GOAL: f64 = 2e-3;
 
 const SNAPSHOTS: u64 = 10_000;
 const REFRESHES: usize = 7;
-/// Seconds.
+/// The goal in seconds.
 const REFRESH_GOAL: f64 = 0.1;
 
 const TABLE: &str = "long_history";
@@ -49,7 +50,7 @@ async fn time(client: &mut Client, sql: &str) -> Result<f64, Error> {
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// Each refresh is to a metadata file that nobody has read yet.
+/// Measures refreshes. Each is to a metadata file that was not read before.
 async fn refresh(
     lab: &Lab<'_>,
     info: &SandboxInfo,
@@ -111,7 +112,8 @@ async fn refresh(
     Ok(())
 }
 
-/// The same table after as many snapshots, each of which has the files of the one there is.
+/// Gives a table's metadata a long history of snapshots. Each snapshot has the files of the present
+/// one.
 fn with_history(mut metadata: Value) -> Value {
     let Some(last) = metadata["snapshots"]
         .as_array()

@@ -1,14 +1,14 @@
-//! From `icebox up` to ready.
+//! The time from `icebox up` to ready.
 
 use super::sandbox::ThrowAway;
 use super::{Error, Measurement, Report};
 
-/// What is measured each time: name, description, runs.
+/// A measurement: its name, its description and its number of runs.
 const FIRST: (&str, &str, usize) = ("start.first", "first start ever, with initdb", 3);
 const FRESH: (&str, &str, usize) = ("start.fresh", "fresh sandbox, initdb cached", 5);
 const WARM: (&str, &str, usize) = ("start.warm", "existing sandbox", 7);
 
-/// Seconds that a warm start may take.
+/// The goal of a warm start in seconds.
 const WARM_GOAL: f64 = 1.5;
 
 pub(super) async fn measure(
@@ -22,13 +22,13 @@ pub(super) async fn measure(
     let mut times = Vec::new();
     for run in 0..FIRST.2 {
         let name = format!("first-{run}");
-        // A cache of its own, which is empty.
+        // Each first start has an empty cache of its own.
         times.push(sandboxes.up(&name, &name, &[]).await?.as_secs_f64());
         sandboxes.purge(&name).await;
     }
     report.add(of(FIRST, times));
 
-    // The cache is now the last first one's.
+    // The cache is now that of the last first start.
     let cache = format!("first-{}", FIRST.2 - 1);
     let mut times = Vec::new();
     for run in 0..FRESH.2 {

@@ -1,4 +1,4 @@
-//! Writing: the guide's sync, single rows, many rows, and deleting.
+//! Writes: the guide's sync, single rows, many rows, and deletion.
 
 use std::time::{Duration, Instant};
 
@@ -6,21 +6,23 @@ use super::lab::{Lab, Method};
 use super::{Error, Measurement, Report, Samples, Unit};
 use crate::retail::{Simulator, Tables, sync as sync_tables};
 
-/// Transactions in a sync.
+/// The number of transactions in a sync.
 const BATCH: u64 = 500;
 const SYNC_WARMUPS: usize = 3;
 const SYNC_RUNS: usize = 12;
 
 const INSERT_WARMUPS: usize = 5;
 const INSERTS: usize = 200;
-/// Inserts into a new table and into an old one that are compared.
+/// The number of inserts into a new table and into an old one that are compared.
 const INSERT_SPAN: usize = 40;
-/// In an old table they may take so many times what they take in a new one; the rest is noise.
+/// The factor by which an insert into an old table may be slower than one into a new table. The
+/// excess is noise.
 const INSERT_GROWTH: f64 = 1.25;
 
 const BULK_RUNS: usize = 3;
 
-/// A sync of 500 transactions and their items by the guide's statements; the peer syncs to heap tables.
+/// Measures a sync of 500 transactions and their items by the guide's statements. The peer syncs to
+/// heap tables.
 pub(super) async fn sync(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), Error> {
     lab.say("syncing batches of 500 transactions");
     lab.make_transactions("copy_transactions", Method::Heap)
@@ -60,10 +62,10 @@ pub(super) async fn sync(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), E
     Ok(())
 }
 
-/// Single rows, each a transaction and a snapshot.
+/// Measures inserts of single rows, each a transaction and a snapshot.
 pub(super) async fn insert(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), Error> {
     lab.say(&format!("inserting single rows, also after {INSERTS}"));
-    // One after the other in turn, as a machine is not as fast from one second to the next.
+    // The tables take turns, because a machine's speed changes from one second to the next.
     let tables = ["single_heap", "single_new", "single_old"];
     for (table, method) in tables
         .into_iter()
@@ -105,7 +107,7 @@ pub(super) async fn insert(lab: &mut Lab<'_>, report: &mut Report) -> Result<(),
     Ok(())
 }
 
-/// Seconds of one row, a transaction of its own.
+/// Inserts one row in a transaction of its own, and returns the seconds it took.
 async fn insert_one(table: &str, id: usize, lab: &Lab<'_>) -> Result<f64, Error> {
     let sql = format!(
         "INSERT INTO {table} VALUES ({id}, {id}, 1, 2, 14.99, 29.98, timestamp '2026-01-01')"
@@ -113,7 +115,7 @@ async fn insert_one(table: &str, id: usize, lab: &Lab<'_>) -> Result<f64, Error>
     Ok(lab.time(&sql).await?.as_secs_f64())
 }
 
-/// All items from a heap table in one INSERT; the peer writes to a heap table.
+/// Measures one INSERT of all items from a heap table. The peer writes to a heap table.
 pub(super) async fn bulk(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), Error> {
     lab.heap().await?;
     lab.say(&format!("writing {} rows", lab.rows));
@@ -148,7 +150,8 @@ pub(super) async fn bulk(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), E
     Ok(())
 }
 
-/// Every other row of the tables that [`bulk`] has written, or would have; in rows that go.
+/// Measures the deletion of every other row, in deleted rows per second. The tables are those that
+/// [`bulk`] has written; they are written here if it did not run.
 pub(super) async fn delete(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), Error> {
     lab.heap().await?;
     let (mut heap, mut lake) = (Vec::new(), Vec::new());

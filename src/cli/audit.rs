@@ -9,13 +9,13 @@ use icebox::sandbox::StateDir;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Go on showing what is added, until interrupted.
+    /// Keep showing new entries until interrupted.
     #[arg(short, long)]
     follow: bool,
-    /// A JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     json: bool,
-    /// How many of the last lines to show.
+    /// How many of the last entries to show.
     #[arg(short = 'n', long, default_value_t = 50)]
     lines: usize,
 }
@@ -43,7 +43,7 @@ pub async fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The last entries of those that are there, the oldest first.
+/// Returns the last `count` entries, the oldest first.
 fn last(reader: &mut Reader, count: usize) -> anyhow::Result<VecDeque<Entry>> {
     let mut last = VecDeque::new();
     while let Some(entry) = reader.read()? {
@@ -55,7 +55,8 @@ fn last(reader: &mut Reader, count: usize) -> anyhow::Result<VecDeque<Entry>> {
     Ok(last)
 }
 
-/// Standard output is flushed by the line, so that whoever follows through a pipe sees each at once.
+/// Prints one entry. Standard output is flushed after each line, so that a reader of a pipe sees
+/// each entry at once.
 fn show(entry: &Entry, as_json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match as_json {

@@ -1,4 +1,4 @@
-//! `icebox bench`: measure this machine's sandbox.
+//! `icebox bench`: measures this machine's sandbox.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,26 +8,26 @@ use icebox::sandbox::Engine;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this experiment; may be given several times.
+    /// Run only this experiment; may be given several times.
     #[arg(long, value_enum, value_name = "NAME")]
     only: Vec<Experiment>,
-    /// Rows of the large tables.
+    /// The number of rows of the large tables.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     rows: u64,
-    /// What plays PostgreSQL, pg_lake and S3.
+    /// The implementation of PostgreSQL, pg_lake and S3.
     #[arg(long, value_enum, default_value_t)]
     engine: Engine,
-    /// The directory of PostgreSQL's server programs; otherwise the newest that is found.
+    /// The directory of PostgreSQL's server programs; by default the newest version found.
     #[arg(long, value_name = "DIR")]
     pg_bin: Option<PathBuf>,
-    /// The folder of the scenario that is run as a whole.
+    /// The folder of the scenario to run as a whole.
     #[arg(
         long,
         value_name = "DIR",
         default_value = "scenarios/snowflake-lakehouse"
     )]
     scenario: PathBuf,
-    /// The virtual environment with DuckDB, which `just clients` makes.
+    /// The virtual environment with DuckDB, which `just clients` creates.
     #[arg(long, value_name = "DIR", env = "ICEBOX_CLIENTS")]
     clients: Option<PathBuf>,
     /// Print the report as JSON.

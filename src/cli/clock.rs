@@ -1,4 +1,4 @@
-//! `icebox clock`: the time that the Snowflake side's schedules go by.
+//! `icebox clock`: the clock of the Snowflake side's schedules.
 
 use std::process::ExitCode;
 
@@ -14,13 +14,13 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Change {
-    /// Move it on, task by task: icebox clock advance 2 minutes
+    /// Move the clock forward, task by task: icebox clock advance 2 minutes
     Advance {
         amount: u32,
-        /// seconds, minutes, hours or days
+        /// The unit: seconds, minutes, hours or days.
         unit: String,
     },
-    /// Let it run so many times faster than real time; 0 lets it stand.
+    /// Run the clock this many times faster than real time; 0 stops it.
     Scale { factor: TimeScale },
 }
 

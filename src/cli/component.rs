@@ -1,5 +1,5 @@
-//! `icebox component`: one of icebox's own components as a process. Its configuration comes in a file, so that no
-//! password is ever on a command line.
+//! `icebox component`: runs one of icebox's own components as a process. Its configuration comes in
+//! a file, so that no password is ever on a command line.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use icebox::sandbox::supervisor::Isolation;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The component's name; it is for those who look at the list of processes.
+    /// The component's name, for readers of the list of processes.
     name: String,
     #[arg(long, value_name = "FILE")]
     config: PathBuf,

@@ -11,12 +11,12 @@ pub struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Look for PostgreSQL's server programs here.
+    /// Look for PostgreSQL's server programs in this directory.
     #[arg(long, value_name = "DIR")]
     pg_bin: Option<PathBuf>,
 }
 
-/// Exits with 1 when something is missing without which no sandbox starts.
+/// Exits with 1 if something is missing without which no sandbox can start.
 pub fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     let report = examine(
         state,

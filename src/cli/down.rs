@@ -7,7 +7,7 @@ use icebox::sandbox::control::{self, Down};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Also remove everything that the sandbox has kept: databases, buckets, passwords, logs.
+    /// Also remove everything that the sandbox keeps: databases, buckets, passwords, logs.
     #[arg(long)]
     purge: bool,
 }

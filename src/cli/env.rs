@@ -17,7 +17,7 @@ pub fn run(info: &SandboxInfo) -> anyhow::Result<ExitCode> {
         ("AWS_ACCESS_KEY_ID", &info.s3.access_key_id),
         ("AWS_SECRET_ACCESS_KEY", &info.s3.secret_access_key),
         ("AWS_REGION", &info.s3.region),
-        // Version 1 of the aws command reads this name only.
+        // Version 1 of the aws command reads only this name.
         ("AWS_DEFAULT_REGION", &info.s3.region),
         ("ICEBOX_BUCKET", &info.bucket),
     ];
@@ -29,7 +29,7 @@ pub fn run(info: &SandboxInfo) -> anyhow::Result<ExitCode> {
     }
     if let Some(snowflake) = &info.snowflake {
         let (host, port) = (snowflake.address.ip(), snowflake.address.port());
-        // Those that `snow` reads; other drivers are given the same values by hand.
+        // `snow` reads these variables. Other drivers are given the same values by hand.
         let variables = [
             ("SNOWFLAKE_HOST", host.to_string()),
             ("SNOWFLAKE_PORT", port.to_string()),
@@ -42,12 +42,12 @@ pub fn run(info: &SandboxInfo) -> anyhow::Result<ExitCode> {
             println!("export {name}={}", shell_quote(&value));
         }
     }
-    // A session token left over from elsewhere would be sent along with these keys.
+    // A session token from another environment would be sent together with these keys.
     println!("unset AWS_SESSION_TOKEN AWS_PROFILE");
     Ok(ExitCode::SUCCESS)
 }
 
-/// `text` as one word of a POSIX shell.
+/// Quotes `text` as one word of a POSIX shell.
 pub fn shell_quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -1,5 +1,5 @@
-//! `icebox install-stand-in`: adds the stand-in extension `pg_lake` to a PostgreSQL installation of its own, such as
-//! that of a container image.
+//! `icebox install-stand-in`: adds the stand-in extension `pg_lake` to a PostgreSQL installation
+//! that is not icebox's, such as that of a container image.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,10 +9,10 @@ use icebox::pglake::{EngineSocket, extension};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// PostgreSQL's share directory, which has the folder `extension` (pg_config --sharedir).
+    /// PostgreSQL's share directory, which contains the folder `extension` (pg_config --sharedir).
     #[arg(long, value_name = "DIR")]
     share: PathBuf,
-    /// Where the extension looks for pgduck_server's socket when pg_lake_engine.host is not set.
+    /// Where the extension looks for pgduck_server's socket if pg_lake_engine.host is not set.
     #[arg(long, value_name = "DIR", default_value = "/tmp")]
     socket_dir: PathBuf,
     /// The port in the name of that socket.

@@ -12,9 +12,9 @@ use icebox::sandbox::process::tail;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The component, or `icebox` for the supervisor; otherwise all of them.
+    /// The component, or `icebox` for the supervisor; by default all of them.
     component: Option<String>,
-    /// Go on showing what is added, until interrupted.
+    /// Keep showing new lines until interrupted.
     #[arg(short, long)]
     follow: bool,
     /// How many of the last lines to show.
@@ -22,7 +22,7 @@ pub struct Args {
     lines: usize,
 }
 
-/// A log, and how much of it has been shown.
+/// A log file, and how many of its bytes have been shown.
 struct Log {
     name: String,
     path: PathBuf,
@@ -92,7 +92,7 @@ fn in_dir(entries: std::fs::ReadDir, prefix: &str) -> Vec<Log> {
 }
 
 impl Log {
-    /// What was added since the last look.
+    /// Returns what was added since the last call.
     fn more(&mut self) -> anyhow::Result<String> {
         let mut file = File::open(&self.path)
             .with_context(|| format!("cannot open {}", self.path.display()))?;

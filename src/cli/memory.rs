@@ -1,25 +1,25 @@
-//! Memory that a component keeps while it has nothing to do.
+//! Keeps the memory of idle components small.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-/// How often a component looks at itself.
+/// The interval at which a component checks its own processor time.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The processor time of an interval from which on it counts as work.
+/// The processor time per interval from which a component counts as working.
 const WORK: Duration = Duration::from_millis(20);
 
-/// Lets all threads share two pools of memory: glibc otherwise makes eight for every processor, and each keeps what a large
-/// statement has left in it. To be called before there are threads.
+/// Makes all threads share two memory pools. By default, glibc makes eight for every processor, and
+/// each keeps what a large statement has left in it. Must be called before there are threads.
 pub fn share_pools() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: a setting of the allocator, which any thread may change.
+    // SAFETY: this sets an option of the allocator, which any thread may do.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
     }
 }
 
-/// Whenever work has ended, returns what it has left in the allocator: glibc keeps it otherwise, for as long as the
-/// process lives.
+/// Returns free memory of the allocator to the system whenever work has ended. Otherwise glibc
+/// keeps it for as long as the process lives.
 pub async fn trim_after_work() -> Infallible {
     let (mut has_worked, mut before) = (true, processor_time());
     loop {
@@ -33,13 +33,13 @@ pub async fn trim_after_work() -> Infallible {
     }
 }
 
-/// What all threads together have used; nothing where the system does not tell.
+/// Returns the processor time of all threads together; zero if the system does not tell.
 fn processor_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the clock is one of POSIX, and the time is written to.
+    // SAFETY: the clock is one of POSIX, and `time` can be written to.
     match unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) } {
         0 => Duration::new(time.tv_sec as u64, time.tv_nsec as u32),
         _ => Duration::ZERO,

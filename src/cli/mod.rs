@@ -1,4 +1,5 @@
-//! The command line: one file per subcommand, which reads its arguments, calls the library and prints.
+//! The command line: one file per subcommand. Each reads its arguments, calls the library and
+//! prints.
 
 mod audit;
 mod bench;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use icebox::sandbox::{SandboxInfo, StateDir};
 
-/// Threads of commands that talk to the sandbox or compute.
+/// The number of worker threads of commands that talk to the sandbox or compute.
 const WORKERS: usize = 2;
 
 /// The Snowflake Postgres + pg_lake + Iceberg lakehouse on one machine, offline.
@@ -50,9 +51,10 @@ struct Cli {
 enum Command {
     /// Start the sandbox in the background; returns when it is ready.
     Up(up::Args),
-    /// Stop the sandbox; its data stays, unless it is purged.
+    /// Stop the sandbox; its data stays unless --purge is given.
     Down(down::Args),
-    /// Show what is running, where, and how much memory it takes; exits with 1 unless all of it is up.
+    /// Show what is running, where, and how much memory it uses; exits with 1 unless everything is
+    /// up.
     Status(status::Args),
     /// Print shell exports for psql and S3 clients: eval "$(icebox env)".
     Env,
@@ -60,19 +62,21 @@ enum Command {
     Logs(logs::Args),
     /// Show who did what on S3, IAM and STS, and why that was allowed or refused.
     Audit(audit::Args),
-    /// Look for everything that the sandbox needs, and say how to get what is missing; exits with 1 if none can start.
+    /// Look for everything that a sandbox needs, and say how to get what is missing; exits with 1
+    /// if none can start.
     Doctor(doctor::Args),
-    /// Run SQL on PostgreSQL or on the Snowflake side: statements, a file, or at a prompt.
+    /// Run SQL on PostgreSQL or on the Snowflake side: statements, a file, or a prompt.
     Sql(sql::Args),
-    /// Show the time that Snowflake's tasks go by, move it on, or let it run faster.
+    /// Show the clock of Snowflake's tasks, move it forward, or let it run faster.
     Clock(clock::Args),
-    /// Run a scenario: SQL steps, and what must come out.
+    /// Run a scenario: SQL steps with the results that are expected.
     Run(run::Args),
     /// Generate transactions into the tables of the retail scenario, and sync them to the lake.
     Simulate(simulate::Args),
-    /// Compare the answers of heap tables, Iceberg tables and the Snowflake side; exits with 1 where they differ.
+    /// Compare the answers of heap tables, Iceberg tables and the Snowflake side; exits with 1 if
+    /// they differ.
     Verify(verify::Args),
-    /// Measure throw-away sandboxes on this machine, beside peers.
+    /// Measure throw-away sandboxes on this machine, and compare them with peers.
     Bench(bench::Args),
     /// Run one component in the foreground, for the sandbox itself.
     #[command(hide = true)]
@@ -84,7 +88,7 @@ enum Command {
     InstallStandIn(install_stand_in::Args),
 }
 
-/// How long a command waits for its connections to end.
+/// The time that a command waits for its connections to close.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 pub fn main() -> anyhow::Result<ExitCode> {
@@ -114,7 +118,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
             multi_threaded()?.block_on(as_client(simulate::run(args, &info()?)))
         }
         Command::Verify(args) => multi_threaded()?.block_on(as_client(verify::run(args, &info()?))),
-        // The reader is measured against peers that use all cores.
+        // The reader is compared with peers that use all cores.
         Command::Bench(args) => tokio::runtime::Runtime::new()?.block_on(bench::run(args)),
         Command::Component(args) => multi_threaded()?.block_on(component::run(&args)),
         Command::PgduckServer(args) => multi_threaded()?.block_on(pgduck_server::run(&args)),
@@ -122,7 +126,8 @@ pub fn main() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Runs a command that talks to PostgreSQL, and lets its connections say goodbye: otherwise the server logs each as lost.
+/// Runs a command that talks to PostgreSQL, then waits for its connections to close. Otherwise the
+/// server logs each of them as lost.
 async fn as_client(
     command: impl Future<Output = anyhow::Result<ExitCode>>,
 ) -> anyhow::Result<ExitCode> {
@@ -131,7 +136,7 @@ async fn as_client(
     result
 }
 
-/// The command line, with the subcommand that the program's own name stands for.
+/// Returns the command line, with the subcommand that the program's own name implies.
 fn arguments() -> Vec<OsString> {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let program = arguments.first().map(Path::new);
@@ -142,7 +147,7 @@ fn arguments() -> Vec<OsString> {
 }
 
 impl Command {
-    /// Whether it runs until it is asked to end.
+    /// Returns whether the command runs until it is asked to end.
     fn is_service(&self) -> bool {
         match self {
             Command::Up(args) => args.is_foreground(),
@@ -152,14 +157,16 @@ impl Command {
     }
 }
 
-/// `icebox … | head` ends in silence when `head` does, as other commands do, instead of with a panic.
+/// Lets `icebox … | head` end silently when `head` does, as other commands do, instead of with a
+/// panic.
 fn end_with_the_pipe() {
     use nix::sys::signal::{SigHandler, Signal, signal};
-    // SAFETY: the default action is no handler of ours. It cannot fail for this signal.
+    // SAFETY: the default action calls no handler of icebox's. It cannot fail for this signal.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
 }
 
-/// Logs to standard error; `ICEBOX_LOG` chooses what, in the syntax of `tracing_subscriber::EnvFilter`.
+/// Logs to standard error. `ICEBOX_LOG` chooses what is logged, in the syntax of
+/// `tracing_subscriber::EnvFilter`.
 fn start_logging(level: &str) {
     let filter =
         tracing_subscriber::EnvFilter::try_from_env("ICEBOX_LOG").unwrap_or_else(|_| level.into());

@@ -1,5 +1,6 @@
-//! `icebox pgduck-server`: the lake engine with the command line of `pgduck_server`, for PostgreSQL installations whose
-//! `pg_lake` is icebox's stand-in. Started under the name `pgduck_server`, icebox is this command.
+//! `icebox pgduck-server`: the lake engine with the command line of `pgduck_server`, for PostgreSQL
+//! installations whose `pg_lake` is icebox's stand-in. If icebox is started under the name
+//! `pgduck_server`, it runs this command.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,17 +10,18 @@ use std::sync::Arc;
 use anyhow::Context;
 use icebox::pglake::{EngineSocket, engine, secret};
 
-/// The environment variable that tells how to reach PostgreSQL, which the real program has no need of.
+/// The environment variable with the connection string of PostgreSQL. The real program does not
+/// need it.
 const POSTGRES: &str = "ICEBOX_PGDUCK_POSTGRES";
 
-/// Icebox's lake engine in place of pgduck_server, with its options.
+/// Run icebox's lake engine in place of pgduck_server, with its options.
 ///
-/// The environment variable ICEBOX_PGDUCK_POSTGRES tells how to reach PostgreSQL as a superuser, as a libpq connection
-/// string, for example "host=/run/postgresql port=5432 user=postgres".
+/// The environment variable ICEBOX_PGDUCK_POSTGRES says how to reach PostgreSQL as a superuser. It
+/// is a libpq connection string, for example "host=/run/postgresql port=5432 user=postgres".
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
 pub struct Args {
-    /// The directory of the socket, which PostgreSQL's pg_lake_engine.host names.
+    /// The directory of the socket, as named by PostgreSQL's pg_lake_engine.host.
     #[arg(long, value_name = "DIR", default_value = "/tmp")]
     unix_socket_directory: PathBuf,
     /// The mode of the socket, in octal digits.
@@ -28,22 +30,22 @@ pub struct Args {
     /// The port in the name of the socket.
     #[arg(long, default_value_t = EngineSocket::PORT)]
     port: u16,
-    /// The file with CREATE SECRET … (TYPE S3, …), which a client may replace later.
+    /// The file with CREATE SECRET … (TYPE S3, …); a client may replace the secret later.
     #[arg(long, value_name = "FILE")]
     init_file_path: Option<PathBuf>,
-    /// Check the options and the init file, and end.
+    /// Check the options and the init file, then exit.
     #[arg(long)]
     check_cli_params_only: bool,
     #[command(flatten)]
     unused: Unused,
 }
 
-/// What DuckDB wants to know and the lake engine does not: it has no database file, keeps small caches in memory, and
-/// spills nothing.
+/// The options that DuckDB needs and the lake engine does not: it has no database file, keeps small
+/// caches in memory, and spills nothing.
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
 struct Unused {
-    /// Taken and not used, as are all that follow.
+    /// Accepted and not used, like all options that follow.
     #[arg(long, value_name = "SIZE")]
     memory_limit: Option<String>,
     #[arg(long, value_name = "DIR")]

@@ -1,4 +1,4 @@
-//! `icebox run`: a scenario, step by step.
+//! `icebox run`: runs a scenario step by step.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,12 +7,12 @@ use icebox::retail::Progress;
 use icebox::sandbox::SandboxInfo;
 use icebox::scenario::{Event, SandboxBackend, Scenario, Side, run as run_scenario, variables};
 
-/// Rows of an answer that are shown.
+/// The number of rows of an answer that are shown.
 const SHOWN_ROWS: usize = 20;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The folder that holds scenario.toml.
+    /// The folder that contains scenario.toml.
     scenario: PathBuf,
 }
 
@@ -39,7 +39,7 @@ fn show(event: Event<'_>) {
                 Side::Postgres => "postgres",
                 Side::Snowflake => "snowflake",
             };
-            // A single sentence needs no heading.
+            // A status message needs no column heading.
             let is_status = answer.columns.len() == 1 && answer.columns[0].name == "status";
             let table = answer.to_table(SHOWN_ROWS);
             let lines = table.lines().skip(usize::from(is_status));

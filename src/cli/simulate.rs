@@ -1,4 +1,4 @@
-//! `icebox simulate`: the guide's retail transactions.
+//! `icebox simulate`: generates the guide's retail transactions.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -19,13 +19,13 @@ pub struct Args {
     /// Transactions between two syncs to Iceberg; 0 syncs only at the end.
     #[arg(long, default_value_t = 500)]
     sync_every: u64,
-    /// Transactions per second; as many as possible where absent.
+    /// Transactions per second; by default as many as possible.
     #[arg(long, allow_negative_numbers = true)]
     rate: Option<f64>,
-    /// Makes the transactions repeatable, their timestamps included.
+    /// Make the transactions repeatable, including their timestamps.
     #[arg(long)]
     seed: Option<u64>,
-    /// Leave the sync to somebody else, pg_cron for one.
+    /// Leave the sync to something else, such as pg_cron.
     #[arg(long)]
     no_sync: bool,
 }

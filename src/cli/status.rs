@@ -12,7 +12,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Exits with 0 when the sandbox is up and every component of it runs, else with 1.
+/// Exits with 0 if the sandbox and all of its components are up, or else with 1.
 pub fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     let status = Status::of(state)?;
     if args.json {

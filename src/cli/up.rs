@@ -15,40 +15,42 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// What plays PostgreSQL, pg_lake and S3; auto takes the first that works here.
+    /// The implementation of PostgreSQL, pg_lake and S3; auto takes the first that works here.
     #[arg(long, value_enum, env = "ICEBOX_ENGINE", default_value_t)]
     engine: Engine,
-    /// The directory of PostgreSQL's server programs; otherwise the newest that is found.
+    /// The directory of PostgreSQL's server programs; by default the newest version found.
     #[arg(long, value_name = "DIR")]
     pg_bin: Option<PathBuf>,
-    /// PostgreSQL's port; otherwise 5432 if it is free.
+    /// PostgreSQL's port; by default the last one, at first 5432 if it is free.
     #[arg(long, value_name = "PORT")]
     pg_port: Option<u16>,
-    /// The S3 server's port; otherwise any free one.
+    /// The S3 server's port; by default the last one, at first any free one.
     #[arg(long, value_name = "PORT")]
     s3_port: Option<u16>,
-    /// The port that Snowflake's drivers connect to; otherwise any free one.
+    /// The port that Snowflake's drivers connect to; by default the last one, at first any free
+    /// one.
     #[arg(long, value_name = "PORT")]
     snowflake_port: Option<u16>,
-    /// Listen for other machines too, at this address of this machine; 0.0.0.0: at all of them. Everybody who reaches it can try
-    /// passwords and keys, and the Snowflake side's come in the clear [default: on loopback only].
+    /// Listen for other machines too, at this address of this machine; 0.0.0.0 means all addresses.
+    /// Everyone who reaches it can try passwords and keys, and those of the Snowflake side are sent
+    /// unencrypted [default: loopback only].
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<std::net::Ipv4Addr>,
-    /// How many times faster than real time the schedules of Snowflake's tasks run; 0: they stand still [default:
-    /// as before; 1 at the first start].
+    /// How many times faster than real time the schedules of Snowflake's tasks run; 0 stops them
+    /// [default: as before; 1 at the first start].
     #[arg(long, value_name = "FACTOR")]
     time_scale: Option<TimeScale>,
-    /// What the AWS account has: a bucket and a role that is trusted (ready), or nothing (empty), so that every step of the guide
-    /// is to be done [default at the first start: ready].
+    /// What the AWS account holds: a bucket and a trusted role (ready), or nothing (empty), so that
+    /// every step of the guide is left to you [default at the first start: ready].
     #[arg(long, value_enum)]
     account: Option<AccountState>,
-    /// The bucket to make [default at the first start: icebox-lake].
+    /// The bucket to create [default at the first start: icebox-lake].
     #[arg(long, value_name = "NAME")]
     bucket: Option<String>,
     /// Stay in the foreground until interrupted.
     #[arg(long)]
     foreground: bool,
-    /// Report the start on standard output as one JSON object a line.
+    /// Report the start on standard output, one JSON object per line.
     #[arg(long, hide = true, requires = "foreground")]
     events: bool,
 }
@@ -103,12 +105,12 @@ pub fn run(args: Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The supervisor itself. This thread starts the components, and they end with it.
+/// Runs the supervisor itself. This thread starts the components, and they end with it.
 fn supervise(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     let progress = (!args.events).then(Progress::new);
     let report = |event: Event| match &progress {
         Some(progress) => progress.show(&event),
-        // Whoever listens may have gone; the sandbox comes up all the same.
+        // The reader may have gone away. The sandbox starts all the same.
         None => {
             let line = serde_json::to_string(&event).expect("an event is plain data");
             let _ = writeln!(std::io::stdout(), "{line}");
@@ -147,7 +149,7 @@ fn supervise(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// How to use what is running.
+/// Prints how to use the running sandbox.
 fn describe(info: &SandboxInfo) {
     let postgres = &info.postgres;
     let state_dir = info.state_dir.display();
@@ -206,7 +208,8 @@ fn describe(info: &SandboxInfo) {
     );
 }
 
-/// What to type to run this program again: its name where the shell finds it by that, else its path.
+/// Returns what to type to run this program again: its name if the shell finds it by that name, or
+/// else its path.
 fn program() -> String {
     let Ok(this) = std::env::current_exe() else {
         return "icebox".to_owned();
@@ -221,7 +224,7 @@ fn program() -> String {
     }
 }
 
-/// The start as it happens: a spinner on a terminal, lines elsewhere.
+/// A display of the start as it happens: a spinner on a terminal, lines elsewhere.
 struct Progress {
     bar: Option<ProgressBar>,
     waiting: Mutex<Vec<String>>,

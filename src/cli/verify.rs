@@ -1,4 +1,5 @@
-//! `icebox verify`: the same queries on heap tables, on Iceberg tables through PostgreSQL, and by the reader.
+//! `icebox verify`: runs the same queries on heap tables, on Iceberg tables through PostgreSQL, and
+//! on the reader of the Snowflake side.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,17 +11,17 @@ use icebox::sandbox::SandboxInfo;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The folder with the queries, a file each.
+    /// The folder with the query files.
     #[arg(
         long,
         value_name = "DIR",
         default_value = "scenarios/retail-lakehouse/queries"
     )]
     queries: PathBuf,
-    /// Only the query of this name, with or without its number.
+    /// Only the query with this name, with or without its number.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// What precedes a logical table name in the name of its Iceberg table.
+    /// The prefix of a logical table name in the name of its Iceberg table.
     #[arg(long, value_name = "PREFIX", default_value = "iceberg_")]
     iceberg_prefix: String,
     /// Print the report as JSON.

@@ -1,7 +1,7 @@
-//! The clients that everything else uses to reach S3.
+//! The S3 clients that the rest of icebox uses.
 //!
-//! Their retries are short: a store that is down gives an error within about a second, so that a transaction waiting
-//! for it fails promptly.
+//! Their retries are short: if a store is down, a request fails within about a second, so that a
+//! transaction that waits for it fails promptly.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_millis(200);
 const RETRY_FOR: Duration = Duration::from_secs(1);
 
-/// What went wrong before or outside of an object operation.
+/// The error of setting up a client, or of an operation on a bucket.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot set up an S3 client for {endpoint}, bucket {bucket}: {source}")]
@@ -45,7 +45,7 @@ pub enum Error {
 /// The result of setting up a client.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The AWS SDK's client, path-style.
+/// Returns a client of the AWS SDK with path-style addressing.
 pub fn aws_client(config: &S3Config) -> Client {
     let credentials = Credentials::new(
         &config.access_key_id,
@@ -77,13 +77,14 @@ pub fn aws_client(config: &S3Config) -> Client {
     Client::from_conf(builder.build())
 }
 
-/// Where a store gets its credentials, each time that it needs them.
+/// The source that a store asks for credentials each time it needs them.
 pub type CredentialSource = Arc<dyn CredentialProvider<Credential = AwsCredential>>;
 
-/// One bucket as an [`ObjectStore`]; conditional writes are by ETag. `credentials` take the place of those in `config`.
+/// Returns one bucket as an [`ObjectStore`]. Conditional writes are by ETag. `credentials`, if
+/// given, replace those in `config`.
 ///
 /// # Errors
-/// [`Error::Setup`] where the endpoint is no URL.
+/// [`Error::Setup`] if the endpoint is not a URL.
 pub fn object_store(
     config: &S3Config,
     bucket: &str,
@@ -125,13 +126,14 @@ pub fn object_store(
     Ok(Arc::new(store))
 }
 
-/// How long a server may take from its first answer, or its start, to the first bucket that it makes.
+/// How long [`ensure_bucket_soon`] waits for a server that is starting.
 const SERVER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// As [`ensure_bucket`], of a server that is coming up: it may not answer yet, or answer without taking requests.
+/// Creates the bucket if it does not exist, at a server that is starting: the server may not answer
+/// yet, or answer without accepting requests.
 ///
 /// # Errors
-/// The last one after 30 seconds.
+/// The last error of [`ensure_bucket`] after 30 seconds.
 pub async fn ensure_bucket_soon(config: &S3Config, bucket: &str) -> Result<()> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(10);
@@ -147,13 +149,13 @@ pub async fn ensure_bucket_soon(config: &S3Config, bucket: &str) -> Result<()> {
     }
 }
 
-/// Makes the bucket if it is not there.
+/// Creates the bucket if it does not exist.
 ///
 /// # Errors
-/// [`Error::Bucket`]: the server is not reachable, or refuses.
+/// [`Error::Bucket`]: the server cannot be reached, or refuses.
 pub async fn ensure_bucket(config: &S3Config, bucket: &str) -> Result<()> {
     let client = aws_client(config);
-    // S3 takes its first region for granted, and wants every other one named.
+    // S3 needs a location constraint for every region but us-east-1.
     let elsewhere = (config.region != "us-east-1").then(|| {
         CreateBucketConfiguration::builder()
             .location_constraint(BucketLocationConstraint::from(config.region.as_str()))

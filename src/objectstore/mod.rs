@@ -1,4 +1,4 @@
-//! S3: icebox's own server on local files, and the clients that everything else uses.
+//! S3: icebox's own server on local files, and the clients that the rest of icebox uses.
 
 pub mod client;
 pub mod server;
@@ -7,16 +7,18 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How to reach an S3 service: what every client of the sandbox's object store needs. Its `Debug` hides the secrets.
+/// The address, region and credentials that a client needs to reach an S3 service. Its `Debug`
+/// hides the secrets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct S3Config {
-    /// Base URL without a trailing slash, for example `http://127.0.0.1:9000`; buckets are addressed path-style.
+    /// The base URL without a trailing slash, for example `http://127.0.0.1:9000`. Buckets are
+    /// addressed path-style.
     pub endpoint: String,
     /// The region that requests are signed for.
     pub region: String,
     pub access_key_id: String,
     pub secret_access_key: String,
-    /// Of temporary credentials.
+    /// The session token of temporary credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_token: Option<String>,
 }
@@ -31,7 +33,8 @@ impl fmt::Debug for S3Config {
     }
 }
 
-/// Whether a bucket may be called that ([rules](https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)).
+/// Returns whether a name is a valid bucket name
+/// ([rules](https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)).
 pub fn is_bucket_name(name: &str) -> bool {
     s3s::path::check_bucket_name(name)
 }

@@ -1,8 +1,8 @@
-//! Answers: the rows of a query with their types, whichever engine gave them.
+//! Answers: the typed rows of a query, whichever engine gave them.
 
 use super::{Kind, Value};
 
-/// What a query gave.
+/// The answer of a query.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     pub columns: Vec<Column>,
@@ -10,14 +10,14 @@ pub struct Answer {
     pub rows: Vec<Vec<Value>>,
 }
 
-/// A column's name, as the engine spells it, and what it holds.
+/// A column: its name as the engine spells it, and what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
     pub kind: Kind,
 }
 
-/// An engine's result that cannot be turned into an [`Answer`].
+/// The error of an engine's result that cannot be turned into an [`Answer`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     #[error(
@@ -29,7 +29,8 @@ pub enum DecodeError {
 }
 
 impl Answer {
-    /// The answer as an aligned table of at most `limit` rows, one line each, under a line of column names.
+    /// Formats the answer as an aligned table: a line of column names, then at most `limit` rows,
+    /// one line each.
     pub fn to_table(&self, limit: usize) -> String {
         let header = self
             .columns
@@ -49,7 +50,7 @@ impl Answer {
     }
 }
 
-/// Lines of cells padded to their column's width (in characters), separated by ` | `.
+/// Pads the cells of lines to their column's width (in characters), and joins them with ` | `.
 pub(crate) fn aligned(lines: Vec<Vec<String>>) -> String {
     let mut widths: Vec<usize> = Vec::new();
     for line in &lines {

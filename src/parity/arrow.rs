@@ -1,4 +1,5 @@
-//! Answers of engines that speak Arrow: the reader of the Snowflake side, and anything else on DataFusion.
+//! Answers of engines that return Arrow: the reader of the Snowflake side, and any other engine on
+//! DataFusion.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// An SQL engine whose results are Arrow record batches.
 #[async_trait]
 pub trait ArrowEngine: Send + Sync {
-    /// Runs one query; the schema is the result's even where there is no batch.
+    /// Runs one query. The schema is the result's even if there is no batch.
     async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), SourceError>;
 }
 
@@ -26,7 +27,7 @@ impl<E: ArrowEngine + ?Sized> ArrowEngine for Arc<E> {
     }
 }
 
-/// Tables of an Arrow engine, whose names are the logical names after a prefix.
+/// A source of tables in an Arrow engine. Their names are the logical names after a prefix.
 pub struct ArrowSource<E> {
     name: String,
     prefix: String,
@@ -34,7 +35,8 @@ pub struct ArrowSource<E> {
 }
 
 impl<E: ArrowEngine> ArrowSource<E> {
-    /// A source called `name` in reports, where the table `transactions` is `<prefix>transactions`.
+    /// Returns a source called `name` in reports, whose table `transactions` is
+    /// `<prefix>transactions`.
     pub fn new(name: impl Into<String>, prefix: impl Into<String>, engine: E) -> Self {
         Self {
             name: name.into(),
@@ -60,7 +62,7 @@ impl<E: ArrowEngine> Source for ArrowSource<E> {
     }
 }
 
-/// The answer that record batches of one schema are.
+/// Turns record batches of one schema into an answer.
 pub fn decode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Answer, DecodeError> {
     let columns = schema
         .fields()
@@ -101,7 +103,7 @@ fn kind(column: &str, data_type: &DataType) -> Result<Kind, DecodeError> {
         Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..) => Kind::Decimal,
         Float32 | Float64 => Kind::Float,
         Utf8 | LargeUtf8 | Utf8View => Kind::Text,
-        // Iceberg's uuid; pg_lake writes no `fixed` column.
+        // This is Iceberg's uuid; pg_lake writes no `fixed` column.
         FixedSizeBinary(16) => Kind::Uuid,
         Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => Kind::Bytes,
         Date32 => Kind::Date,
@@ -123,7 +125,7 @@ fn kind(column: &str, data_type: &DataType) -> Result<Kind, DecodeError> {
     })
 }
 
-/// The value at `row`, or why there is none that can be compared exactly.
+/// Returns the value at `row`, or why it cannot be compared exactly.
 fn value(array: &ArrayRef, row: usize) -> Result<Value, String> {
     use DataType::*;
     if array.is_null(row) {
@@ -210,7 +212,7 @@ fn value(array: &ArrayRef, row: usize) -> Result<Value, String> {
                 micros,
             }
         }
-        // The difference of two timestamps, which PostgreSQL gives in days and the rest of a day.
+        // The difference of two timestamps, which PostgreSQL returns as days and the rest of a day.
         Duration(unit) => {
             let count = match unit {
                 TimeUnit::Second => native::<types::DurationSecondType>(array, row),
@@ -247,7 +249,8 @@ fn decimal(unscaled: impl std::fmt::Display, scale: i8) -> Value {
     Value::Decimal(Decimal::from_unscaled(&unscaled.to_string(), scale.into()))
 }
 
-/// `count` units in microseconds; a finer value is an error, so that nothing is compared rounded.
+/// Converts `count` units to microseconds. A finer value is an error, so that no rounded value is
+/// compared.
 fn micros(count: i64, unit: TimeUnit) -> Result<i64, String> {
     let scaled = |factor| {
         count

@@ -1,23 +1,24 @@
-//! Comparing two answers, and showing where they differ.
+//! Compares two answers, and shows where they differ.
 
 use std::collections::HashMap;
 
 use super::{Answer, Kind, Value, aligned};
 
-/// The rows shown of each side of a difference.
+/// The number of rows that are shown of each side of a difference.
 const SHOWN_ROWS: usize = 10;
 
-/// How one answer differs from another; "left" is the answer that the others are compared with.
+/// The way in which one answer differs from another. "Left" is the answer that the others are
+/// compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Difference {
-    /// Another number of columns.
+    /// The answers have different numbers of columns.
     Columns {
         left: Vec<String>,
         right: Vec<String>,
     },
     /// Columns whose types cannot hold equal values: name, left, right.
     Types(Vec<(String, Kind, Kind)>),
-    /// Rows that one side has and the other has not, or not as often.
+    /// Rows that one side has, and the other does not have or has less often.
     Rows {
         columns: Vec<String>,
         left_total: usize,
@@ -25,7 +26,8 @@ pub enum Difference {
         only_left: Vec<Vec<Value>>,
         only_right: Vec<Vec<Value>>,
     },
-    /// The same rows in another order; `row` (from 0) is the first whose sort keys differ.
+    /// The rows are equal but in a different order; `row` (from 0) is the first whose sort keys
+    /// differ.
     Order {
         columns: Vec<String>,
         row: usize,
@@ -34,10 +36,11 @@ pub enum Difference {
     },
 }
 
-/// Compares by value and type. Columns go by position, since engines name unnamed columns differently.
+/// Compares two answers by value and type. Columns are matched by position, because engines name
+/// unnamed columns differently.
 ///
-/// `sort_keys` are positions of columns: rows must come in the same order of those, and in any order where they are
-/// equal. Without any, order does not matter.
+/// `sort_keys` are positions of columns. Rows must come in the same order of these keys; rows with
+/// equal keys may come in any order. Without sort keys, order does not matter.
 pub fn compare(left: &Answer, right: &Answer, sort_keys: &[usize]) -> Option<Difference> {
     let columns = |answer: &Answer| {
         answer
@@ -88,7 +91,7 @@ pub fn compare(left: &Answer, right: &Answer, sort_keys: &[usize]) -> Option<Dif
     })
 }
 
-/// The rows of `rows` that are not in `others`, counting duplicates, in their order.
+/// Returns the rows that are not in `others`, counting duplicates, in their order.
 fn missing_from(others: &[Vec<Value>], rows: &[Vec<Value>]) -> Vec<Vec<Value>> {
     let mut available: HashMap<&[Value], usize> = HashMap::new();
     for row in others {
@@ -107,7 +110,7 @@ fn missing_from(others: &[Vec<Value>], rows: &[Vec<Value>]) -> Vec<Vec<Value>> {
 }
 
 impl Difference {
-    /// The difference in words and rows, with the sides called by their names.
+    /// Describes the difference in words and rows, with the names of the two sides.
     pub fn render(&self, left_name: &str, right_name: &str) -> String {
         match self {
             Difference::Columns { left, right } => format!(
@@ -182,7 +185,7 @@ fn count(rows: usize) -> String {
     format!("{rows} {}", if rows == 1 { "row" } else { "rows" })
 }
 
-/// A row's cells, the first one after a sign.
+/// Returns a row's cells, with a sign before the first one.
 fn marked(sign: &str, cells: &[impl ToString]) -> Vec<String> {
     let mut cells: Vec<String> = cells.iter().map(ToString::to_string).collect();
     match cells.first_mut() {

@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 /// A number as PostgreSQL's `numeric` and Arrow's decimals hold it, without a limit on its digits.
 ///
-/// Equality, hashing and order are those of the value, whatever the scale it was written with. As in PostgreSQL,
-/// NaN equals itself and is greater than everything else (PostgreSQL documentation, "8.1.2. Arbitrary Precision Numbers").
+/// Equality, hashing and order are those of the value, whatever its scale. As in PostgreSQL, NaN
+/// equals itself and is greater than everything else (PostgreSQL documentation, "8.1.2. Arbitrary
+/// Precision Numbers").
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Decimal {
     Finite(Finite),
@@ -16,23 +17,26 @@ pub enum Decimal {
     NaN,
 }
 
-/// `±0.d₁d₂d₃… × 10^magnitude`, without a leading or a trailing zero among the digits: each value has one form.
+/// A finite number, `±0.d₁d₂d₃… × 10^magnitude`. Its digits have no leading or trailing zero, so
+/// each value has one form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finite {
     negative: bool,
-    /// Digits 0 to 9, most significant first; empty for zero, which is never negative and has magnitude 0.
+    /// The digits 0 to 9, most significant first. Empty for zero, which is never negative and has
+    /// magnitude 0.
     digits: Vec<u8>,
     magnitude: i32,
 }
 
-/// The text is not a decimal number.
+/// The error of a text that is not a decimal number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a decimal number")]
 pub struct ParseDecimalError(String);
 
 impl Decimal {
-    /// The value of `digits` (0 to 9, most significant first) with the decimal point after the first
-    /// `integer_digits` of them. That may be negative or beyond the end, meaning zeros on that side.
+    /// Returns the value of `digits` (0 to 9, most significant first) with the decimal point after
+    /// the first `integer_digits` of them. The point may be before the first digit or beyond the
+    /// last, which means zeros on that side.
     pub(crate) fn from_digits(negative: bool, digits: &[u8], integer_digits: i32) -> Self {
         let leading = digits.iter().take_while(|digit| **digit == 0).count();
         let end = digits.len()
@@ -57,7 +61,8 @@ impl Decimal {
         })
     }
 
-    /// `unscaled × 10^-scale`, where `unscaled` is the decimal text of an integer: how Arrow keeps a decimal.
+    /// Returns `unscaled × 10^-scale`, where `unscaled` is the decimal text of an integer. This is
+    /// how Arrow stores a decimal.
     pub(crate) fn from_unscaled(unscaled: &str, scale: i32) -> Self {
         let (negative, digits) = match unscaled.strip_prefix('-') {
             Some(digits) => (true, digits),
@@ -97,7 +102,8 @@ impl From<i128> for Decimal {
 impl FromStr for Decimal {
     type Err = ParseDecimalError;
 
-    /// Reads PostgreSQL's text form: digits with an optional sign, point and exponent, or `NaN`, `Infinity`, `-Infinity`.
+    /// Reads PostgreSQL's text form: digits with an optional sign, point and exponent, or `NaN`,
+    /// `Infinity`, `-Infinity`.
     fn from_str(text: &str) -> Result<Self, ParseDecimalError> {
         match text {
             "NaN" => return Ok(Decimal::NaN),
@@ -156,7 +162,7 @@ impl PartialOrd for Decimal {
 }
 
 impl fmt::Display for Decimal {
-    /// Plain notation without an exponent and without trailing zeros after the point.
+    /// Writes plain notation, without an exponent and without trailing zeros after the point.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = match self {
             Decimal::NaN => return f.write_str("NaN"),

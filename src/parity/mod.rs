@@ -1,8 +1,9 @@
-//! Parity: the same query must give the same answer wherever the rows are read.
+//! Parity: a query must give the same answer wherever the rows are read.
 //!
-//! A [`Query`] is a file written on logical table names. Each [`Source`] (heap tables, Iceberg tables through PostgreSQL, the
-//! reader of the Snowflake side) runs it under its own names for them and gives an [`Answer`] of typed [`Value`]s;
-//! [`verify`] compares the answers exactly and reports what differs.
+//! A [`Query`] is a file written on logical table names. Each [`Source`] (heap tables, Iceberg
+//! tables through PostgreSQL, the reader of the Snowflake side) runs it on its own table names and
+//! returns an [`Answer`] of typed [`Value`]s. [`verify`] compares the answers exactly and reports
+//! what differs.
 
 mod answer;
 mod arrow;
@@ -26,7 +27,8 @@ pub use verify::{Outcome, QueryReport, Report, Source, SourceError, verify};
 
 pub(crate) use answer::aligned;
 
-/// PostgreSQL's error in one text: message, SQLSTATE, detail and hint; or what went wrong with the connection.
+/// Returns PostgreSQL's error as one text: message, SQLSTATE, detail, hint and context; or what
+/// went wrong with the connection.
 pub(crate) fn postgres_message(error: &tokio_postgres::Error) -> String {
     let Some(error) = error.as_db_error() else {
         return SourceError::engine(error).to_string();

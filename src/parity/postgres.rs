@@ -1,7 +1,8 @@
 //! Answers of PostgreSQL: the binary results of the extended protocol, decoded by type.
 //!
-//! The binary forms are those of the types' send functions (PostgreSQL source, `src/backend/utils/adt/`: `numeric_send`,
-//! `date_send`, `timestamp_send`, `interval_send`, `array_send`).
+//! The binary formats are those of the types' send functions (PostgreSQL source,
+//! `src/backend/utils/adt/`: `numeric_send`, `date_send`, `timestamp_send`, `interval_send`,
+//! `array_send`).
 
 use async_trait::async_trait;
 use tokio_postgres::types::{FromSql, Kind as TypeKind, Type};
@@ -12,7 +13,8 @@ use super::{Answer, Column, Decimal, DecodeError, Kind, Source, SourceError, Val
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
-/// Tables of one PostgreSQL connection, whose names are the logical names after a prefix.
+/// A source of tables on one PostgreSQL connection. Their names are the logical names after a
+/// prefix.
 pub struct PostgresSource {
     name: String,
     prefix: String,
@@ -20,7 +22,8 @@ pub struct PostgresSource {
 }
 
 impl PostgresSource {
-    /// A source called `name` in reports, where the table `transactions` is `<prefix>transactions`.
+    /// Returns a source called `name` in reports, whose table `transactions` is
+    /// `<prefix>transactions`.
     pub fn new(
         name: impl Into<String>,
         prefix: impl Into<String>,
@@ -59,7 +62,7 @@ impl Source for PostgresSource {
     }
 }
 
-/// The answer that PostgreSQL's rows are; `columns` describes them even when there are none.
+/// Turns PostgreSQL's rows into an answer. `columns` describes them even if there are none.
 pub fn decode(
     columns: &[tokio_postgres::Column],
     rows: &[tokio_postgres::Row],
@@ -136,7 +139,7 @@ fn kind(column: &str, data_type: &Type) -> Result<Kind, DecodeError> {
         Type::TIMESTAMPTZ => Kind::TimestampTz,
         Type::INTERVAL => Kind::Interval,
         Type::UUID => Kind::Uuid,
-        // What a function returns that has nothing to say: pg_sleep, for one.
+        // The return type of a function without a result, such as pg_sleep.
         Type::VOID => Kind::Null,
         _ => match data_type.kind() {
             TypeKind::Array(element) => {
@@ -155,7 +158,7 @@ fn kind(column: &str, data_type: &Type) -> Result<Kind, DecodeError> {
     })
 }
 
-/// The value of `bytes`, or `None` where they are not a value of the type.
+/// Returns the value of `bytes`, or `None` if they are not a value of the type.
 fn value(data_type: &Type, bytes: &[u8]) -> Option<Value> {
     let text = |bytes: &[u8]| Some(Value::Text(std::str::from_utf8(bytes).ok()?.to_owned()));
     Some(match *data_type {
@@ -203,8 +206,9 @@ fn timestamp(bytes: &[u8]) -> Option<i64> {
     }
 }
 
-/// Base-10,000 digits after a header of four 16-bit fields: their number, the weight of the first, the sign, and the
-/// display scale, which the value does not depend on.
+/// Reads a `numeric`: base-10,000 digits after a header of four 16-bit fields. These are the number
+/// of digits, the weight of the first, the sign, and the display scale, which does not affect the
+/// value.
 fn numeric(bytes: &[u8]) -> Option<Decimal> {
     let mut fields = bytes
         .chunks_exact(2)
@@ -232,7 +236,7 @@ fn numeric(bytes: &[u8]) -> Option<Decimal> {
         .then(|| Decimal::from_digits(negative, &digits, (i32::from(weight) + 1) * 4))
 }
 
-/// An array's elements; those of a multidimensional array are nested lists.
+/// Reads an array's elements. Those of a multidimensional array are nested lists.
 fn array(element: &Type, bytes: &[u8]) -> Option<Vec<Value>> {
     let mut rest = bytes;
     let mut take = || -> Option<i32> {

@@ -7,10 +7,11 @@
 //! GROUP BY s.store_name ORDER BY revenue DESC, s.store_name
 //! ```
 //!
-//! `{{name}}` is a logical table name, which each source replaces with its own. Where the query has an ORDER BY,
-//! the order of rows is part of the answer, except between rows whose sort keys are equal. The keys must therefore be
-//! output columns; where they cannot be told from the text, a header line `-- order-by: column, column` names them, and
-//! `-- order-by: none` says that order does not matter.
+//! `{{name}}` is a logical table name, which each source replaces with its own table name. If the
+//! query has an ORDER BY, the order of the rows is part of the answer, except between rows with
+//! equal sort keys. The sort keys must therefore be output columns. If they cannot be derived from
+//! the text, a header line `-- order-by: column, column` names them; `-- order-by: none` says that
+//! order does not matter.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ use sqlparser::parser::Parser;
 
 use super::Answer;
 
-/// One query to compare answers of.
+/// A query whose answers are compared.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// The file's name without `.sql`.
@@ -34,7 +35,7 @@ pub struct Query {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum SortKey {
-    /// From 0.
+    /// The position of a column, from 0.
     Position(usize),
     Name(String),
 }
@@ -106,7 +107,7 @@ impl Query {
         })
     }
 
-    /// Every `*.sql` file of a folder, by name.
+    /// Reads every `*.sql` file of a folder, in the order of the names.
     pub fn load_dir(path: &Path) -> Result<Vec<Self>, QueryError> {
         let read = |source| QueryError::Read {
             path: path.to_owned(),
@@ -140,7 +141,7 @@ impl Query {
             .collect()
     }
 
-    /// Those of `queries` whose name, or name without its number, is `wanted`.
+    /// Returns the queries whose name is `wanted`, with or without its number.
     pub fn only(queries: Vec<Self>, wanted: &str) -> Result<Vec<Self>, QueryError> {
         let known: Vec<String> = queries.iter().map(|query| query.name.clone()).collect();
         let chosen: Vec<Query> = queries
@@ -162,13 +163,14 @@ impl Query {
         Ok(chosen)
     }
 
-    /// The statement, with each logical table name replaced.
+    /// Returns the statement, with each logical table name replaced.
     pub fn sql(&self, table_name: impl Fn(&str) -> String) -> String {
         substitute(&self.template, table_name)
             .expect("placeholders were checked when the query was read")
     }
 
-    /// The positions of the sort keys among the answer's columns; empty where order does not matter.
+    /// Returns the positions of the sort keys among the answer's columns; empty if order does not
+    /// matter.
     pub fn sort_keys(&self, answer: &Answer) -> Result<Vec<usize>, QueryError> {
         self.order
             .iter()
@@ -192,7 +194,7 @@ impl Query {
     }
 }
 
-/// Replaces each `{{name}}`.
+/// Replaces each `{{name}}` with the table name that the function returns.
 fn substitute(template: &str, table_name: impl Fn(&str) -> String) -> Result<String, String> {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
@@ -210,7 +212,7 @@ fn substitute(template: &str, table_name: impl Fn(&str) -> String) -> Result<Str
     Ok(text)
 }
 
-/// The sort keys of the outermost ORDER BY, as output columns.
+/// Derives the sort keys from the outermost ORDER BY, as output columns.
 fn derive_order(sql: &str) -> Result<Vec<SortKey>, String> {
     let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql)
         .map_err(|error| format!("cannot read the statement: {error}"))?;
@@ -229,7 +231,7 @@ fn derive_order(sql: &str) -> Result<Vec<SortKey>, String> {
         .collect()
 }
 
-/// The select list that names the output columns: of a set operation, the first one.
+/// Returns the select list that names the output columns; of a set operation, the first one.
 fn projection(body: &SetExpr) -> &[SelectItem] {
     match body {
         SetExpr::Select(select) => &select.projection,
@@ -251,7 +253,8 @@ fn output_column(key: &Expr, projection: &[SelectItem]) -> Result<SortKey, Strin
             .map(SortKey::Position)
             .ok_or_else(|| format!("ORDER BY {number} is not a column number"));
     }
-    // An output name goes before an input column of the same name (SQL-92, and PostgreSQL's "ORDER BY Clause").
+    // An output name takes precedence over an input column of the same name (SQL-92, and
+    // PostgreSQL's "ORDER BY Clause").
     if let Expr::Identifier(name) = key {
         let named = projection.iter().any(|item| match item {
             SelectItem::ExprWithAlias { alias, .. } => {
@@ -313,7 +316,7 @@ mod tests {
             order("SELECT a FROM {{t}} UNION ALL SELECT b FROM {{u}} ORDER BY a;").unwrap(),
             [SortKey::Name("a".into())]
         );
-        // The order inside a subquery is not the answer's.
+        // The order inside a subquery is not part of the answer.
         assert_eq!(
             order("SELECT a FROM (SELECT a FROM {{t}} ORDER BY a LIMIT 3) x").unwrap(),
             []

@@ -1,5 +1,5 @@
-//! The Snowflake side of a sandbox: the reader on every table of the catalog, at its newest metadata; and a session, whose
-//! tables are those that its statements have made.
+//! The Snowflake side of a sandbox: the reader, which sees every table of the catalog at its newest
+//! metadata; and a session, whose tables are those that its statements created.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -22,7 +22,7 @@ impl ArrowEngine for Reader {
     }
 }
 
-/// A session on the Snowflake side, one statement after another.
+/// A session on the Snowflake side, which runs one statement at a time.
 pub struct Worksheet(Mutex<Client>);
 
 impl Worksheet {
@@ -40,7 +40,8 @@ impl ArrowEngine for Worksheet {
     }
 }
 
-/// Opens a reader on what the catalog says now; `iceberg_prefix` is what precedes a logical table name in it.
+/// Opens a reader on the present state of the catalog. `iceberg_prefix` is the prefix of logical
+/// table names in the catalog.
 pub async fn snowflake_side(
     info: &SandboxInfo,
     iceberg_prefix: &str,

@@ -1,4 +1,4 @@
-//! Typed values: what two answers are compared by.
+//! Typed values, by which two answers are compared.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -9,9 +9,10 @@ use super::Decimal;
 
 /// One value of an answer, with its type.
 ///
-/// Equality is the comparison of `verify`: exact, by type. An integer equals a decimal of the same value (`sum` has
-/// different types on the two sides), whatever its scale; a float equals only a float with the same bits (any NaN equals any other), so
-/// it never equals a decimal; NULL equals NULL.
+/// Equality is the comparison of `verify`: exact, by type. An integer equals a decimal of the same
+/// value, whatever its scale, because `sum` has different types on the two sides. A float equals
+/// only a float with the same bits (any NaN equals any other), so it never equals a decimal. NULL
+/// equals NULL.
 #[derive(Clone, Debug)]
 pub enum Value {
     Null,
@@ -21,13 +22,16 @@ pub enum Value {
     Float(f64),
     Text(String),
     Bytes(Vec<u8>),
-    /// Days since 1970-01-01; `i32::MAX` and `i32::MIN` are PostgreSQL's `infinity` and `-infinity`.
+    /// Days since 1970-01-01; `i32::MAX` and `i32::MIN` are `infinity` and `-infinity` of
+    /// PostgreSQL.
     Date(i32),
     /// Microseconds since midnight.
     Time(i64),
-    /// Microseconds since 1970-01-01 00:00:00, without a time zone; the ends of `i64` are `infinity` and `-infinity`.
+    /// Microseconds since 1970-01-01 00:00:00, without a time zone; the ends of `i64` are
+    /// `infinity` and `-infinity`.
     Timestamp(i64),
-    /// Microseconds since 1970-01-01 00:00:00 UTC; the ends of `i64` are `infinity` and `-infinity`.
+    /// Microseconds since 1970-01-01 00:00:00 UTC; the ends of `i64` are `infinity` and
+    /// `-infinity`.
     TimestampTz(i64),
     Interval {
         months: i32,
@@ -38,10 +42,10 @@ pub enum Value {
     List(Vec<Value>),
 }
 
-/// What kind of value a column holds, as its declared type says: what must agree between two answers.
+/// The kind of value that a column's declared type holds. Two answers must agree on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A column of NULLs without a type of its own; agrees with everything.
+    /// The kind of a column of NULLs without a type of its own; agrees with every kind.
     Null,
     Bool,
     Int,
@@ -59,7 +63,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether values of the two kinds can be equal.
+    /// Returns whether values of the two kinds can be equal.
     pub fn agrees_with(self, other: Kind) -> bool {
         let number = |kind| matches!(kind, Kind::Int | Kind::Decimal);
         self == other
@@ -90,7 +94,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The bits that decide whether two floats are the same value.
+/// Returns the bits that decide whether two floats are the same value.
 fn float_identity(value: f64) -> u64 {
     if value.is_nan() {
         f64::NAN.to_bits()
@@ -138,7 +142,7 @@ impl Eq for Value {}
 
 impl Hash for Value {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Integers hash as the decimals that they equal.
+        // Integers hash like the decimals that they equal.
         if let Value::Int(value) = self {
             return Value::Decimal(Decimal::from(*value)).hash(state);
         }
@@ -166,7 +170,7 @@ impl Hash for Value {
 }
 
 impl fmt::Display for Value {
-    /// The form that psql shows, with decimals free of trailing zeros.
+    /// Writes the form that psql shows, with decimals free of trailing zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Null => f.write_str("NULL"),

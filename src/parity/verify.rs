@@ -1,4 +1,4 @@
-//! Running every query on every source, and the report of it.
+//! Runs every query on every source, and reports the results.
 
 use std::time::Instant;
 
@@ -7,22 +7,22 @@ use serde::Serialize;
 
 use super::{Answer, DecodeError, Query, QueryError, aligned, compare};
 
-/// Where the tables of a query can be read.
+/// A place where the tables of a query can be read.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// What reports call it.
+    /// Returns the source's name in reports.
     fn name(&self) -> &str;
 
-    /// Its table for a logical name; what `{{name}}` becomes in a query.
+    /// Returns the source's table for a logical name, which replaces `{{name}}` in a query.
     fn table_name(&self, logical: &str) -> String;
 
     async fn answer(&self, sql: &str) -> Result<Answer, SourceError>;
 }
 
-/// A source could not answer.
+/// The error of a source that could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The engine's own words.
+    /// The engine's own error message.
     #[error("{0}")]
     Engine(String),
     #[error(transparent)]
@@ -30,7 +30,8 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// An error with all its causes; a cause that its effect already quotes is not said again.
+    /// Makes an error of another error and all its causes. A cause that is already quoted is not
+    /// repeated.
     pub fn engine(error: &dyn std::error::Error) -> Self {
         let mut text = error.to_string();
         let mut next = error.source();
@@ -44,13 +45,13 @@ impl SourceError {
         SourceError::Engine(text)
     }
 
-    /// PostgreSQL's message with its SQLSTATE, detail and hint.
+    /// Makes an error of PostgreSQL's message with its SQLSTATE, detail and hint.
     pub fn postgres(error: tokio_postgres::Error) -> Self {
         SourceError::Engine(crate::parity::postgres_message(&error))
     }
 }
 
-/// What came out of one query.
+/// The result of one query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "status", content = "details", rename_all = "lowercase")]
 pub enum Outcome {
@@ -58,7 +59,7 @@ pub enum Outcome {
     Same,
     /// One text for each source whose answer is not that of the first.
     Different(Vec<String>),
-    /// One text for each source that gave no answer.
+    /// One text for each source that gave no answer, followed by those of differences.
     Failed(Vec<String>),
 }
 
@@ -66,26 +67,28 @@ pub enum Outcome {
 pub struct QueryReport {
     pub name: String,
     pub title: String,
-    /// The text on logical table names.
+    /// The query's text on logical table names.
     pub sql: String,
-    /// Rows of the first source's answer.
+    /// The number of rows of the first answer.
     pub rows: Option<usize>,
-    /// Time to the decoded answer in milliseconds, in the order of the sources; `None` where there is no answer.
+    /// Milliseconds until the answer was decoded, in the order of the sources; `None` if there is
+    /// no answer.
     pub millis: Vec<Option<f64>>,
     pub outcome: Outcome,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The sources' names; the first is the one that the others are compared with.
+    /// The sources' names. The others are compared with the first.
     pub sources: Vec<String>,
     pub queries: Vec<QueryReport>,
 }
 
-/// Runs each query on each source, one after another, and compares every answer with the first source's.
+/// Runs each query on each source, one after another, and compares every answer with the first
+/// source's.
 ///
-/// `progress` hears of each query when it is done. A difference or a source's failure is in the report; an error
-/// is only what is wrong with a query file.
+/// `progress` is called for each query when it is done. A difference or a source's failure is in
+/// the report; an error is returned only for a fault in a query file.
 pub async fn verify(
     queries: &[Query],
     sources: &[Box<dyn Source>],
@@ -161,7 +164,8 @@ impl QueryReport {
 }
 
 impl Report {
-    /// Whether every query gave the same answer everywhere. A report on fewer than two sources proves nothing and is not one.
+    /// Returns whether every query gave the same answer on all sources. A report on fewer than two
+    /// sources proves nothing, so it returns `false`.
     pub fn is_same(&self) -> bool {
         self.sources.len() > 1
             && self
@@ -170,7 +174,7 @@ impl Report {
                 .all(|query| query.outcome == Outcome::Same)
     }
 
-    /// A line per query: rows, milliseconds on each source, verdict.
+    /// Formats one line per query: rows, milliseconds on each source, verdict.
     pub fn table(&self) -> String {
         let mut header = vec!["query".to_owned(), "rows".to_owned()];
         header.extend(self.sources.iter().map(|source| format!("{source} ms")));
@@ -193,7 +197,7 @@ impl Report {
         aligned(lines)
     }
 
-    /// Every difference and failure with its query; empty where there is none.
+    /// Formats every difference and failure with its query; empty if there is none.
     pub fn details(&self) -> String {
         let mut text = String::new();
         for query in &self.queries {
@@ -215,7 +219,7 @@ impl Report {
         text
     }
 
-    /// One line: how many queries gave the same answer, on what.
+    /// Formats one line: how many queries gave the same answer, and on which sources.
     pub fn summary(&self) -> String {
         let same = self
             .queries

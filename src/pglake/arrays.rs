@@ -1,4 +1,4 @@
-//! Arrow arrays from and to PostgreSQL's text format, column by column.
+//! Conversion of columns between PostgreSQL's text format and Arrow arrays.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::columns::Kind;
 use super::datetime;
 use super::values::{self, ValueError};
 
-/// Builds the array of one column from the texts of its values.
+/// Builder of one column's array from the text of its values.
 pub(super) struct TextBuilder {
     kind: Kind,
     array: Building,
@@ -52,7 +52,8 @@ enum Building {
 }
 
 impl TextBuilder {
-    /// A builder for values of `kind` as the Arrow type that the Iceberg schema has for them.
+    /// Creates a builder for values of `kind`. `data_type` is the Arrow type that the Iceberg
+    /// schema has for them.
     pub(super) fn new(kind: &Kind, data_type: &DataType) -> Self {
         let array = match (kind, data_type) {
             (Kind::Boolean, _) => Building::Boolean(BooleanBuilder::new()),
@@ -93,9 +94,9 @@ impl TextBuilder {
         }
     }
 
-    /// Adds a value, `None` for NULL. After an error nothing was added.
+    /// Appends a value; `None` is NULL. After an error nothing has been appended.
     pub(super) fn append(&mut self, text: Option<&[u8]>) -> Result<(), ValueError> {
-        /// One arm: the value parsed, or NULL.
+        /// Appends the parsed value, or NULL.
         macro_rules! push {
             ($builder:expr, $parse:expr) => {
                 match text {
@@ -159,7 +160,8 @@ impl TextBuilder {
             } => {
                 let mut count = *offsets.last().expect("starts with 0");
                 if let Some(text) = text {
-                    // Elements that do not parse must not leave others behind: rare enough to parse twice.
+                    // Checks all elements before any is appended, so that an error leaves none
+                    // behind. Lists are rare enough to be parsed twice.
                     let items = values::array(text)?;
                     for item in &items {
                         element.check(item.as_deref())?;
@@ -176,7 +178,7 @@ impl TextBuilder {
         Ok(())
     }
 
-    /// Whether `append` would take the value.
+    /// Parses the value as `append` would, and returns its error.
     fn check(&self, text: Option<&[u8]>) -> Result<(), ValueError> {
         let data_type = match &self.array {
             Building::List { field, .. } => DataType::List(field.clone()),
@@ -193,7 +195,7 @@ impl TextBuilder {
         TextBuilder::new(&self.kind, &data_type).append(text)
     }
 
-    /// Values so far.
+    /// The number of values appended so far.
     pub(super) fn len(&self) -> usize {
         match &self.array {
             Building::Boolean(builder) => builder.len(),
@@ -213,7 +215,7 @@ impl TextBuilder {
         }
     }
 
-    /// The array of the values so far; the builder starts anew.
+    /// Returns the array of the values so far. The builder is empty afterwards.
     pub(super) fn finish(&mut self) -> ArrayRef {
         match &mut self.array {
             Building::Boolean(builder) => Arc::new(builder.finish()),
@@ -266,9 +268,11 @@ fn utf8(text: &[u8]) -> Result<&str, ValueError> {
     })
 }
 
-/// Appends the text of a value; false, and nothing, when it is NULL.
+/// Appends the text of a value and returns true. Returns false, and appends nothing, when it is
+/// NULL.
 ///
-/// Most types have one text form; `kind` decides where one Arrow type stands for several PostgreSQL types.
+/// The Arrow type decides the text. `kind` is needed where several PostgreSQL types share one Arrow
+/// type.
 pub(super) fn write_text(
     out: &mut String,
     array: &dyn Array,
@@ -334,7 +338,8 @@ pub(super) fn write_text(
             datetime::write_timestamp(out, micros, zone.is_some());
         }
         DataType::Struct(_) => {
-            // An interval; every part named, so that PostgreSQL reads it whatever its style.
+            // An interval. Every part has its unit, so that PostgreSQL can read it with any
+            // `intervalstyle`.
             let parts = array.as_struct();
             for (index, unit) in ["mons", "days", "microseconds"].into_iter().enumerate() {
                 let value = parts.column(index).as_primitive::<Int64Type>().value(row);
@@ -365,7 +370,7 @@ fn write_bytes(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// An array literal; every element is quoted, which PostgreSQL always accepts.
+/// Appends an array literal. Every element is quoted, which PostgreSQL always accepts.
 fn write_array(out: &mut String, elements: &dyn Array, kind: Option<&Kind>) {
     out.push('{');
     let mut text = String::new();

@@ -1,4 +1,5 @@
-//! PostgreSQL columns as Iceberg fields: which types there are, and what a value of each becomes.
+//! PostgreSQL columns as Iceberg fields: which types are supported, and how a value of each is
+//! stored.
 
 use std::sync::Arc;
 
@@ -14,11 +15,11 @@ pub struct Column {
     /// The type as `format_type` prints it, with its modifier.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// The type's name in `pg_type`; of a domain, that of its base type.
+    /// The name in `pg_type` of the type, or of the base type if the type is a domain.
     base: String,
     /// `typtype` of `pg_type`: `b` base, `e` enum, `c` composite, `r` range, ….
     category: String,
-    /// The element's name in `pg_type` for an array.
+    /// The name in `pg_type` of the element type, if the type is an array.
     element: Option<String>,
     precision: Option<u32>,
     scale: Option<i32>,
@@ -40,9 +41,9 @@ pub enum Kind {
     Double,
     /// Precision and scale of the Iceberg decimal.
     Decimal(u32, u32),
-    /// `text` and `varchar`: compared by their bytes.
+    /// `text` and `varchar`. Their values are compared byte by byte.
     Text,
-    /// A type that is kept as its text: json, inet, char(n), enums, ranges, ….
+    /// A type whose values are stored as their text: json, inet, char(n), enums, ranges, ….
     Opaque,
     Binary,
     Date,
@@ -52,12 +53,12 @@ pub enum Kind {
     Timestamp,
     TimestampTz,
     Uuid,
-    /// A struct of months, days and microseconds.
+    /// Stored as a struct of months, days and microseconds.
     Interval,
     List(Box<Kind>),
 }
 
-/// A type that an Iceberg table cannot have.
+/// An error: Iceberg tables cannot have a column of this type.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "column \"{column}\" has type {type_name}, which Iceberg tables of the embedded stand-in do not support"
@@ -69,13 +70,17 @@ pub struct UnsupportedType {
 
 impl Column {
     /// The kind of this column's values.
+    ///
+    /// # Errors
+    /// [`UnsupportedType`] for a composite type.
     pub fn kind(&self) -> Result<Kind, UnsupportedType> {
         let unsupported = || UnsupportedType {
             column: self.name.clone(),
             type_name: self.type_name.clone(),
         };
         if let Some(element) = &self.element {
-            // numeric[] has the modifier of its elements, which pg_type does not show here: kept as double.
+            // A numeric[] has the modifier of its elements, which `columns_of` does not report. Its
+            // elements are stored as double.
             return match scalar_kind(element, None) {
                 Some(kind) => Ok(Kind::List(Box::new(kind))),
                 None => Ok(Kind::List(Box::new(Kind::Opaque))),
@@ -90,7 +95,8 @@ impl Column {
         }
     }
 
-    /// The Iceberg field for this column. `next_id` gives ids, depth first, as pg_lake assigns them.
+    /// Returns the Iceberg field for this column. `next_id` assigns field ids depth first, as
+    /// pg_lake does.
     pub fn field(&self, next_id: &mut impl FnMut() -> i32) -> Result<NestedField, FieldError> {
         let kind = self.kind()?;
         let id = next_id();
@@ -105,7 +111,7 @@ impl Column {
     }
 }
 
-/// Why a column cannot become a field.
+/// An error: the column cannot become an Iceberg field.
 #[derive(Debug, thiserror::Error)]
 pub enum FieldError {
     #[error(transparent)]
@@ -122,7 +128,8 @@ fn scalar_kind(base: &str, numeric: Option<(u32, i32)>) -> Option<Kind> {
         "float4" => Kind::Float,
         "float8" => Kind::Double,
         "numeric" => match numeric {
-            // A negative scale widens, and so does a scale beyond the precision.
+            // A negative scale needs more digits before the point. A scale beyond the precision
+            // needs more digits after it.
             Some((precision, scale)) if scale < 0 => decimal(precision + scale.unsigned_abs(), 0),
             Some((precision, scale)) => {
                 decimal(precision.max(scale.unsigned_abs()), scale.unsigned_abs())
@@ -151,7 +158,7 @@ fn decimal(precision: u32, scale: u32) -> Kind {
 }
 
 impl Kind {
-    /// The Iceberg type that stores this kind.
+    /// The Iceberg type that stores this kind. `next_id` assigns the ids of nested fields.
     pub fn iceberg_type(&self, next_id: &mut impl FnMut() -> i32) -> Type {
         let primitive = match self {
             Kind::Boolean => PrimitiveType::Boolean,

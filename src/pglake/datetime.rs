@@ -4,13 +4,15 @@ use std::fmt::Write as _;
 
 use super::values::{ValueError, integer, malformed};
 
-/// Microseconds of a day.
+/// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
-/// 0001-01-01 and the day after 9999-12-31, in days from 1970-01-01: the range of Iceberg timestamps in pg_lake.
+/// The range of Iceberg timestamps in pg_lake, in days from 1970-01-01: from 0001-01-01 up to, but
+/// without, 10000-01-01 (`END_DAY`).
 const FIRST_TIMESTAMP_DAY: i64 = -719_162;
 const END_DAY: i64 = 2_932_897;
 
-/// Days from 1970-01-01 of a date of the proleptic Gregorian calendar; the year is astronomical (0 is 1 BC).
+/// Returns the days from 1970-01-01 to a date of the proleptic Gregorian calendar. The year is
+/// astronomical: 0 is 1 BC.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -19,7 +21,8 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// Year (astronomical), month and day of a number of days from 1970-01-01.
+/// Returns the year, month and day that lie `days` days after 1970-01-01. The year is astronomical:
+/// 0 is 1 BC.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
@@ -33,7 +36,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year, month, day_of_year - (153 * month_index + 2) / 5 + 1)
 }
 
-/// Reads from the front of a text.
+/// A reader that consumes a text from the front.
 struct Cursor<'a> {
     rest: &'a [u8],
     whole: &'a [u8],
@@ -90,7 +93,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// `YYYY-MM-DD`; the era is at the end of the whole text.
+    /// Reads `YYYY-MM-DD` in days from 1970-01-01. A ` BC` at the end of the whole text belongs to
+    /// the date.
     fn date(&mut self) -> Result<i64, ValueError> {
         let mut year = self.digits()?;
         if let Some(text) = self.rest.strip_suffix(b" BC") {
@@ -104,7 +108,7 @@ impl<'a> Cursor<'a> {
         Ok(days_from_civil(year, month, day))
     }
 
-    /// `HH:MM:SS[.ffffff]` in microseconds.
+    /// Reads `HH:MM:SS[.ffffff]` in microseconds.
     fn time(&mut self) -> Result<i64, ValueError> {
         let hours = self.digits()?;
         self.expect(b":")?;
@@ -122,7 +126,7 @@ impl<'a> Cursor<'a> {
         Ok(((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros)
     }
 
-    /// `±HH[:MM[:SS]]` in microseconds.
+    /// Reads `±HH[:MM[:SS]]` in microseconds.
     fn offset(&mut self) -> Result<i64, ValueError> {
         let sign = if self.take(b"-") {
             -1
@@ -188,7 +192,8 @@ pub(crate) fn timestamp(text: &[u8], zoned: bool) -> Result<i64, ValueError> {
     Ok(micros)
 }
 
-/// Months, days and microseconds of an interval in the `postgres` style: `1 year -2 mons +3 days -04:05:06.7`.
+/// Parses an interval in the `postgres` style, such as `1 year -2 mons +3 days -04:05:06.7`, and
+/// returns its months, days and microseconds.
 pub(crate) fn interval(text: &[u8]) -> Result<[i64; 3], ValueError> {
     let error = || malformed("interval", text);
     let mut parts = [0; 3];
@@ -214,7 +219,8 @@ pub(crate) fn interval(text: &[u8]) -> Result<[i64; 3], ValueError> {
     Ok(parts)
 }
 
-/// Appends a date; the year is astronomical, and BC is written after everything else by the caller.
+/// Appends a date and returns whether it is BC. The caller appends ` BC` itself, because it follows
+/// the time of day.
 fn write_date(out: &mut String, days: i64) -> bool {
     let (year, month, day) = civil_from_days(days);
     let (shown, is_bc) = if year <= 0 {

@@ -1,4 +1,4 @@
-//! The files of the stand-in extension `pg_lake`: what PostgreSQL finds in its directory of extensions.
+//! Files of the stand-in extension `pg_lake`, as PostgreSQL's extension directory holds them.
 
 use std::fs;
 use std::io;
@@ -9,16 +9,16 @@ use super::EngineSocket;
 const CONTROL: &str = include_str!("extension/pg_lake.control");
 const SCRIPT: &str = include_str!("extension/pg_lake--1.0.sql");
 
-/// Writes them into `dir`, the folder `extension` of a share directory.
+/// Writes the extension's files into `dir`, the folder `extension` of a share directory.
 ///
-/// `CREATE EXTENSION` takes the lake engine's socket from the setting `pg_lake_engine.host`, as the real extension
-/// does, or where that is not set, `socket`.
+/// `CREATE EXTENSION` takes the lake engine's socket from the setting `pg_lake_engine.host`, as the
+/// real extension does. Where that is not set, it takes `socket`.
 pub fn install(dir: &Path, socket: &EngineSocket) -> io::Result<()> {
     let host = socket.to_string().replace('\'', "''");
     let script = SCRIPT.replace("@ENGINE_HOST@", &host);
     for (name, contents) in [("pg_lake.control", CONTROL), ("pg_lake--1.0.sql", &script)] {
         let path = dir.join(name);
-        // A link leads to the files of an installation, which must not be written through.
+        // A link points to a file of the installation, which must not be overwritten.
         if path.is_symlink() {
             fs::remove_file(&path)?;
         }

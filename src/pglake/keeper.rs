@@ -1,7 +1,12 @@
-//! Keeps the S3 secret of a `pgduck_server` true to a grant (see [`storage`](super::storage)), which it knows nothing of itself: puts the
-//! credentials of the granted role there, new ones before those end, and one without rights where there are none.
+//! Secret sync: keeps the S3 secret of a `pgduck_server` in line with a grant (see
+//! [`storage`](super::storage)).
 //!
-//! What it has done stands in a file beside the grant, so that whoever changes the grant can wait until that holds.
+//! A `pgduck_server` cannot assume a role itself. This module stores the credentials of the granted
+//! role in its secret, and renews them before they expire. Without usable credentials it stores a
+//! secret without rights.
+//!
+//! After each change it writes the version of the applied grant to a file beside the grant. The
+//! code that changes the grant can wait for that file.
 
 use std::future::Future;
 use std::io;
@@ -18,50 +23,55 @@ use crate::chain;
 use crate::objectstore::S3Config;
 use crate::private_file::{self, Version};
 
-/// The secret's name.
+/// The name of the secret in `pgduck_server`.
 pub const SECRET: &str = "icebox";
 
-/// Between two looks at a server whose socket is at hand.
+/// The polling interval for a server that is reached through a local socket.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often a role is asked for that is refused, and how often once it has been for [`A_WHILE`]: each is a line in the audit trail.
+/// How often to retry a refused role: first the shorter interval, and after [`A_WHILE`] the longer
+/// one. Every attempt adds a line to the audit trail.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 const A_WHILE: Duration = Duration::from_secs(60);
-/// For a statement about a secret, which needs nothing but the server itself.
+/// The time limit for one statement. A statement about a secret needs only the server itself, so it
+/// is fast.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A `pgduck_server`.
+/// A running or stopped `pgduck_server`.
 #[async_trait]
 pub trait Server: Send + Sync {
-    /// Tells one start of it from any other; `None` while it does not run.
+    /// Returns a value that is different for every start of the server, or `None` while it does not
+    /// run.
     ///
     /// # Errors
-    /// That cannot be found out.
+    /// The reason why the state of the server is unknown.
     async fn started(&self) -> Result<Option<String>, String>;
 
     /// Runs one statement.
     ///
     /// # Errors
-    /// What the server, or the way to it, says. Not the statement, which has keys in it.
+    /// The message of the server or of the connection. It must not contain the statement, which
+    /// holds keys.
     async fn run(&self, statement: &str) -> Result<(), String>;
 
-    /// How long to wait between two looks at it and its grant.
+    /// The polling interval for the server and its grant.
     fn look_every(&self) -> Duration;
 }
 
-/// What a keeper needs to know.
+/// The inputs of the secret sync.
 pub struct Config {
     pub server: Box<dyn Server>,
-    /// The S3 service as the server reaches it. It needs no keys.
+    /// The S3 service as the server reaches it. Its keys are not used.
     pub s3: S3Config,
-    /// That of STS, as the keeper reaches it.
+    /// The STS endpoint as this process reaches it.
     pub sts_endpoint: String,
-    /// The grant's file.
+    /// The path of the grant's file.
     pub grant: PathBuf,
-    /// Where the policies of the roles are: what was refused before that file changed is asked for again, and what was given too.
+    /// The file with the policies of the roles. When it changes, the role is assumed again, whether
+    /// it was refused or granted before.
     pub policies: PathBuf,
 }
 
-/// A secret for a server that was not asked about yet.
+/// Returns a secret without rights for a server whose role has not been assumed yet.
 pub fn not_yet(s3: &S3Config) -> Secret {
     let why = Refusal {
         message: "the access of this Postgres instance to object storage is being set up"
@@ -71,7 +81,7 @@ pub fn not_yet(s3: &S3Config) -> Secret {
     Secret::refused(s3, &why)
 }
 
-/// Whether the server goes by what the grant is now.
+/// Whether the server's secret reflects the current grant.
 pub fn is_done(grant: &Path) -> bool {
     let Ok(told) = std::fs::read(note(grant)) else {
         return false;
@@ -80,17 +90,18 @@ pub fn is_done(grant: &Path) -> bool {
     done.is_some() && done == Version::of(grant).ok()
 }
 
-/// Forgets what was done, before a server is started that knows nothing of it.
+/// Deletes the record of the applied grant. To be called before a server starts, which has no
+/// secret then.
 pub fn forget(grant: &Path) -> io::Result<()> {
     private_file::remove(&note(grant))
 }
 
-/// Where it says what it has done.
+/// The path of the file that records the version of the applied grant.
 fn note(grant: &Path) -> PathBuf {
     grant.with_extension("applied")
 }
 
-/// Keeps the secret until `shutdown` completes.
+/// Runs the secret sync until `shutdown` completes.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let mut keeper = Keeper {
         granted: GrantedCredentials::new(
@@ -114,35 +125,35 @@ struct Keeper {
     config: Config,
     granted: GrantedCredentials,
     held: Option<Held>,
-    /// While the role is refused.
+    /// Set while the role is refused.
     refused: Option<Refused>,
-    /// Whether the last word did not get through.
+    /// Whether the last exchange with the server failed.
     is_server_lost: bool,
 }
 
-/// What the server has.
+/// The state that the server has been given.
 #[derive(Clone, PartialEq)]
 struct Held {
-    /// Which start of it.
+    /// Which start of the server has it, see [`Server::started`].
     server: String,
     grant: Option<Version>,
     access: Access,
 }
 
-/// Tells what may be done from what may be done otherwise.
+/// The access that a secret gives. Two values are equal if the secrets give the same access.
 #[derive(Clone, Debug, PartialEq)]
 enum Access {
-    /// By this access key.
+    /// Access with the credentials of this access key id.
     Key(String),
     Refused(Refusal),
 }
 
-/// Since when, and when the role was last asked for.
+/// When the refusals began, and when the role was last requested.
 #[derive(Clone, Copy)]
 struct Refused {
     since: Instant,
     asked: Instant,
-    /// Of the policies' file.
+    /// The version of the policies' file at the last request.
     policies: Option<Version>,
 }
 
@@ -172,7 +183,8 @@ impl Keeper {
                 let key = credentials.access_key_id.clone();
                 (Access::Key(key), self.secret(credentials))
             }
-            // What the server has may be good for long; and it cannot reach the store either.
+            // STS cannot be reached. The credentials that the server has may still be valid for
+            // long, so they stay.
             Err(error) if error.is_connection() && is_as_before => return Ok(()),
             Err(error) => {
                 let now = Instant::now();
@@ -198,16 +210,20 @@ impl Keeper {
         if self.held.as_ref() == Some(&wanted) || !self.tell(&secret).await {
             return Ok(());
         }
-        // Of what the server has, and only where that is something else than before.
+        // Only access that the server has accepted is reported, and only when it differs from the
+        // last one.
         if self.held.as_ref().map(|held| &held.access) != Some(&wanted.access) {
             report(&wanted.access);
         }
         self.held = Some(wanted);
-        // Another grant than this one may be there by now; then this is not what is waited for.
+        // The grant may have been replaced meanwhile. Then this version does not match, and the
+        // waiting goes on.
         private_file::replace(&note(&self.config.grant), &serde_json::to_vec(&grant)?)
     }
 
-    /// Credentials that are good are looked at each time, as they may be about to end.
+    /// Whether to request credentials now. Valid ones are requested each time, since that renews
+    /// them before they expire. Refused ones wait for the retry interval or for a change of the
+    /// policies.
     fn is_time_to_ask(&self, policies: Option<Version>) -> bool {
         let Some(refused) = self.refused else {
             return true;
@@ -235,14 +251,14 @@ impl Keeper {
         }
     }
 
-    /// Whether the server has taken it.
+    /// Stores the secret in the server, and returns whether the server accepted it.
     async fn tell(&mut self, secret: &Secret) -> bool {
         let statement = secret::statement(SECRET, secret);
         let told = in_time(self.config.server.run(&statement)).await;
         self.heard(told).is_some()
     }
 
-    /// What a server has answered. It is asked again, and complained of once.
+    /// Returns the value of a successful answer. The first of several failures in a row is logged.
     fn heard<T>(&mut self, answer: Result<T, String>) -> Option<T> {
         if let Err(error) = &answer
             && !self.is_server_lost
@@ -268,7 +284,7 @@ fn report(access: &Access) {
 
 #[async_trait]
 impl Server for EngineSocket {
-    /// Each start makes a new socket.
+    /// Identifies a start by its socket file, because each start creates a new one.
     async fn started(&self) -> Result<Option<String>, String> {
         let socket = Version::of(&self.path()).map_err(|error| chain(&error))?;
         Ok(socket.map(|socket| format!("{socket:?}")))

@@ -16,20 +16,21 @@ use std::path::PathBuf;
 
 use crate::postgres::client::conninfo_value;
 
-/// Where PostgreSQL finds the lake engine, or `pgduck_server`: a unix socket. As text it is what the real extension's setting
-/// `pg_lake_engine.host` takes.
+/// A unix socket where PostgreSQL finds the lake engine or `pgduck_server`.
+///
+/// Its text form is a value for the real extension's setting `pg_lake_engine.host`.
 #[derive(Clone, Debug)]
 pub struct EngineSocket {
     pub dir: PathBuf,
-    /// The port in the name of the socket, as libpq wants one.
+    /// The port in the name of the socket file, which libpq requires.
     pub port: u16,
 }
 
 impl EngineSocket {
-    /// The usual port, `pgduck_server`'s own.
+    /// The default port of `pgduck_server`, which the lake engine uses too.
     pub const PORT: u16 = 5332;
 
-    /// The socket in `dir`, with the usual port.
+    /// Returns the socket in `dir` with the default port.
     pub fn in_dir(dir: impl Into<PathBuf>) -> EngineSocket {
         EngineSocket {
             dir: dir.into(),

@@ -1,15 +1,16 @@
 //! The private prefix: a PostgreSQL installation that icebox may add an extension to.
 //!
-//! PostgreSQL finds its share and library directories relative to the path of the running `postgres` binary. So the
-//! prefix repeats the installation's layout below the state directory:
+//! PostgreSQL finds its share and library directories relative to the path of the running
+//! `postgres` binary. So the prefix repeats the installation's layout below the state directory:
 //!
 //! ```text
-//! <prefix>/<bin dir>/postgres         a copy, as a link would be resolved to the original's place
-//! <prefix>/<bin dir>/…                links to the installation's other programs
-//! <prefix>/<share dir>/…              links, except
-//! <prefix>/<share dir>/extension/     links to the installation's extensions but those of a real pg_lake, and the stand-in's files
-//! <prefix>/<library dir>              a link
-//! <prefix>/<bin dir>/../lib/*.so*     links, as some builds bring the libraries that `postgres` itself is linked to
+//! <prefix>/<bin dir>/postgres       a copy: PostgreSQL would resolve a link to the original
+//! <prefix>/<bin dir>/…              links to the installation's other programs
+//! <prefix>/<share dir>/…            links, except for:
+//! <prefix>/<share dir>/extension/   links to the installation's extensions without a real pg_lake,
+//!                                   and the files of the stand-in
+//! <prefix>/<library dir>            a link
+//! <prefix>/<bin dir>/../lib/*.so*   links: some builds have the libraries of `postgres` there
 //! ```
 
 use std::ffi::OsStr;
@@ -30,9 +31,12 @@ pub struct PrefixError {
     source: io::Error,
 }
 
-/// Makes or refreshes the prefix, and gives the directory to start `postgres` from.
+/// Creates or refreshes the prefix, and returns the directory to start `postgres` from.
 ///
-/// The extension's server points at `engine_socket`.
+/// `engine_socket` is the default address of the lake engine for the extension.
+///
+/// # Errors
+/// [`PrefixError`] names the path that cannot be created, read or linked.
 pub fn prepare(
     installation: &Installation,
     prefix: &Path,
@@ -50,7 +54,8 @@ pub fn prepare(
         &bin.join("postgres"),
     )?;
     link_entries(&installation.share_dir, &share, |name| name == "extension")?;
-    // Where a real one is installed: pg_lake.control, pg_lake--3.4.sql, pg_lake_iceberg.control and so on.
+    // The files of a real pg_lake, if one is installed: pg_lake.control, pg_lake--3.4.sql,
+    // pg_lake_iceberg.control and so on.
     link_entries(
         &installation.share_dir.join("extension"),
         &extension,
@@ -71,7 +76,7 @@ pub fn prepare(
     Ok(bin)
 }
 
-/// The place in the prefix of an absolute path.
+/// Returns the path inside the prefix that corresponds to an absolute path.
 fn below(prefix: &Path, path: &Path) -> PathBuf {
     prefix.join(path.strip_prefix("/").unwrap_or(path))
 }
@@ -87,7 +92,7 @@ fn failed<'a>(
     }
 }
 
-/// Links every entry of a directory but some.
+/// Links every entry of a directory for which `except` is false.
 fn link_entries(
     from: &Path,
     to: &Path,
@@ -102,7 +107,8 @@ fn link_entries(
     Ok(())
 }
 
-/// Links the shared libraries of a directory, unless the directory is a link already.
+/// Links the shared libraries of a directory, unless its counterpart in the prefix is a link
+/// already.
 fn link_shared_libraries(from: &Path, prefix: &Path) -> Result<(), PrefixError> {
     let to = below(prefix, from);
     if !from.is_dir() || to.is_symlink() {
@@ -127,7 +133,8 @@ fn link(target: &Path, path: &Path) -> Result<(), PrefixError> {
     symlink(target, path).map_err(failed("linking", path))
 }
 
-/// A copy is current when it is as large and not older; an upgrade of the package changes either.
+/// Copies a file unless the copy is current: as large as the original and not older. An upgrade of
+/// the package changes one of the two.
 fn copy_if_changed(from: &Path, to: &Path) -> Result<(), PrefixError> {
     let source = fs::metadata(from).map_err(failed("reading", from))?;
     let is_current = fs::metadata(to).is_ok_and(|copy| {

@@ -1,8 +1,10 @@
-//! The secrets of `pgduck_server`: statements of DuckDB that tell it where S3 is, `CREATE SECRET … (TYPE S3, …)`, in its init file
-//! and as it runs (DuckDB documentation, "Secrets Manager" and "S3 API Support").
+//! Secrets of `pgduck_server`: DuckDB statements that configure access to S3, `CREATE SECRET …
+//! (TYPE S3, …)`. They are in its init file, and may also be run later (DuckDB documentation,
+//! "Secrets Manager" and "S3 API Support").
 //!
-//! One [without rights](Secret::refused) has empty keys. DuckDB then signs nothing and sends no session token (its extension
-//! httpfs, `CreateS3Header`), so that the token has room for the reason, which icebox's stand-in tells its user.
+//! A secret [without rights](Secret::refused) has empty keys. With empty keys DuckDB signs no
+//! request and sends no session token (its extension httpfs, `CreateS3Header`). So the token can
+//! hold the reason, which icebox's stand-in shows to its user.
 
 use std::collections::BTreeMap;
 
@@ -18,16 +20,18 @@ use crate::objectstore::S3Config;
 use crate::postgres::server::quote_literal;
 use crate::postgres::statements::{self, Unclosed};
 
-/// An S3 service, and which buckets it is for.
+/// An S3 service, and the buckets that it is used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret {
-    /// `None` is for all buckets without a secret of their own.
+    /// The one bucket that the secret is for. `None` is for all buckets without a secret of their
+    /// own.
     pub bucket: Option<String>,
     pub s3: S3Config,
 }
 
 impl Secret {
-    /// One without rights for a service, and why. It takes the place of no secret at all, with which DuckDB would look for AWS.
+    /// Returns a secret without rights for a service; `why` is the reason. Without any secret
+    /// DuckDB would send its requests to AWS.
     pub fn refused(s3: &S3Config, why: &Refusal) -> Secret {
         let json = serde_json::to_vec(why).unwrap_or_default();
         Secret {
@@ -41,7 +45,7 @@ impl Secret {
         }
     }
 
-    /// Why it has no rights; `None` if it has some.
+    /// Returns why the secret has no rights, or `None` if it has keys.
     pub fn refusal(&self) -> Option<Refusal> {
         if !self.s3.access_key_id.is_empty() || !self.s3.secret_access_key.is_empty() {
             return None;
@@ -56,7 +60,7 @@ impl Secret {
     }
 }
 
-/// What a statement does to the secrets. Names are in lower case.
+/// The change that a statement makes to the secrets. Names are in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     Create {
@@ -70,7 +74,7 @@ pub enum Change {
     },
 }
 
-/// What becomes of a secret that has the name of a new one.
+/// The effect of `CREATE SECRET` when a secret of that name exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfThere {
     Replace,
@@ -78,7 +82,7 @@ pub enum IfThere {
     Fail,
 }
 
-/// A statement that does not go with the secrets that there are.
+/// An error: the statement does not fit the existing secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum Conflict {
     #[error("a secret with the name \"{name}\" already exists")]
@@ -87,7 +91,7 @@ pub enum Conflict {
     Missing { name: String },
 }
 
-/// Secrets by name.
+/// The secrets by name.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(BTreeMap<String, Secret>);
 
@@ -117,7 +121,7 @@ impl Secrets {
     }
 }
 
-/// What is wrong with an init file, or a statement.
+/// An error in an init file or a statement.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("line {}", source.line)]
@@ -136,7 +140,12 @@ pub enum Error {
     NoSecret,
 }
 
-/// The S3 secrets of an init file. Its other statements are for DuckDB only and have no meaning for the lake engine.
+/// Reads the S3 secrets of an init file. Other statements matter to DuckDB only; they are skipped
+/// with a warning.
+///
+/// # Errors
+/// A statement about secrets that is malformed or conflicts with an earlier one, or no S3 secret at
+/// all.
 pub fn parse(text: &str) -> Result<Secrets, Error> {
     let mut secrets = Secrets::default();
     for statement in statements::split(text)? {
@@ -157,7 +166,8 @@ pub fn parse(text: &str) -> Result<Secrets, Error> {
     }
 }
 
-/// What a message of statements does to the secrets; `None` if its first one is about something else.
+/// Reads the changes that a message of one or more statements makes to the secrets. Returns `None`
+/// if the first statement is about something else.
 pub fn changes(sql: &str) -> Result<Option<Vec<Change>>, Error> {
     if !is_about_secrets(sql) {
         return Ok(None);
@@ -182,7 +192,7 @@ fn read(statement: &statements::Statement) -> Result<Vec<Change>, Error> {
         .collect()
 }
 
-/// The parser's error without the token that it has found: that may be a key.
+/// Removes the offending token from a parser's error, because it may be a key.
 fn without_token(error: &str) -> String {
     match (error.find(", found: "), error.rfind(" at Line: ")) {
         (Some(end), Some(place)) if end < place => format!("{}{}", &error[..end], &error[place..]),
@@ -208,7 +218,7 @@ fn change(statement: Statement) -> Result<Change, String> {
                 ));
             }
             Ok(Change::Create {
-                // As DuckDB calls one without a name.
+                // DuckDB's name for a secret without a name.
                 name: name.map_or_else(|| "__default_s3".to_owned(), lower),
                 secret: secret(&options)?,
                 if_there: match (or_replace, if_not_exists) {
@@ -228,7 +238,7 @@ fn change(statement: Statement) -> Result<Change, String> {
     }
 }
 
-/// The statement that makes the secret, also where there is one of that name.
+/// Returns the statement that creates or replaces the secret.
 pub fn statement(name: &str, secret: &Secret) -> String {
     let s3 = &secret.s3;
     let (endpoint, uses_ssl) = match s3.endpoint.split_once("://") {
@@ -252,7 +262,8 @@ pub fn statement(name: &str, secret: &Secret) -> String {
     )
 }
 
-/// Whether a statement begins with CREATE or DROP and has SECRET among the words before its parenthesis.
+/// Whether a statement begins with CREATE or DROP and has SECRET among the words before its
+/// parenthesis.
 fn is_about_secrets(sql: &str) -> bool {
     let head = sql.split('(').next().unwrap_or_default();
     let mut words = head.split_whitespace();
@@ -295,8 +306,8 @@ fn secret(options: &[SecretOption]) -> Result<Secret, String> {
         "false" | "0" => "http",
         other => return Err(format!("USE_SSL is true or false, not {other}")),
     };
-    // DuckDB takes bucket names into the host name where nothing else is said, which a service on this machine
-    // cannot resolve.
+    // By default DuckDB puts the bucket's name into the host name, which does not resolve for a
+    // local service.
     match get("URL_STYLE").unwrap_or("vhost") {
         "path" => {}
         other => {

@@ -1,7 +1,8 @@
-//! How a PostgreSQL instance reaches its lake: by taking on the role of its storage integration.
+//! How a PostgreSQL instance reaches its lake: it assumes the role of its storage integration.
 //!
-//! Which role that is stands in a file, the grant. Whoever decides about it (ALTER POSTGRES INSTANCE … SET STORAGE_INTEGRATION)
-//! [writes](write) and replaces the file; [`GrantedCredentials`] go by what it says now, so nothing needs to be told or restarted.
+//! The role is stored in a file, the grant. ALTER POSTGRES INSTANCE … SET STORAGE_INTEGRATION
+//! [replaces](write) the file. [`GrantedCredentials`] check the file at each use, so a change needs
+//! neither a notification nor a restart.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,26 +18,27 @@ use crate::aws::client::{self, AssumeRole, Client, Credentials};
 use crate::aws::{self, RoleCredentials, Secret};
 use crate::private_file::{self, Version};
 
-/// The longest session of a role, in seconds, which Snowflake asks for.
+/// The role session's duration in seconds that Snowflake requests: 12 hours, the longest that AWS
+/// allows.
 pub const SESSION_SECONDS: u32 = 12 * 60 * 60;
 
-/// What a PostgreSQL instance may take on, and as whom.
+/// The role that a PostgreSQL instance may assume, and the principal that assumes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StorageGrant {
-    /// Of the integration's IAM user.
+    /// The keys of the integration's IAM user.
     pub principal: Keys,
     pub role_arn: String,
     pub external_id: String,
     pub session_name: String,
-    /// Seconds, [`SESSION_SECONDS`] in the cloud.
+    /// The duration of the role session in seconds; [`SESSION_SECONDS`] in the cloud.
     pub duration: u32,
-    /// A session policy: the integration's allowed location.
+    /// The session policy, which limits the session to the integration's allowed location.
     pub policy: Option<String>,
     /// The integration's name.
     pub integration: String,
 }
 
-/// A key pair that lasts.
+/// A long-term key pair.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Keys {
     pub access_key_id: String,
@@ -49,7 +51,7 @@ impl From<Keys> for Credentials {
     }
 }
 
-/// Why there are no credentials. The texts are for the user of PostgreSQL.
+/// The reason why there are no credentials. The messages are for the user of PostgreSQL.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("this Postgres instance has no storage integration, so it cannot reach object storage")]
@@ -69,12 +71,12 @@ pub enum Error {
     Told(Refusal),
 }
 
-/// Why there are no credentials, told by whoever has asked for them.
+/// The message and hint of an [`Error`], as they are sent to another process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
     pub message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     pub hint: String,
 }
 
@@ -88,13 +90,13 @@ impl From<&Error> for Refusal {
 }
 
 impl Error {
-    /// The cause, if it is one of these that an operation on the lake has failed for.
+    /// Finds an error of this type among the causes of a failed lake operation.
     pub fn behind<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
         std::iter::successors(Some(error), |error| error.source())
             .find_map(|error| error.downcast_ref())
     }
 
-    /// Whether nothing has answered, as opposed to having refused.
+    /// Whether the service could not be reached, as opposed to having refused the request.
     pub fn is_connection(&self) -> bool {
         let Error::Refused { source, .. } = self else {
             return false;
@@ -102,7 +104,7 @@ impl Error {
         matches!(**source, client::Error::Unreachable { .. })
     }
 
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn hint(&self) -> String {
         let (integration, role_arn, external_id, source) = match self {
             Error::Told(refusal) => return refusal.hint.clone(),
@@ -145,7 +147,7 @@ impl Error {
     }
 }
 
-/// Writes a grant, whole or not at all and with mode 0600; `None` removes it.
+/// Writes a grant atomically and with mode 0600; `None` removes it.
 ///
 /// # Errors
 /// The file cannot be written or removed.
@@ -172,18 +174,19 @@ pub fn read(path: &Path) -> Result<Option<StorageGrant>, Error> {
     }
 }
 
-/// Credentials by the grant in a file, as it is each time that they are needed.
+/// Credentials for the role of a grant's file. The file is checked each time credentials are
+/// needed.
 #[derive(Debug)]
 pub struct GrantedCredentials {
     endpoint: String,
     region: String,
     path: PathBuf,
-    /// See [`RoleCredentials::until_changed`].
+    /// The file with the policies of the roles, see [`RoleCredentials::until_changed`].
     policies: Option<PathBuf>,
     current: Mutex<Option<Arc<Granted>>>,
 }
 
-/// A grant that was read.
+/// A grant as it was read from its file.
 #[derive(Debug)]
 struct Granted {
     version: Version,
@@ -192,7 +195,8 @@ struct Granted {
 }
 
 impl GrantedCredentials {
-    /// `endpoint` is that of STS; `path` need not exist.
+    /// Creates credentials for the grant at `path`, which need not exist yet. `endpoint` is that of
+    /// STS.
     pub fn new(
         endpoint: impl Into<String>,
         region: impl Into<String>,
@@ -207,15 +211,16 @@ impl GrantedCredentials {
         }
     }
 
-    /// The same, see [`RoleCredentials::until_changed`].
+    /// Assumes the role again when the file `policies` changes, see
+    /// [`RoleCredentials::until_changed`].
     pub fn until_changed(self, policies: Option<PathBuf>) -> GrantedCredentials {
         GrantedCredentials { policies, ..self }
     }
 
-    /// Credentials that are good for a while.
+    /// Returns credentials that stay valid for a while.
     ///
     /// # Errors
-    /// [`Error`]; the next call looks and asks again.
+    /// [`Error`]. The next call checks the file and requests credentials again.
     pub async fn get(&self) -> Result<Credentials, Error> {
         let granted = self.granted().await?;
         granted.role.get().await.map_err(|source| Error::Refused {
@@ -241,7 +246,7 @@ impl GrantedCredentials {
         {
             return Ok(Arc::clone(granted));
         }
-        // One that is newer than `version` is read again the next time.
+        // If the file was replaced after `version` was taken, the next call reads it again.
         let grant = read(&self.path)?.ok_or(Error::NoIntegration)?;
         let granted = Arc::new(Granted {
             version,

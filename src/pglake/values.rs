@@ -1,8 +1,8 @@
-//! Values in PostgreSQL's text format, as Arrow arrays and back.
+//! Conversion of values from and to PostgreSQL's text format.
 //!
-//! The text comes from PostgreSQL's own output functions with the settings that postgres_fdw makes (ISO dates,
-//! `postgres` intervals), so a text that does not parse is a bug and says so; what Iceberg cannot hold is the user's
-//! error, with the code and words of pg_lake.
+//! The text comes from PostgreSQL's own output functions with the settings of postgres_fdw (ISO
+//! dates, `postgres` intervals). So a text that cannot be parsed is a bug and reported as such. A
+//! value that Iceberg cannot hold is the user's error, with pg_lake's SQLSTATE and message.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::columns::Kind;
 use super::datetime::{date, interval, time, time_tz, timestamp};
 
-/// Why a value cannot be stored.
+/// The reason why a value cannot be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum ValueError {
     #[error("{0} out of range")]
@@ -32,7 +32,7 @@ pub enum ValueError {
 }
 
 impl ValueError {
-    /// The SQLSTATE that pg_lake answers with.
+    /// The SQLSTATE that pg_lake uses for this error.
     pub fn sqlstate(&self) -> &'static str {
         match self {
             ValueError::OutOfRange(_) => "22008",
@@ -50,7 +50,7 @@ pub(super) fn malformed(kind: &'static str, text: &[u8]) -> ValueError {
     }
 }
 
-/// The text as a number.
+/// Parses the text as a number.
 pub(super) fn number<T: std::str::FromStr>(
     kind: &'static str,
     text: &[u8],
@@ -69,7 +69,7 @@ pub(crate) fn integer(text: &[u8]) -> Result<i64, ValueError> {
     if digits.is_empty() || digits.len() > 19 {
         return Err(malformed("integer", text));
     }
-    // Negative throughout, so that the smallest value fits.
+    // The sum is kept negative, so that the smallest `i64` fits.
     let mut value = 0i64;
     for digit in digits {
         let digit = digit.wrapping_sub(b'0');
@@ -98,7 +98,7 @@ pub(super) fn float(text: &[u8]) -> Result<f64, ValueError> {
     }
 }
 
-/// Parsed apart from [`float`], as rounding to double first could round twice.
+/// Parses a `real`. It does not use [`float`], because rounding to double first could round twice.
 pub(super) fn float4(text: &[u8]) -> Result<f32, ValueError> {
     match text {
         b"Infinity" => Ok(f32::INFINITY),
@@ -107,7 +107,7 @@ pub(super) fn float4(text: &[u8]) -> Result<f32, ValueError> {
     }
 }
 
-/// The unscaled value of a decimal.
+/// Parses a numeric and returns its unscaled value. Zeros beyond the scale are accepted.
 pub(crate) fn decimal(text: &[u8], precision: u32, scale: u32) -> Result<i128, ValueError> {
     let (negative, digits) = match text {
         b"NaN" => return Err(ValueError::DecimalNaN),
@@ -168,10 +168,10 @@ pub(crate) fn uuid(text: &[u8]) -> Result<Uuid, ValueError> {
     Uuid::try_parse_ascii(text).map_err(|_| malformed("uuid", text))
 }
 
-/// The elements of a one-dimensional array literal, unescaped; `None` is NULL.
+/// Parses a one-dimensional array literal into its unescaped elements; `None` is NULL.
 pub(crate) fn array(text: &[u8]) -> Result<Vec<Option<Vec<u8>>>, ValueError> {
     let error = || malformed("array", text);
-    // An array whose first subscript is not 1 shows its bounds: [0:2]={…}.
+    // An array whose first subscript is not 1 starts with its bounds: [0:2]={…}.
     let start = text
         .iter()
         .position(|byte| *byte == b'{')
@@ -209,7 +209,7 @@ pub(crate) fn array(text: &[u8]) -> Result<Vec<Option<Vec<u8>>>, ValueError> {
     Ok(elements)
 }
 
-/// A value as an Iceberg literal, for a column's default.
+/// Parses a value into an Iceberg literal, for a column's default.
 pub fn literal(kind: &Kind, text: &str) -> Result<Literal, ValueError> {
     let bytes_of = text.as_bytes();
     Ok(match kind {

@@ -1,11 +1,11 @@
-//! The operating-system account that PostgreSQL runs as: it refuses to be root.
+//! The operating-system account that runs PostgreSQL, which refuses to run as root.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::Error;
 
-/// An unprivileged account that root switches to for PostgreSQL.
+/// An unprivileged account that icebox, running as root, uses for PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     pub name: String,
@@ -14,7 +14,11 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account to switch to: `None` when icebox itself is not root, otherwise `postgres`, else `nobody`.
+    /// Returns the account to switch to: `None` if icebox itself is not root, otherwise `postgres`,
+    /// or else `nobody`.
+    ///
+    /// # Errors
+    /// [`Error::NoAccount`] if neither of the two exists.
     pub fn unprivileged() -> Result<Option<Account>, Error> {
         if !nix::unistd::geteuid().is_root() {
             return Ok(None);
@@ -31,7 +35,8 @@ impl Account {
         Err(Error::NoAccount)
     }
 
-    /// Whether this account can reach `dir` (which exists): execute permission on it and on every ancestor.
+    /// Whether this account can reach `dir`, which must exist: it needs execute permission on it
+    /// and on every ancestor.
     pub fn can_traverse(&self, dir: &Path) -> bool {
         let Ok(dir) = dir.canonicalize() else {
             return false;
@@ -50,7 +55,7 @@ impl Account {
         })
     }
 
-    /// Gives `path` to this account.
+    /// Makes this account the owner of `path`.
     pub fn own(&self, path: &Path) -> Result<(), Error> {
         std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
             .map_err(Error::file("change the owner of", path))

@@ -1,4 +1,4 @@
-//! Connecting to the sandbox's PostgreSQL, over TLS as a cloud client would.
+//! Connects to the sandbox's PostgreSQL, over TLS as a cloud client would.
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_postgres::error::DbError;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls};
 
-/// How to reach a PostgreSQL server as one user.
+/// The address of a PostgreSQL server, with the credentials of one user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     pub host: String,
@@ -18,7 +18,8 @@ pub struct Endpoint {
     pub dbname: String,
     pub user: String,
     pub password: String,
-    /// The server's self-signed certificate (PEM), the only one trusted; `None` connects without TLS.
+    /// The server's self-signed certificate (PEM), the only one trusted. `None` connects without
+    /// TLS.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -44,7 +45,7 @@ pub enum ConnectError {
     },
 }
 
-/// Opens a connection and drives it on a background task until the client is dropped.
+/// Opens a connection. A background task drives it until the client is dropped.
 pub async fn connect(endpoint: &Endpoint) -> Result<Client, ConnectError> {
     connect_with_notices(
         endpoint,
@@ -53,7 +54,8 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Client, ConnectError> {
     .await
 }
 
-/// As [`connect`]; `on_notice` gets what the server says besides answers, in order (`RAISE NOTICE`, warnings).
+/// Opens a connection as [`connect`] does. `on_notice` receives the server's notices (`RAISE
+/// NOTICE`, warnings) in order.
 pub async fn connect_with_notices(
     endpoint: &Endpoint,
     on_notice: impl FnMut(DbError) + Send + 'static,
@@ -85,7 +87,8 @@ pub async fn connect_with_notices(
     Ok(client)
 }
 
-/// A value in a libpq connection string (PostgreSQL documentation, "34.1.1.1. Keyword/Value Connection Strings").
+/// Quotes a value for a libpq connection string if necessary (PostgreSQL documentation, "34.1.1.1.
+/// Keyword/Value Connection Strings").
 pub fn conninfo_value(value: &str) -> String {
     let is_plain = |c: char| !c.is_whitespace() && c != '\'' && c != '\\';
     if !value.is_empty() && value.chars().all(is_plain) {
@@ -94,7 +97,7 @@ pub fn conninfo_value(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
-/// TLS that trusts the certificates in one PEM file and no others.
+/// Returns a TLS configuration that trusts only the certificates of one PEM file.
 fn trusting(path: &PathBuf) -> Result<rustls::ClientConfig, ConnectError> {
     let pem = std::fs::read(path).map_err(|source| ConnectError::Certificate {
         path: path.clone(),
@@ -119,10 +122,10 @@ fn trusting(path: &PathBuf) -> Result<rustls::ClientConfig, ConnectError> {
         .with_no_client_auth())
 }
 
-/// How many connections are open.
+/// The number of open connections of this process.
 static OPEN: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
 
-/// Counts one of them.
+/// A guard that counts one open connection.
 struct Open;
 
 impl Open {
@@ -138,13 +141,13 @@ impl Drop for Open {
     }
 }
 
-/// Waits until no connection of this process is open: each ends soon after its client is dropped, when it has told the
-/// server.
+/// Waits until no connection of this process is open. A connection ends soon after its client is
+/// dropped, when it has notified the server.
 pub async fn connections_ended() {
     let _ = OPEN.subscribe().wait_for(|open| *open == 0).await;
 }
 
-/// Moves bytes until the client is dropped or the connection fails.
+/// Drives a connection until the client is dropped or the connection fails.
 async fn drive<S, T>(
     mut connection: Connection<S, T>,
     mut on_notice: impl FnMut(DbError),

@@ -1,7 +1,8 @@
 //! The text of the server's settings and access rules.
 //!
-//! `postgresql.conf` stays as `initdb` made it, with one line that includes `icebox.conf`, which is written anew at
-//! every start. `ALTER SYSTEM` comes after both, so what a user sets that way wins and lasts.
+//! `postgresql.conf` stays as `initdb` made it, with one more line that includes `icebox.conf`.
+//! That file is written anew at every start. PostgreSQL reads the settings of `ALTER SYSTEM` after
+//! both, so they take precedence and persist.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -11,12 +12,12 @@ use ipnet::Ipv4Net;
 
 use super::{Installation, ServerConfig};
 
-/// The library of the scheduler.
+/// The library of the job scheduler.
 pub const PG_CRON: &str = "pg_cron";
-/// The library that loads those of the real `pg_lake`.
+/// The library that loads the libraries of the real `pg_lake`.
 pub const PG_EXTENSION_BASE: &str = "pg_extension_base";
 
-/// The settings of a sandbox's server.
+/// Returns the text of `icebox.conf`.
 pub fn settings(config: &ServerConfig, installation: &Installation) -> String {
     let mut text = String::from(
         "# Written by icebox at every start; use ALTER SYSTEM for your own settings.\n",
@@ -30,7 +31,8 @@ pub fn settings(config: &ServerConfig, installation: &Installation) -> String {
         "unix_socket_directories",
         &config.socket_dir.to_string_lossy(),
     );
-    // Only the account that runs the server (and root) may use the socket; everyone else comes over TLS.
+    // Only the account that runs the server, and root, may use the socket. All other clients
+    // connect over TLS.
     set("unix_socket_permissions", "0700");
     set("ssl", "on");
     set("ssl_cert_file", "server.crt");
@@ -42,10 +44,11 @@ pub fn settings(config: &ServerConfig, installation: &Installation) -> String {
     set("log_checkpoints", "off");
     set("max_connections", "100");
     set("shared_buffers", "128MB");
-    // pg_cron's jobs and (with the real pg_lake) every writer take a background worker each; 8 run out at once.
+    // Each pg_cron job uses a background worker, and so does each writer with the real pg_lake. The
+    // default of 8 is too few.
     set("max_worker_processes", "64");
-    // What a killed process has written is in the kernel's cache and survives it; only a crash of the whole
-    // machine could lose the last seconds of a sandbox.
+    // When a process is killed, its writes survive in the kernel's cache. Only a crash of the
+    // operating system could lose the last seconds of a sandbox.
     set("fsync", "off");
     set("full_page_writes", "off");
     set("synchronous_commit", "on");
@@ -53,12 +56,12 @@ pub fn settings(config: &ServerConfig, installation: &Installation) -> String {
     set("shared_preload_libraries", &libraries.join(","));
     if libraries.contains(&PG_CRON) {
         set("cron.database_name", "postgres");
-        // Jobs then run inside the server and need no password.
+        // Background workers run jobs inside the server, without a password.
         set("cron.use_background_workers", "on");
     }
     if !libraries.contains(&PG_EXTENSION_BASE) {
-        // A placeholder, so that SHOW works from the first connection. The real pg_lake owns the setting from the
-        // start on, and takes no empty one.
+        // A placeholder, so that SHOW works from the first connection. With the real pg_lake the
+        // setting exists from the start, and must not be empty.
         set("pg_lake_iceberg.default_location_prefix", "");
     }
     for (name, value) in &config.settings {
@@ -67,7 +70,7 @@ pub fn settings(config: &ServerConfig, installation: &Installation) -> String {
     text
 }
 
-/// From where clients may connect, as CIDR blocks. Clones are the same list.
+/// The addresses from which clients may connect, as CIDR blocks. Clones share the same list.
 #[derive(Clone, Debug)]
 pub struct Clients(Arc<RwLock<Blocks>>);
 
@@ -78,12 +81,12 @@ struct Blocks {
 }
 
 impl Clients {
-    /// All of `blocked` may not, then all of `allowed` may; nobody else.
+    /// Allows clients in `allowed`, except for those in `blocked`. All other clients are refused.
     pub fn new(allowed: Vec<String>, blocked: Vec<String>) -> Clients {
         Clients(Arc::new(RwLock::new(Blocks { allowed, blocked })))
     }
 
-    /// Whoever is on this machine.
+    /// Allows clients on the local host only.
     pub fn local() -> Clients {
         Clients::new(vec!["127.0.0.0/8".to_owned()], Vec::new())
     }
@@ -99,21 +102,24 @@ impl Clients {
         blocks.allowed.iter().any(is_in) && !blocks.blocked.iter().any(is_in)
     }
 
-    /// Another list from now on. A running server learns of it when its rules are written anew.
+    /// Replaces the list. A running server uses the new one when its access rules are written
+    /// again.
     pub fn set(&self, allowed: Vec<String>, blocked: Vec<String>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Blocks { allowed, blocked };
     }
 }
 
-/// The rules of a server in a container, to which every client comes from the container engine's address: all of this
-/// machine may connect, or none. The socket is for what is in the container.
+/// Returns the access rules of a server in a container. All clients appear with the address of the
+/// container engine, so either all local clients may connect or none. The socket is for processes
+/// inside the container.
 pub fn access_rules_in_container(superuser: &str, clients: &Clients) -> String {
     let all = clients.include(Ipv4Addr::LOCALHOST);
     rules(&["all all trust"], superuser, all.then_some(("all", SCRAM)))
 }
 
-/// Who may connect, and how: the superuser from anywhere, others from where they may, over TLS with a password. While
-/// `bootstrapping`, the superuser also comes in over the private socket without one, to set the passwords.
+/// Returns the access rules of a server. The superuser may connect from anywhere, other users from
+/// the addresses of `clients`, all of them over TLS with a password. While `bootstrapping`, the
+/// superuser may also use the private socket without a password, in order to set the passwords.
 pub fn access_rules(superuser: &str, clients: &Clients, bootstrapping: bool) -> String {
     let first = format!("all {superuser} trust");
     let others = format!("all all {SCRAM}");
@@ -130,10 +136,11 @@ pub fn access_rules(superuser: &str, clients: &Clients, bootstrapping: bool) -> 
     rules(&socket, superuser, blocked.chain(allowed))
 }
 
-/// A password, never in the clear.
+/// The authentication method for passwords, which never sends them in clear text.
 const SCRAM: &str = "scram-sha-256";
 
-/// The file `pg_hba.conf`: who comes in over the socket, and clients by their addresses, each with the method.
+/// Returns the text of `pg_hba.conf`: the rules of the socket, then those of client addresses, each
+/// with its method.
 fn rules<'a>(
     socket: &[&str],
     superuser: &str,

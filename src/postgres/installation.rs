@@ -1,38 +1,45 @@
-//! Finding a PostgreSQL installation.
+//! Finds a PostgreSQL installation.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Error;
 
-/// The oldest major version that the sandbox runs on.
+/// The oldest major version that the sandbox supports.
 pub const OLDEST: u32 = 15;
 
-/// What installs everything that the sandbox wants from PostgreSQL.
+/// The commands that install everything that the sandbox uses of PostgreSQL, for error messages.
 pub const INSTALL: &str = "./x install, or: sudo apt-get install postgresql postgresql-contrib postgresql-15-cron \
                            (the number is the server's version)";
 
-/// A PostgreSQL server's programs and files on this machine.
+/// The programs and files of an installed PostgreSQL server.
 #[derive(Clone, Debug)]
 pub struct Installation {
-    /// Holds `postgres` and `initdb` themselves, not links or wrappers.
+    /// The directory with `postgres` and `initdb` themselves, not links or wrappers.
     pub bin_dir: PathBuf,
-    /// As `postgres --version` prints it after `postgres (PostgreSQL) `, for example `15.18 (Debian 15.18-0+deb12u1)`.
+    /// The version as `postgres --version` prints it after `postgres (PostgreSQL) `, for example
+    /// `15.18 (Debian 15.18-0+deb12u1)`.
     pub version: String,
     /// The major version, for example 15.
     pub major: u32,
-    /// Holds the folder `extension`.
+    /// The share directory, which contains the folder `extension`.
     pub share_dir: PathBuf,
-    /// Holds loadable libraries, `$libdir`.
+    /// The directory of loadable libraries, `$libdir`.
     pub pkglib_dir: PathBuf,
     pub has_pg_cron: bool,
-    /// `postgres_fdw` and `dblink`, from contrib.
+    /// Whether `postgres_fdw` and `dblink` are installed, from contrib.
     pub has_contrib: bool,
 }
 
 impl Installation {
-    /// Finds a server of version 15 or newer: in `pg_bin` and nowhere else when it is given; otherwise on PATH, then
-    /// the newest under `/usr/lib/postgresql` (Debian) or `/usr/pgsql-*` (PGDG on EL), then where `pg_config` says.
+    /// Finds a server of version 15 or newer.
+    ///
+    /// If `pg_bin` is given, it looks only there. Otherwise it looks on PATH, then for the newest
+    /// version under `/usr/lib/postgresql` (Debian) or `/usr/pgsql-*` (PGDG on EL), then in the
+    /// directory that `pg_config` reports.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] with the reason for each candidate.
     pub fn find(pg_bin: Option<&Path>) -> Result<Installation, Error> {
         let mut refused = Vec::new();
         for found in Installation::all(pg_bin) {
@@ -52,7 +59,8 @@ impl Installation {
         })
     }
 
-    /// All servers in the places where [`find`](Self::find) looks, in that order; or why one of them cannot be used.
+    /// Opens every server in the places where [`find`](Self::find) looks, in the same order. An
+    /// item is an error if that server cannot be used.
     pub fn all(pg_bin: Option<&Path>) -> impl Iterator<Item = Result<Installation, String>> {
         let candidates = match pg_bin {
             Some(dir) => vec![dir.to_path_buf()],
@@ -63,7 +71,10 @@ impl Installation {
         })
     }
 
-    /// The installation whose programs are in `bin_dir`, or why it cannot be used.
+    /// Reads the installation whose programs are in `bin_dir`.
+    ///
+    /// # Errors
+    /// The reason why it cannot be used.
     fn open(bin_dir: &Path) -> Result<Installation, String> {
         for program in ["postgres", "initdb"] {
             if !is_program(&bin_dir.join(program)) {
@@ -98,7 +109,7 @@ impl Installation {
         })
     }
 
-    /// The version as a number alone, for example `15.18`.
+    /// The version number only, for example `15.18`.
     pub fn short_version(&self) -> &str {
         self.version
             .split_whitespace()
@@ -106,19 +117,19 @@ impl Installation {
             .unwrap_or(&self.version)
     }
 
-    /// Those of the libraries that are installed.
+    /// Returns those of the `wanted` libraries that are installed.
     pub fn libraries<'a>(&self, wanted: &[&'a str]) -> Vec<&'a str> {
         let is_there = |name: &&str| self.pkglib_dir.join(format!("{name}.so")).exists();
         wanted.iter().copied().filter(is_there).collect()
     }
 
-    /// A program of this installation.
+    /// The path of a program of this installation.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin_dir.join(name)
     }
 }
 
-/// Directories that may hold a server, best first.
+/// Returns the directories that may hold a server, best first.
 fn candidates() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut add = |dir: PathBuf| {
@@ -131,7 +142,8 @@ fn candidates() -> Vec<PathBuf> {
             .map(|dir| dir.join(name))
             .find(|program| program.is_file())
     };
-    // Debian puts only clients on PATH; what is there is often a link into the real directory.
+    // Debian has only client programs on PATH. A `postgres` on PATH is often a link into the real
+    // directory.
     if let Some(program) = on_path("postgres").and_then(|program| program.canonicalize().ok())
         && let Some(dir) = program.parent()
         && is_program(&program)
@@ -157,7 +169,8 @@ pub fn path() -> impl Iterator<Item = PathBuf> {
     std::env::split_paths(&path).collect::<Vec<_>>().into_iter()
 }
 
-/// The directories that Debian's and PGDG's packages have a version's programs in, the newest first.
+/// Returns the program directories of the versions that Debian's and PGDG's packages have
+/// installed, newest first.
 pub fn packaged() -> Vec<PathBuf> {
     let mut versions: Vec<(u32, PathBuf)> = Vec::new();
     for (root, prefix) in [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")] {
@@ -173,7 +186,7 @@ pub fn packaged() -> Vec<PathBuf> {
     versions.into_iter().rev().map(|(_, dir)| dir).collect()
 }
 
-/// The share and library directories of the server in `bin_dir`.
+/// Finds the share and library directories of the server in `bin_dir`.
 fn directories(bin_dir: &Path) -> Result<(PathBuf, PathBuf), String> {
     let pg_config = bin_dir.join("pg_config");
     if pg_config.exists() {
@@ -182,8 +195,8 @@ fn directories(bin_dir: &Path) -> Result<(PathBuf, PathBuf), String> {
             return Ok((PathBuf::from(share), PathBuf::from(pkglib.trim())));
         }
     }
-    // Some distributions ship pg_config with the development files only. These are Debian's layout, and the two that
-    // PostgreSQL's own build makes.
+    // Some distributions ship pg_config with the development files only. Then this tries Debian's
+    // layout, and the two layouts of PostgreSQL's own build.
     let prefix = bin_dir.parent().unwrap_or(bin_dir);
     let version = prefix.file_name().unwrap_or_default();
     let layouts = [
@@ -200,7 +213,8 @@ fn directories(bin_dir: &Path) -> Result<(PathBuf, PathBuf), String> {
     }
 }
 
-/// Whether `path` is an executable binary; a script may be a wrapper that does not behave like the program.
+/// Whether `path` is an ELF binary. A script is refused, because it may be a wrapper that does not
+/// behave like the program.
 fn is_program(path: &Path) -> bool {
     use std::io::Read;
     let mut magic = [0; 4];

@@ -1,7 +1,7 @@
-//! A real PostgreSQL server: found, initialised, configured and started; and the client that talks to it.
+//! A real PostgreSQL server: finds, initialises, configures and starts it, and connects to it.
 //!
-//! This part knows how *one* server is made and what its data directory holds. Keeping it running is the
-//! sandbox's business.
+//! This module knows how *one* server is made and what its data directory contains. The sandbox
+//! keeps it running.
 
 pub mod account;
 pub mod client;
@@ -19,7 +19,7 @@ pub use client::{ConnectError, Endpoint, connect, connect_with_notices, connecti
 pub use installation::Installation;
 pub use server::{Server, ServerConfig};
 
-/// What can go wrong between "there should be a PostgreSQL here" and a server that takes connections.
+/// An error in finding, initialising or starting a PostgreSQL server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("no usable PostgreSQL: {reason}; to install one: {fix}")]
@@ -58,7 +58,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err` on a file operation: `action` completes the sentence "cannot … <path>".
+    /// Converts the error of a file operation, for `map_err`. `action` completes the sentence
+    /// "cannot … <path>".
     pub(crate) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,

@@ -1,13 +1,14 @@
 //! One server: its data directory, its settings, its first roles, and the command that starts it.
 //!
 //! ```text
-//! <data_dir>/             as initdb makes it, plus
-//!   postgresql.conf       initdb's, with one line that includes:
-//!   icebox.conf           the sandbox's settings, written at every start
-//!   pg_hba.conf           the access rules, written at every start
-//!   server.crt, server.key    copies of the sandbox's certificate
-//!   icebox.ready          exists once roles and passwords are set; a cluster without it is made again
-//! <socket_dir>/           `.s.PGSQL.<port>`, for icebox itself only
+//! <data_dir>/               as initdb makes it, and in addition:
+//!   postgresql.conf         initdb's, with one line that includes:
+//!   icebox.conf             the sandbox's settings, written at every start
+//!   pg_hba.conf             the access rules, written at every start
+//!   server.crt, server.key  copies of the sandbox's certificate and key
+//!   icebox.ready            marks that roles and passwords are set; a cluster without it is
+//!                           initialised again
+//! <socket_dir>/             `.s.PGSQL.<port>`, for icebox itself only
 //! ```
 
 use std::net::SocketAddrV4;
@@ -23,42 +24,45 @@ use super::configuration::Clients;
 use super::tls::Certificate;
 use super::{Account, Endpoint, Error, Installation, configuration, template};
 
-/// Where a server lives and how it is reached.
+/// The place, address and settings of a server.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Must be reachable by `account`, and not exist before the first start.
+    /// The data directory. `account` must be able to reach it, and it must not exist before the
+    /// first start.
     pub data_dir: PathBuf,
-    /// Short enough for a socket's path (107 bytes), and writable by `account`.
+    /// The socket's directory, writable by `account`. Its path must be short: that of the socket
+    /// has at most 107 bytes.
     pub socket_dir: PathBuf,
-    /// Where it listens, besides its socket.
+    /// The TCP address to listen on.
     pub address: SocketAddrV4,
-    /// From where others than the superuser may connect.
+    /// The addresses from which users other than the superuser may connect.
     pub clients: Clients,
     pub certificate: Certificate,
-    /// Whom to run as; `None` stays with the current user.
+    /// The account that runs the server; `None` is the current user.
     pub account: Option<Account>,
     /// The `postgres` program to start: the installation's own, or a copy in a private prefix.
     pub program: PathBuf,
-    /// The libraries to load at its start, if the installation has them.
+    /// The libraries to load at the start, as far as they are installed.
     pub preload: &'static [&'static str],
-    /// Settings beyond those of any sandbox's server.
+    /// Settings in addition to those of every sandbox's server.
     pub settings: Vec<(&'static str, String)>,
-    /// Where freshly initialised clusters are kept for the next sandbox; `None` keeps none.
+    /// The directory where freshly initialised clusters are cached for other sandboxes. `None`
+    /// caches none.
     pub cache_dir: Option<PathBuf>,
 }
 
-/// The roles that a new cluster gets, with their passwords.
+/// The first roles of a new cluster: the name and password of each.
 #[derive(Clone)]
 pub struct Roles {
-    /// icebox's own superuser; owns the cluster.
+    /// icebox's own superuser, which owns the cluster.
     pub superuser: (String, String),
     /// The customer's administrator: a superuser here, and the owner of the database `postgres`.
     pub admin: (String, String),
-    /// An ordinary role that may make its own objects in the database `postgres`.
+    /// An ordinary role that may create objects in the database `postgres`.
     pub application: (String, String),
 }
 
-/// A server's files and settings. Starting it is up to the caller: see [`Server::command`].
+/// A server's files and settings. The caller starts it, see [`Server::command`].
 #[derive(Clone)]
 pub struct Server {
     installation: Installation,
@@ -75,13 +79,14 @@ impl Server {
         }
     }
 
-    /// Makes the cluster if there is none, and writes the settings. [`Server::bootstrap`] follows the start.
+    /// Creates the cluster if there is none, and writes the settings. After the start call
+    /// [`Server::bootstrap`].
     pub fn prepare(&self) -> Result<(), Error> {
         let data_dir = &self.config.data_dir;
         let is_new = !self.marker().exists();
         if is_new {
             if data_dir.exists() {
-                // Left behind by a start that was interrupted before anyone could use it.
+                // Left behind by a start that was interrupted before the cluster could be used.
                 std::fs::remove_dir_all(data_dir).map_err(Error::file("remove", data_dir))?;
             }
             let account = self.config.account.as_ref();
@@ -115,7 +120,8 @@ impl Server {
         Ok(())
     }
 
-    /// The command that runs the server in the foreground, as the right account, logging to standard error.
+    /// Returns the command that runs the server in the foreground under its account, with its log
+    /// on standard error.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.config.program);
         command
@@ -128,8 +134,9 @@ impl Server {
         command
     }
 
-    /// Sets roles and passwords in a new cluster that is being started, then closes the door that let this in; in
-    /// any other cluster, does nothing. Waits for the server; the caller gives up when the process ends.
+    /// Waits for a new cluster's server, sets roles and passwords, and then removes the access rule
+    /// that allowed this without a password. Does nothing in any other cluster. It waits without
+    /// limit, so the caller must stop waiting when the server's process ends.
     pub async fn bootstrap(&self) -> Result<(), Error> {
         if self.marker().exists() {
             return Ok(());
@@ -158,7 +165,7 @@ impl Server {
         configuration::access_rules(&self.roles.superuser.0, &self.config.clients, bootstrapping)
     }
 
-    /// How `role` (name, password) reaches the database `postgres`.
+    /// Returns the endpoint at which `role` (name, password) reaches the database `postgres`.
     pub fn endpoint(&self, role: &(String, String)) -> Endpoint {
         Endpoint {
             host: self.config.address.ip().to_string(),
@@ -170,9 +177,13 @@ impl Server {
         }
     }
 
-    /// Ends what a killed server has left behind, which would keep the next one from starting: its backends (they
-    /// notice the end of the server only when they next wait for something), and its lock files. May block for a
-    /// few seconds. No server of this data directory may be running.
+    /// Removes what a killed server has left behind and what would prevent the next start: its
+    /// backends and its lock files. Backends notice the end of the server only when they next wait
+    /// for something. May block for up to ten seconds. No server of this data directory may be
+    /// running.
+    ///
+    /// # Errors
+    /// [`Error::StillInUse`] if processes remain after ten seconds.
     pub fn clear_leftovers(&self) -> Result<(), Error> {
         let data_dir = &self.config.data_dir;
         let begun = Instant::now();
@@ -188,7 +199,8 @@ impl Server {
                     pids,
                 });
             }
-            // SIGQUIT lets a backend go without touching shared memory again; SIGKILL is for those stuck.
+            // On SIGQUIT a backend exits without touching shared memory again. SIGKILL is for
+            // backends that do not react.
             let signal = if waited < Duration::from_secs(2) {
                 nix::sys::signal::Signal::SIGQUIT
             } else {
@@ -215,7 +227,7 @@ impl Server {
         self.config.data_dir.join("icebox.ready")
     }
 
-    /// The bootstrap superuser over the private socket, without a password.
+    /// Settings for a connection as the superuser over the private socket, without a password.
     fn local(&self) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config
@@ -238,7 +250,7 @@ impl Server {
         }
     }
 
-    /// Writes a file of the data directory, readable by the server's account only, whole or not at all.
+    /// Writes a file of the data directory atomically, readable by the server's account only.
     fn write(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         let path = self.config.data_dir.join(name);
         let unfinished = path.with_extension("unfinished");
@@ -253,7 +265,8 @@ impl Server {
 }
 
 impl Roles {
-    /// The statements that make the roles; runs in the database `postgres` as one implicit transaction.
+    /// Returns the statements that create the roles. They run in the database `postgres` as one
+    /// implicit transaction.
     fn sql(&self) -> String {
         let [superuser, admin, application] = [&self.superuser, &self.admin, &self.application]
             .map(|(name, password)| (quote_identifier(name), quote_literal(password)));
@@ -274,12 +287,12 @@ impl Roles {
     }
 }
 
-/// `name` as a quoted SQL identifier.
+/// Quotes `name` as an SQL identifier.
 pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// `text` as an SQL string literal.
+/// Quotes `text` as an SQL string literal.
 pub fn quote_literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
     if text.contains('\\') {
@@ -289,7 +302,8 @@ pub fn quote_literal(text: &str) -> String {
     }
 }
 
-/// The live processes whose working directory is `data_dir`: a server and all of its children.
+/// Returns the ids of the live processes whose working directory is `data_dir`: a server and all of
+/// its children.
 fn processes_in(data_dir: &Path) -> Vec<i32> {
     let Ok(data_dir) = data_dir.canonicalize() else {
         return Vec::new();
@@ -303,12 +317,12 @@ fn processes_in(data_dir: &Path) -> Vec<i32> {
         else {
             continue;
         };
-        // The link of a program whose file has been replaced ends in " (deleted)".
+        // If the program's file has been replaced, its link ends in " (deleted)".
         let is_server = |program: PathBuf| {
             let name = program.file_name().and_then(|name| name.to_str());
             name.is_some_and(|name| name.trim_end_matches(" (deleted)") == "postgres")
         };
-        // A process that has ended and waits for its parent has no working directory any more.
+        // A zombie process has no working directory any more.
         if std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data_dir)
             && std::fs::read_link(entry.path().join("exe")).is_ok_and(is_server)
         {

@@ -1,35 +1,40 @@
-//! Splitting the text of an SQL file into statements, as psql does, with their lines.
+//! Splits the text of an SQL file into statements, as psql does, with their line numbers.
 
 /// One statement of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// The text without the comments before it and without its semicolon.
+    /// The text of the statement, without leading comments and without its semicolon.
     pub sql: String,
-    /// The line of the file on which it starts, from 1.
+    /// The line on which it starts, counted from 1.
     pub line: usize,
 }
 
-/// A text that ends inside something that was opened.
+/// An error: the text ends inside a string, quoted name or comment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is not closed")]
 pub struct Unclosed {
     pub what: &'static str,
-    /// Where it was opened, from 1.
+    /// The line on which it was opened, counted from 1.
     pub line: usize,
 }
 
-/// Splits at semicolons that are not inside quotes, dollar quotes, comments, parentheses, or the `BEGIN ATOMIC … END` body
-/// of an SQL function (PostgreSQL documentation, "4.1. Lexical Structure" and CREATE FUNCTION).
+/// Splits a text at semicolons that are not inside quotes, dollar quotes, comments, parentheses, or
+/// the `BEGIN ATOMIC … END` body of an SQL function (PostgreSQL documentation, "4.1. Lexical
+/// Structure" and CREATE FUNCTION).
+///
+/// # Errors
+/// [`Unclosed`] if the text ends inside a quote, a dollar quote or a comment.
 pub fn split(text: &str) -> Result<Vec<Statement>, Unclosed> {
     scan(text).map(|(statements, _)| statements)
 }
 
-/// Whether `text` ends outside of any string, comment or parenthesis and after a semicolon: a prompt can run it.
+/// Whether `text` ends outside of any string, comment or parenthesis and after a semicolon. Then a
+/// prompt can run it.
 pub fn is_complete(text: &str) -> bool {
     matches!(scan(text), Ok((_, true)))
 }
 
-/// The statements, and whether the last one is ended by a semicolon.
+/// Returns the statements, and whether a semicolon ends the last one.
 fn scan(text: &str) -> Result<(Vec<Statement>, bool), Unclosed> {
     let mut statements = Vec::new();
     let mut scanner = Scanner { text, at: 0 };
@@ -64,18 +69,18 @@ fn scan(text: &str) -> Result<(Vec<Statement>, bool), Unclosed> {
     Ok((statements, is_complete))
 }
 
-/// The statement being read.
+/// The state of the statement that is being read.
 #[derive(Default)]
 struct Current {
-    /// Byte offset of its first token.
+    /// The byte offset of its first token.
     start: Option<usize>,
-    /// Open parentheses.
+    /// The number of open parentheses.
     depth: usize,
-    /// Whether it creates a function or procedure: only there is `BEGIN ATOMIC` a block.
+    /// Whether it creates a function or procedure. Only there does `BEGIN ATOMIC` open a block.
     routine: bool,
-    /// Open `BEGIN ATOMIC` and, inside it, `CASE` blocks.
+    /// The number of open `BEGIN ATOMIC` blocks, and of open `CASE` expressions inside them.
     blocks: usize,
-    /// The word just before, in lower case.
+    /// The preceding word, in lower case; empty after any other token.
     previous: String,
     words: usize,
 }
@@ -109,14 +114,14 @@ impl Current {
     }
 }
 
-/// The line of a byte offset, from 1.
+/// Returns the line of a byte offset, counted from 1.
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     text[..offset].matches('\n').count() + 1
 }
 
 struct Scanner<'a> {
     text: &'a str,
-    /// Byte offset of the next character.
+    /// The byte offset of the next character.
     at: usize,
 }
 
@@ -133,7 +138,8 @@ impl<'a> Scanner<'a> {
         self.at += self.peek().map_or(0, char::len_utf8);
     }
 
-    /// Moves behind the next `end`, where `what` ends.
+    /// Moves behind the next `end`, which closes `what`. `opened` is the byte offset where `what`
+    /// begins.
     fn skip_past(&mut self, end: &str, what: &'static str, opened: usize) -> Result<(), Unclosed> {
         match self.rest().find(end) {
             Some(offset) => {
@@ -147,7 +153,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Skips a comment that starts here; block comments nest.
+    /// Skips a comment that starts here, and returns whether there was one. Block comments nest.
     fn skip_comment(&mut self) -> Result<bool, Unclosed> {
         if self.rest().starts_with("--") {
             self.at += self.rest().find('\n').unwrap_or(self.rest().len());
@@ -178,7 +184,7 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    /// Moves behind one token; gives it where it is a word.
+    /// Moves behind one token, and returns it if it is a word.
     fn token(&mut self) -> Result<Option<&'a str>, Unclosed> {
         let opened = self.at;
         let Some(c) = self.peek() else {
@@ -188,7 +194,8 @@ impl<'a> Scanner<'a> {
             '\'' => self.quoted(false).map(|()| None),
             '"' => {
                 self.bump();
-                // A doubled quote closes and opens again, which comes to the same.
+                // A doubled quote is read as the end of one name and the start of another, with the
+                // same result.
                 self.skip_past("\"", "a quoted name", opened).map(|()| None)
             }
             '$' => match self.dollar_tag() {
@@ -221,7 +228,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A word or number; it may hold dollar signs, which then open no quote.
+    /// Reads a word or number. It may contain dollar signs, which then open no quote.
     fn word(&mut self) -> &'a str {
         let rest = self.rest();
         let length = rest
@@ -231,7 +238,7 @@ impl<'a> Scanner<'a> {
         &rest[..length]
     }
 
-    /// A string, in which a backslash escapes where `escapes` says so.
+    /// Skips a string. A backslash escapes the next character if `escapes` is true.
     fn quoted(&mut self, escapes: bool) -> Result<(), Unclosed> {
         let opened = self.at;
         self.bump();
@@ -257,7 +264,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// `$$` or `$name$`, if that is what starts here.
+    /// Returns `$$` or `$name$` if a dollar quote starts here.
     fn dollar_tag(&self) -> Option<&'a str> {
         let rest = self.rest();
         let end = rest[1..].find('$')? + 1;

@@ -1,7 +1,9 @@
-//! Making a database cluster: `initdb` once per version, afterwards a copy of what it made.
+//! Creates database clusters: `initdb` runs once per version, and later clusters are copies of its
+//! result.
 //!
-//! The cache (`$XDG_CACHE_HOME/icebox/initdb/<key>/`) holds clusters as `initdb` leaves them: no passwords, no
-//! roles but the first, no settings of a sandbox. The key covers everything that shapes such a cluster.
+//! The cache (`$XDG_CACHE_HOME/icebox/initdb/<key>/`) holds clusters as `initdb` leaves them:
+//! without passwords, without roles other than the superuser, without settings of a sandbox. The
+//! key covers everything that shapes such a cluster.
 
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -12,11 +14,12 @@ use sha2::{Digest, Sha256};
 
 use super::{Account, Error, Installation};
 
-/// Text sorts by bytes, as it does on Snowflake's side by default, yet `upper`/`lower` know all of Unicode.
+/// The locale: text sorts by bytes, as it does on Snowflake's side by default, but `upper` and
+/// `lower` handle all of Unicode.
 const LOCALE: [&str; 2] = ["--locale=C", "--lc-ctype=C.UTF-8"];
 
-/// Makes a new cluster in `data_dir` (which must not exist), whose only role is the superuser `superuser`, without
-/// a password: the caller's access rules decide who gets in.
+/// Creates a new cluster in `data_dir`, which must not exist. Its only role is `superuser`, without
+/// a password: the caller's access rules must limit the connections.
 pub fn create(
     installation: &Installation,
     account: Option<&Account>,
@@ -30,7 +33,7 @@ pub fn create(
             copy_tree(template, data_dir, account)
         }
         _ => initdb(installation, account, superuser, data_dir).map(|()| {
-            // A cache that cannot be written costs time, not correctness.
+            // Without the cache the next start is slower, but still correct.
             if let Some(template) = &template
                 && let Err(error) = store(data_dir, template)
             {
@@ -106,7 +109,7 @@ fn initdb(
     Ok(())
 }
 
-/// Puts a copy of the fresh cluster in the cache, whole or not at all.
+/// Copies the fresh cluster into the cache, atomically.
 fn store(data_dir: &Path, template: &Path) -> Result<(), Error> {
     let parent = template.parent().unwrap_or(template);
     std::fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
@@ -117,7 +120,7 @@ fn store(data_dir: &Path, template: &Path) -> Result<(), Error> {
     let copy = unfinished.path().join("data");
     copy_tree(data_dir, &copy, None)?;
     match std::fs::rename(&copy, template) {
-        // Another sandbox was faster; its copy is as good.
+        // Another sandbox has stored the same cluster meanwhile.
         Err(_) if template.join("PG_VERSION").exists() => Ok(()),
         result => result.map_err(Error::file("move the new cluster to", template)),
     }
@@ -130,7 +133,8 @@ fn make_data_dir(data_dir: &Path) -> Result<(), Error> {
         .map_err(Error::file("create", data_dir))
 }
 
-/// Copies files, folders and modes; `std::fs::copy` shares the blocks where the file system can.
+/// Copies files and folders with their modes. `std::fs::copy` shares the blocks where the file
+/// system supports it.
 fn copy_tree(from: &Path, to: &Path, owner: Option<&Account>) -> Result<(), Error> {
     make_data_dir(to)?;
     let mut folders: Vec<(PathBuf, PathBuf)> = vec![(from.to_path_buf(), to.to_path_buf())];

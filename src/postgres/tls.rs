@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 
-/// A certificate for `localhost`, `127.0.0.1`, `::1` and the server's own address, and its private key.
+/// The files of a certificate for `localhost`, `127.0.0.1`, `::1` and the server's own address, and
+/// of its private key.
 #[derive(Clone, Debug)]
 pub struct Certificate {
-    /// PEM; clients that verify the server trust this file.
+    /// The certificate, as PEM. Clients that verify the server trust this file.
     pub certificate: PathBuf,
-    /// PEM, mode 0600.
+    /// The private key, as PEM with mode 0600.
     pub key: PathBuf,
 }
 
 impl Certificate {
-    /// The certificate for `address` kept in `dir`, made on first use: clients that have stored it stay valid over
-    /// restarts.
+    /// Returns the certificate for `address` in `dir`, and creates it on first use. It is kept over
+    /// restarts, so clients can store it.
     pub fn ensure(dir: &Path, address: Ipv4Addr) -> Result<Certificate, Error> {
         let mut names = ["localhost", "127.0.0.1", "::1"]
             .map(str::to_owned)

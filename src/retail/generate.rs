@@ -6,23 +6,24 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 const PAYMENT_METHODS: [&str; 4] = ["CARD", "CASH", "DIGITAL_WALLET", "GIFT_CARD"];
-/// How often a transaction has a customer; the others are anonymous.
+/// The share of transactions that have a customer. The others are anonymous.
 const CUSTOMER_SHARE: f64 = 0.9;
 const MAX_PRODUCTS: usize = 5;
 const MAX_QUANTITY: i32 = 3;
 
-/// Seeded transactions happen within this many days from [`first_day`].
+/// The number of days from [`first_day`] within which seeded transactions happen.
 const SEEDED_DAYS: i64 = 28;
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
-/// A Monday, so that weeks come out whole.
+/// Returns the first day of seeded transactions: a Monday, so that weeks are whole.
 fn first_day() -> NaiveDateTime {
     NaiveDate::from_ymd_opt(2026, 1, 5)
         .and_then(|day| day.and_hms_opt(0, 0, 0))
         .expect("a date of the calendar")
 }
 
-/// What transactions are made of, as the tables hold it, each list in the order of its ids.
+/// The rows that transactions refer to, as the tables hold them. Each list is in the order of its
+/// ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalog {
     pub stores: Vec<i32>,
@@ -42,9 +43,9 @@ pub struct Transaction {
     pub store_id: i32,
     pub customer_id: Option<i32>,
     pub payment_method: &'static str,
-    /// When it happened; `None` leaves it to the column's default.
+    /// The time of the purchase; `None` leaves it to the column's default.
     pub timestamp: Option<NaiveDateTime>,
-    /// Different products, one to five where the catalog has as many.
+    /// The items, each of a different product: one to five, or fewer if the catalog has fewer.
     pub items: Vec<Item>,
 }
 
@@ -75,10 +76,11 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// With a seed, timestamps are part of the sequence: spread evenly over four weeks from 2026-01-05, to the
-    /// microsecond. Without one, the sequence is random and timestamps are left to the database.
+    /// Creates a generator, or returns `None` if there is no store or no product.
     ///
-    /// `None` where there is no store or no product.
+    /// With a seed, timestamps are part of the sequence: spread evenly over four weeks from
+    /// 2026-01-05, to the microsecond. Without one, the sequence is random and timestamps are left
+    /// to the database.
     pub fn new(catalog: Catalog, seed: Option<u64>) -> Option<Self> {
         if catalog.stores.is_empty() || catalog.products.is_empty() {
             return None;

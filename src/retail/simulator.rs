@@ -1,4 +1,5 @@
-//! The simulator: generates transactions into the heap tables in batches, and syncs now and then.
+//! The simulator, which inserts generated transactions into the heap tables in batches and syncs
+//! from time to time.
 
 use std::time::{Duration, Instant};
 
@@ -8,21 +9,22 @@ use tokio_postgres::error::SqlState;
 
 use super::{Catalog, Generator, Product, Synced, Tables, Transaction, sync};
 
-/// How much to generate, how fast, and when to sync; the defaults are those of the guide's simulator.
+/// The options of the simulator: how much to generate, how fast, and when to sync. The defaults are
+/// those of the guide's simulator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Simulator {
-    /// Transactions to generate.
+    /// The number of transactions to generate.
     pub transactions: u64,
     /// Transactions per database transaction; at least 1.
     pub batch_size: u64,
     /// Transactions between two syncs; 0 syncs only at the end.
     pub sync_every: u64,
-    /// Transactions per second on average; as many as possible where absent. Must be above zero.
+    /// Transactions per second on average; by default as many as possible. Must be above zero.
     pub rate: Option<f64>,
-    /// Makes the rows repeatable, timestamps included (see [`Generator::new`]).
+    /// The seed that makes the rows repeatable, timestamps included (see [`Generator::new`]).
     pub seed: Option<u64>,
-    /// Whether anything is synced at all.
+    /// Whether to sync at all.
     pub sync: bool,
     pub tables: Tables,
 }
@@ -41,10 +43,10 @@ impl Default for Simulator {
     }
 }
 
-/// What the simulator tells while it runs.
+/// A message about the progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Progress {
-    /// A batch is committed: transactions so far, and all that are wanted.
+    /// A batch is committed: the transactions so far, and the number to generate.
     Inserted {
         done: u64,
         of: u64,
@@ -55,12 +57,12 @@ pub enum Progress {
     },
 }
 
-/// What one run did.
+/// The result of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     pub transactions: u64,
     pub items: u64,
-    /// Rows that the syncs moved, including any that were waiting before.
+    /// Rows that the syncs moved, including rows that were waiting before the run.
     pub synced: Synced,
     pub seconds: f64,
 }
@@ -88,9 +90,10 @@ pub enum RetailError {
 }
 
 impl Simulator {
-    /// Generates all transactions, and returns when they are committed and, unless told otherwise, synced.
+    /// Generates all transactions, and returns when they are committed and, unless `sync` is off,
+    /// synced.
     ///
-    /// After an error, what was committed stays; a later sync carries on.
+    /// After an error, what was committed stays; a later sync continues from there.
     pub async fn run(
         &self,
         client: &mut Client,
@@ -160,7 +163,8 @@ impl Simulator {
         Ok(summary)
     }
 
-    /// A slow rate makes batches smaller, so that transactions arrive every second.
+    /// Returns the size of the next batch. A slow rate makes batches smaller, so that transactions
+    /// arrive every second.
     fn next_batch(&self, left: u64) -> usize {
         let a_second = self.rate.map_or(u64::MAX, |rate| (rate as u64).max(1));
         self.batch_size.min(left).min(a_second) as usize

@@ -1,4 +1,4 @@
-//! The guide's sync: what is not in the Iceberg tables yet goes there, and is marked.
+//! The guide's sync: it copies rows that are not in the Iceberg tables yet, and marks them.
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
@@ -12,14 +12,14 @@ pub struct Tables {
     pub customers: String,
     pub transactions: String,
     pub items: String,
-    /// Where the sync takes transactions to.
+    /// The Iceberg table to which the sync copies transactions.
     pub iceberg_transactions: String,
-    /// Where the sync takes their items to.
+    /// The Iceberg table to which the sync copies their items.
     pub iceberg_items: String,
 }
 
 impl Default for Tables {
-    /// The guide's names.
+    /// Returns the guide's names.
     fn default() -> Self {
         Self {
             stores: "stores".into(),
@@ -33,7 +33,7 @@ impl Default for Tables {
     }
 }
 
-/// Rows that one sync moved.
+/// The numbers of rows that one sync copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Synced {
     pub transactions: u64,
@@ -42,10 +42,12 @@ pub struct Synced {
 
 /// Runs the guide's two sync statements in one transaction.
 ///
-/// The statements alone are not safe beside another sync of the same table (the guide schedules one a minute): both would
-/// read the same unmarked rows, the second would wait for the first only when it writes, and each row would be in
-/// Iceberg twice. So the heap tables are locked first, against other syncs and writers but not readers; a statement
-/// that waits for this lock, the scheduled sync's too, takes its snapshot afterwards and sees what is marked.
+/// The statements alone are not safe beside another sync of the same tables (the guide schedules
+/// one a minute). Both would read the same unmarked rows, and the second would wait for the first
+/// only when it writes, so each row would be in Iceberg twice. So the heap tables are locked first,
+/// against other syncs and writers but not against readers. A statement that waits for this lock,
+/// such as that of the scheduled sync, takes its snapshot afterwards and sees which rows are
+/// marked.
 pub async fn sync(client: &mut Client, tables: &Tables) -> Result<Synced, tokio_postgres::Error> {
     let statement = |template: &str, source: &str, target: &str| {
         template

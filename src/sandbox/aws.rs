@@ -1,4 +1,5 @@
-//! The AWS accounts of a sandbox: the user's, and that of Snowflake, in which the principals of its integrations are.
+//! The AWS accounts of a sandbox: the user's account, and Snowflake's account, which holds the
+//! principals of the integrations.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -7,42 +8,43 @@ use crate::aws::AccountId;
 use crate::aws::client::{Client, Credentials, Error};
 use crate::objectstore::S3Config;
 
-/// The name of the role that is there from the beginning.
+/// The name of the role that a ready account has from the start.
 const ROLE: &str = "icebox-lake";
-/// What pg_lake asks for: twelve hours.
+/// The role's maximum session duration in seconds: the twelve hours that pg_lake asks for.
 const SESSION_SECONDS: u32 = 43_200;
 
-/// What the user's account has at first.
+/// The initial content of the user's AWS account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum AccountState {
-    /// A bucket, and a role for it that Snowflake's account may take on.
+    /// A bucket, and a role for it that Snowflake's account may assume.
     #[default]
     Ready,
     /// Nothing.
     Empty,
 }
 
-/// Snowflake's account.
+/// Returns the id of Snowflake's account.
 pub fn snowflake_account() -> AccountId {
     "231580209547".parse().expect("it is twelve digits")
 }
 
-/// The ARN of the role that is there from the beginning.
+/// Returns the ARN of the role that a ready account has from the start.
 pub fn role_arn() -> String {
     format!("arn:aws:iam::{}:role/{ROLE}", AccountId::LOCAL)
 }
 
-/// A client of IAM and STS with these keys.
+/// Returns a client of IAM and STS with the keys of `s3`.
 pub fn client(s3: &S3Config) -> Client {
     let credentials = Credentials::new(s3.access_key_id.clone(), s3.secret_access_key.clone());
     Client::new(s3.endpoint.clone(), s3.region.clone(), credentials)
 }
 
-/// Makes the role, if it is not there: for all of the bucket, and trusting all of Snowflake's principals.
+/// Creates the role if it does not exist. It allows everything on the bucket and trusts all of
+/// Snowflake's principals.
 ///
 /// # Errors
-/// What IAM says.
+/// Any error of IAM.
 pub async fn ensure_role(s3: &S3Config, bucket: &str) -> Result<(), Error> {
     let iam = client(s3);
     let trust = json!({"Version": "2012-10-17", "Statement": [{
@@ -63,7 +65,7 @@ pub async fn ensure_role(s3: &S3Config, bucket: &str) -> Result<(), Error> {
         Err(error) => return Err(error),
         Ok(_) => {}
     }
-    // The bucket may be another than the last time.
+    // The bucket may differ from that of the last start.
     iam.put_role_policy(ROLE, "bucket", &policy.to_string())
         .await
 }

@@ -11,11 +11,12 @@ use super::supervisor::{self, Isolation};
 use super::{Engine, Error, Event, Options, SandboxInfo, StateDir, chain};
 use crate::snowflake::schedule::TimeScale;
 
-/// Worker threads for icebox's own components, when they run inside the program.
+/// The number of worker threads for icebox's own components when they run inside the program.
 const WORKERS: usize = 2;
 
-/// A running sandbox that belongs to this program. PostgreSQL runs beside it, everything else inside it; dropping it
-/// stops everything that it started, and waits for that.
+/// A running sandbox that belongs to this program. PostgreSQL runs beside it, everything else
+/// inside it. Dropping the value stops everything that it started, and waits until all of it has
+/// ended.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,22 +32,23 @@ pub struct Sandbox {
     info: SandboxInfo,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    /// Removed with the sandbox, when nobody named a directory.
+    /// The temporary directory if no state directory was named; removed with the sandbox.
     _temporary: Option<tempfile::TempDir>,
 }
 
-/// What a sandbox should be; everything has a default.
+/// The configuration of a sandbox to start. Every setting has a default.
 #[derive(Clone)]
 pub struct SandboxBuilder {
     options: Options,
     state_dir: Option<PathBuf>,
     report: Arc<dyn Fn(Event) + Send + Sync>,
-    /// Where its components run; inside this program, where nothing else is said.
+    /// The place where the sandbox's components run; inside this program by default.
     isolation: Option<Isolation>,
 }
 
 impl Sandbox {
-    /// A sandbox with the best engine that works here, in a temporary directory, on free ports.
+    /// Returns the builder of a sandbox with the best engine that works here, in a temporary
+    /// directory, on free ports.
     pub fn builder() -> SandboxBuilder {
         SandboxBuilder {
             options: Options::default(),
@@ -56,12 +58,12 @@ impl Sandbox {
         }
     }
 
-    /// How to reach everything.
+    /// Returns how to reach the sandbox's servers.
     pub fn info(&self) -> &SandboxInfo {
         &self.info
     }
 
-    /// Stops it without blocking the runtime, as dropping it does.
+    /// Stops the sandbox without blocking the runtime. Dropping it blocks the thread instead.
     pub async fn stop(mut self) {
         let _ = tokio::task::spawn_blocking(move || self.end()).await;
     }
@@ -81,7 +83,7 @@ impl Drop for Sandbox {
 }
 
 impl SandboxBuilder {
-    /// A server on the lake of another sandbox.
+    /// Returns the builder of a server on the lake of another sandbox.
     pub(super) fn attached(state_dir: PathBuf, options: Options, isolation: Isolation) -> Self {
         SandboxBuilder {
             options,
@@ -96,25 +98,26 @@ impl SandboxBuilder {
         self
     }
 
-    /// Keeps the data in `dir`, where a later start finds it; otherwise it is gone with the sandbox.
+    /// Keeps the data in `dir`, where a later start finds it. By default, the data is removed with
+    /// the sandbox.
     pub fn state_dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.state_dir = Some(dir.as_ref().to_path_buf());
         self
     }
 
-    /// The directory of PostgreSQL's server programs.
+    /// Sets the directory of PostgreSQL's server programs.
     pub fn pg_bin(mut self, dir: impl AsRef<Path>) -> Self {
         self.options.pg_bin = Some(dir.as_ref().to_path_buf());
         self
     }
 
-    /// What the AWS account has at first: a bucket and a role, or nothing.
+    /// Sets what the AWS account holds at first: a bucket and a role, or nothing.
     pub fn account(mut self, account: AccountState) -> Self {
         self.options.account = Some(account);
         self
     }
 
-    /// How many times faster than real time schedules run.
+    /// Sets how many times faster than real time schedules run.
     pub fn time_scale(mut self, scale: TimeScale) -> Self {
         self.options.time_scale = Some(scale);
         self
@@ -135,13 +138,13 @@ impl SandboxBuilder {
         self
     }
 
-    /// Calls `report` for everything that happens during the start, on the sandbox's own thread.
+    /// Calls `report` for every event of the start, on the sandbox's own thread.
     pub fn on_event(mut self, report: impl Fn(Event) + Send + Sync + 'static) -> Self {
         self.report = Arc::new(report);
         self
     }
 
-    /// Starts it; returns when everything answers.
+    /// Starts the sandbox, and returns when every component answers.
     pub async fn start(self) -> Result<Sandbox, Error> {
         let SandboxBuilder {
             options,
@@ -161,7 +164,7 @@ impl SandboxBuilder {
             }
         };
         if let Some(temporary) = &temporary {
-            // PostgreSQL's account passes through.
+            // PostgreSQL's account must be able to pass through to its files.
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
             std::fs::set_permissions(temporary.path(), mode)
                 .map_err(Error::file("set the mode of", temporary.path()))?;
@@ -170,7 +173,8 @@ impl SandboxBuilder {
         let is_temporary = temporary.is_some();
         let (stop, stopped) = oneshot::channel();
         let (started, start) = oneshot::channel();
-        // The system ends a component with the thread that started it, so the sandbox has one of its own.
+        // The system ends a component together with the thread that started it, so the sandbox has
+        // a thread of its own.
         let thread = std::thread::Builder::new()
             .name("icebox-sandbox".to_owned())
             .spawn(move || {
@@ -198,7 +202,8 @@ impl SandboxBuilder {
     }
 }
 
-/// The sandbox's thread: starts it, says how that went, and stops it when `stopped` says so.
+/// Runs the sandbox on its own thread: starts it, reports the outcome through `started`, and stops
+/// it when `stopped` completes.
 fn run(
     state: &StateDir,
     options: &Options,
@@ -211,7 +216,7 @@ fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    // Components that run somewhere already need no runtime of their own.
+    // Components that already have a place to run need no runtime of their own.
     let place = match isolation {
         Some(isolation) => Ok((isolation, None)),
         None => tokio::runtime::Builder::new_multi_thread()
@@ -241,7 +246,7 @@ fn run(
         .await
         {
             Ok(running) => {
-                // Whoever asked may have gone away meanwhile.
+                // The caller may have gone away during the start.
                 if started.send(Ok(running.info.clone())).is_ok() {
                     let _ = stopped.await;
                 }
@@ -251,7 +256,7 @@ fn run(
                 let _ = started.send(Err(error));
             }
         }
-        // What is outside the temporary directory would outlive it.
+        // Data outside the temporary directory would outlive it.
         if is_temporary && let Err(error) = supervisor::purge_elsewhere(state).await {
             tracing::warn!(error = chain(&error), "the sandbox has left data behind");
         }

@@ -1,4 +1,5 @@
-//! The parts of a running sandbox, as data: how each is started, how one knows that it answers, how it is ended.
+//! The components of a running sandbox, as data: how each is started, how its readiness is checked,
+//! and how it is stopped.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -24,56 +25,57 @@ use crate::tables::LakeIo;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Work that blocks, done before each start of a component.
+/// Blocking work that is done before each start of a component.
 pub type Prepare = Arc<dyn Fn() -> Result<(), BoxError> + Send + Sync>;
 
-/// Work done while a sandbox comes up.
+/// Work that is done while a sandbox starts.
 pub type Action =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send + Sync>;
 
-/// One part of a sandbox.
+/// One component of a sandbox.
 #[derive(Clone)]
 pub struct Component {
-    /// Names its log, its run file, and it to people.
+    /// The name of the component, of its log and of its run file.
     pub name: &'static str,
-    /// Where it is reached, for people.
+    /// The address at which it is reached, as text for people.
     pub endpoint: String,
     pub launch: Launch,
     pub prepare: Option<Prepare>,
-    /// What must succeed, in this order, before it counts as up.
+    /// The steps that must succeed, in this order, before the component counts as up.
     pub ready: Vec<Step>,
-    /// The signals that end it, each with the time it is given before the next, and SIGKILL after the last.
+    /// The signals that end it, each with the time to wait before the next one. SIGKILL follows the
+    /// last.
     pub stop: &'static [(Signal, Duration)],
 }
 
-/// How a component is started.
+/// The way in which a component is started.
 #[derive(Clone)]
 pub enum Launch {
-    /// A program, in the foreground; made anew for each start.
+    /// A program that runs in the foreground. Its command is built anew for each start.
     Program(Arc<dyn Fn() -> std::process::Command + Send + Sync>),
-    /// A part of icebox: in a process of its own, or inside this one.
+    /// A part of icebox, in a process of its own or inside this one.
     Icebox(IceboxComponent),
 }
 
-/// A step on the way to being up.
+/// One step of a component's start.
 #[derive(Clone)]
 pub enum Step {
-    /// Tried again every few milliseconds until it succeeds.
+    /// A check that is repeated every few milliseconds until it succeeds.
     Probe(Probe),
-    /// Done once; its failure is the start's failure.
+    /// Work that is done once. If it fails, the start fails.
     Do(Action),
 }
 
-/// How one sees that a component answers.
+/// A check whether a component answers.
 #[derive(Clone)]
 pub enum Probe {
-    /// A statement over the connection that clients use.
+    /// A statement succeeds over the connection that clients use.
     Postgres(Endpoint),
-    /// Any HTTP answer.
+    /// The address gives any HTTP answer.
     Http(SocketAddr),
-    /// The socket takes a connection.
+    /// The socket accepts a connection.
     UnixSocket(PathBuf),
-    /// The grant in this file holds, see [`keeper`].
+    /// The server uses the grant in this file, see [`keeper`].
     Grant(PathBuf),
 }
 
@@ -110,8 +112,8 @@ impl Probe {
     }
 }
 
-/// A part of icebox that runs on its own, with everything that it needs to know. Kept in a file of mode 0600 for a
-/// process that runs it.
+/// A part of icebox that runs on its own, with everything that it needs to know. For a process of
+/// its own, this is written to a file of mode 0600.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "component")]
 pub enum IceboxComponent {
@@ -121,20 +123,20 @@ pub enum IceboxComponent {
         listen: SocketAddr,
         public: Option<IpAddr>,
         region: String,
-        /// The first is the user's.
+        /// The AWS accounts; the first is the user's.
         accounts: Vec<Account>,
-        /// Where users, roles and policies are kept.
+        /// The directory in which users, roles and policies are persisted.
         iam: PathBuf,
-        /// Where decisions are written down.
+        /// The directory of the audit trail.
         audit: PathBuf,
     },
-    /// IAM and STS before an S3 server that is not icebox's.
+    /// IAM and STS in front of an S3 server that is not icebox's.
     Aws {
         listen: SocketAddr,
         public: Option<IpAddr>,
-        /// That server, with its root user's keys.
+        /// The S3 server, with its root user's keys.
         s3: Box<S3Config>,
-        /// As those of [`IceboxComponent::S3`].
+        /// The AWS accounts, as in [`IceboxComponent::S3`].
         accounts: Vec<Account>,
         iam: PathBuf,
         audit: PathBuf,
@@ -147,27 +149,28 @@ pub enum IceboxComponent {
         postgres_port: u16,
         postgres_user: String,
         postgres_password: String,
-        /// Where the grant of its storage integration is, see [`pglake::storage`](crate::pglake::storage); `None`: it uses the keys of `s3`.
+        /// The file with the grant of its storage integration, see
+        /// [`pglake::storage`](crate::pglake::storage). `None`: it uses the keys of `s3`.
         grant: Option<PathBuf>,
     },
-    /// What keeps the S3 secret of a `pgduck_server` true to a grant.
+    /// The secret sync, which keeps the S3 secret of a `pgduck_server` up to date with a grant.
     LakeAccess {
         server: PgDuckAt,
-        /// As that server reaches it, without keys.
+        /// The S3 service as that server reaches it, without keys.
         s3: Box<S3Config>,
         sts_endpoint: String,
-        /// As that of [`IceboxComponent::LakeEngine`].
+        /// The file with the grant, as in [`IceboxComponent::LakeEngine`].
         grant: PathBuf,
-        /// Where the roles' policies are, see [`keeper::Config`].
+        /// The file with the roles' policies, see [`keeper::Config`].
         policies: PathBuf,
     },
     /// The Snowflake side.
     Snowflake(Box<snowflake::Config>),
-    /// One that watches a container.
+    /// A process that watches a container.
     Container(Box<Container>),
 }
 
-/// Where a `pgduck_server` is reached.
+/// The way to reach a `pgduck_server`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PgDuckAt {
@@ -176,7 +179,7 @@ pub enum PgDuckAt {
 }
 
 impl IceboxComponent {
-    /// The name of its process and its files.
+    /// Returns the component's name on the command line of its process.
     pub fn name(&self) -> &'static str {
         match self {
             IceboxComponent::S3 { .. } => "s3",
@@ -188,7 +191,7 @@ impl IceboxComponent {
         }
     }
 
-    /// What its process needs in the environment.
+    /// Returns the environment variable that its process needs, if any.
     pub fn environment(&self) -> Option<(&'static str, String)> {
         match self {
             IceboxComponent::Container(container) => {
@@ -202,7 +205,8 @@ impl IceboxComponent {
         }
     }
 
-    /// Runs it until `shutdown` completes; what it starts runs as it does.
+    /// Runs the component until `shutdown` completes. Components that it starts itself get the same
+    /// isolation.
     pub async fn run(
         self,
         isolation: Isolation,

@@ -1,4 +1,4 @@
-//! Starting and stopping a sandbox that runs in the background.
+//! Starts and stops a sandbox that runs in the background.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -9,33 +9,34 @@ use nix::sys::signal::Signal;
 
 use super::{Error, Event, Options, SandboxInfo, StateDir, supervisor};
 
-/// How long a supervisor may take to stop everything in order.
+/// The time a supervisor has to stop everything in order.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// What `up` found or did.
+/// The outcome of [`up`].
 pub enum Up {
     Started(SandboxInfo),
     AlreadyRunning(SandboxInfo),
 }
 
-/// What `down` found.
+/// The outcome of [`down`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Down {
     Stopped,
     WasNotRunning,
 }
 
-/// Starts the sandbox in a process of its own and returns when it is ready. When one is running, or another `up` is
-/// starting one, it is that one.
+/// Starts the sandbox in a process of its own, and returns when it is ready. If a sandbox is
+/// already running, or another `up` is starting one, it returns that one.
 pub fn up(state: &StateDir, options: &Options, report: &dyn Fn(Event)) -> Result<Up, Error> {
     loop {
-        // When the other one fails, its user is told why, and ours finds out by trying.
+        // If the other `up` fails, only its user learns why. This call then tries to start the
+        // sandbox.
         if let Some(info) = wait_for_other(state)? {
             return Ok(Up::AlreadyRunning(info));
         }
         match start(state, options, report) {
             Err(Error::Busy { .. }) => {
-                // Another `up` was faster by a moment, or a `down` is at work.
+                // Another `up` was faster by a moment, or a `down` is still running.
                 std::thread::sleep(Duration::from_millis(20));
             }
             result => return result.map(Up::Started),
@@ -92,10 +93,10 @@ fn start(
     }
 }
 
-/// The exit code of a supervisor that found another one at work (EX_TEMPFAIL of sysexits.h).
+/// The exit code of a supervisor that found another one running (EX_TEMPFAIL of sysexits.h).
 pub const BUSY: i32 = 75;
 
-/// The command line that says what `options` say.
+/// Returns the command-line arguments that set `options`.
 fn arguments(options: &Options) -> Vec<std::ffi::OsString> {
     use clap::ValueEnum;
     let engine = options
@@ -146,8 +147,8 @@ fn arguments(options: &Options) -> Vec<std::ffi::OsString> {
     arguments
 }
 
-/// Waits for a sandbox that someone else runs to be ready; `None` when nobody does, or
-/// no longer.
+/// Waits until a sandbox that another process runs is ready. `None`: no process runs it, or none
+/// does any longer.
 fn wait_for_other(state: &StateDir) -> Result<Option<SandboxInfo>, Error> {
     while state.holder().is_some() {
         match SandboxInfo::load(state.root()) {
@@ -160,9 +161,9 @@ fn wait_for_other(state: &StateDir) -> Result<Option<SandboxInfo>, Error> {
     Ok(None)
 }
 
-/// Stops the sandbox, whatever state it is in, and with `purge` removes all that it kept.
+/// Stops the sandbox, whatever state it is in. With `purge`, also removes everything that it kept.
 pub async fn down(state: &StateDir, purge: bool) -> Result<Down, Error> {
-    // A directory without a lock is no sandbox's.
+    // A directory without a lock file is not a sandbox's.
     if !state.root().join("lock").exists() {
         return Ok(Down::WasNotRunning);
     }

@@ -1,4 +1,4 @@
-//! What this machine has and lacks, and the command that would fix it.
+//! What this machine has and lacks for a sandbox, with a command that fixes each gap.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,34 +9,34 @@ use super::{EngineKind, Options, StateDir, engine};
 use crate::postgres::installation::INSTALL;
 use crate::postgres::{Account, Installation};
 
-/// What was found.
+/// The result of an examination of this machine.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// In the order in which `--engine auto` tries them.
+    /// The engines, in the order in which `--engine auto` tries them.
     pub engines: Vec<EngineCheck>,
     pub parts: Vec<Check>,
 }
 
 impl Report {
-    /// Whether a sandbox can start here.
+    /// Returns whether a sandbox can start here.
     pub fn is_well(&self) -> bool {
         self.engines.iter().any(|engine| engine.is_found)
             && (self.parts.iter()).all(|part| part.is_found || !part.is_required)
     }
 }
 
-/// One engine.
+/// The result for one engine.
 #[derive(Clone, Debug, Serialize)]
 pub struct EngineCheck {
     pub engine: EngineKind,
     pub is_found: bool,
     /// What was found, or what is missing.
     pub detail: String,
-    /// What brings what is missing.
+    /// The command, or the place to read, that provides what is missing.
     pub fix: Option<String>,
 }
 
-/// One prerequisite.
+/// The result for one prerequisite.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
     pub name: &'static str,
@@ -51,7 +51,7 @@ pub struct Check {
     pub fix: Option<String>,
 }
 
-/// Looks at everything; changes nothing, and asks no network.
+/// Examines the machine. Changes nothing and does not use the network.
 pub fn examine(state: &StateDir, options: &Options) -> Report {
     let engines: Vec<EngineCheck> = (engine::PROVIDERS.iter())
         .map(|provider| match provider.find(options, false) {
@@ -126,7 +126,7 @@ fn parts(state: &StateDir, options: &Options, has_engine: bool) -> Vec<Check> {
             "python3-venv",
         ),
     ]);
-    // What is there needs no fixing.
+    // What was found needs no fix.
     checks
         .iter_mut()
         .filter(|check| check.is_found)
@@ -173,7 +173,7 @@ fn account() -> Check {
 }
 
 fn state_dir(state: &StateDir) -> Check {
-    // The directory itself may not exist yet: then its nearest ancestor that does must take it.
+    // The directory itself may not exist yet. Then its nearest existing ancestor must be writable.
     let existing = state
         .root()
         .ancestors()
@@ -197,7 +197,8 @@ fn state_dir(state: &StateDir) -> Check {
     }
 }
 
-/// A program on PATH that runs with `arguments`; its first line of output is the detail.
+/// Checks a program on PATH by running it with `arguments`. The first line of its output is the
+/// detail.
 fn program(
     name: &'static str,
     arguments: &[&str],

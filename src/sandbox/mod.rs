@@ -1,8 +1,8 @@
 //! One sandbox: its state directory, its processes, and how to reach them.
 //!
-//! From Rust, [`Sandbox::builder`] starts one inside the current process (plus PostgreSQL beside it). The command
-//! `icebox up` runs the same code in a background process, the supervisor, with every component in a process of
-//! its own.
+//! From Rust, [`Sandbox::builder`] starts a sandbox inside the current process, with PostgreSQL
+//! beside it. The command `icebox up` runs the same code in a background process, the supervisor,
+//! and gives every component a process of its own.
 
 pub mod aws;
 mod builder;
@@ -36,11 +36,11 @@ pub use builder::{Sandbox, SandboxBuilder};
 pub use component::IceboxComponent;
 pub use state::StateDir;
 
-/// Which implementation of PostgreSQL, `pg_lake` and S3 to run on.
+/// The engine that a user asks for: an implementation of PostgreSQL, `pg_lake` and S3.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
-    /// The first of the others that works here.
+    /// The first of the other engines that works here.
     #[default]
     Auto,
     /// PostgreSQL with the real `pg_lake`, and MinIO, in containers.
@@ -73,52 +73,55 @@ impl std::fmt::Display for EngineKind {
     }
 }
 
-/// What a sandbox is asked to be. What is not asked for is chosen at the first start and kept.
+/// The options of a sandbox's start. What they leave open is chosen at the first start and kept.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub engine: Engine,
     /// The directory of PostgreSQL's server programs.
     pub pg_bin: Option<PathBuf>,
-    /// PostgreSQL's port on 127.0.0.1; otherwise 5432 where it is free.
+    /// PostgreSQL's port on 127.0.0.1; by default the last one, at first 5432 if it is free.
     pub pg_port: Option<u16>,
     /// The S3 server's port on 127.0.0.1.
     pub s3_port: Option<u16>,
-    /// The port of the endpoint that Snowflake's drivers connect to, on 127.0.0.1.
+    /// The port on 127.0.0.1 of the endpoint that Snowflake's drivers connect to.
     pub snowflake_port: Option<u16>,
-    /// An address of this machine on which the servers listen for other machines, besides 127.0.0.1; 0.0.0.0 is all.
+    /// An address of this machine at which the servers listen for other machines, besides
+    /// 127.0.0.1; 0.0.0.0 means all addresses.
     pub listen: Option<Ipv4Addr>,
-    /// The bucket to make.
+    /// The bucket to create.
     pub bucket: Option<String>,
-    /// What the AWS account has at first; otherwise as before.
+    /// The initial content of the AWS account; by default as before.
     pub account: Option<AccountState>,
-    /// How much faster than real time the schedules of the Snowflake side run; otherwise as before.
+    /// The factor by which the schedules of the Snowflake side run faster than real time; by
+    /// default as before.
     pub time_scale: Option<TimeScale>,
-    /// A PostgreSQL on the lake of another sandbox.
+    /// The lake of another sandbox, if this is a PostgreSQL server on it.
     pub attached: Option<Attached>,
 }
 
-/// What a PostgreSQL server needs to know that uses the lake of another sandbox.
+/// The lake of another sandbox, as a PostgreSQL server on it needs to know it.
 #[derive(Clone, Debug)]
 pub struct Attached {
-    /// The state directory of the sandbox whose lake it is.
+    /// The state directory of the sandbox that owns the lake.
     pub lake: PathBuf,
-    /// Without keys.
+    /// The S3 service, without keys.
     pub s3: S3Config,
     pub bucket: String,
-    /// From where it may be connected to.
+    /// The clients that may connect.
     pub clients: Clients,
-    /// Where the grant of its storage integration is, see [`pglake::storage`](crate::pglake::storage): it reaches the lake by that
-    /// alone.
+    /// The file with the grant of the server's storage integration, see
+    /// [`pglake::storage`](crate::pglake::storage). This grant is the server's only access to the
+    /// lake.
     pub grant: PathBuf,
 }
 
-/// What a running sandbox tells its users; kept in the state directory with mode 0600.
+/// The endpoints and passwords of a running sandbox; kept in the state directory with mode 0600.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SandboxInfo {
     pub engine: EngineKind,
-    /// One line: why this engine was taken.
+    /// The reason why this engine was chosen, in one line.
     pub engine_reason: String,
-    /// The administrator, `snowflake_admin`.
+    /// The endpoint of the administrator, `snowflake_admin`.
     pub postgres: Endpoint,
     /// The password of the role `application`.
     pub application_password: String,
@@ -129,29 +132,30 @@ pub struct SandboxInfo {
     /// Whether `CREATE EXTENSION pg_cron` works.
     pub has_pg_cron: bool,
     pub s3: S3Config,
-    /// The bucket made for the sandbox.
+    /// The bucket created for the sandbox.
     pub bucket: String,
-    /// The role through which the Snowflake side and PostgreSQL instances reach the bucket; `None` where the account is empty at
-    /// first.
+    /// The role through which the Snowflake side and PostgreSQL instances reach the bucket; `None`
+    /// if the account was empty at first.
     pub role_arn: Option<String>,
-    /// `None` for a server that is one of another sandbox's.
+    /// The endpoint of the Snowflake side; `None` for a server on the lake of another sandbox.
     pub snowflake: Option<SnowflakeInfo>,
     pub state_dir: PathBuf,
 }
 
-/// How Snowflake's drivers connect.
+/// The endpoint and the login of Snowflake's drivers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnowflakeInfo {
     pub address: SocketAddr,
     pub account: String,
     pub user: String,
     pub password: String,
-    /// The database that has the tables of the sandbox's own server, where the account was ready at first.
+    /// The database with the tables of the sandbox's own server. It exists if the account was ready
+    /// at first.
     pub database: String,
 }
 
 impl SnowflakeInfo {
-    /// Logs in, to a database if one is named.
+    /// Logs in. The session uses `database` if it is given.
     pub async fn connect(&self, database: Option<&str>) -> Result<Client, ClientError> {
         let (account, user) = (&self.account, &self.user);
         Client::connect(self.address, account, user, &self.password, database).await
@@ -159,12 +163,13 @@ impl SnowflakeInfo {
 }
 
 impl SandboxInfo {
-    /// The file in the state directory that holds it.
+    /// Returns the path of its file in the state directory.
     pub fn path(state_dir: &Path) -> PathBuf {
         state_dir.join("sandbox.json")
     }
 
-    /// Reads what the sandbox in `state_dir` tells; an error unless it is up and ready.
+    /// Reads how to reach the sandbox in `state_dir`. It is an error if that sandbox is not up and
+    /// ready.
     pub fn load(state_dir: &Path) -> Result<SandboxInfo, Error> {
         let state = StateDir::new(state_dir)?;
         if state.holder().is_none() {
@@ -180,13 +185,13 @@ impl SandboxInfo {
         }
     }
 
-    /// The S3 server's port; 0 where its endpoint names none.
+    /// Returns the S3 server's port; 0 if its endpoint names none.
     pub fn s3_port(&self) -> u16 {
         let port = self.s3.endpoint.rsplit(':').next();
         port.and_then(|port| port.parse().ok()).unwrap_or_default()
     }
 
-    /// icebox's own superuser.
+    /// Returns the endpoint of icebox's own superuser.
     pub(crate) fn superuser(&self) -> Endpoint {
         Endpoint {
             user: engine::SUPERUSER.to_owned(),
@@ -195,7 +200,7 @@ impl SandboxInfo {
         }
     }
 
-    /// The role `application`, an ordinary user.
+    /// Returns the endpoint of the role `application`, an ordinary user.
     pub fn application(&self) -> Endpoint {
         Endpoint {
             user: "application".to_owned(),
@@ -205,23 +210,23 @@ impl SandboxInfo {
     }
 }
 
-/// What happens while a sandbox starts, for those who watch.
+/// An event of a sandbox's start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// The engine, and why it was taken.
+    /// The engine was chosen, for this reason.
     Engine { engine: EngineKind, reason: String },
-    /// Something worth a line that is no failure.
+    /// A message for the user that is not a failure.
     Notice(String),
     /// A component is being started.
     Starting { component: String },
-    /// A component answers, so many milliseconds after its start was asked for.
+    /// A component answers, this many milliseconds after the wait for it began.
     Up {
         component: String,
         endpoint: String,
         milliseconds: u64,
     },
-    /// Everything answers.
+    /// Every component answers.
     Ready,
     /// The start has failed; everything that was started has been stopped.
     Failed(String),
@@ -298,7 +303,7 @@ pub enum Error {
     Interrupted,
     #[error("the sandbox ended unexpectedly; see {log}")]
     SupervisorGone { log: PathBuf },
-    /// What the supervisor reported.
+    /// The reason that the supervisor reported.
     #[error("{0}")]
     StartFailed(String),
     #[error("cannot set up PostgreSQL")]
@@ -319,7 +324,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err` on a file operation: `action` completes the sentence "cannot … <path>".
+    /// Returns a function for `map_err` on a file operation. `action` completes the sentence
+    /// "cannot … <path>".
     pub(crate) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,

@@ -1,4 +1,5 @@
-//! Ports on loopback addresses, chosen so that two sandboxes that start at the same time do not choose the same one.
+//! Ports on loopback addresses, chosen so that two sandboxes that start at the same time do not
+//! choose the same one.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
@@ -8,21 +9,24 @@ use super::Error;
 /// PostgreSQL's usual port.
 pub const POSTGRES: u16 = 5432;
 
-/// A port that this sandbox uses, also while nothing listens on it.
+/// A port that this sandbox holds, even while nothing listens on it.
 #[derive(Debug)]
 pub struct Port {
     pub address: SocketAddrV4,
-    /// Tells other sandboxes of this user; `None` where no such file can be kept.
+    /// A locked file that reserves the port among this user's sandboxes; `None` if no such file can
+    /// be kept.
     _claim: Option<File>,
 }
 
 impl Port {
-    /// Takes the port of 127.0.0.1 that was asked for, or fails naming the `option` that asked.
+    /// Takes this port of 127.0.0.1, or fails with an error that names the `option` that asked for
+    /// it.
     pub fn exactly(port: u16, option: &'static str) -> Result<Port, Error> {
         claim(local(port)).ok_or(Error::PortInUse { port, option })
     }
 
-    /// Takes the first of `preferred` that is free, else any free port of 127.0.0.1.
+    /// Takes the first of the `preferred` addresses that is free, or else any free port of
+    /// 127.0.0.1.
     pub fn any(preferred: impl IntoIterator<Item = SocketAddrV4>) -> Result<Port, Error> {
         if let Some(port) = preferred.into_iter().find_map(claim) {
             return Ok(port);
@@ -45,17 +49,18 @@ impl Port {
     }
 }
 
-/// A port of 127.0.0.1.
+/// Returns the address of a port of 127.0.0.1.
 pub fn local(port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
 }
 
-/// PostgreSQL's usual port on the loopback addresses after the first one, which Linux has without being told.
+/// Returns PostgreSQL's usual port on the loopback addresses after the first one, which Linux has
+/// without configuration.
 pub fn postgres_addresses() -> impl Iterator<Item = SocketAddrV4> {
     (2..=254).map(|last| SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), POSTGRES))
 }
 
-/// Takes an address if nobody listens on it and no other sandbox has it.
+/// Takes an address if nothing listens on it and no other sandbox holds it.
 fn claim(address: SocketAddrV4) -> Option<Port> {
     let dir = std::env::temp_dir().join(format!("icebox-ports-{}", nix::unistd::geteuid()));
     let name = match *address.ip() {

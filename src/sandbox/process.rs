@@ -1,4 +1,5 @@
-//! Processes: starting them so that they end with us, recognising them later, ending them.
+//! Processes: starting them so that they end with this one, identifying them later, and ending
+//! them.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -13,11 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 
-/// A process for good: process ids are used again, but not with the same start time.
+/// The identity of a process. Process ids are used again, but not with the same start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
     pub pid: i32,
-    /// In clock ticks since the machine's start (proc(5), `/proc/pid/stat`, field 22).
+    /// The start time, in clock ticks since the machine's start (proc(5), `/proc/pid/stat`, field
+    /// 22).
     pub start_time: u64,
 }
 
@@ -37,7 +39,7 @@ impl ProcessId {
         }
     }
 
-    /// The live process with this id.
+    /// Returns the identity of the process that has this id now.
     pub fn of(pid: i32) -> Option<ProcessId> {
         stat(pid).map(|stat| ProcessId {
             pid,
@@ -45,19 +47,20 @@ impl ProcessId {
         })
     }
 
-    /// Whether it still runs; one that has ended and waits for its parent does not.
+    /// Returns whether the process still runs. A process that has ended and waits for its parent
+    /// does not.
     pub fn is_alive(&self) -> bool {
         stat(self.pid).is_some_and(|stat| stat.start_time == self.start_time && stat.state != 'Z')
     }
 
-    /// Sends a signal, if the process still runs.
+    /// Sends a signal if the process still runs.
     pub fn signal(&self, signal: Signal) {
         if self.is_alive() {
             let _ = nix::sys::signal::kill(Pid::from_raw(self.pid), signal);
         }
     }
 
-    /// Ends the process: each signal with the time that it is given to work, then SIGKILL.
+    /// Ends the process. Sends each signal and waits up to its time, then sends SIGKILL.
     pub async fn stop(&self, signals: &[(Signal, Duration)]) -> Result<(), Error> {
         for &(signal, patience) in signals
             .iter()
@@ -75,8 +78,8 @@ impl ProcessId {
         Err(Error::DoesNotStop { pid: self.pid })
     }
 
-    /// The memory of the process and of all that it started, in bytes; memory that several of them share counts
-    /// once (proportional set size). `None` when the system does not tell.
+    /// Returns the memory of the process and of its descendants, in bytes. Memory that several of
+    /// them share counts once (proportional set size). `None` if the system does not tell.
     pub fn memory_bytes(&self) -> Option<u64> {
         let mut total = memory(self.pid)?;
         let mut parents = vec![self.pid];
@@ -93,8 +96,8 @@ impl ProcessId {
     }
 }
 
-/// Starts `command` with its output appended to `log`. The process gets `signal` when the calling *thread* ends,
-/// so that must be one which lives as long as the sandbox.
+/// Starts `command` with its output appended to `log`. The process gets `signal` when the calling
+/// *thread* ends, so that thread must live as long as the sandbox.
 pub fn spawn(
     mut command: Command,
     log: &Path,
@@ -115,11 +118,11 @@ pub fn spawn(
         .map_err(Error::file("run", program))
 }
 
-/// Has the process of `command` get `signal` when the thread ends that starts it.
+/// Makes the process of `command` get `signal` when the thread that starts it ends.
 pub fn end_with_this_thread(command: &mut Command, signal: Signal) {
     let parent = std::process::id();
-    // SAFETY: between fork and exec only async-signal-safe calls are made: prctl, getppid. This runs after the
-    // change of user, which would clear the death signal.
+    // SAFETY: between fork and exec only async-signal-safe calls are made: prctl and getppid. They
+    // run after the change of user, which would clear the death signal.
     unsafe {
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(signal)?;
@@ -131,7 +134,7 @@ pub fn end_with_this_thread(command: &mut Command, signal: Signal) {
     }
 }
 
-/// The last lines of a log.
+/// Returns the last lines of a log, as far as they are in its last 16 KiB.
 pub fn tail(log: &Path, lines: usize) -> String {
     let read = || -> std::io::Result<String> {
         let mut file = File::open(log)?;

@@ -1,4 +1,4 @@
-//! What is chosen at the first start and kept: ports, names, keys and passwords.
+//! The settings that are chosen at the first start and kept: ports, names, keys and passwords.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -11,33 +11,33 @@ use super::{Error, Options, StateDir};
 use crate::aws::{Account, AccountId};
 use crate::objectstore::{self, S3Config};
 
-/// The bucket, unless asked for by name.
+/// The name of the bucket, unless another one is asked for.
 const BUCKET: &str = "icebox-lake";
 
-/// The file `settings.json`.
+/// The content of the file `settings.json`.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Settings {
-    /// 127.0.0.1 unless it says otherwise.
+    /// PostgreSQL's address; `None` is 127.0.0.1.
     postgres_ip: Option<Ipv4Addr>,
     postgres_port: Option<u16>,
     s3_port: Option<u16>,
     snowflake_port: Option<u16>,
-    /// Of an S3 server in a container; clients go through [`Self::s3_address`].
+    /// The port of an S3 server in a container. Clients use [`Self::s3_address`] instead.
     #[serde(default)]
     store_port: Option<u16>,
-    /// The S3 service of the sandbox whose lake this one is on; `None`: it has its own.
+    /// The S3 endpoint of the sandbox whose lake this one is on; `None` if it has its own.
     s3_endpoint: Option<String>,
     pub bucket: String,
     pub region: String,
     pub access_key_id: String,
     pub secret_access_key: String,
-    /// Of `icebox_lake`, icebox's own superuser.
+    /// The password of `icebox_lake`, icebox's own superuser.
     pub lake_password: String,
-    /// Of `snowflake_admin`.
+    /// The password of `snowflake_admin`.
     pub admin_password: String,
-    /// Of `application`.
+    /// The password of `application`.
     pub application_password: String,
-    /// Of the Snowflake side's user.
+    /// The password of the Snowflake side's user.
     #[serde(default = "password")]
     pub snowflake_password: String,
     /// The root key pair of Snowflake's own AWS account.
@@ -45,20 +45,21 @@ pub struct Settings {
     pub snowflake_access_key_id: String,
     #[serde(default = "key")]
     pub snowflake_secret_access_key: String,
-    /// Where this start listens for other machines; not kept.
+    /// The address at which this start listens for other machines; not kept.
     #[serde(skip)]
     pub public: Option<Ipv4Addr>,
-    /// What the user's AWS account had at first.
+    /// The initial content of the user's AWS account.
     #[serde(default)]
     pub account: AccountState,
 }
 
-/// The sandbox's ports, held for as long as this lives.
+/// The sandbox's ports, held for as long as this value lives.
 #[derive(Debug)]
 pub struct Ports(#[expect(dead_code, reason = "held")] Vec<Port>);
 
 impl Settings {
-    /// The kept settings, or new ones; with what `options` ask for, and ports that are free now. Written back.
+    /// Loads the kept settings, or generates new ones. Applies `options`, chooses ports that are
+    /// free now, and writes the settings back.
     pub fn load(state: &StateDir, options: &Options) -> Result<(Settings, Ports), Error> {
         let mut settings = state
             .read_json(&state.settings())?
@@ -86,7 +87,7 @@ impl Settings {
         Ok((settings, Ports(ports)))
     }
 
-    /// The ports of a sandbox of its own, all on 127.0.0.1.
+    /// Chooses the ports of a sandbox with its own lake, all on 127.0.0.1.
     fn choose_ports(&mut self, options: &Options) -> Result<Vec<Port>, Error> {
         let choose = |asked: Option<u16>, option, kept: &mut Option<u16>, usual: Option<u16>| {
             let port = match asked {
@@ -114,7 +115,8 @@ impl Settings {
         ])
     }
 
-    /// The address of a server beside a sandbox: one with PostgreSQL's usual port where there is one.
+    /// Chooses the address of a server on the lake of another sandbox: the last one, or one with
+    /// PostgreSQL's usual port, if it is free.
     fn choose_address(&mut self) -> Result<Port, Error> {
         let kept = self.postgres_port.map(|_| self.postgres_address());
         let usual = network::postgres_addresses().filter(|_| cfg!(target_os = "linux"));
@@ -136,14 +138,15 @@ impl Settings {
         SocketAddrV4::new(ip, chosen(self.postgres_port))
     }
 
-    /// Where the sandbox's own AWS is reached, which is S3 too; `None` where it is on the lake of another.
+    /// Returns the address of the sandbox's own AWS endpoint, which serves S3 too; `None` if it is
+    /// on the lake of another sandbox.
     pub fn s3_address(&self) -> Option<SocketAddrV4> {
         self.s3_endpoint
             .is_none()
             .then(|| local(chosen(self.s3_port)))
     }
 
-    /// Where an S3 server in a container is on this machine.
+    /// Returns the address on this machine of an S3 server in a container.
     pub fn store_address(&self) -> SocketAddrV4 {
         local(chosen(self.store_port))
     }
@@ -152,7 +155,7 @@ impl Settings {
         local(chosen(self.snowflake_port))
     }
 
-    /// The AWS accounts of the sandbox, the user's first.
+    /// Returns the AWS accounts of the sandbox, the user's first.
     pub fn aws_accounts(&self) -> Vec<Account> {
         let account = |id, key: &String, secret: &String| Account {
             id,
@@ -174,7 +177,7 @@ impl Settings {
         ]
     }
 
-    /// The same as the root user of Snowflake's account.
+    /// Returns the S3 service with the keys of the root user of Snowflake's account.
     pub fn s3_of_snowflake(&self) -> S3Config {
         S3Config {
             access_key_id: self.snowflake_access_key_id.clone(),
@@ -237,7 +240,8 @@ pub fn password() -> String {
     secret(32)
 }
 
-/// Letters and digits only, so that it needs no quoting anywhere. The thread's generator is cryptographically secure.
+/// Returns random letters and digits, which need no quoting anywhere. The thread's generator is
+/// cryptographically secure.
 fn secret(length: usize) -> String {
     rand::rng()
         .sample_iter(rand::distr::Alphanumeric)

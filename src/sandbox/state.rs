@@ -2,30 +2,37 @@
 //!
 //! ```text
 //! .icebox/
-//!   lock               locked by the supervisor for as long as it lives; says who that is
-//!   history            what was typed at the SQL prompt (0600)
+//!   lock               locked by the supervisor while it lives; names its process
+//!   history            the history of the SQL prompt (0600)
 //!   settings.json      ports, bucket, keys and passwords: chosen at the first start, kept (0600)
-//!   containers.json    whose containers, network and volumes to look for; exists once the engine `containers` has run
+//!   containers.json    the name and socket of the resources in the container engine; exists once
+//!                      the engine `containers` has run
 //!   sandbox.json       how to reach everything; exists while the sandbox is up (0600)
-//!   storage.json       of a POSTGRES INSTANCE: the grant of its storage integration, see `pglake::storage` (0600), and
-//!                      storage.applied: which one `pgduck_server` goes by, see `pglake::keeper`
+//!   storage.json       of a POSTGRES INSTANCE: the grant of its storage integration, see
+//!                      `pglake::storage` (0600)
+//!   storage.applied    of a POSTGRES INSTANCE: the grant that its `pgduck_server` uses, see
+//!                      `pglake::keeper`
 //!   components/        configuration of icebox's own components (0600)
 //!   run/               <component>.json: process, endpoint, number of restarts
 //!   log/               <component>.log, and icebox.log of the supervisor
 //!   tls/               PostgreSQL's certificate and key
 //!   s3/                the S3 server's buckets
-//!   iam/               AWS's users, roles and policies (0600)
-//!   audit/             who did what in AWS, a JSON object a line (0600)
-//!   snowflake/         the Snowflake side: objects/, a file each (0600), and clock.json
+//!   iam/               users, roles and policies of AWS (0600)
+//!   audit/             the audit trail of AWS, one JSON object per line (0600)
+//!   snowflake/         the Snowflake side: objects/, a file each (0600), principals.json (0600)
+//!                      and clock.json
 //!   instances/         <number>/: the state directory of a POSTGRES INSTANCE
-//!   postgres/          data/: the database cluster; prefix/: the private prefix of the engine `embedded`;
-//!                      pgduck/ and pgduck.sql: the files of `pgduck_server` and its S3 secret (engine `native`)
-//!   sockets/           postgres/, pgduck/ and engine/: unix sockets between the components
+//!   postgres/          data/: the database cluster
+//!                      prefix/: the private prefix of the engine `embedded`
+//!                      pgduck/ and pgduck.sql: the files of `pgduck_server` and its S3 secret
+//!                      (engine `native`)
+//!   sockets/           postgres/, pgduck/ and engine/: Unix sockets between the components
 //! ```
 //!
-//! `sockets` is a link to a directory with a short name where the path would be too long for a socket, and
-//! `postgres` is a link to a directory under `/var/lib/icebox` where root keeps the state directory in a place that
-//! PostgreSQL's account cannot reach (`/root`). Purging follows both links.
+//! `sockets` is a link to a directory with a short name if the path would be too long for a socket,
+//! or if PostgreSQL's account could not reach it. `postgres` is a link to a directory under
+//! `/var/lib/icebox` if root keeps the state directory in a place that PostgreSQL's account cannot
+//! reach (`/root`). Purging follows both links.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -41,10 +48,11 @@ use super::process::ProcessId;
 use crate::postgres::Account;
 use crate::private_file;
 
-/// `sockaddr_un` holds 108 bytes with the final zero; `/postgres/.s.PGSQL.65535.lock` and the like come on top.
+/// The longest path of the sockets' directory, in bytes. `sockaddr_un` holds 108 bytes with the
+/// final zero; names such as `/postgres/.s.PGSQL.65535` come on top.
 const LONGEST_SOCKET_DIR: usize = 107 - "/postgres/.s.PGSQL.65535".len();
 
-/// The folders that only icebox itself enters.
+/// The folders that only icebox enters.
 const FOLDERS: [&str; 9] = [
     "audit",
     "components",
@@ -63,22 +71,23 @@ pub struct StateDir {
     root: PathBuf,
 }
 
-/// Who runs a sandbox.
+/// The process that runs a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub process: ProcessId,
-    /// A program that uses icebox as a library; it alone stops its sandbox.
+    /// Whether it is a program that uses icebox as a library. Only that program stops its sandbox.
     pub is_library: bool,
 }
 
-/// Held by whoever starts, runs or removes a sandbox; released by the system when that process ends.
+/// The lock of a state directory, held by whoever starts, runs or removes its sandbox. The system
+/// releases it when that process ends.
 #[derive(Debug)]
 pub struct StateLock {
     file: File,
 }
 
 impl StateDir {
-    /// The state directory at `path`, which need not exist.
+    /// Returns the state directory at `path`, which need not exist.
     pub fn new(path: &Path) -> Result<StateDir, Error> {
         let root = std::path::absolute(path).map_err(Error::file("find", path))?;
         Ok(StateDir {
@@ -106,8 +115,9 @@ impl StateDir {
         self.root.join("settings.json")
     }
 
-    /// Where the grant of a POSTGRES INSTANCE's storage integration is, see [`storage`](crate::pglake::storage). Before the
-    /// first start the directory has to be [made](Self::create).
+    /// Returns the file with the grant of a POSTGRES INSTANCE's storage integration, see
+    /// [`storage`](crate::pglake::storage). Before the first start, the directory must be
+    /// [created](Self::create).
     pub fn storage_grant(&self) -> PathBuf {
         self.root.join("storage.json")
     }
@@ -130,12 +140,12 @@ impl StateDir {
         self.root.join("s3")
     }
 
-    /// Where IAM keeps users, roles and policies.
+    /// Returns the directory in which IAM persists users, roles and policies.
     pub fn iam_dir(&self) -> PathBuf {
         self.root.join("iam")
     }
 
-    /// Where the audit trail is.
+    /// Returns the directory of the audit trail.
     pub fn audit_dir(&self) -> PathBuf {
         self.root.join("audit")
     }
@@ -144,12 +154,14 @@ impl StateDir {
         self.root.join("snowflake")
     }
 
-    /// Has the state directories of PostgreSQL servers beside the sandbox's own.
+    /// Returns the directory with the state directories of PostgreSQL servers beside the sandbox's
+    /// own.
     pub fn instances_dir(&self) -> PathBuf {
         self.root.join("instances")
     }
 
-    /// Those, each with what its components' names begin with.
+    /// Returns the state directories of those servers, each with the prefix of its components'
+    /// names.
     pub fn instances(&self) -> Vec<(String, StateDir)> {
         let entries = std::fs::read_dir(self.instances_dir());
         let found = entries.into_iter().flatten().flatten().filter_map(|entry| {
@@ -164,9 +176,10 @@ impl StateDir {
         found
     }
 
-    /// Makes the directory and its simple folders.
+    /// Creates the directory and the folders that only icebox enters.
     pub fn create(&self) -> Result<(), Error> {
-        // PostgreSQL's account passes through to its own folder; everything else in here is closed to it.
+        // PostgreSQL's account passes through to its own folder. All other folders are closed to
+        // it.
         let mode = if nix::unistd::geteuid().is_root() {
             0o711
         } else {
@@ -174,7 +187,7 @@ impl StateDir {
         };
         let parent = self.root.parent().unwrap_or(&self.root);
         std::fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
-        // One that was there before keeps the mode that its owner gave it.
+        // An existing directory keeps the mode that its owner gave it.
         if !self.root.exists() {
             make_dir(&self.root, mode)?;
         }
@@ -184,7 +197,7 @@ impl StateDir {
         Ok(())
     }
 
-    /// The folder for PostgreSQL's files, which `account` can reach.
+    /// Returns the folder for PostgreSQL's files, which `account` can reach. Creates it if needed.
     pub fn postgres_dir(&self, account: Option<&Account>) -> Result<PathBuf, Error> {
         let dir = self.root.join("postgres");
         if let Ok(target) = std::fs::read_link(&dir) {
@@ -203,8 +216,9 @@ impl StateDir {
         Ok(target)
     }
 
-    /// The folder for sockets: short enough, and reachable by `account`, who owns its folders `postgres` and `pgduck`
-    /// and may enter its folder `engine`.
+    /// Returns the folder for sockets, whose path is short enough and which `account` can reach.
+    /// Creates it if needed. The account owns its folders `postgres` and `pgduck` and may enter its
+    /// folder `engine`.
     pub fn socket_dir(&self, account: Option<&Account>) -> Result<PathBuf, Error> {
         let dir = self.root.join("sockets");
         let target = match std::fs::read_link(&dir) {
@@ -238,7 +252,7 @@ impl StateDir {
         Ok(target)
     }
 
-    /// A name that is this directory's own, for what lives elsewhere.
+    /// Returns a short name that is unique to this directory, for resources that live elsewhere.
     pub fn short_name(&self) -> String {
         let digest = Sha256::digest(self.root.as_os_str().as_encoded_bytes());
         digest
@@ -248,7 +262,7 @@ impl StateDir {
             .collect()
     }
 
-    /// Takes the directory for this process; `None` when another one has it.
+    /// Locks the directory for this process; `None` if another process holds it.
     pub fn lock(&self, is_library: bool) -> Result<Option<StateLock>, Error> {
         let path = self.root.join("lock");
         loop {
@@ -271,7 +285,8 @@ impl StateDir {
                     });
                 }
             }
-            // A purge may have removed the file between open and lock: then the lock guards nothing.
+            // A purge may have removed the file between open and lock. Then the lock guards
+            // nothing.
             let is_current = match (file.metadata(), std::fs::metadata(&path)) {
                 (Ok(ours), Ok(current)) => ours.ino() == current.ino(),
                 _ => false,
@@ -292,7 +307,7 @@ impl StateDir {
         }
     }
 
-    /// Who runs this sandbox, if anyone does.
+    /// Returns the process that runs this sandbox, if any does.
     pub fn holder(&self) -> Option<Holder> {
         let mut text = String::new();
         File::open(self.root.join("lock"))
@@ -303,7 +318,7 @@ impl StateDir {
         holder.process.is_alive().then_some(holder)
     }
 
-    /// Reads a file of the directory; `None` when it does not exist.
+    /// Reads a JSON file of the directory; `None` if it does not exist.
     pub fn read_json<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, Error> {
         match std::fs::read(path) {
             Ok(bytes) => match serde_json::from_slice(&bytes) {
@@ -322,14 +337,14 @@ impl StateDir {
         }
     }
 
-    /// Writes a file of the directory with mode 0600, whole or not at all.
+    /// Writes a JSON file of the directory with mode 0600, either completely or not at all.
     pub fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<(), Error> {
         let text = serde_json::to_vec_pretty(value).expect("what icebox keeps is plain data");
         private_file::replace(path, &text).map_err(Error::file("write", path))
     }
 
-    /// Removes everything that a sandbox keeps, here and where the links lead, and the directory if that leaves it
-    /// empty. The caller holds the lock.
+    /// Removes everything that a sandbox keeps, in the directory and behind its links, and the
+    /// directory itself if it is then empty. The caller holds the lock.
     pub fn purge(&self, lock: StateLock) -> Result<(), Error> {
         for name in ["postgres", "sockets"] {
             let path = self.root.join(name);
@@ -357,7 +372,7 @@ impl StateDir {
                 std::fs::remove_file(&path).map_err(Error::file("remove", path))?;
             }
         }
-        // What else is in there is not ours.
+        // Other files in the directory are not icebox's.
         let _ = std::fs::remove_dir(&self.root);
         drop(lock);
         Ok(())
@@ -366,22 +381,23 @@ impl StateDir {
 
 impl Drop for StateLock {
     fn drop(&mut self) {
-        // The process may live on (a library sandbox): say that it no longer holds the directory.
+        // A library's process may live on, so the file must no longer name it.
         let _ = self.file.set_len(0);
     }
 }
 
-/// Where short paths are: the user's runtime directory, which is private, else the directory for temporary files.
+/// Returns the parent of short paths: the user's runtime directory, which is private, or else
+/// `/tmp`.
 fn short_base() -> PathBuf {
     let is_root = nix::unistd::geteuid().is_root();
     match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
-        // Root's own would be closed to PostgreSQL's account.
+        // Root's own runtime directory would be closed to PostgreSQL's account.
         Some(dir) if !is_root && dir.is_dir() && dir.as_os_str().len() < 60 => dir,
         _ => PathBuf::from("/tmp"),
     }
 }
 
-/// Makes a directory, or sets the mode of the one there, whatever the umask says.
+/// Creates a directory, or sets the mode of an existing one, regardless of the umask.
 fn make_dir(path: &Path, mode: u32) -> Result<(), Error> {
     match std::fs::DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -397,7 +413,8 @@ fn make_dir(path: &Path, mode: u32) -> Result<(), Error> {
         .map_err(Error::file("set the mode of", path))
 }
 
-/// As [`make_dir`] in a place where anyone may make directories: refuses one that is somebody else's.
+/// Creates a directory as [`make_dir`] does, in a place where anyone may create directories.
+/// Refuses an existing one of another user.
 fn make_dir_among_others(path: &Path, mode: u32) -> Result<(), Error> {
     if let Ok(metadata) = std::fs::symlink_metadata(path)
         && (!metadata.is_dir() || metadata.uid() != nix::unistd::geteuid().as_raw())

@@ -1,23 +1,23 @@
-//! Looking at a sandbox from outside.
+//! The status of a sandbox, as seen from another process.
 
 use serde::Serialize;
 
 use super::supervisor::RunFile;
 use super::{EngineKind, Error, SandboxInfo, StateDir};
 
-/// Whether a sandbox can be used.
+/// The state of a sandbox as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Nobody runs it.
+    /// No process runs it.
     Down,
-    /// On its way up, or on its way down.
+    /// It is starting or stopping.
     Starting,
-    /// Everything has answered once; see each component for now.
+    /// Every component has answered once. See each component for its present state.
     Up,
 }
 
-/// What `icebox status` shows.
+/// The content of `icebox status`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
     pub state: State,
@@ -33,12 +33,12 @@ pub struct Status {
 pub struct ComponentStatus {
     pub name: String,
     pub is_up: bool,
-    /// `None` while it is down.
+    /// The process id; `None` while the component is down.
     pub pid: Option<i32>,
     pub endpoint: Option<String>,
-    /// How often it has ended unexpectedly and was started again.
+    /// The number of times that the component ended unexpectedly and was started again.
     pub restarts: u32,
-    /// Of the process and its children; memory shared between them counts once.
+    /// The memory of the process and its descendants. Memory that they share counts once.
     pub memory_bytes: Option<u64>,
 }
 
@@ -69,7 +69,7 @@ impl Status {
     }
 }
 
-/// The components of a state directory, by name.
+/// Returns the components of a state directory, sorted by name.
 fn components(state: &StateDir, prefix: &str) -> Result<Vec<ComponentStatus>, Error> {
     let mut components = Vec::new();
     for entry in std::fs::read_dir(state.run_dir())

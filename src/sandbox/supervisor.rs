@@ -1,8 +1,8 @@
-//! Starting the components of a sandbox, keeping them up, stopping them.
+//! The supervisor, which starts the components of a sandbox, keeps them up, and stops them.
 //!
-//! Everything here runs on one thread that lives as long as the sandbox: the system ends a component with the thread
-//! that started it, so nothing is left over when a sandbox is killed. What is left all the same (a supervisor
-//! killed together with its chance to signal) is found through the run files at the next start.
+//! Everything here runs on one thread that lives as long as the sandbox. The system ends a
+//! component together with the thread that started it, so nothing is left when a sandbox is killed.
+//! If something is left all the same, the next start finds it through the run files.
 
 use std::os::unix::process::CommandExt;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use super::settings::{Ports, Settings};
 use super::state::StateLock;
 use super::{Error, Event, Options, SandboxInfo, StateDir, chain, engine};
 
-/// Between two looks at something that is coming up.
+/// The time between two checks of something that is starting.
 const POLL: Duration = Duration::from_millis(4);
-/// For all of the components to come up; a first start on a slow disk takes seconds.
+/// The time limit of the start of all components. A first start on a slow disk takes seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// The first and the longest wait before a component that has ended is started again.
+/// The shortest and the longest wait before a component that ended is started again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// A component that ran this long starts again without a longer wait.
+/// A component that ran this long is started again after the shortest wait.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// Where icebox's own components run.
+/// The place where icebox's own components run.
 #[derive(Clone)]
 pub enum Isolation {
     /// Each in a process of its own, which can be killed and measured.
@@ -38,13 +38,13 @@ pub enum Isolation {
     Here(tokio::runtime::Handle),
 }
 
-/// A run file: what is known about one component, for those who look from outside.
+/// The content of a run file: what is known about one component, for other processes to read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunFile {
-    /// Of the supervisor itself where the component runs inside it.
+    /// The component's process, or the supervisor's if the component runs inside it.
     pub process: ProcessId,
     pub endpoint: String,
-    /// How often it was started again since the sandbox came up.
+    /// The number of times that the component was started again since the start of the sandbox.
     pub restarts: u32,
     /// Whether the process is the component's own.
     pub is_separate: bool,
@@ -56,7 +56,7 @@ pub struct Running {
     state: StateDir,
     components: Vec<Supervised>,
     _ports: Ports,
-    /// Released last.
+    /// The lock, which is released last.
     _lock: StateLock,
 }
 
@@ -66,14 +66,15 @@ struct Supervised {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// A component has ended, or could not be started.
+/// The message that a component has ended or could not be started.
 struct Ended {
     component: &'static str,
     reason: String,
 }
 
-/// Starts a sandbox; returns when everything answers, or with everything stopped again. Must run on the thread that
-/// will live as long as the sandbox, on a runtime of that thread.
+/// Starts a sandbox. Returns when every component answers; after an error, everything has been
+/// stopped again. Must run on the thread that will live as long as the sandbox, on a runtime of
+/// that thread.
 pub async fn start(
     state: &StateDir,
     options: &Options,
@@ -172,7 +173,7 @@ pub async fn start(
     match result {
         Ok(info) => {
             running.info = info;
-            // From now on an end is followed by a restart, and nobody waits to hear of it.
+            // From now on a component that ends is restarted, and no one waits for this message.
             drop(ended);
             report(Event::Ready);
             Ok(running)
@@ -184,7 +185,7 @@ pub async fn start(
     }
 }
 
-/// Ends what an earlier supervisor of this directory could not. The caller holds the lock.
+/// Ends what an earlier supervisor of this directory left behind. The caller holds the lock.
 pub async fn stop_leftovers(state: &StateDir) -> Result<(), Error> {
     let _ = std::fs::remove_file(SandboxInfo::path(state.root()));
     for entry in std::fs::read_dir(state.run_dir())
@@ -192,7 +193,7 @@ pub async fn stop_leftovers(state: &StateDir) -> Result<(), Error> {
         .flatten()
         .flatten()
     {
-        // An unreadable run file was being written when the power went: there is no process behind it.
+        // An unreadable run file was being written when the power failed. No process belongs to it.
         if let Ok(Some(run)) = state.read_json::<RunFile>(&entry.path())
             && run.is_separate
             && run.process.is_alive()
@@ -212,7 +213,7 @@ pub async fn stop_leftovers(state: &StateDir) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes all that a sandbox keeps which nobody runs.
+/// Removes everything of a sandbox that no process runs.
 pub async fn remove(state: &StateDir) -> Result<(), Error> {
     if !state.root().exists() {
         return Ok(());
@@ -225,14 +226,14 @@ pub async fn remove(state: &StateDir) -> Result<(), Error> {
     purge(state, lock).await
 }
 
-/// The same where the caller has the lock, and nothing is left over.
+/// Removes everything of a sandbox that has no leftovers. The caller holds the lock.
 pub async fn purge(state: &StateDir, lock: StateLock) -> Result<(), Error> {
     purge_elsewhere(state).await?;
     state.purge(lock)
 }
 
-/// Removes what a stopped sandbox and its PostgreSQL instances have outside the state directory; all that can be, and the first
-/// error.
+/// Removes what a stopped sandbox and its PostgreSQL instances have outside the state directory.
+/// Continues after an error, and returns the first one.
 pub async fn purge_elsewhere(state: &StateDir) -> Result<(), Error> {
     let mut result = Ok(());
     for (_, instance) in state.instances() {
@@ -242,7 +243,7 @@ pub async fn purge_elsewhere(state: &StateDir) -> Result<(), Error> {
 }
 
 impl Running {
-    /// Stops everything, in order.
+    /// Stops all components, in order.
     pub async fn stop(self) {
         let _ = std::fs::remove_file(SandboxInfo::path(self.state.root()));
         for component in self.components {
@@ -286,7 +287,7 @@ async fn wait_until_up(
     Ok(())
 }
 
-/// Keeps one component up.
+/// The task that keeps one component up.
 struct Keeper {
     component: Component,
     state: StateDir,
@@ -294,7 +295,7 @@ struct Keeper {
     restarts: u32,
 }
 
-/// A component that is running.
+/// A running component.
 enum Instance {
     Process(tokio::process::Child),
     Here {
@@ -359,7 +360,8 @@ impl Keeper {
             (Launch::Icebox(part), Isolation::Processes) => {
                 let config = self.state.component_config(component.name);
                 self.state.write_json(&config, part)?;
-                // The running program itself, also when its file has been replaced by a newer build.
+                // The path of the running program, which is valid even if its file was replaced by
+                // a newer build.
                 let mut command = std::process::Command::new("/proc/self/exe");
                 command
                     .arg0("icebox")
@@ -373,7 +375,7 @@ impl Keeper {
             }
         };
         let process = match &instance {
-            // One that has ended already is noticed by `wait`.
+            // A process that has already ended is noticed by `wait`.
             Instance::Process(child) => child.id().and_then(|pid| ProcessId::of(pid.cast_signed())),
             Instance::Here { .. } => Some(ProcessId::current()),
         };
@@ -410,7 +412,7 @@ impl Instance {
         }
     }
 
-    /// Waits for the end that nobody asked for, and says what it looked like.
+    /// Waits until the component ends by itself, and returns the reason.
     async fn wait(&mut self) -> String {
         match self {
             Instance::Process(child) => match child.wait().await {
@@ -452,7 +454,7 @@ impl Instance {
     }
 }
 
-/// What reports to nobody.
+/// Returns a report function that ignores all events.
 pub fn silent() -> Arc<dyn Fn(Event) + Send + Sync> {
     Arc::new(|_| {})
 }

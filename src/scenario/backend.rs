@@ -1,4 +1,4 @@
-//! What a scenario runs on.
+//! The backend on which a scenario runs.
 
 use std::sync::Arc;
 
@@ -19,29 +19,29 @@ use crate::retail::{Progress, RetailError, Simulator, Summary};
 use crate::sandbox::SandboxInfo;
 use crate::snowflake::client::ClientError;
 
-/// Where a statement runs.
+/// The side of the lakehouse on which a statement runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Postgres,
     Snowflake,
 }
 
-/// A statement that failed.
+/// The failure of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementFailure {
-    /// The engine's own words.
+    /// The engine's own error message.
     pub message: String,
-    /// Where in the statement, in characters from 0, if the engine says so.
+    /// The position in the statement, in characters from 0, if the engine reports one.
     pub offset: Option<usize>,
 }
 
 /// The engines that a scenario's steps talk to.
 #[async_trait]
 pub trait Backend: Send {
-    /// Runs one statement in the side's session; `None` where it is not one that gives rows.
+    /// Runs one statement in the side's session. `None` if it is not a statement that returns rows.
     async fn execute(&mut self, side: Side, sql: &str) -> Result<Option<Answer>, StatementFailure>;
 
-    /// From now on, PostgreSQL is this server.
+    /// Connects to a server. From now on, it is the scenario's PostgreSQL.
     async fn connect(&mut self, server: &Server) -> Result<(), ConnectError>;
 
     async fn simulate(
@@ -75,11 +75,12 @@ pub enum VerifyError {
     Query(#[from] QueryError),
 }
 
-/// Opens the Snowflake side on the newest metadata of every table, for queries on logical names with a prefix.
+/// A function that opens the Snowflake side on the newest metadata of every table, for queries on
+/// logical names with a prefix.
 pub type OpenSource =
     Box<dyn Fn(String) -> BoxFuture<'static, Result<Box<dyn Source>, SourceError>> + Send + Sync>;
 
-/// A running sandbox.
+/// The backend for a running sandbox.
 pub struct SandboxBackend {
     endpoint: Endpoint,
     /// The session of the scenario's PostgreSQL statements.
@@ -87,11 +88,11 @@ pub struct SandboxBackend {
     open_snowflake: OpenSource,
     /// The session of the scenario's statements for the Snowflake side.
     worksheet: Arc<dyn ArrowEngine>,
-    /// Of the server that a step has connected to.
+    /// The certificate of the server that a step has connected to.
     certificate: Option<NamedTempFile>,
 }
 
-/// Why a sandbox cannot run a scenario.
+/// The reason why a sandbox cannot run a scenario.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(transparent)]
@@ -103,7 +104,7 @@ pub enum OpenError {
 }
 
 impl SandboxBackend {
-    /// Sessions on both sides of a running sandbox.
+    /// Opens sessions on both sides of a running sandbox.
     pub async fn open(info: &SandboxInfo) -> Result<Self, OpenError> {
         let there = info.snowflake.as_ref().ok_or(OpenError::NoSnowflake)?;
         let worksheet = Worksheet::new(there.connect(Some(&there.database)).await?);
@@ -176,7 +177,7 @@ impl Backend for SandboxBackend {
         simulator: &Simulator,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Summary, SimulateError> {
-        // In a session of its own, which the scenario's settings do not touch.
+        // The simulator has a session of its own, which the scenario's settings do not affect.
         let mut client = connect(&self.endpoint).await?;
         Ok(simulator.run(&mut client, progress).await?)
     }

@@ -1,21 +1,21 @@
-//! What a statement must give, compared by value.
+//! What a statement must return, compared by value.
 
 use serde::Deserialize;
 
 use crate::parity::{Answer, Decimal, Value};
 
-/// What is expected of one statement of a step.
+/// The expectation for one statement of a step.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectation {
-    /// Which statement of the file, from 1; `None` is the last one.
+    /// The number of the statement in the file, from 1; `None` is the last one.
     pub statement: Option<usize>,
     pub row_count: Option<usize>,
-    /// The rows in order.
+    /// The expected rows, in order.
     pub rows: Option<Vec<Vec<Expected>>>,
 }
 
-/// An expected value as TOML writes it.
+/// An expected value, as TOML writes it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Expected {
@@ -30,7 +30,7 @@ pub enum Expected {
 }
 
 impl Expectation {
-    /// The texts that may hold variables.
+    /// Returns the texts that may contain variables.
     pub(super) fn texts(&mut self) -> impl Iterator<Item = &mut String> {
         let cells = self.rows.iter_mut().flatten().flatten();
         cells.filter_map(|cell| match cell {
@@ -39,7 +39,8 @@ impl Expectation {
         })
     }
 
-    /// Why the answer is not what is expected, if so. Without an answer, the statement gave no rows.
+    /// Checks an answer against the expectation. The error says how they differ. An answer of
+    /// `None` means that the statement returned no rows.
     pub fn check(&self, answer: Option<&Answer>) -> Result<(), String> {
         let Some(answer) = answer else {
             return Err("it gives no rows at all".into());
@@ -81,7 +82,7 @@ impl Expectation {
 }
 
 impl Expected {
-    /// Whether the value is the expected one; a text is read as the value's own type.
+    /// Returns whether the value is the expected one. A text is read as the value's own type.
     fn is(&self, value: &Value) -> bool {
         match (self, value) {
             (Expected::Null { null }, value) => *null == matches!(value, Value::Null),

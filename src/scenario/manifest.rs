@@ -1,4 +1,5 @@
-//! Reading a scenario: its manifest and every file that it names, checked before anything runs.
+//! Reads a scenario: its manifest and every file that it names. All of it is checked before
+//! anything runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,10 +18,11 @@ use crate::snowflake::syntax;
 /// The name of the manifest in a scenario's folder.
 const MANIFEST: &str = "scenario.toml";
 
-/// What `${name}` stands for.
+/// The values that replace `${name}`, by name.
 pub type Variables = BTreeMap<String, String>;
 
-/// The variables of a sandbox: `bucket`, `region`, `role_arn`, `s3_endpoint`, `database`, `user`, `state_dir`.
+/// Returns the variables of a sandbox: `bucket`, `region`, `role_arn`, `s3_endpoint`, `database`,
+/// `user`, `state_dir`.
 pub fn variables(info: &SandboxInfo) -> Variables {
     [
         ("role_arn", info.role_arn.clone().unwrap_or_default()),
@@ -35,7 +37,7 @@ pub fn variables(info: &SandboxInfo) -> Variables {
     .into()
 }
 
-/// A story that is ready to run.
+/// A scenario that is ready to run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub title: String,
@@ -47,17 +49,17 @@ pub struct Step {
     pub title: String,
     pub skip_if: Vec<SkipIf>,
     pub action: Action,
-    /// How long the step is tried again until it succeeds.
+    /// The time for which the step is retried until it succeeds.
     pub within: Duration,
 }
 
-/// A reason not to run a step.
+/// A reason to skip a step.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SkipIf {
-    /// A query on PostgreSQL that gives one row with one boolean.
+    /// A query on PostgreSQL that returns one row with one boolean.
     pub sql: String,
-    /// What to say when it is true.
+    /// The reason that is shown when it returns true.
     pub because: String,
 }
 
@@ -67,25 +69,25 @@ pub enum Action {
     Simulate(Simulator),
     Verify {
         queries: Vec<Query>,
-        /// What precedes a logical table name in the name of its Iceberg table.
+        /// The prefix of a logical table name in the name of its Iceberg table.
         iceberg_prefix: String,
         reading: Reading,
     },
     Connect(Server),
 }
 
-/// Which tables of the Snowflake side a comparison reads.
+/// The tables of the Snowflake side that a comparison reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reading {
-    /// Those of PostgreSQL's catalog, at their newest metadata, in PostgreSQL's dialect.
+    /// The tables of PostgreSQL's catalog, at their newest metadata, in PostgreSQL's dialect.
     #[default]
     Reader,
-    /// Those of the scenario's own session on the Snowflake side, in Snowflake's dialect.
+    /// The tables of the scenario's own session on the Snowflake side, in Snowflake's dialect.
     Session,
 }
 
-/// A PostgreSQL server that a scenario has made.
+/// A PostgreSQL server that a scenario has created.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
@@ -96,7 +98,7 @@ pub struct Server {
     pub database: String,
     pub user: String,
     pub password: String,
-    /// In PEM; the only one that is trusted. Without it, the connection is not encrypted.
+    /// The only certificate that is trusted, in PEM. Without it, the connection is not encrypted.
     pub certificate: Option<String>,
 }
 
@@ -108,28 +110,28 @@ fn default_database() -> String {
     "postgres".into()
 }
 
-/// Values of an answer's only row, for later steps.
+/// Values of an answer's only row that are saved for later steps.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Save {
-    /// Which statement of the file, from 1; `None` is the last one.
+    /// The number of the statement in the file, from 1; `None` is the last one.
     pub statement: Option<usize>,
-    /// The column of each variable; `column.key` goes on into a JSON object.
+    /// The source of each variable: a column, or `column.key` for a key of the JSON object in it.
     pub columns: BTreeMap<String, String>,
 }
 
-/// An SQL file, its variables replaced but for those that an earlier step saves.
+/// An SQL file. Its variables are replaced, except those that an earlier step saves.
 #[derive(Clone, Debug)]
 pub struct SqlFile {
     pub side: Side,
-    /// As it was found: the scenario's folder and the name in the manifest.
+    /// The path: the scenario's folder and the name in the manifest.
     pub path: PathBuf,
     pub statements: Vec<Statement>,
-    /// Whether all statements are one transaction.
+    /// Whether all statements run in one transaction.
     pub atomic: bool,
-    /// Each with the index in `statements` that it is about.
+    /// The expectations, each with the index of its statement in `statements`.
     pub expect: Vec<(usize, Expectation)>,
-    /// Likewise.
+    /// The values to save, each with the index of its statement in `statements`.
     pub save: Vec<(usize, Save)>,
 }
 
@@ -176,7 +178,7 @@ fn default_iceberg_prefix() -> String {
 }
 
 impl Scenario {
-    /// Reads the scenario in `folder`, or whose manifest it is.
+    /// Reads the scenario in `folder`, which may also be the path of the manifest itself.
     pub fn load(folder: &Path, variables: &Variables) -> Result<Self, ScenarioError> {
         let path = if folder.is_file() {
             folder.to_owned()
@@ -215,12 +217,13 @@ impl Scenario {
 /// The variables that a step may use.
 struct Names<'a> {
     known: &'a Variables,
-    /// By earlier steps; their values come when it runs.
+    /// The names of variables that earlier steps save. Their values are known when the step runs.
     saved: BTreeSet<String>,
 }
 
 impl Names<'_> {
-    /// Replaces what is known; the error is a name that is not a variable, and its byte offset.
+    /// Replaces the known variables. The error is a name that is not a variable, and its byte
+    /// offset.
     fn substitute(&self, text: &str) -> Result<String, (String, usize)> {
         substitute(text, |name| match self.known.get(name) {
             Some(value) => Some(value.clone()),
@@ -331,7 +334,7 @@ impl RawStep {
 }
 
 impl Server {
-    /// What may hold variables.
+    /// Returns the texts that may contain variables.
     pub(super) fn texts(&mut self) -> impl Iterator<Item = &mut String> {
         let always = [
             &mut self.host,
@@ -356,7 +359,7 @@ impl SqlFile {
             reason,
         };
         let text = read(path)?;
-        // Split first: a value must not change where a statement ends.
+        // Split first, because a variable's value must not change where a statement ends.
         let statements = side
             .split(&text)
             .map_err(|(line, reason)| wrong(line, reason))?;
@@ -383,7 +386,7 @@ impl SqlFile {
         })
     }
 
-    /// What the manifest says of statements, each with the index of its own.
+    /// Pairs entries of the manifest with the index of the statement that each is about.
     fn about<T>(
         &self,
         key: &str,
@@ -407,7 +410,7 @@ impl SqlFile {
 }
 
 impl Side {
-    /// The statements of a file; the error is a line and what is wrong there.
+    /// Splits a file into statements. The error is a line and what is wrong there.
     fn split(self, text: &str) -> Result<Vec<Statement>, (usize, String)> {
         match self {
             Side::Postgres => split(text).map_err(|unclosed| (unclosed.line, unclosed.to_string())),
@@ -433,7 +436,7 @@ fn read(path: &Path) -> Result<String, ScenarioError> {
     })
 }
 
-/// Replaces each `${name}`; the error is a name without a value, and its byte offset.
+/// Replaces each `${name}`. The error is a name without a value, and its byte offset.
 pub(super) fn substitute(
     text: &str,
     value: impl Fn(&str) -> Option<String>,

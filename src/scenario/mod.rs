@@ -1,40 +1,53 @@
-//! Scenarios: stories as data. A folder holds a manifest, `scenario.toml`, and the SQL files that its steps run.
+//! Scenarios: stories as data. A folder contains a manifest, `scenario.toml`, and the SQL files
+//! that its steps run.
 //!
 //! ```toml
 //! title = "…"
 //!
 //! [[step]]                                  # in order; each has a title and one action
 //! title = "Create the tables"
-//! postgres = "postgres/tables.sql"          # statements for PostgreSQL, in one session for the whole scenario
+//! # Statements for PostgreSQL, in one session for the whole scenario:
+//! postgres = "postgres/tables.sql"
 //! atomic = true                             # all of the file's statements in one transaction
-//! skip_if = [{ sql = "SELECT …", because = "…" }]  # the first query on PostgreSQL that gives true skips the step
+//! # The first query on PostgreSQL that returns true skips the step:
+//! skip_if = [{ sql = "SELECT …", because = "…" }]
 //! [[step.expect]]
-//! statement = 2                             # of the file, from 1; the last one where absent
+//! statement = 2                             # of the file, from 1; by default the last one
 //! row_count = 3
-//! rows = [["a", 1, "2.50", { null = true }]]  # compared by value; numbers with a point go in quotes
+//! # Compared by value; numbers with a point go in quotes:
+//! rows = [["a", 1, "2.50", { null = true }]]
 //!
 //! [[step]]
 //! title = "…"
-//! snowflake = "snowflake/counts.sql"        # worksheets, in one session that begins in the sandbox's linked database
-//! within_seconds = 30                       # tried again until it succeeds; its last error where it does not
-//! [[step.save]]                             # values of a statement's only row, for later steps: a column, or a key in its JSON
+//! # Worksheets, in one session that begins in the sandbox's linked database:
+//! snowflake = "snowflake/counts.sql"
+//! within_seconds = 30                       # retried this long; then its last error is shown
+//! # Values of a statement's only row, for later steps: a column, or a key in its JSON:
+//! [[step.save]]
 //! columns = { host = "host", password = "access_roles.snowflake_admin" }
 //!
 //! [[step]]
-//! title = "…"                               # PostgreSQL is another server from here on
-//! connect = { host = "${host}", user = "…", password = "${password}", certificate = "${certificate}" }
+//! title = "…"
+//! # From here on, PostgreSQL is another server:
+//! [step.connect]
+//! host = "${host}"
+//! user = "…"
+//! password = "${password}"
+//! certificate = "${certificate}"
 //!
 //! [[step]]
 //! title = "…"
-//! simulate = { transactions = 5000, batch_size = 500, sync_every = 500, seed = 42 }  # the fields of `Simulator`
+//! # The fields of `Simulator`:
+//! simulate = { transactions = 5000, batch_size = 500, sync_every = 500, seed = 42 }
 //!
 //! [[step]]
 //! title = "…"
-//! verify = { queries = "queries", iceberg_prefix = "iceberg_", snowflake = "session" }  # its tables, not the newest metadata's
+//! # `session` reads the tables of the session instead of the newest metadata:
+//! verify = { queries = "queries", iceberg_prefix = "iceberg_", snowflake = "session" }
 //! ```
 //!
-//! `${name}` in SQL files, `skip_if`, `connect` and expected texts is a variable of the sandbox (see [`variables`]), or one that an
-//! earlier step has saved.
+//! `${name}` in SQL files, `skip_if`, `connect` and expected texts is a variable: one of the
+//! sandbox (see [`variables`]), or one that an earlier step has saved.
 
 mod backend;
 mod expect;
@@ -54,7 +67,7 @@ pub use manifest::{
 };
 pub use runner::{Event, RunSummary, run};
 
-/// What stops a scenario.
+/// The error that ends a scenario.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     #[error("cannot read {path}")]

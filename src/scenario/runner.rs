@@ -1,4 +1,4 @@
-//! Running a scenario's steps, one after another, to the end or the first failure.
+//! Runs a scenario's steps, one after another, to the end or the first failure.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use super::{Action, Backend, Scenario, ScenarioError, Side, SkipIf, SqlFile, Ste
 use crate::parity::{Answer, QueryReport, Report, Value};
 use crate::retail::{Progress, Summary};
 
-/// What happens while a scenario runs, for whoever shows it.
+/// An event of a scenario's run, for whoever shows it.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// `number` counts from 1.
@@ -19,7 +19,7 @@ pub enum Event<'a> {
     Skipped {
         because: &'a str,
     },
-    /// A statement gave rows.
+    /// A statement returned rows.
     Answer {
         side: Side,
         answer: &'a Answer,
@@ -33,7 +33,7 @@ pub enum Event<'a> {
     },
 }
 
-/// What a whole run came to.
+/// The result of a whole run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunSummary {
     pub done: usize,
@@ -41,10 +41,10 @@ pub struct RunSummary {
     pub took: Duration,
 }
 
-/// How long a step that must succeed within a time waits before it is tried again.
+/// The pause before a step that has a time limit is retried.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs all steps.
+/// Runs all steps of a scenario.
 pub async fn run(
     scenario: &Scenario,
     backend: &mut dyn Backend,
@@ -105,7 +105,7 @@ async fn reason_to_skip<'a>(
     Ok(None)
 }
 
-/// A text with the values that earlier steps have saved.
+/// Replaces the variables of a text by the values that earlier steps have saved.
 fn filled(step: &Step, text: &str, saved: &Variables) -> Result<String, ScenarioError> {
     let filled = substitute(text, |name| saved.get(name).cloned());
     filled.map_err(|(name, _)| ScenarioError::Engine {
@@ -192,7 +192,8 @@ async fn run_file(
         .map_err(|failure| failed(failure.message))?;
     let outcome = run_statements(step, file, saved, backend, events).await;
     if outcome.is_err() {
-        // The first failure is the one to tell; where this fails too, the session's end rolls back.
+        // The first failure is the one to report. If this fails too, the end of the session rolls
+        // back.
         let _ = backend.execute(file.side, "ROLLBACK").await;
         return outcome;
     }
@@ -243,7 +244,7 @@ async fn run_statements(
         for (_, save) in file.save.iter().filter(|(about, _)| *about == index) {
             saved.extend(values(save, answer.as_ref()).map_err(unexpected)?);
         }
-        // What is saved is for later steps, and may be a secret.
+        // Saved values are for later steps and may be secrets, so they are not shown.
         let is_saved = file.save.iter().any(|(about, _)| *about == index);
         if let Some(answer) = answer.as_ref().filter(|_| !is_saved) {
             events(Event::Answer {
@@ -255,7 +256,7 @@ async fn run_statements(
     Ok(())
 }
 
-/// The variables that are saved from an answer, or why they cannot be.
+/// Returns the variables that are saved from an answer, or why they cannot be.
 fn values(save: &Save, answer: Option<&Answer>) -> Result<Variables, String> {
     let answer = answer.ok_or("it gives no rows to save values of")?;
     let [row] = answer.rows.as_slice() else {

@@ -1,4 +1,5 @@
-//! How objects reach their buckets: through the role of an external volume or of a storage integration, as its principal.
+//! Access of objects to their buckets: through the role of an external volume or of a storage
+//! integration, assumed as the principal of that object.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -13,10 +14,10 @@ use super::object::{Kind, Object, State, catalog_integration, external_volume};
 use super::world::Role;
 use crate::tables::LakeIo;
 
-/// What S3 says, as Snowflake tells it.
+/// The text of an S3 denial, as Snowflake shows it.
 const DENIED: &str = "Access Denied (Status Code: 403; Error Code: AccessDenied)";
 
-/// The role of a storage integration or an external volume.
+/// Returns the role of a storage integration or an external volume; `None` if it has none.
 pub fn role(object: &Object) -> Option<Role> {
     let State::Principal(principal) = &object.state else {
         return None;
@@ -32,7 +33,7 @@ pub fn role(object: &Object) -> Option<Role> {
     })
 }
 
-/// What is wrong with an error that came of S3: the denial alone, where it is one.
+/// Returns the cause of an S3 error to show: the denial alone if it is one, else the whole text.
 pub fn cause(text: &str) -> String {
     match text.contains("AccessDenied") {
         true => DENIED.to_owned(),
@@ -40,7 +41,7 @@ pub fn cause(text: &str) -> String {
     }
 }
 
-/// What to look at when a role cannot be taken on.
+/// Says what to check when a role cannot be assumed.
 fn advice(role: &Role, object: &Object) -> String {
     format!(
         "Check that the trust policy of {} allows the principal {} with the external id {} (DESCRIBE shows those of {}).",
@@ -48,10 +49,10 @@ fn advice(role: &Role, object: &Object) -> String {
     )
 }
 
-/// The object store through a volume's role.
+/// Returns the object store as reached through a volume's role.
 ///
 /// # Errors
-/// If the role cannot be taken on, in the words of Snowflake's first use of a volume.
+/// If the role cannot be assumed, with the text of Snowflake's first use of a volume.
 pub async fn through_volume(account: &Account, volume: &Object) -> SqlResult<LakeIo> {
     let Some(role) = role(volume) else {
         return Ok(account.world.lake().clone());
@@ -63,7 +64,7 @@ pub async fn through_volume(account: &Account, volume: &Object) -> SqlResult<Lak
     })
 }
 
-/// The error of a volume's first use.
+/// Returns the error of a volume's first use.
 pub fn volume_failed(volume: &Object, cause: &str, advice: &str) -> SqlError {
     let text = format!(
         "A test file read on the external volume {} active storage location {} failed with the message '{cause}'. {advice}",
@@ -73,10 +74,10 @@ pub fn volume_failed(volume: &Object, cause: &str, advice: &str) -> SqlError {
     SqlError::compilation(3167, "42601", text.trim_end())
 }
 
-/// The object store through a storage integration's role.
+/// Returns the object store as reached through a storage integration's role.
 ///
 /// # Errors
-/// If the role cannot be taken on.
+/// If the role cannot be assumed.
 pub async fn through_integration(account: &Account, integration: &Object) -> SqlResult<LakeIo> {
     let Some(role) = role(integration) else {
         return Ok(account.world.lake().clone());
@@ -91,8 +92,8 @@ pub async fn through_integration(account: &Account, integration: &Object) -> Sql
     })
 }
 
-/// The object store as a table's reader: through its volume, or for a table of a PostgreSQL instance's catalog through the
-/// storage integration of the instance.
+/// Returns the object store as a table's reader uses it: through the table's external volume, or,
+/// for a table of a PostgreSQL instance's catalog, through the instance's storage integration.
 pub fn of_table<'a>(
     account: &'a Account,
     properties: &'a Properties,
@@ -114,7 +115,7 @@ pub fn of_table<'a>(
     .boxed()
 }
 
-/// The object store as the reader of a PostgreSQL instance's catalog.
+/// Returns the object store as the reader of a PostgreSQL instance's catalog uses it.
 pub async fn of_catalog(account: &Account, catalog: &Object) -> SqlResult<LakeIo> {
     let instance = catalog_integration::instance(account, catalog).ok();
     let name = instance.and_then(|one| one.properties.name("STORAGE_INTEGRATION").cloned());
@@ -127,7 +128,7 @@ pub async fn of_catalog(account: &Account, catalog: &Object) -> SqlResult<LakeIo
     }
 }
 
-/// What was tried on a location, in order, and how it went.
+/// The actions that were tried on a location, in order, each with its result.
 struct Tried(Vec<(&'static str, Result<(), String>)>);
 
 impl Tried {
@@ -143,7 +144,7 @@ impl Tried {
     }
 }
 
-/// Writes, reads, lists and deletes a file of its own below a location.
+/// Writes, reads, lists and deletes a probe file below a location.
 async fn try_out(lake: &LakeIo, location: &str) -> Result<Tried, String> {
     let name = format!("{location}snowflake_access_check_{}", uuid::Uuid::new_v4());
     let (store, key) = lake.resolve(&name).map_err(|error| crate::chain(&error))?;
@@ -154,7 +155,7 @@ async fn try_out(lake: &LakeIo, location: &str) -> Result<Tried, String> {
     let write = store.put(&key, PutPayload::from_static(b"check")).await;
     let read = match &write {
         Ok(_) => store.get(&key).await.map(drop),
-        // Nothing is there; a role that may not read is told otherwise.
+        // The probe file was not written. NotFound shows that the role may read.
         Err(_) => match store.head(&key).await {
             Err(object_store::Error::NotFound { .. }) => Ok(()),
             other => other.map(drop),
@@ -170,10 +171,11 @@ async fn try_out(lake: &LakeIo, location: &str) -> Result<Tried, String> {
     ]))
 }
 
-/// `SYSTEM$VALIDATE_STORAGE_INTEGRATION`, whose answer is JSON: `status`, `actions` with a status each, and `message`.
+/// Runs `SYSTEM$VALIDATE_STORAGE_INTEGRATION`, which returns JSON: `status`, `actions` with a
+/// status each, and `message`.
 ///
 /// # Errors
-/// If there is no such integration, or the location is not one of its.
+/// If there is no such integration, or the location is not one that it allows.
 pub async fn validate_integration(
     account: &Account,
     name: &ObjectName,
@@ -220,7 +222,7 @@ pub async fn validate_integration(
     Ok(answer.to_string())
 }
 
-/// `SYSTEM$VERIFY_EXTERNAL_VOLUME`, whose answer is JSON.
+/// Runs `SYSTEM$VERIFY_EXTERNAL_VOLUME`, which returns JSON.
 ///
 /// # Errors
 /// If there is no such volume.

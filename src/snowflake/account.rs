@@ -5,7 +5,7 @@
 //!   objects/<id>.json   one file per object, written anew whenever it changes
 //! ```
 //!
-//! Files are replaced whole, so a killed process leaves an object as it was before or after a statement.
+//! Files are replaced whole, so a killed process never leaves half a file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use super::world::World;
 use crate::private_file;
 use crate::tables::{LakeIo, LakeTable};
 
-/// An account: its objects, and the world outside of it.
+/// An account: its objects, and the host that it runs on.
 pub struct Account {
     objects: RwLock<Objects>,
     directory: PathBuf,
@@ -40,21 +40,21 @@ pub struct Account {
     pub polls: Polls,
     engine: Engine,
     sessions: AtomicU64,
-    /// Tables by the access that they are read through, and by metadata file.
+    /// Loaded tables, by the id of the store they are read through and by metadata file.
     tables: Mutex<HashMap<(usize, String), Arc<LakeTable>>>,
-    /// Writers of a table queue here.
+    /// The write locks of tables: writers of one table run one after another.
     writers: Mutex<HashMap<ObjectName, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Default)]
 struct Objects {
     by_name: BTreeMap<(Kind, ObjectName), Object>,
-    /// The newest last, for UNDROP; gone when the process ends.
+    /// Dropped objects for UNDROP, newest last. They are lost when the process ends.
     dropped: Vec<(Kind, Object)>,
     last_id: u64,
 }
 
-/// What is wrong with the files of an account.
+/// An error in the files of an account.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     #[error("cannot read {path}")]
@@ -82,7 +82,7 @@ struct Stored<T> {
 }
 
 impl Account {
-    /// The account whose files are in `directory`, which is made if it is not there.
+    /// Opens the account whose files are in `directory`, which is created if it does not exist.
     pub fn open(directory: &Path, world: Arc<dyn World>) -> Result<Account, AccountError> {
         let folder = directory.join("objects");
         let read = |path: &Path| {
@@ -122,7 +122,7 @@ impl Account {
         Ok(account)
     }
 
-    /// What every account has from its first day: the system's roles, and a warehouse.
+    /// Creates what every new account has: the system roles and a warehouse.
     fn furnish(&self) -> SqlResult<()> {
         let owner = Ident::unquoted("ACCOUNTADMIN");
         let make = |kind: Kind, name: &str, state: State| {
@@ -156,12 +156,15 @@ impl Account {
         self.read().by_name.get(&(kind, name.clone())).cloned()
     }
 
-    /// As [`Account::get`]; a missing one is Snowflake's error.
+    /// Returns an object.
+    ///
+    /// # Errors
+    /// Snowflake's error if there is no such object.
     pub fn find(&self, kind: Kind, name: &ObjectName) -> SqlResult<Object> {
         self.get(kind, name).ok_or_else(|| kind.missing(name))
     }
 
-    /// The objects of a kind whose names begin with these parts, by name.
+    /// Returns the objects of a kind whose names begin with these parts, ordered by name.
     pub fn list(&self, kind: Kind, within: &[Ident]) -> Vec<Object> {
         let objects = self.read();
         let of_kind = objects
@@ -171,7 +174,7 @@ impl Account {
         of_kind.map(|(_, object)| object.clone()).collect()
     }
 
-    /// Makes an object, in place of one of the same name if `replace` is true.
+    /// Creates an object, in place of an existing one of the same name if `replace` is true.
     pub fn create(
         &self,
         kind: Kind,
@@ -191,7 +194,7 @@ impl Account {
             self.forget(&old)?;
             objects.by_name.remove(&key);
             objects.retire([(kind, old)]);
-            // What was in a container goes with it.
+            // The contents of a container are dropped with it.
             self.remove_inside(&mut objects, kind, &name)?;
         }
         objects.last_id += 1;
@@ -211,7 +214,7 @@ impl Account {
         Ok(object)
     }
 
-    /// Changes an object; if `change` fails, nothing has changed.
+    /// Changes an object. If `change` fails, the object stays as it was.
     pub fn update<T>(
         &self,
         kind: Kind,
@@ -228,7 +231,7 @@ impl Account {
         Ok(answer)
     }
 
-    /// Gives an object another name in the same or another container.
+    /// Renames an object, within its container or into another one.
     pub fn rename(&self, kind: Kind, from: &ObjectName, to: ObjectName) -> SqlResult<()> {
         let mut objects = self.write();
         objects.check_container(kind, &to)?;
@@ -245,7 +248,7 @@ impl Account {
         Ok(())
     }
 
-    /// Drops an object with all that is in it.
+    /// Drops an object with all that it contains. Returns the dropped objects.
     pub fn remove(&self, kind: Kind, name: &ObjectName) -> SqlResult<Vec<(Kind, Object)>> {
         let mut objects = self.write();
         if !objects.by_name.contains_key(&(kind, name.clone())) {
@@ -285,7 +288,8 @@ impl Account {
         Ok(gone)
     }
 
-    /// Brings back the newest dropped object of a name, with what was dropped with it.
+    /// Restores the most recently dropped object of a name. For a container it also restores the
+    /// most recently dropped object of every name inside.
     pub fn undrop(&self, kind: Kind, name: &ObjectName) -> SqlResult<()> {
         let mut objects = self.write();
         objects.check_container(kind, name)?;
@@ -299,7 +303,7 @@ impl Account {
         let position = position.ok_or_else(|| kind.missing(name))?;
         let mut back = vec![objects.dropped.remove(position)];
         if kind.is_container() {
-            // The newest of every name that was inside.
+            // The most recently dropped object of every name inside the container.
             let mut index = objects.dropped.len();
             while index > 0 {
                 index -= 1;
@@ -317,12 +321,13 @@ impl Account {
         Ok(())
     }
 
-    /// The query engine.
+    /// Returns the query engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// The table at a metadata file. A file never changes, so tables are kept; all go when there are many.
+    /// Returns the table at a metadata file. A metadata file never changes, so tables are cached;
+    /// the cache is cleared when it is full.
     pub async fn table(&self, lake: &LakeIo, location: &str) -> SqlResult<Arc<LakeTable>> {
         const MOST: usize = 256;
         let key = (lake.id(), location.to_owned());
@@ -341,23 +346,23 @@ impl Account {
         Ok(table)
     }
 
-    /// The lock that a writer of a table holds.
+    /// Returns the lock that a writer of a table holds.
     pub fn write_lock(&self, name: &ObjectName) -> Arc<tokio::sync::Mutex<()>> {
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(writers.entry(name.clone()).or_default())
     }
 
-    /// A number for a new session.
+    /// Returns a new session's number.
     pub fn next_session_id(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Asks for a run of a root task now.
+    /// Requests a run of a root task now.
     pub fn run_task_now(&self, name: &ObjectName) {
         self.tasks.ask(name);
     }
 
-    /// The account's clock.
+    /// Returns the time of the account's clock.
     pub fn now(&self) -> DateTime<Utc> {
         self.world.clock().now()
     }
@@ -381,7 +386,7 @@ impl Account {
     }
 }
 
-/// Dropped objects that UNDROP may find.
+/// The greatest number of dropped objects that are kept for UNDROP.
 const MOST_DROPPED: usize = 1000;
 
 impl Objects {
@@ -392,7 +397,7 @@ impl Objects {
         self.dropped.drain(..old);
     }
 
-    /// The database and the schema of a name must be there.
+    /// Checks that the database and the schema of a name exist.
     fn check_container(&self, kind: Kind, name: &ObjectName) -> SqlResult<()> {
         let has = |kind, parts: &[Ident]| {
             let container = ObjectName(parts.to_vec());
@@ -412,7 +417,7 @@ impl Objects {
     }
 }
 
-/// DataFusion's runtime on the lake's stores.
+/// Builds DataFusion's runtime environment on the lake's object stores.
 fn runtime(lake: &LakeIo) -> Result<Arc<RuntimeEnv>, AccountError> {
     let builder = RuntimeEnvBuilder::new().with_object_store_registry(lake.registry());
     builder.build_arc().map_err(AccountError::Engine)

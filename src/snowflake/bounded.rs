@@ -1,9 +1,9 @@
-//! A list that forgets: the newest entries, up to a number and a size.
+//! A list of the newest entries, bounded by their number and by their total size.
 
 use std::collections::VecDeque;
 
 pub struct Bounded<T> {
-    /// Each with its bytes, the oldest first.
+    /// The entries with their sizes in bytes, oldest first.
     entries: VecDeque<(T, usize)>,
     bytes: usize,
     most: usize,
@@ -11,7 +11,7 @@ pub struct Bounded<T> {
 }
 
 impl<T> Bounded<T> {
-    /// A list of at most `most` entries, whose bytes together are at most `most_bytes`.
+    /// Returns an empty list of at most `most` entries and `most_bytes` bytes in total.
     pub fn new(most: usize, most_bytes: usize) -> Bounded<T> {
         Bounded {
             entries: VecDeque::new(),
@@ -21,7 +21,8 @@ impl<T> Bounded<T> {
         }
     }
 
-    /// Adds an entry of so many bytes. One that is too large by itself is forgotten at once.
+    /// Adds an entry of `bytes` bytes. Entries beyond the bounds are dropped, oldest first; an
+    /// entry that is too large by itself is dropped at once.
     pub fn push(&mut self, entry: T, bytes: usize) {
         self.entries.push_back((entry, bytes));
         self.bytes += bytes;
@@ -33,12 +34,12 @@ impl<T> Bounded<T> {
         }
     }
 
-    /// The oldest first.
+    /// Iterates over the entries, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> + ExactSizeIterator {
         self.entries.iter().map(|(entry, _)| entry)
     }
 
-    /// The oldest first, to be changed; their bytes stay what they were.
+    /// Iterates over the entries mutably, oldest first. Their recorded sizes do not change.
     pub fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut T> {
         self.entries.iter_mut().map(|(entry, _)| entry)
     }
@@ -47,7 +48,7 @@ impl<T> Bounded<T> {
         self.entries.len()
     }
 
-    /// Takes all entries out.
+    /// Removes and returns all entries.
     pub fn drain(&mut self) -> Vec<T> {
         self.bytes = 0;
         self.entries.drain(..).map(|(entry, _)| entry).collect()

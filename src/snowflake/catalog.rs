@@ -1,4 +1,4 @@
-//! The reader's tables as a DataFusion catalog whose names ignore case.
+//! The reader's tables as a DataFusion catalog with case-insensitive names.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +11,11 @@ use datafusion::error::Result;
 
 use crate::tables::LakeTableProvider;
 
-/// What a name without a database or a schema is resolved in.
+/// The database and the schema of a name that has none.
 pub(super) const DEFAULT_CATALOG: &str = "lake";
 pub(super) const DEFAULT_SCHEMA: &str = "public";
 
-/// A table's database, schema and name in lower case.
+/// The key of a table: its database, schema and name in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     catalog: String,
@@ -39,15 +39,16 @@ impl Key {
     }
 }
 
-/// A registered table: the name that it was registered under, and what it reads now.
+/// A registered table: the name that it was registered under, and the provider of its present
+/// metadata file.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) name: TableReference,
     pub(super) provider: Arc<LakeTableProvider>,
 }
 
-/// The tables by name. Clones share them; a plan keeps the provider that it was made with, so replacing an entry never touches a
-/// running query.
+/// The registered tables by name. Clones share them. A plan keeps the provider that it was made
+/// with, so replacing an entry never affects a running query.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
     entries: Arc<RwLock<BTreeMap<Key, Entry>>>,
@@ -64,7 +65,7 @@ impl Tables {
         entries.insert(key, entry);
     }
 
-    /// Puts `provider` in place of the entry's; false if there is none (any more).
+    /// Replaces the provider of an entry. Returns false if there is no such entry (any more).
     pub(super) fn replace(&self, key: &Key, provider: Arc<LakeTableProvider>) -> bool {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         match entries.get_mut(key) {
@@ -93,7 +94,7 @@ impl Tables {
     }
 }
 
-/// All databases.
+/// The list of all databases.
 #[derive(Debug)]
 pub(super) struct Catalogs(pub(super) Tables);
 
@@ -107,7 +108,7 @@ impl CatalogProviderList for Catalogs {
         _name: String,
         _catalog: Arc<dyn CatalogProvider>,
     ) -> Option<Arc<dyn CatalogProvider>> {
-        // A database is there as soon as a table in it is registered.
+        // A database exists as soon as a table in it is registered.
         None
     }
 

@@ -1,4 +1,5 @@
-//! A client of the drivers' protocol, for icebox's own front ends: [`rest`](super::rest) is the other end.
+//! A client of the drivers' protocol for icebox's own front ends. The server is
+//! [`rest`](super::rest).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,10 +15,10 @@ use super::query::{self, DEFAULT_ZONE};
 use super::rows::Rows;
 use super::types::DataType;
 
-/// How this client names itself.
+/// The application name that this client logs in with.
 pub(super) const APPLICATION: &str = "icebox";
 
-/// A session.
+/// A session on the Snowflake side.
 pub struct Client {
     http: reqwest::Client,
     base: String,
@@ -26,7 +27,7 @@ pub struct Client {
     place: Place,
 }
 
-/// Where a session is; `None`: nowhere.
+/// The current objects of a session; `None` where none is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     pub role: Option<String>,
@@ -35,14 +36,14 @@ pub struct Place {
     pub schema: Option<String>,
 }
 
-/// What a statement answers.
+/// The result of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub columns: Vec<Column>,
     /// Values as Snowflake's clients show them; `None` is NULL.
     pub rows: Vec<Vec<Option<String>>>,
     pub query_id: String,
-    /// What the account has to say besides, each told once.
+    /// The account's notices, each of which is sent once only.
     pub notices: Vec<String>,
 }
 
@@ -60,7 +61,7 @@ pub enum ClientError {
         #[source]
         source: reqwest::Error,
     },
-    /// What Snowflake's clients print: code, SQLSTATE, text.
+    /// An error of a statement, as Snowflake's clients print it: code, SQLSTATE, text.
     #[error("{code} ({state}): {message}")]
     Statement {
         code: String,
@@ -111,7 +112,7 @@ struct Parameter {
 }
 
 impl Client {
-    /// Logs in. A database that is not there is none.
+    /// Logs in. A `database` that does not exist is ignored: the session then has none.
     pub async fn connect(
         address: SocketAddr,
         account: &str,
@@ -120,7 +121,7 @@ impl Client {
         database: Option<&str>,
     ) -> Result<Client, ClientError> {
         let mut client = Client {
-            // The sandbox is on this machine; a proxy would not find it.
+            // The sandbox is on the local machine, which a proxy could not reach.
             http: reqwest::Client::builder()
                 .no_proxy()
                 .build()
@@ -154,12 +155,12 @@ impl Client {
         Ok(client)
     }
 
-    /// Where the session is after the last statement.
+    /// Returns the session's current objects after the last statement.
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Runs one statement, and waits for its end; its rows as the texts that Snowflake's clients show.
+    /// Runs one statement to its end. Returns its rows as the texts that Snowflake's clients show.
     pub async fn run(&mut self, sql: &str) -> Result<Answer, ClientError> {
         let result = self.finish(sql).await?;
         let types = &result.rowtype;
@@ -180,7 +181,7 @@ impl Client {
         })
     }
 
-    /// The same, with its rows as values.
+    /// Runs one statement to its end. Returns its rows as values.
     pub async fn rows(&mut self, sql: &str) -> Result<Rows, ClientError> {
         let result = self.finish(sql).await?;
         let mut rows = Vec::with_capacity(result.rowset.len());
@@ -199,7 +200,7 @@ impl Client {
         Rows::of(&columns, rows).map_err(|error| not_of_protocol(&error.to_string()))
     }
 
-    /// Runs one statement to its end.
+    /// Runs one statement to its end, asking again while it is in progress.
     async fn finish(&mut self, sql: &str) -> Result<Finished, ClientError> {
         let request = uuid::Uuid::new_v4();
         let path = format!("/queries/v1/query-request?requestId={request}");
@@ -227,7 +228,7 @@ impl Client {
         Ok(result)
     }
 
-    /// Ends the session; without it, it would last until it is unused for long.
+    /// Ends the session. Without this call it lasts until it expires unused.
     pub async fn close(self) {
         let _ = self.post("/session?delete=true", &json!({})).await;
     }
@@ -297,7 +298,7 @@ impl ColumnType {
     }
 }
 
-/// The value that a text of the protocol is.
+/// Parses a value from its text in the protocol; `None` if the text is not of the type.
 fn value(ty: DataType, text: &str) -> Option<ScalarValue> {
     let moment = |text, zone: Option<String>| {
         let zone = zone.map(Into::into);
@@ -327,7 +328,7 @@ fn value(ty: DataType, text: &str) -> Option<ScalarValue> {
     })
 }
 
-/// Nanoseconds of a count of seconds with a fraction.
+/// Parses seconds with a fraction into nanoseconds.
 fn nanos(text: &str) -> Option<i64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let is_negative = whole.starts_with('-');

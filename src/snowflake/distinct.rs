@@ -1,4 +1,4 @@
-//! Aggregates over distinct values, where there are few groups.
+//! The choice of a plan for aggregates over distinct values, by the number of groups.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,15 +13,17 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use crate::tables::LakeTableProvider;
 
-/// DataFusion's rule that turns `count(DISTINCT x) … GROUP BY g` into a count over `GROUP BY g, x`.
+/// DataFusion's rule that rewrites `count(DISTINCT x) … GROUP BY g` into a count over
+/// `GROUP BY g, x`.
 const RULE: &str = "single_distinct_aggregation_to_group_by";
-/// Below so many groups a set of values per group is the faster way.
+/// The number of groups below which one set of values per group is faster.
 const FEW_GROUPS: u64 = 10_000;
 
-/// DataFusion's optimizer rules, with [`RULE`] only where there may be many groups.
+/// Returns DataFusion's optimizer rules, with [`RULE`] applied only where there may be many groups.
 ///
-/// With few groups the rule makes things worse: revenue by store, a count of 333,000 distinct transactions in 5 groups,
-/// groups by two texts and an id instead of filling five sets.
+/// With few groups the rule makes a query slower. For revenue by store with a count of 333,000
+/// distinct transactions in 5 groups, it would group by two texts and an id instead of filling five
+/// sets.
 pub(super) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let rules = Optimizer::new().rules.into_iter();
     let wrap = |rule: Arc<dyn OptimizerRule + Send + Sync>| match rule.name() {
@@ -61,7 +63,8 @@ impl OptimizerRule for UnlessFewGroups {
     }
 }
 
-/// Whether the grouping columns all come from tables that are small, taken together.
+/// Returns whether the grouping columns all come from small tables: at most [`FEW_GROUPS`]
+/// combinations of rows.
 fn has_few_groups(aggregate: &Aggregate) -> Result<bool> {
     let rows = rows_by_name(&aggregate.input)?;
     let mut tables: HashMap<&TableReference, u64> = HashMap::new();
@@ -84,8 +87,8 @@ fn has_few_groups(aggregate: &Aggregate) -> Result<bool> {
     Ok(groups.is_some_and(|groups| groups <= FEW_GROUPS))
 }
 
-/// The rows of the scanned tables by the name that the query has for them; None where they are not known, or where one
-/// name stands for more than one table.
+/// Returns the row counts of the scanned tables by their names in the query. A count is `None`
+/// where it is not known, or where one name refers to more than one table.
 fn rows_by_name(plan: &LogicalPlan) -> Result<HashMap<TableReference, Option<u64>>> {
     let mut rows = HashMap::new();
     plan.apply(|node| {

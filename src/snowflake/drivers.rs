@@ -1,4 +1,4 @@
-//! An account as drivers see it: one user with a password, and a session for each that logs in.
+//! The account as drivers see it: one user with a password, and a session for each login.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use super::session::Session;
 use super::statement;
 use crate::aws::{self, Secret};
 
-/// The warehouse of a user who names none.
+/// The warehouse of a client that names none.
 const WAREHOUSE: &str = "COMPUTE_WH";
 
-/// Lets a user into an account.
+/// The login of drivers to an account.
 pub struct Drivers {
     account: Arc<Account>,
     user: Ident,
@@ -63,8 +63,8 @@ impl rest::Account for Drivers {
     }
 }
 
-/// Takes the names that a client starts with. Like Snowflake, a role must be there; a database, schema or warehouse that is
-/// not is none.
+/// Sets the current objects that a client starts with. As in Snowflake, the role must exist; a
+/// database, schema or warehouse that does not exist is ignored.
 fn start(session: &Session, names: SessionNames) -> SqlResult<()> {
     let account = session.account();
     let is_there = |kind, parts: &[&Ident]| {
@@ -97,8 +97,8 @@ fn start(session: &Session, names: SessionNames) -> SqlResult<()> {
     Ok(())
 }
 
-/// Sets the session parameters that a client starts with. Drivers send many that are only for themselves: those that icebox does
-/// not have, or has with one value only, are passed over.
+/// Sets the session parameters that a client starts with. Drivers send many that concern only
+/// themselves: parameters that icebox does not have, or has with one value only, are ignored.
 fn set(session: &Session, given: &Map<String, Value>) -> SqlResult<()> {
     for (name, value) in given {
         let Ok(parameter) = parameters::find(&name.to_uppercase()) else {
@@ -121,7 +121,8 @@ fn set(session: &Session, given: &Map<String, Value>) -> SqlResult<()> {
 
 struct DriverSession {
     session: Session,
-    /// Snowflake's own clients would pass them over, and nobody would see them.
+    /// Whether the client shows notices. Snowflake's own clients ignore them, so their users would
+    /// never see them.
     shows_notices: bool,
 }
 
@@ -159,7 +160,7 @@ impl rest::Session for DriverSession {
             };
             (parameter.name.to_owned(), value)
         });
-        // Empty: as TIMESTAMP_OUTPUT_FORMAT says.
+        // Empty means: use TIMESTAMP_OUTPUT_FORMAT.
         let formats = ["TIMESTAMP_LTZ_OUTPUT_FORMAT", "TIMESTAMP_TZ_OUTPUT_FORMAT"];
         let formats = formats.map(|name| (name.to_owned(), json!("")));
         known.chain(formats).collect()

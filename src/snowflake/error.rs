@@ -1,11 +1,12 @@
-//! Errors as Snowflake gives them: a code of six digits, an SQLSTATE, a text, and a place in the statement.
+//! Errors in Snowflake's form: a code of six digits, an SQLSTATE, a message, and a place in the
+//! statement.
 
 use std::fmt;
 
-/// Result of anything that a statement does.
+/// The result of an operation of a statement.
 pub type SqlResult<T> = Result<T, SqlError>;
 
-/// A place in a statement: the line from 1, the column from 0, as Snowflake counts.
+/// A place in a statement. As in Snowflake, lines count from 1 and columns from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub line: u32,
@@ -18,19 +19,19 @@ impl fmt::Display for Position {
     }
 }
 
-/// An error that a client sees, `002003 (42S02): SQL compilation error:` and so on.
+/// An error that a client sees, such as `002003 (42S02): SQL compilation error:` and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlError {
-    /// Of six digits; negative for the exceptions that scripts declare.
+    /// Six digits; negative for the exceptions that scripts declare.
     pub code: i32,
     pub state: &'static str,
-    /// The whole text, `SQL compilation error:` included where Snowflake has it.
+    /// The whole message, including `SQL compilation error:` where Snowflake has it.
     pub message: String,
     pub position: Option<Position>,
 }
 
 impl SqlError {
-    /// An error whose text stands alone, such as `Division by zero`.
+    /// Creates an error whose message has no prefix, such as `Division by zero`.
     pub fn new(code: i32, state: &'static str, message: impl Into<String>) -> SqlError {
         SqlError {
             code,
@@ -40,29 +41,30 @@ impl SqlError {
         }
     }
 
-    /// An error with the prefix that most have, `SQL compilation error:` on a line of its own.
+    /// Creates an error with the most common prefix, `SQL compilation error:` on a line of its own.
     pub fn compilation(code: i32, state: &'static str, text: impl fmt::Display) -> SqlError {
         SqlError::new(code, state, format!("SQL compilation error:\n{text}"))
     }
 
-    /// A syntax error: something that stands where nothing of its kind may.
+    /// Creates the error for a token that is not allowed at its place.
     pub fn syntax(position: Position, unexpected: &str) -> SqlError {
         let text = format!("syntax error {position} unexpected '{unexpected}'.");
         SqlError::compilation(1003, "42000", text).at(position)
     }
 
-    /// Something of the real product that is not here.
+    /// Creates the error for a feature of Snowflake that icebox does not support.
     pub fn unsupported(feature: impl fmt::Display) -> SqlError {
         SqlError::compilation(2, "0A000", format_args!("Unsupported feature '{feature}'."))
     }
 
-    /// A table, view or stage that is not there, by its name as it was resolved.
+    /// Creates the error for a missing table, view or stage, by its resolved name.
     pub fn no_object(name: impl fmt::Display) -> SqlError {
         let text = format!("Object '{name}' does not exist or not authorized.");
         SqlError::compilation(2003, "42S02", text)
     }
 
-    /// Anything else that is not there: `kind` is the word that Snowflake uses, such as `Schema` or `Integration`.
+    /// Creates the error for any other missing object. `kind` is Snowflake's word for it, such as
+    /// `Schema` or `Integration`.
     pub fn no_such(kind: &str, name: impl fmt::Display) -> SqlError {
         let text = format!("{kind} '{name}' does not exist or not authorized.");
         SqlError::compilation(2003, "02000", text)
@@ -76,26 +78,26 @@ impl SqlError {
         )
     }
 
-    /// A value that an option cannot have.
+    /// Creates the error for a value that an option cannot have.
     pub fn bad_value(value: impl fmt::Display, parameter: &str) -> SqlError {
         let text = format!("invalid value [{value}] for parameter '{parameter}'");
         SqlError::compilation(1008, "22023", text)
     }
 
-    /// Something that cannot be dropped while something else uses it.
+    /// Creates the error for an object that cannot be dropped while another uses it.
     pub fn in_use(what: impl fmt::Display, user: impl fmt::Display) -> SqlError {
         let text = format!("Cannot drop {what} as it is in use by {user}.");
         SqlError::new(1492, "42601", text)
     }
 
-    /// A stage whose files cannot be reached.
+    /// Creates the error for a stage whose files cannot be reached.
     pub fn stage_failed(error: &(dyn std::error::Error + 'static)) -> SqlError {
         let cause = super::access::cause(&crate::chain(error));
         let text = format!("Failure using stage area. Cause: [{cause}]");
         SqlError::new(91003, "22000", text)
     }
 
-    /// A column, alias or variable that is not known.
+    /// Creates the error for an unknown column, alias or variable.
     pub fn invalid_identifier(name: impl fmt::Display, position: Option<Position>) -> SqlError {
         let text = format!("invalid identifier '{name}'");
         match position {
@@ -104,7 +106,8 @@ impl SqlError {
         }
     }
 
-    /// An error of compilation that tells its place on the first line: `SQL compilation error: error line …`.
+    /// Creates a compilation error with its place on the first line:
+    /// `SQL compilation error: error line …`.
     pub fn located(
         code: i32,
         state: &'static str,
@@ -115,7 +118,7 @@ impl SqlError {
         SqlError::new(code, state, message).at(position)
     }
 
-    /// What went wrong inside icebox, or between it and the object store or PostgreSQL.
+    /// Wraps an error inside icebox, or of the object store or PostgreSQL.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> SqlError {
         SqlError::new(603, "XX000", crate::chain(error))
     }

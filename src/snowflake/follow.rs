@@ -1,11 +1,12 @@
-//! A reader that follows a PostgreSQL catalog: every Iceberg table at the metadata that the catalog names now.
+//! A reader that follows a PostgreSQL catalog: it has every Iceberg table at the metadata file that
+//! the catalog names now.
 
 use datafusion::common::TableReference;
 use tokio_postgres::Client;
 
 use super::reader::{self, Reader};
 
-/// Every column is one that the real view has too.
+/// The query for the catalog's tables. It uses only columns that pg_lake's own view has too.
 const CATALOG: &str = "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables";
 
 #[derive(Debug, thiserror::Error)]
@@ -16,8 +17,8 @@ pub enum FollowError {
     Reader(#[from] reader::Error),
 }
 
-/// Makes the tables of `reader` those of the catalog: new ones are registered as `schema.table`, changed ones refreshed,
-/// dropped ones deregistered.
+/// Updates the tables of `reader` to those of the catalog: registers new ones as `schema.table`,
+/// refreshes changed ones, and deregisters dropped ones.
 pub async fn follow(reader: &Reader, client: &Client) -> Result<(), FollowError> {
     let rows = client
         .query(CATALOG, &[])

@@ -1,5 +1,5 @@
-//! What has happened in an account: statements and their results, and runs of tasks. Kept in memory, the newest of each, up to a
-//! number and a size.
+//! The history of an account: statements and their results, and task runs. It is in memory only,
+//! and keeps the newest entries of each kind, up to a number and a size.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,18 +13,19 @@ use super::error::{SqlError, SqlResult};
 use super::names::{Ident, ObjectName};
 use super::rows::Rows;
 
-/// Entries of each kind that are remembered.
+/// The greatest number of entries of each kind.
 const MOST: usize = 10_000;
-/// Bytes of texts that are remembered of each kind.
+/// The greatest total size of the texts of each kind, in bytes.
 const MOST_BYTES: usize = 16 << 20;
-/// Results that `RESULT_SCAN` can go back to, and their bytes together.
+/// The greatest number of results for `RESULT_SCAN`, and their total size in bytes.
 const MOST_RESULTS: usize = 1000;
 const MOST_RESULT_BYTES: usize = 32 << 20;
-/// Characters of a statement that are remembered (Snowflake documentation, "QUERY_HISTORY": QUERY_TEXT).
+/// The greatest length of a statement's text, in characters (Snowflake documentation,
+/// "QUERY_HISTORY": QUERY_TEXT).
 const MOST_TEXT: usize = 100_000;
 
 pub struct History {
-    /// By query id.
+    /// The running statements by query id.
     running: Mutex<BTreeMap<String, Running>>,
     queries: Mutex<Bounded<Query>>,
     results: Mutex<Bounded<Kept>>,
@@ -42,12 +43,12 @@ impl Default for History {
     }
 }
 
-/// A statement.
+/// A statement in the query history.
 #[derive(Clone, Debug)]
 pub struct Query {
     pub id: String,
     pub text: String,
-    /// The words that it begins with, such as `SELECT` or `ALTER SESSION`.
+    /// The words that the statement begins with, such as `SELECT` or `ALTER SESSION`.
     pub kind: &'static str,
     pub session_id: u64,
     pub user: Ident,
@@ -58,7 +59,7 @@ pub struct Query {
     /// The session parameter QUERY_TAG.
     pub tag: String,
     pub started: DateTime<Utc>,
-    /// None while it runs.
+    /// `None` while the statement runs.
     pub ended: Option<DateTime<Utc>>,
     /// Code, SQLSTATE and text.
     pub error: Option<SqlError>,
@@ -70,14 +71,14 @@ struct Running {
     cancel: CancellationToken,
 }
 
-/// A statement's result, for sessions of its user.
+/// The result of a statement, for sessions of its user.
 struct Kept {
     query_id: String,
     user: Ident,
     rows: Rows,
 }
 
-/// How a run of a task ended, or where it is.
+/// The state of a task run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunState {
     Scheduled,
@@ -116,10 +117,10 @@ pub struct TaskRun {
     pub started: Option<DateTime<Utc>>,
     pub completed: Option<DateTime<Utc>>,
     pub next: Option<DateTime<Utc>>,
-    /// Of the whole graph: milliseconds since 1970 when it was scheduled.
+    /// The id of the graph run: when it was scheduled, in milliseconds since 1970.
     pub run_id: i64,
     pub return_value: Option<String>,
-    /// SCHEDULE or EXECUTE TASK.
+    /// `SCHEDULE` or `EXECUTE TASK`.
     pub scheduled_from: &'static str,
     pub config: Option<String>,
 }
@@ -128,7 +129,7 @@ fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The newest first, of those that are wanted.
+/// Returns the newest entries that are wanted, newest first, at most `most`.
 fn newest<T: Clone>(
     list: &Mutex<Bounded<T>>,
     is_wanted: impl FnMut(&&T) -> bool,
@@ -140,7 +141,8 @@ fn newest<T: Clone>(
 }
 
 impl History {
-    /// A statement begins. `parent` is the token of the statement that it is a part of: cancelling that cancels both.
+    /// Records that a statement has begun, and returns its cancellation token. `parent` is the
+    /// token of the statement that it is a part of: cancelling the parent cancels both.
     pub fn begin(&self, mut query: Query, parent: Option<&CancellationToken>) -> CancellationToken {
         if let Some((end, _)) = query.text.char_indices().nth(MOST_TEXT) {
             query.text.truncate(end);
@@ -157,7 +159,7 @@ impl History {
         cancel
     }
 
-    /// A statement has ended. Its rows are kept for RESULT_SCAN.
+    /// Records that a statement has ended. Its rows are kept for RESULT_SCAN.
     pub fn end(&self, query_id: &str, at: DateTime<Utc>, result: Result<&Rows, &SqlError>) {
         let Some(Running { mut query, .. }) = lock(&self.running).remove(query_id) else {
             return;
@@ -185,7 +187,7 @@ impl History {
         lock(&self.queries).push(query, bytes);
     }
 
-    /// Tells a running statement to end; false if none of that id is running.
+    /// Cancels a running statement. Returns false if no statement of that id is running.
     pub fn cancel(&self, query_id: &str) -> bool {
         let running = lock(&self.running);
         let found = running.get(query_id);
@@ -195,10 +197,10 @@ impl History {
         found.is_some()
     }
 
-    /// The result of a statement of this user.
+    /// Returns the result of a statement of this user.
     ///
     /// # Errors
-    /// If it failed, runs, is not known, or its result is no longer kept.
+    /// If the statement failed, is running or is not known, or its result is no longer kept.
     pub fn result(&self, query_id: &str, user: &Ident) -> SqlResult<Rows> {
         let results = lock(&self.results);
         let kept = results.iter().rev().find(|kept| kept.query_id == query_id);
@@ -220,7 +222,7 @@ impl History {
         Err(SqlError::new(709, "02000", text))
     }
 
-    /// Adds a run, or brings the one of the same query id up to date.
+    /// Adds a task run, or replaces the one with the same query id.
     pub fn put_run(&self, run: TaskRun) {
         let mut runs = lock(&self.runs);
         let known = runs
@@ -235,7 +237,8 @@ impl History {
         runs.push(run, bytes);
     }
 
-    /// The newest first, those that run before those that have ended; `most` of those that are wanted.
+    /// Returns the statements that are wanted, at most `most`: running ones first, then ended ones,
+    /// each newest first.
     pub fn queries(&self, is_wanted: impl Fn(&Query) -> bool, most: usize) -> Vec<Query> {
         let mut running: Vec<Query> = {
             let running = lock(&self.running);
@@ -249,7 +252,7 @@ impl History {
         running
     }
 
-    /// The newest first.
+    /// Returns all task runs, newest first.
     pub fn runs(&self) -> Vec<TaskRun> {
         newest(&self.runs, |_| true, usize::MAX)
     }

@@ -1,4 +1,4 @@
-//! Tables of the account as DataFusion reads them: with Snowflake's names and types.
+//! The account's tables as DataFusion reads them: with Snowflake's names and types.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -17,7 +17,7 @@ use super::session::Session;
 use super::types::{DataType, TYPE_KEY};
 use crate::tables::{LakeTable, LakeTableProvider};
 
-/// A table, now or at a point in time.
+/// Returns the provider of a table, as it is now or at a point in time.
 pub fn provider<'a>(
     session: &'a Session,
     object: &'a Object,
@@ -44,13 +44,13 @@ pub fn provider<'a>(
             }
         };
         Ok(Arc::new(match native {
-            // Types of which Iceberg does not know all.
+            // Iceberg cannot express all SQL types, so the columns carry theirs as metadata.
             Some(table) => provider.annotated(TYPE_KEY, |name| {
                 let mut columns = table.columns.iter();
                 let column = columns.find(|column| column.name.as_str() == name);
                 column.map(|column| column.ty.clone())
             }),
-            // Names from a file are upper-cased.
+            // Column names of a file are converted to upper case.
             None => provider.renamed(str::to_uppercase),
         }))
     }
@@ -63,13 +63,13 @@ pub struct TableColumn {
     /// The table's full name.
     pub table: ObjectName,
     pub name: String,
-    /// From 1.
+    /// Counts from 1.
     pub position: u64,
     pub ty: DataType,
     pub is_nullable: bool,
 }
 
-/// The columns of a table.
+/// Returns the columns of a table.
 ///
 /// # Errors
 /// If its metadata cannot be read.
@@ -87,7 +87,7 @@ pub async fn columns(session: &Session, object: &Object) -> SqlResult<Vec<TableC
     Ok(columns.collect())
 }
 
-/// The snapshot that a table had at a point in time.
+/// Returns the id of the snapshot that a table had at a point in time.
 fn snapshot(
     session: &Session,
     lake: &LakeTable,

@@ -1,5 +1,5 @@
-//! The Snowflake side: tables registered by metadata location and queried with DataFusion, the language of procedures,
-//! and the schedules of tasks.
+//! The Snowflake side: an account with its objects, SQL on its tables by DataFusion, Snowflake
+//! Scripting, the schedules of tasks, and the endpoint for drivers.
 
 mod access;
 pub mod account;

@@ -1,4 +1,4 @@
-//! Names by Snowflake's rules: unquoted is upper case, quoted is as it stands.
+//! Names by Snowflake's rules: unquoted names are in upper case, quoted names stay as written.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 pub struct Ident(String);
 
 impl Ident {
-    /// An identifier that stood without quotes.
+    /// Creates an identifier that was written without quotes.
     pub fn unquoted(text: &str) -> Ident {
         Ident(text.to_uppercase())
     }
 
-    /// An identifier that stood in double quotes, without them.
+    /// Creates an identifier that was written in double quotes; `text` is without them.
     pub fn quoted(text: impl Into<String>) -> Ident {
         Ident(text.into())
     }
@@ -24,7 +24,7 @@ impl Ident {
         &self.0
     }
 
-    /// Whether it may stand in a statement without quotes.
+    /// Returns whether the identifier needs no quotes in a statement.
     pub fn is_plain(&self) -> bool {
         let mut chars = self.0.chars();
         chars
@@ -35,7 +35,7 @@ impl Ident {
 }
 
 impl fmt::Display for Ident {
-    /// As it stands in a statement: in quotes where it needs them.
+    /// Writes the identifier as in a statement, in quotes where it needs them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.is_plain() {
             true => f.write_str(&self.0),
@@ -44,12 +44,13 @@ impl fmt::Display for Ident {
     }
 }
 
-/// A name of up to three parts, as it stood in a statement: `database.schema.name`, `schema.name`, `name`.
+/// A name of one to three parts as written in a statement: `database.schema.name`, `schema.name` or
+/// `name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectName(pub Vec<Ident>);
 
 impl ObjectName {
-    /// The last part.
+    /// Returns the last part.
     pub fn last(&self) -> &Ident {
         self.0.last().expect("a name has a part")
     }
@@ -67,7 +68,7 @@ impl fmt::Display for ObjectName {
     }
 }
 
-/// The full name of something in a schema.
+/// The full name of an object in a schema.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FullName {
     pub database: Ident,

@@ -1,4 +1,5 @@
-//! What an account has to say besides the answers of statements. Front ends drain it; the log has it too.
+//! Notices of an account to its user, besides the results of statements. Front ends drain them;
+//! they are logged too.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,11 +8,11 @@ use chrono::{DateTime, Utc};
 
 use super::bounded::Bounded;
 
-/// Notices that wait to be drained, and their bytes.
+/// The greatest number of undelivered notices, and their total size in bytes.
 const MOST: usize = 1000;
 const MOST_BYTES: usize = 1 << 20;
 
-/// Something that a user should know, and nobody has asked for.
+/// A message to the user that no statement asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     pub at: DateTime<Utc>,
@@ -23,7 +24,7 @@ pub struct Notices(Mutex<Waiting>);
 
 struct Waiting {
     notices: Bounded<Notice>,
-    /// What was given once.
+    /// The subjects of notices that were given once.
     told: HashSet<String>,
 }
 
@@ -41,7 +42,7 @@ impl Notices {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a notice, unless one about the same thing was given since the account was opened.
+    /// Gives a notice, unless one with the same `about` was given since the account was opened.
     pub fn once(&self, about: String, at: DateTime<Utc>, text: impl FnOnce() -> String) {
         let mut waiting = self.lock();
         if !waiting.told.insert(about) {
@@ -53,7 +54,7 @@ impl Notices {
         waiting.notices.push(Notice { at, text }, bytes);
     }
 
-    /// Takes what has been given since the last time, the oldest first.
+    /// Removes and returns the notices given since the last call, oldest first.
     pub fn drain(&self) -> Vec<Notice> {
         self.lock().notices.drain()
     }

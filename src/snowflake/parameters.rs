@@ -1,22 +1,22 @@
-//! Session parameters: what ALTER SESSION sets and SHOW PARAMETERS shows.
+//! Session parameters, which ALTER SESSION sets and SHOW PARAMETERS lists.
 
 use std::collections::BTreeMap;
 
 use super::error::{SqlError, SqlResult};
 use super::query;
 
-/// What setting a parameter does here.
+/// The effect of setting a parameter in icebox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
-    /// It is kept and shown, and changes no answer.
+    /// The value is kept and shown. It changes no result.
     Kept,
     /// A whole number that is kept and used or shown.
     Number,
     /// TRUE or FALSE, kept and shown.
     Flag,
-    /// The name of a time zone, in which moments are shown and read.
+    /// The name of the time zone in which timestamps are shown and parsed.
     Zone,
-    /// Nothing but the default is here; anything else would silently change nothing.
+    /// Only the default is allowed, because another value would have no effect.
     Fixed,
 }
 
@@ -42,7 +42,7 @@ const fn parameter(
     }
 }
 
-/// By name.
+/// All session parameters, ordered by name.
 pub const PARAMETERS: &[Parameter] = &[
     parameter(
         "ABORT_DETACHED_QUERY",
@@ -173,10 +173,10 @@ pub const PARAMETERS: &[Parameter] = &[
     parameter("WEEK_START", Effect::Fixed, "0", "The first day of a week"),
 ];
 
-/// The parameter of a name in upper case.
+/// Returns the parameter of a name in upper case.
 ///
 /// # Errors
-/// If there is none.
+/// If there is no such parameter.
 pub fn find(name: &str) -> SqlResult<&'static Parameter> {
     let found = PARAMETERS.iter().find(|parameter| parameter.name == name);
     found.ok_or_else(|| {
@@ -186,10 +186,10 @@ pub fn find(name: &str) -> SqlResult<&'static Parameter> {
 }
 
 impl Parameter {
-    /// A value as it is kept.
+    /// Checks a value, and returns it in the form in which it is kept.
     ///
     /// # Errors
-    /// If the parameter does not take it, or icebox only has the default.
+    /// If the value is not valid for the parameter, or icebox supports only the default.
     pub fn value(&self, given: &str) -> SqlResult<String> {
         let bad = || SqlError::bad_value(given, self.name);
         match self.effect {
@@ -216,7 +216,7 @@ impl Parameter {
         }
     }
 
-    /// `BOOLEAN`, `NUMBER` or `STRING`.
+    /// Returns the type that SHOW PARAMETERS lists: `BOOLEAN`, `NUMBER` or `STRING`.
     pub fn ty(&self) -> &'static str {
         if matches!(self.default, "true" | "false") {
             "BOOLEAN"
@@ -228,10 +228,10 @@ impl Parameter {
     }
 }
 
-/// Values that were set, by name.
+/// The values that were set, by parameter name.
 pub type Settings = BTreeMap<&'static str, String>;
 
-/// A parameter's value: as it was set, or its default.
+/// Returns a parameter's value: the one that was set, or the default.
 pub fn value<'a>(settings: &'a Settings, name: &str) -> &'a str {
     match settings.get(name) {
         Some(value) => value,

@@ -1,5 +1,5 @@
-//! What follows a PostgreSQL instance's catalog by itself: tables with AUTO_REFRESH, and the schemas and tables of linked
-//! databases. Both by the account's clock.
+//! Polling of the catalogs of PostgreSQL instances: for tables with AUTO_REFRESH, and for the
+//! schemas and tables of linked databases. Both go by the account's clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -20,14 +20,14 @@ use super::object::{
 use super::postgres_catalog::{self, Entry};
 use super::schedule::Hold;
 
-/// What is polled, and how it went.
+/// The results of polls, and the signal that there may be something new to poll.
 #[derive(Default)]
 pub struct Polls {
     changed: Notify,
     links: Mutex<BTreeMap<u64, Link>>,
 }
 
-/// The last time that a database was brought up to its catalog.
+/// The last attempt to synchronize a database with its catalog.
 #[derive(Clone, Debug)]
 pub struct Link {
     pub at: DateTime<Utc>,
@@ -35,7 +35,7 @@ pub struct Link {
 }
 
 impl Polls {
-    /// Something that is to be polled may have come.
+    /// Signals that there may be something new to poll.
     pub fn ring(&self) {
         self.changed.notify_one();
     }
@@ -44,7 +44,7 @@ impl Polls {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How a database, by its id, was brought up to its catalog the last time.
+    /// Returns the last attempt to synchronize a database, which is given by its id.
     pub fn link(&self, database: u64) -> Option<Link> {
         self.links().get(&database).cloned()
     }
@@ -52,9 +52,9 @@ impl Polls {
 
 /// Polls until the future is dropped.
 pub async fn run(account: Arc<Account>) {
-    // By object id. What is new is polled an interval after it was seen.
+    // The last poll by object id. A new object is first polled one interval after it was seen.
     let mut polled: BTreeMap<u64, DateTime<Utc>> = BTreeMap::new();
-    // While somebody has it, the clock is not moved on: a poll ends at its own time.
+    // While a hold exists, the clock does not advance: a poll ends at the time when it was due.
     let mut held: Option<Hold> = None;
     loop {
         let now = account.now();
@@ -79,7 +79,8 @@ pub async fn run(account: Arc<Account>) {
             }
         };
         let mut sleep = pin!(sleep);
-        // The clock knows of the next sleep before it may move on.
+        // The next sleep is registered before the hold is dropped, so that the clock cannot advance
+        // past it.
         let at_once = futures::poll!(sleep.as_mut());
         drop(held.take());
         if let Poll::Ready(hold) = at_once {
@@ -93,7 +94,7 @@ pub async fn run(account: Arc<Account>) {
     }
 }
 
-/// Something that follows a catalog.
+/// An object that follows a catalog.
 struct Follower {
     kind: Kind,
     object: Object,
@@ -127,7 +128,7 @@ fn followers(account: &Account) -> Vec<Follower> {
     tables.chain(databases).collect()
 }
 
-/// Brings these up to their catalogs, each of which is read once.
+/// Synchronizes these objects with their catalogs. Each catalog is read once.
 async fn poll(account: &Account, followers: Vec<Follower>) {
     let mut read: BTreeMap<ObjectName, SqlResult<Vec<Entry>>> = BTreeMap::new();
     for follower in followers {
@@ -144,7 +145,7 @@ async fn poll(account: &Account, followers: Vec<Follower>) {
     }
 }
 
-/// Brings a linked database up to its catalog now.
+/// Synchronizes a linked database with its catalog now.
 ///
 /// # Errors
 /// If the catalog cannot be read.
@@ -161,7 +162,8 @@ pub async fn sync(account: &Account, object: &Object) -> SqlResult<()> {
     entries.map(drop)
 }
 
-/// The same for a database of the tables of the sandbox's own server, which is to show them as they are now.
+/// Synchronizes a database that is linked to the sandbox's own server, so that a query sees the
+/// server's tables as they are now. Other databases wait for their next poll.
 pub async fn sync_own(account: &Account, database: &Ident) {
     let name = ObjectName(vec![database.clone()]);
     let Some(object) = account.get(Kind::Database, &name) else {
@@ -172,7 +174,7 @@ pub async fn sync_own(account: &Account, database: &Ident) {
     let instance =
         catalog.and_then(|catalog| catalog_integration::instance(account, &catalog).ok());
     if instance.is_some_and(|instance| postgres_instance::is_own(&instance)) {
-        // What goes wrong is told by SYSTEM$CATALOG_LINK_STATUS.
+        // SYSTEM$CATALOG_LINK_STATUS shows an error.
         let _ = sync(account, &object).await;
     }
 }
@@ -192,7 +194,7 @@ async fn sync_read(account: &Account, object: &Object, entries: &SqlResult<Vec<E
     account.polls.links().insert(object.id, link);
 }
 
-/// Makes the schemas and tables of a linked database those of its catalog.
+/// Updates the schemas and tables of a linked database to those of its catalog.
 async fn follow(account: &Account, object: &Object, entries: &[Entry]) -> SqlResult<()> {
     let Some(link) = database::link(object) else {
         return Ok(());
@@ -207,7 +209,7 @@ async fn follow(account: &Account, object: &Object, entries: &[Entry]) -> SqlRes
         };
         let mut table = schema.clone();
         table.0.push(database::ident_of(object, &entry.table_name));
-        // A table that cannot be read stays as it was; the others go on.
+        // A table that cannot be read stays as it was. The others are still updated.
         if let Err(error) = put(account, object, link, &table, entry).await {
             failed = Err(error);
         }
@@ -224,12 +226,14 @@ async fn follow(account: &Account, object: &Object, entries: &[Entry]) -> SqlRes
     failed
 }
 
-/// Makes what every linked database has: the schema of the namespace that every PostgreSQL database begins with.
+/// Creates the schema that every linked database has: `public`, which every PostgreSQL database
+/// begins with.
 pub fn furnish(account: &Account, database: &Object) -> SqlResult<Option<ObjectName>> {
     schema(account, database, "public")
 }
 
-/// The schema of a namespace, made if it is not there; `None` where the link leaves the namespace out.
+/// Returns the schema of a namespace, which is created if it does not exist; `None` if the link
+/// excludes the namespace.
 fn schema(account: &Account, database: &Object, namespace: &str) -> SqlResult<Option<ObjectName>> {
     if !database::link(database).is_some_and(|link| is_allowed(link, namespace)) {
         return Ok(None);
@@ -272,7 +276,7 @@ async fn put(
     made.map(drop)
 }
 
-/// Whether a database takes over a namespace.
+/// Returns whether a linked database includes a namespace.
 fn is_allowed(link: &Properties, namespace: &str) -> bool {
     let allowed = link.texts("ALLOWED_NAMESPACES");
     let is_in = |list: &[String]| list.iter().any(|one| one == namespace);

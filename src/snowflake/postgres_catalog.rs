@@ -1,5 +1,6 @@
-//! The catalog that `pg_lake` keeps of a database's tables in its bucket, `frompg/catalog/<database>/catalog.json`, which catalog
-//! integrations of the source SNOWFLAKE_POSTGRES read.
+//! The catalog file that `pg_lake` writes to its bucket with the tables of a database,
+//! `frompg/catalog/<database>/catalog.json`. Catalog integrations of the source SNOWFLAKE_POSTGRES
+//! read it.
 
 use serde::Deserialize;
 
@@ -8,14 +9,14 @@ use super::account::Account;
 use super::error::{SqlError, SqlResult};
 use super::object::{Kind, Object, catalog_integration};
 
-/// A table of a catalog.
+/// A table in a catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Entry {
-    /// The schema, as PostgreSQL has it.
+    /// The name of the schema in PostgreSQL.
     pub namespace: String,
     pub table_name: String,
-    /// The metadata file's URL.
+    /// The URL of the metadata file.
     pub metadata_location: String,
 }
 
@@ -24,10 +25,11 @@ struct File {
     tables: Vec<Entry>,
 }
 
-/// The tables of the catalog that an integration names, as they are now.
+/// Reads the tables of the catalog that an integration names, as they are now.
 ///
 /// # Errors
-/// If its PostgreSQL instance is gone or has no bucket, or the file is not there or not readable.
+/// If the PostgreSQL instance does not exist or has no bucket, or the file does not exist or cannot
+/// be read.
 pub async fn read(account: &Account, integration: &Object) -> SqlResult<Vec<Entry>> {
     let instance = catalog_integration::instance(account, integration)?;
     let config = integration.properties.options("REST_CONFIG");
@@ -49,10 +51,10 @@ pub async fn read(account: &Account, integration: &Object) -> SqlResult<Vec<Entr
     Ok(file.tables)
 }
 
-/// The table of a namespace and a name, which are matched exactly.
+/// Returns the table with this namespace and name, which are matched exactly.
 ///
 /// # Errors
-/// If there is none.
+/// If there is no such table.
 pub fn find<'a>(entries: &'a [Entry], namespace: &str, table: &str) -> SqlResult<&'a Entry> {
     let found = entries
         .iter()
@@ -73,7 +75,7 @@ pub fn find<'a>(entries: &'a [Entry], namespace: &str, table: &str) -> SqlResult
     })
 }
 
-/// Where an instance keeps its lake, with a slash at the end.
+/// Returns the location of an instance's Iceberg tables, with a slash at the end.
 fn bucket(account: &Account, instance: &Object) -> SqlResult<String> {
     let Some(name) = instance.properties.name("STORAGE_INTEGRATION") else {
         let text = format!(

@@ -1,4 +1,4 @@
-//! SQL on Iceberg tables that are known by their metadata files.
+//! SQL on Iceberg tables that are registered by their metadata files.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -22,7 +22,7 @@ use super::distinct::optimizer_rules;
 use super::recursion::{is_recursive, without_recursion_bugs};
 use crate::tables::{self, LakeIo, LakeTable, LakeTableProvider};
 
-/// What can go wrong in the reader.
+/// An error of the reader.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot open the table {name} at `{metadata_location}`")]
@@ -47,40 +47,41 @@ pub enum Error {
     },
 }
 
-/// Result of the reader.
+/// The result of the reader.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A registered table, as [`Reader::tables`] lists it.
 #[derive(Clone, Debug)]
 pub struct RegisteredTable {
-    /// As it was registered.
+    /// The name that the table was registered under.
     pub name: TableReference,
-    /// The metadata file that it reads now.
+    /// The metadata file that the table reads now.
     pub metadata_location: String,
-    /// Its columns.
+    /// The columns.
     pub schema: SchemaRef,
 }
 
-/// Runs SQL on Iceberg tables, each pinned to a metadata file until it is refreshed, as Snowflake does with tables of
-/// an object-store catalog integration.
+/// Runs SQL on Iceberg tables. Each table is pinned to a metadata file until it is refreshed, as in
+/// Snowflake for tables of an object-store catalog integration.
 ///
-/// Names ignore case, quoted or not: tables always, columns unless two in the query differ in case only. A table may be registered
-/// as `table`, `schema.table` or `database.schema.table`. Queries are in PostgreSQL's dialect and only read. Cheap to
-/// clone; clones share the tables.
+/// Names ignore case, quoted or not. For columns this holds unless two columns in the query differ
+/// in case only. A table may be registered as `table`, `schema.table` or `database.schema.table`.
+/// Queries are in PostgreSQL's dialect and read-only. A reader is cheap to clone; clones share the
+/// tables.
 #[derive(Clone)]
 pub struct Reader {
     io: LakeIo,
     tables: Tables,
     context: SessionContext,
-    /// For recursive queries; see [`without_recursion_bugs`].
+    /// The context for recursive queries; see [`without_recursion_bugs`].
     recursive: SessionContext,
 }
 
 impl Reader {
-    /// A reader without tables, using all cores, with caches of its own.
+    /// Returns a reader without tables. It uses all cores and has its own caches.
     ///
     /// # Errors
-    /// If the query engine's settings are refused.
+    /// If the query engine refuses its settings.
     pub fn new(io: LakeIo) -> Result<Self> {
         let io = io.caching_data();
         let mut config = SessionConfig::new()
@@ -88,7 +89,7 @@ impl Reader {
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(true);
         config.options_mut().sql_parser.dialect = Dialect::PostgreSQL;
-        // A literal such as 100.0 is an exact number on both sides of the lakehouse.
+        // A literal such as 100.0 is an exact number in PostgreSQL and in Snowflake.
         config.options_mut().sql_parser.parse_float_as_decimal = true;
         let runtime = RuntimeEnvBuilder::new()
             .with_object_store_registry(io.registry())
@@ -110,7 +111,8 @@ impl Reader {
         })
     }
 
-    /// Makes the table at a metadata file (an absolute URL) known under `name`, in place of one of that name.
+    /// Registers the table at a metadata file (an absolute URL) under `name`, in place of a table
+    /// of that name.
     ///
     /// # Errors
     /// If the metadata file cannot be read; then nothing changes.
@@ -129,10 +131,11 @@ impl Reader {
         Ok(())
     }
 
-    /// Moves a table to another metadata file, newer or older. Queries that have been planned go on reading the old one.
+    /// Moves a table to another metadata file, newer or older. Queries that are already planned
+    /// keep reading the old one.
     ///
     /// # Errors
-    /// If there is no such table, or the file cannot be read; then the table stays where it is.
+    /// If there is no such table, or the file cannot be read; then the table stays as it is.
     pub async fn refresh(
         &self,
         name: impl Into<TableReference>,
@@ -153,12 +156,12 @@ impl Reader {
         }
     }
 
-    /// Forgets a table; false if there is none of that name.
+    /// Deregisters a table. Returns false if there is no table of that name.
     pub fn deregister(&self, name: impl Into<TableReference>) -> bool {
         self.tables.remove(&Key::new(name)).is_some()
     }
 
-    /// The registered tables, by name.
+    /// Returns the registered tables, ordered by name.
     pub fn tables(&self) -> Vec<RegisteredTable> {
         let registered = |entry: Entry| RegisteredTable {
             metadata_location: entry.provider.table().metadata_location().to_owned(),
@@ -168,7 +171,7 @@ impl Reader {
         self.tables.all().into_iter().map(registered).collect()
     }
 
-    /// What a registered table reads now.
+    /// Returns the provider that a registered table has now.
     pub fn table(&self, name: impl Into<TableReference>) -> Option<Arc<LakeTableProvider>> {
         let entry = self.tables.get(&Key::new(name))?;
         Some(entry.provider)
@@ -186,13 +189,13 @@ impl Reader {
             source: Box::new(source),
         })?;
         let table = Arc::new(table);
-        // The plan of the whole table is kept with it, and tells how large the table is. What cannot be planned is an error
-        // of the query that reads it.
+        // The plan of a full scan is cached with the table, and gives the table's size. If planning
+        // fails, the query that reads the table returns the error.
         let _ = table.scan(None, &[]).await;
         Ok(Arc::new(LakeTableProvider::new(table)))
     }
 
-    /// Runs one query; all rows at once.
+    /// Runs one query, and returns all rows at once.
     pub async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>)> {
         let stream = self.query_stream(sql).await?;
         let schema = stream.schema();
@@ -200,7 +203,8 @@ impl Reader {
         Ok((schema, batches.map_err(|source| failed(sql, source))?))
     }
 
-    /// Runs one query; rows as they come. The tables are the ones of now, whatever is refreshed meanwhile.
+    /// Runs one query, and returns rows as they come. The query reads the tables as they are now,
+    /// even if they are refreshed while it runs.
     pub async fn query_stream(&self, sql: &str) -> Result<SendableRecordBatchStream> {
         let stream = self.start(sql).await;
         stream.map_err(|source| failed(sql, source))
@@ -226,7 +230,7 @@ impl Reader {
         frame.execute_stream().await
     }
 
-    /// Gives column names in the statement the spelling that they have in its tables.
+    /// Replaces column names in the statement by their spelling in the tables.
     fn match_case(&self, statement: &mut Statement, tables: &[TableReference]) {
         let statement = match statement {
             Statement::Statement(statement) => statement.as_mut(),
@@ -235,7 +239,8 @@ impl Reader {
             }
             _ => return,
         };
-        // None where two columns differ in case only: then the spelling decides, as in PostgreSQL.
+        // `None` where two columns differ in case only. Then the spelling decides, as in
+        // PostgreSQL.
         let mut spellings: HashMap<String, Option<String>> = HashMap::new();
         for entry in tables
             .iter()

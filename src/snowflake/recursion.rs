@@ -1,11 +1,11 @@
-//! Queries with a recursive part, which DataFusion 53 needs help with.
+//! Recursive queries, for which some optimizations of DataFusion 53 are disabled.
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 
-/// Whether a plan has a recursive query.
+/// Returns whether a plan has a recursive query.
 pub(super) fn is_recursive(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
@@ -18,11 +18,13 @@ pub(super) fn is_recursive(plan: &LogicalPlan) -> Result<bool, DataFusionError> 
     Ok(found)
 }
 
-/// Without two optimisations of DataFusion 53 that give wrong answers where a plan has a recursive query:
+/// Disables two optimizations of DataFusion 53 that give wrong results if a plan has a recursive
+/// query:
 ///
-/// - A dynamic filter is not reset when the recursive term runs again: an aggregate in it finds every row to be no
-///   better than what it saw the time before, and sees none.
-/// - Columns that only the recursion reads are pruned from one side of it, so that it reads others in their place.
+/// - A dynamic filter is not reset when the recursive term runs again. An aggregate in that term
+///   then finds no row better than those of the previous iteration, and sees no rows.
+/// - Columns that only the recursion reads are pruned from one side of it, so that it reads other
+///   columns in their place.
 pub(super) fn without_recursion_bugs(state: &SessionState) -> SessionState {
     let rules = state.optimizer().rules.iter();
     let rules = rules.filter(|rule| rule.name() != "optimize_projections");

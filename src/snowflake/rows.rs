@@ -1,4 +1,4 @@
-//! What a statement answers.
+//! The result set of a statement.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use datafusion::common::ScalarValue;
 use super::error::{SqlError, SqlResult};
 use super::types::DataType;
 
-/// Rows with their columns. Every field tells its Snowflake type, see [`DataType::of_field`].
+/// Rows with their schema. Every field has its Snowflake type, see [`DataType::of_field`].
 #[derive(Clone, Debug)]
 pub struct Rows {
     pub schema: SchemaRef,
@@ -21,17 +21,17 @@ impl Rows {
         Rows { schema, batches }
     }
 
-    /// The one row that most statements answer: a text in the column `status`.
+    /// Creates the one row that most statements return: a text in the column `status`.
     pub fn status(text: impl Into<String>) -> Rows {
         Rows::texts(&["status"], [[Some(text.into())]])
     }
 
-    /// The answer of most statements that change something.
+    /// Creates the result of most statements that change something.
     pub fn succeeded() -> Rows {
         Rows::status("Statement executed successfully.")
     }
 
-    /// Rows of text columns; `None` is NULL.
+    /// Creates rows of text columns; `None` is NULL.
     pub fn texts<const N: usize>(
         names: &[&str; N],
         rows: impl IntoIterator<Item = [Option<String>; N]>,
@@ -40,12 +40,15 @@ impl Rows {
         let rows = rows
             .into_iter()
             .map(|row| row.map(ScalarValue::Utf8).to_vec());
-        // Text fits a text column.
+        // A cast of text to a text column cannot fail.
         Rows::of(&columns, rows)
             .unwrap_or_else(|_| Rows::new(Arc::new(Schema::empty()), Vec::new()))
     }
 
-    /// Rows of values, each castable to its column's type.
+    /// Creates rows from values.
+    ///
+    /// # Errors
+    /// If a value cannot be cast to its column's type.
     pub fn of(
         columns: &[(&str, DataType)],
         rows: impl IntoIterator<Item = Vec<ScalarValue>>,
@@ -86,13 +89,13 @@ impl Rows {
         self.len() == 0
     }
 
-    /// The Snowflake types of the columns.
+    /// Returns the Snowflake types of the columns.
     pub fn types(&self) -> Vec<DataType> {
         let fields = self.schema.fields().iter();
         fields.map(|field| DataType::of_field(field)).collect()
     }
 
-    /// The value in a row and a column, both from 0; NULL outside.
+    /// Returns the value in a row and a column, both from 0; NULL outside the rows and columns.
     pub fn value(&self, row: usize, column: usize) -> ScalarValue {
         let mut row = row;
         for batch in &self.batches {
@@ -106,7 +109,8 @@ impl Rows {
         ScalarValue::Null
     }
 
-    /// A text column by name, for those who look something up in an answer.
+    /// Returns the text in a row and the column of that name, for code that looks something up in a
+    /// result. None for NULL, or if there is no such column.
     pub fn text(&self, row: usize, name: &str) -> Option<String> {
         let column = self.schema.index_of(name).ok()?;
         match self

@@ -1,4 +1,4 @@
-//! A session: who, where in the account, and what it remembers between statements.
+//! A session: its user, its current objects, and its state between statements.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,10 +18,10 @@ use super::query::DEFAULT_ZONE;
 use super::rows::Rows;
 use super::types::DataType;
 
-/// Query ids that `LAST_QUERY_ID` can go back to.
+/// The greatest number of query ids that `LAST_QUERY_ID` can go back.
 const MOST_QUERY_IDS: usize = 10_000;
 
-/// A session. Cheap to share; statements may run at the same time.
+/// A session. It can be shared, and its statements may run at the same time.
 pub struct Session {
     account: Arc<Account>,
     user: Ident,
@@ -30,7 +30,7 @@ pub struct Session {
     queries: Mutex<QueryIds>,
 }
 
-/// What USE, SET and ALTER SESSION change.
+/// The state that USE, SET and ALTER SESSION change.
 #[derive(Clone, Debug, Default)]
 pub struct Current {
     pub role: Option<Ident>,
@@ -38,7 +38,7 @@ pub struct Current {
     pub database: Option<Ident>,
     pub schema: Option<Ident>,
     pub variables: BTreeMap<Ident, Variable>,
-    /// Session parameters that were set.
+    /// The session parameters that were set.
     pub settings: Settings,
 }
 
@@ -54,7 +54,7 @@ pub struct Variable {
 /// The ids of a session's statements.
 struct QueryIds {
     newest: Bounded<String>,
-    /// How many there were in all.
+    /// The number of statements so far, including those whose ids are no longer kept.
     count: i64,
 }
 
@@ -68,7 +68,7 @@ impl Default for QueryIds {
 }
 
 impl Current {
-    /// The time zone in which moments are shown and read.
+    /// Returns the time zone in which timestamps are shown and parsed.
     pub fn zone(&self) -> Tz {
         let name = parameters::value(&self.settings, "TIMEZONE");
         name.parse().unwrap_or(DEFAULT_ZONE)
@@ -76,7 +76,7 @@ impl Current {
 }
 
 impl Session {
-    /// A session of `user`, with the role ACCOUNTADMIN.
+    /// Returns a new session of `user`, with the role ACCOUNTADMIN.
     pub fn new(account: Arc<Account>, user: Ident) -> Session {
         let state = Current {
             role: Some(Ident::unquoted("ACCOUNTADMIN")),
@@ -91,7 +91,8 @@ impl Session {
         }
     }
 
-    /// A session that runs beside this one, under the same id: same user and parameters, in another place, without variables.
+    /// Returns a session with the same id, user, role, warehouse and parameters, but with another
+    /// database and schema, and without variables.
     pub fn beside(&self, database: &Ident, schema: &Ident) -> Session {
         let current = self.current();
         let state = Current {
@@ -111,7 +112,7 @@ impl Session {
         }
     }
 
-    /// A number that no other session of the account has, since it was opened.
+    /// Returns the number of the session, which is unique since the account was opened.
     pub fn id(&self) -> u64 {
         self.id
     }
@@ -136,18 +137,18 @@ impl Session {
         change(&mut self.state());
     }
 
-    /// The role that owns what the session makes.
+    /// Returns the role that owns the objects that the session creates.
     pub fn role(&self) -> Ident {
         let role = self.state().role.clone();
         role.unwrap_or_else(|| Ident::unquoted("PUBLIC"))
     }
 
-    /// The full name of an object of a kind: what is missing comes from the session.
+    /// Returns the full name of an object of a kind. Missing parts come from the session.
     pub fn full_name(&self, kind: Kind, name: &ObjectName) -> SqlResult<ObjectName> {
         self.full_name_in(kind.scope(), name)
     }
 
-    /// The same for a name in a scope.
+    /// Returns the full name of an object in a scope. Missing parts come from the session.
     pub fn full_name_in(&self, scope: Scope, name: &ObjectName) -> SqlResult<ObjectName> {
         let parts = scope.parts();
         let given = name.0.len();
@@ -169,7 +170,7 @@ impl Session {
         Ok(ObjectName(full))
     }
 
-    /// Makes an object as CREATE says, and answers its status.
+    /// Creates an object for a CREATE statement, and returns the status.
     pub fn create(
         &self,
         kind: Kind,
@@ -191,7 +192,7 @@ impl Session {
         Ok(Rows::status(status))
     }
 
-    /// Makes an object, in place of any of that name.
+    /// Creates an object, in place of an existing one of the same name.
     pub fn put(
         &self,
         kind: Kind,
@@ -204,13 +205,14 @@ impl Session {
             .create(kind, name, owner, properties, state, true)
     }
 
-    /// Whether CREATE would find something and be content with it.
+    /// Returns whether CREATE IF NOT EXISTS finds the object, and so has nothing to do.
     pub fn is_there(&self, kind: Kind, create: &Create) -> SqlResult<bool> {
         let name = self.full_name(kind, &create.name)?;
         Ok(create.if_not_exists && self.account.get(kind, &name).is_some())
     }
 
-    /// Goes to a database, and in it to a schema: PUBLIC if there is one and none is named.
+    /// Sets the current database and schema. Without a schema it is PUBLIC, if the database has
+    /// that schema.
     pub fn use_database(&self, database: &Ident, schema: Option<&Ident>) {
         let schema = schema.cloned().or_else(|| {
             let public = ObjectName(vec![database.clone(), Ident::unquoted("PUBLIC")]);
@@ -226,7 +228,7 @@ impl Session {
         self.state().warehouse = Some(warehouse.clone());
     }
 
-    /// A statement of this id has ended.
+    /// Records that a statement with this id has ended.
     pub fn remember(&self, query_id: &str) {
         let mut queries = self.query_ids();
         queries.newest.push(query_id.to_owned(), query_id.len());
@@ -237,15 +239,16 @@ impl Session {
         self.queries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The result of a statement of this session's user.
+    /// Returns the result of a statement of this session's user.
     ///
     /// # Errors
-    /// If there is none, or it is no longer kept.
+    /// If the statement has no result, or it is no longer kept.
     pub fn result(&self, query_id: &str) -> SqlResult<Rows> {
         self.account.history.result(query_id, &self.user)
     }
 
-    /// The id of an earlier statement: -1 is the last one, -2 the one before it, 1 the session's first.
+    /// Returns the id of an earlier statement: -1 is the last one, -2 the one before it, 1 the
+    /// session's first.
     pub fn last_query_id(&self, index: i64) -> Option<String> {
         let queries = self.query_ids();
         let forgotten = queries.count - queries.newest.len() as i64;
@@ -257,7 +260,7 @@ impl Session {
         queries.newest.iter().nth(position).cloned()
     }
 
-    /// Tells every server who may connect to it now.
+    /// Applies the network policies of all PostgreSQL instances to their servers.
     pub async fn apply_network_policies(&self) -> SqlResult<()> {
         for instance in self.account.list(Kind::PostgresInstance, &[]) {
             super::object::postgres_instance::apply_policy(self, &instance).await?;

@@ -1,4 +1,5 @@
-//! Running tasks: roots on their schedules, the tasks below them as those above succeed.
+//! Execution of tasks: root tasks by their schedules, and other tasks after their predecessors
+//! succeed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -19,24 +20,24 @@ use super::schedule::{Hold, Schedule};
 use super::session::Session;
 use super::statement::{self, Statement};
 
-/// What is to run now, and what runs.
+/// The requested and the running graph runs.
 #[derive(Default)]
 pub struct Queue {
     asked: Mutex<Vec<ObjectName>>,
     running: Mutex<BTreeSet<ObjectName>>,
-    /// Rung when a task was asked for, or may have been resumed.
+    /// Signals that a run was requested or a task may have been resumed.
     changed: Notify,
 }
 
 impl Queue {
-    /// Asks for a run of a root now, whether it is started or not.
+    /// Requests a run of a root task now, whether it is started or not.
     pub fn ask(&self, root: &ObjectName) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.push(root.clone());
         self.changed.notify_one();
     }
 
-    /// Schedules may have changed.
+    /// Signals that schedules may have changed.
     pub fn ring(&self) {
         self.changed.notify_one();
     }
@@ -46,7 +47,7 @@ impl Queue {
         std::mem::take(&mut asked)
     }
 
-    /// Whether no run of this graph is under way; then this one is.
+    /// Marks a graph as running. Returns false if it already is and runs must not overlap.
     fn start(&self, root: &ObjectName, overlapping: bool) -> bool {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.insert(root.clone()) || overlapping
@@ -58,15 +59,15 @@ impl Queue {
     }
 }
 
-/// Runs what an account does by itself until the future is dropped: tasks, and what follows a catalog. Runs that were due while
-/// nothing ran them are not made up for.
+/// Runs the account's background work until the future is dropped: tasks, and the polling of
+/// catalogs. Runs that were due while this was not running are not made up for.
 pub async fn run(account: Arc<Account>) {
     tokio::join!(scheduled_tasks(Arc::clone(&account)), polling::run(account));
 }
 
 async fn scheduled_tasks(account: Arc<Account>) {
     let mut last = account.now();
-    // While somebody has it, the clock is not moved on: a run ends at its own time.
+    // While a hold exists, the clock does not advance: a run ends at the time when it was due.
     let mut held: Option<Arc<Hold>> = None;
     loop {
         for root in account.tasks.take() {
@@ -95,7 +96,8 @@ async fn scheduled_tasks(account: Arc<Account>) {
             }
         };
         let mut sleep = pin!(sleep);
-        // The clock knows of the next sleep before it may move on.
+        // The next sleep is registered before the hold is dropped, so that the clock cannot advance
+        // past it.
         let at_once = futures::poll!(sleep.as_mut());
         drop(held.take());
         if let Poll::Ready(hold) = at_once {
@@ -109,14 +111,14 @@ async fn scheduled_tasks(account: Arc<Account>) {
     }
 }
 
-/// When a started root was resumed, and its schedule.
+/// Returns when a started root task was resumed, and its schedule.
 fn scheduled(object: &Object) -> Option<(DateTime<Utc>, Schedule)> {
     let task = task::of(object).filter(|task| task.is_started)?;
     let schedule = object.properties.text("SCHEDULE")?;
     Some((task.resumed_on?, Schedule::parse(&schedule).ok()?))
 }
 
-/// Starts a run of a graph, unless one is under way that must not overlap.
+/// Starts a graph run, unless one is running that must not overlap.
 fn begin(
     account: &Arc<Account>,
     root: ObjectName,
@@ -139,9 +141,9 @@ fn begin(
     });
 }
 
-/// Runs a root and then, level by level, what comes after it.
+/// Runs a root task, and then its dependents level by level.
 async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: &'static str) {
-    // By name, whether it counts as succeeded.
+    // The tasks that ended, with whether they count as succeeded.
     let mut ended: BTreeMap<ObjectName, bool> = BTreeMap::new();
     let begun = account.now();
     let outcome = one(account, root, root, due, from).await;
@@ -163,7 +165,7 @@ async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: 
             let above = above.unwrap_or_default();
             let succeeded = above.iter().all(|name| ended.get(name) == Some(&true));
             let is_good = match (succeeded, task::is_started(object)) {
-                // A task that is suspended counts as succeeded for those after it.
+                // A suspended task counts as succeeded for the tasks after it.
                 (true, false) => true,
                 (true, true) => one(account, object, root, due, from).await == Outcome::Succeeded,
                 (false, _) => false,
@@ -180,8 +182,8 @@ async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: 
     }
 }
 
-/// Gives a notice, once for each stream, if a task has run because of a stream's data that nothing in its graph has consumed: it
-/// will run each time from now on.
+/// Gives a notice, once for each stream, if a task ran because a stream had data and nothing in its
+/// graph consumed the stream. Such a task will run every time from now on.
 fn tell_unconsumed(account: &Arc<Account>, object: &Object, begun: DateTime<Utc>) {
     let condition = task::of(object).and_then(|task| task.condition.as_deref());
     let session = session_of(account, object);
@@ -208,7 +210,7 @@ enum Outcome {
     Skipped,
 }
 
-/// Runs one task and records it.
+/// Runs one task and records the run.
 async fn one(
     account: &Arc<Account>,
     object: &Object,
@@ -279,7 +281,8 @@ async fn one(
     outcome
 }
 
-/// Counts a failure of a graph, which suspends its root when there were too many in a row.
+/// Counts a failure of a graph, and suspends its root task after too many failures in a row.
+/// Returns the state of the run.
 fn failed(account: &Account, root: &Object, error: &SqlError) -> RunState {
     tracing::warn!(task = %root.name, %error, "a task has failed");
     let most = root
@@ -298,7 +301,7 @@ fn failed(account: &Account, root: &Object, error: &SqlError) -> RunState {
     }
 }
 
-/// A session for a task: in its schema, with its warehouse, as its owner.
+/// Returns a session for a task: in the task's schema, with its warehouse and its owner's role.
 fn session_of(account: &Arc<Account>, object: &Object) -> Session {
     let session = Session::new(Arc::clone(account), Ident::unquoted("SYSTEM"));
     session.use_database(&object.name.0[0], Some(&object.name.0[1]));

@@ -1,22 +1,23 @@
-//! Snowflake's data types, as results and columns declare them.
+//! Snowflake's data types, as columns and results declare them.
 
 use std::fmt;
 
 use arrow::datatypes::{DataType as ArrowType, Field, TimeUnit};
 
-/// The field metadata that tells apart what Arrow does not: the type's SQL text, such as `TIMESTAMP_TZ(9)`.
+/// The metadata key of an Arrow field for its Snowflake type as SQL text, such as
+/// `TIMESTAMP_TZ(9)`. It distinguishes types that have the same Arrow type.
 pub const TYPE_KEY: &str = "snowflake:type";
 
-/// The longest VARCHAR, in characters.
+/// The maximum length of a VARCHAR, in characters.
 pub const MAX_TEXT: u32 = 16_777_216;
-/// The longest VARCHAR of a column that came from an Iceberg string.
+/// The maximum length of a VARCHAR in a column of an Iceberg string, in characters.
 pub const MAX_LAKE_TEXT: u32 = 134_217_728;
-/// The longest BINARY, in bytes.
+/// The maximum length of a BINARY, in bytes.
 pub const MAX_BINARY: u32 = 8_388_608;
 
-/// A type (Snowflake documentation, "Summary of data types").
+/// A data type (Snowflake documentation, "Summary of data types").
 ///
-/// Values travel as Arrow arrays:
+/// Values are Arrow arrays:
 ///
 /// | type | Arrow |
 /// | --- | --- |
@@ -30,7 +31,8 @@ pub const MAX_BINARY: u32 = 8_388_608;
 /// | TIMESTAMP_LTZ(s) | Timestamp in UTC, shown in the session's zone |
 /// | TIMESTAMP_TZ(s) | Timestamp with a fixed offset (`+02:00`) as its zone |
 /// | BINARY | Binary |
-/// | VARIANT, OBJECT, ARRAY | Utf8: JSON |
+/// | VARIANT, OBJECT, ARRAY | Utf8: JSON; List, Struct and Map in data files |
+/// | UUID | Utf8; FixedSizeBinary(16) in data files |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DataType {
     Number { precision: u8, scale: u8 },
@@ -58,8 +60,8 @@ impl DataType {
     /// VARCHAR without a length.
     pub const TEXT: DataType = DataType::Text { length: MAX_TEXT };
 
-    /// The type of an Arrow field: what its metadata says, else what its Arrow type is. Metadata that has outlived a cast
-    /// does not count.
+    /// Returns the type of an Arrow field: the one in its metadata, or else that of its Arrow type.
+    /// Metadata that no longer fits the Arrow type, as after a cast, is ignored.
     pub fn of_field(field: &Field) -> DataType {
         let arrow = DataType::of_arrow(field.data_type());
         let declared = field.metadata().get(TYPE_KEY);
@@ -69,7 +71,8 @@ impl DataType {
             .unwrap_or(arrow)
     }
 
-    /// Whether values of this type may travel as `arrow`, which is of the type `plain` by itself.
+    /// Returns whether an array of type `arrow` can hold values of this type. `plain` is the type
+    /// of `arrow` without metadata.
     fn describes(self, plain: DataType, arrow: &ArrowType) -> bool {
         match self {
             DataType::Number { scale, .. } => match arrow {
@@ -92,7 +95,7 @@ impl DataType {
         }
     }
 
-    /// The type of values of an Arrow type.
+    /// Returns the type of values of an Arrow type.
     pub fn of_arrow(arrow: &ArrowType) -> DataType {
         let number = |precision| DataType::Number {
             precision,
@@ -137,7 +140,7 @@ impl DataType {
         }
     }
 
-    /// The type that a text such as `NUMBER(12,2)` or `VARCHAR` names.
+    /// Parses a type such as `NUMBER(12,2)` or `VARCHAR`.
     pub fn parse(text: &str) -> Option<DataType> {
         let (name, arguments) = match text.split_once('(') {
             Some((name, rest)) => (name, rest.trim_end().strip_suffix(')')?),
@@ -151,7 +154,8 @@ impl DataType {
         DataType::named(&name.trim().to_uppercase(), &arguments?)
     }
 
-    /// The type of a name in upper case, with its arguments: synonyms are as the documentation lists them.
+    /// Returns the type of a name in upper case with its arguments. The synonyms are those of the
+    /// documentation.
     pub fn named(name: &str, arguments: &[u32]) -> Option<DataType> {
         let scale = || match arguments {
             [] => Some(9),
@@ -215,7 +219,8 @@ impl DataType {
         }
     }
 
-    /// The Arrow type that icebox makes for values of this type; a TIMESTAMP_TZ's offset is that of UTC.
+    /// Returns the Arrow type in which icebox creates values of this type. A TIMESTAMP_TZ has the
+    /// offset of UTC.
     pub fn to_arrow(self) -> ArrowType {
         match self {
             DataType::Number { precision, scale } => ArrowType::Decimal128(precision, scale as i8),
@@ -236,14 +241,14 @@ impl DataType {
         }
     }
 
-    /// A field of this type, which [`DataType::of_field`] finds again.
+    /// Creates a field of this type, which [`DataType::of_field`] recognizes.
     pub fn to_field(self, name: &str, nullable: bool) -> Field {
         let metadata = [(TYPE_KEY.to_owned(), self.to_string())];
         Field::new(name, self.to_arrow(), nullable).with_metadata(metadata.into())
     }
 }
 
-/// Digits after the seconds of values in a unit.
+/// Returns the number of fractional digits of seconds in a unit.
 fn digits(unit: TimeUnit) -> u8 {
     match unit {
         TimeUnit::Second => 0,

@@ -1,4 +1,4 @@
-//! What an account needs of the world outside of it.
+//! What an account needs of its host, the sandbox.
 
 use async_trait::async_trait;
 
@@ -8,56 +8,62 @@ use super::schedule::Clock;
 use crate::aws::audit;
 use crate::tables::LakeIo;
 
-/// The sandbox as the Snowflake side sees it.
+/// The sandbox that hosts an account.
 #[async_trait]
 pub trait World: Send + Sync + 'static {
-    /// The sandbox's time, which may run faster than the wall's.
+    /// Returns the sandbox's clock, which may run faster than real time.
     fn clock(&self) -> &Clock;
 
-    /// The object store as the account's own: for native tables, and for what needs no role.
+    /// Returns the object store with the account's own access: for native tables, and for objects
+    /// that need no role.
     fn lake(&self) -> &LakeIo;
 
-    /// The object store through a role, which is taken on now if need be. The error is what AWS says.
+    /// Returns the object store as reached through a role, which is assumed now if needed. The
+    /// error is AWS's message.
     async fn lake_through(&self, role: &Role) -> Result<LakeIo, String>;
 
-    /// What AWS was asked and answered; `None` where nobody writes that down.
+    /// Returns a reader of the AWS audit trail; `None` where none is recorded.
     fn audit(&self) -> Option<audit::Reader>;
 
-    /// Where native tables are kept: a location that ends in a slash.
+    /// Returns the location of native tables, which ends in a slash.
     fn storage(&self) -> String;
 
-    /// The account's short name, part of external ids.
+    /// Returns the account locator, its short name, which is part of external ids.
     fn account_locator(&self) -> String;
 
-    /// The ARN of a new user as whom Snowflake takes on roles; for PostgreSQL, that of the one there is.
+    /// Returns the ARN of a new IAM user as which Snowflake assumes roles. For PostgreSQL it is the
+    /// one user that all instances share.
     fn iam_user(&self, is_postgres: bool) -> String;
 
-    /// Makes such a user known to AWS.
+    /// Creates the IAM user of an ARN in the sandbox's AWS account.
     async fn add_iam_user(&self, arn: &str) -> SqlResult<()>;
 
-    /// Starts a new server and waits until it answers. It lets nobody in yet.
+    /// Starts a new server and waits until it answers. It accepts no connections yet.
     async fn create_postgres(&self, request: &NewPostgres) -> SqlResult<Postgres>;
 
-    /// Stops a server; its data stays.
+    /// Stops a server. Its data stays.
     async fn suspend_postgres(&self, id: u64) -> SqlResult<()>;
 
-    /// Starts a stopped server. It may have another address than before, and lets nobody in yet.
+    /// Starts a stopped server. Its address may be another than before, and it accepts no
+    /// connections yet.
     async fn resume_postgres(&self, id: u64) -> SqlResult<Postgres>;
 
-    /// Gives one of the roles that a running server was made with another password, and returns that.
+    /// Sets a new password for one of the roles that a running server was created with, and returns
+    /// it.
     async fn reset_postgres(&self, id: u64, role: &str) -> SqlResult<String>;
 
     /// Stops a server and removes its data.
     async fn drop_postgres(&self, id: u64) -> SqlResult<()>;
 
-    /// Says who may connect to a server; nobody, unless something is allowed.
+    /// Sets who may connect to a server: nobody, unless something is allowed.
     async fn allow_postgres(&self, id: u64, access: &Access) -> SqlResult<()>;
 
-    /// Says through which role a server writes its Iceberg tables; through none, it cannot.
+    /// Sets the role through which a server writes its Iceberg tables. Without a grant it cannot
+    /// write any.
     async fn grant_postgres(&self, id: u64, grant: Option<&Grant>) -> SqlResult<()>;
 }
 
-/// A role, and as whom it is taken on.
+/// A role, and the principal that assumes it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Role {
     /// The principal.
@@ -66,35 +72,35 @@ pub struct Role {
     pub role_arn: String,
 }
 
-/// What a server's storage integration lets it do.
+/// What a storage integration grants to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The integration's name.
     pub integration: String,
     pub role: Role,
-    /// Where it may write: `s3://bucket/path/`.
+    /// Where the server may write: `s3://bucket/path/`.
     pub location: String,
 }
 
-/// A server to make.
+/// A request for a new server.
 #[derive(Clone, Debug)]
 pub struct NewPostgres {
     pub id: u64,
     /// The instance's name.
     pub name: String,
-    /// The major version, if one was asked for.
+    /// The major version, if one was requested.
     pub version: Option<u64>,
 }
 
-/// A server that was made.
+/// A running server.
 #[derive(Clone, Debug)]
 pub struct Postgres {
-    /// Clients connect to this host, on [`Postgres::port`].
+    /// The host that clients connect to, on [`Postgres::port`].
     pub host: String,
     pub port: u16,
-    /// Roles and their passwords.
+    /// Roles with their passwords.
     pub passwords: Vec<(String, String)>,
-    /// Such as `15.18`.
+    /// The full version, such as `15.18`.
     pub version: String,
     /// The server's certificate (PEM).
     pub certificate: String,

@@ -1,11 +1,12 @@
-//! A bounded cache of things that are read from immutable files.
+//! A bounded cache of data from immutable files.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Values by location, the least recently used dropped first once their weights exceed the capacity.
+/// Values by location. When their total weight exceeds the capacity, the least recently used are
+/// dropped.
 ///
-/// Iceberg never rewrites a file in place, so an entry is never stale and there is no way to invalidate one.
+/// Iceberg never rewrites a file in place, so an entry is never stale and cannot be invalidated.
 pub(super) struct Cache<V> {
     capacity: usize,
     state: Mutex<State<V>>,
@@ -24,7 +25,8 @@ struct Entry<V> {
 }
 
 impl<V> Cache<V> {
-    /// `capacity` is in the unit of the weights given to [`Cache::insert`]: bytes, everywhere here.
+    /// Creates a cache. `capacity` has the unit of the weights given to [`Cache::insert`], which is
+    /// always bytes in this crate.
     pub(super) fn new(capacity: usize) -> Self {
         let state = State {
             entries: HashMap::new(),
@@ -50,12 +52,12 @@ impl<V> Cache<V> {
         Some(Arc::clone(&entry.value))
     }
 
-    /// Whether anything is ever kept.
+    /// Whether the cache stores anything.
     pub(super) fn is_on(&self) -> bool {
         self.capacity > 0
     }
 
-    /// Keeps `value`, unless it alone is a large part of the capacity.
+    /// Stores `value`, unless its weight exceeds a quarter of the capacity.
     pub(super) fn insert(&self, location: &str, value: &Arc<V>, weight: usize) {
         if weight > self.capacity / 4 {
             return;

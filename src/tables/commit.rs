@@ -1,7 +1,8 @@
-//! The next version of a table: from a change to a snapshot, its manifests and the metadata file.
+//! The next version of a table: turns a change into a snapshot, its manifests and the metadata
+//! file.
 //!
-//! Everything is encoded by the iceberg crate's manifest and metadata writers. Only the assembly is done here,
-//! because the crate's own transactions can append but not delete rows or rewrite files.
+//! The iceberg crate's writers encode all manifests and metadata. This module only assembles them,
+//! because the crate's own transactions can append, but cannot delete rows or rewrite files.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,23 +20,23 @@ use uuid::Uuid;
 
 use super::manifests::Manifests;
 
-/// One committed version of a table: its metadata file, and the manifests of its current snapshot.
+/// A version of a table: its metadata file, and the manifests of its current snapshot.
 #[derive(Clone, Debug)]
 pub struct TableVersion {
-    /// Where the metadata file is, or will be.
+    /// The location of the metadata file, which may not be written yet.
     pub location: String,
     pub metadata: TableMetadataRef,
     manifests: Arc<Vec<ManifestFile>>,
-    /// Whether the metadata file exists; changes add up in one file until it does.
+    /// Whether the metadata file exists. Until then, further changes go into the same file.
     is_written: bool,
 }
 
-/// A change of the rows of a table, to be committed as one snapshot.
+/// A change of a table's rows, to be committed as one snapshot.
 #[derive(Debug, Default)]
 pub struct RowChange {
-    /// Files of new rows.
+    /// Data files with new rows.
     pub added: Vec<DataFile>,
-    /// Data files that are gone, by location, with every delete file that refers to them.
+    /// The locations of removed data files. Delete files that refer to them are removed, too.
     pub removed: BTreeSet<String>,
     /// New position-delete files.
     pub deletes: Vec<DataFile>,
@@ -46,7 +47,7 @@ impl RowChange {
         self.added.is_empty() && self.removed.is_empty() && self.deletes.is_empty()
     }
 
-    /// The operation as the specification defines it for a snapshot's summary.
+    /// The operation for the snapshot's summary, as the specification defines it.
     fn operation(&self) -> Operation {
         match (
             self.added.is_empty(),
@@ -59,19 +60,21 @@ impl RowChange {
     }
 }
 
-/// A change of the columns of a table.
+/// A change of a table's columns.
 #[derive(Clone, Debug)]
 pub enum SchemaChange {
-    /// Adds an optional column. The field's id is given anew; its initial default shows in older rows.
+    /// Adds an optional column. The field's id is replaced by a new one. Older rows have its
+    /// initial default.
     Add(NestedField),
     Drop(String),
     Rename(String, String),
-    /// Allows NULL from now on.
+    /// Makes a column optional.
     Nullable(String),
 }
 
 impl TableVersion {
-    /// A new table's metadata, not yet written: format version 2, unpartitioned, no snapshot.
+    /// Creates the metadata of a new table, without writing it: format version 2, unpartitioned, no
+    /// snapshot.
     pub fn create(
         table_location: &str,
         schema: Schema,
@@ -123,7 +126,7 @@ impl TableVersion {
         })
     }
 
-    /// The live files of the current snapshot, data and deletes, each with its manifest.
+    /// Returns the live files of the current snapshot, data and deletes, each with its manifest.
     pub async fn files(&self, io: &FileIO) -> Result<Vec<(ManifestFile, DataFile)>> {
         let mut files = Vec::new();
         for manifest in self.manifests.iter() {
@@ -151,8 +154,9 @@ impl TableVersion {
         Ok(())
     }
 
-    /// The version that follows this one: in the next metadata file, `<table>/metadata/NNNNN-<uuid>.metadata.json`,
-    /// or in the same one while that is not written.
+    /// Returns the version that follows this one. Its metadata file is the next one,
+    /// `<table>/metadata/NNNNN-<uuid>.metadata.json`, or still the same one if that is not yet
+    /// written.
     fn following(
         &self,
         manifests: Arc<Vec<ManifestFile>>,
@@ -184,7 +188,8 @@ impl TableVersion {
         })
     }
 
-    /// The version after this one with a changed schema; its metadata file is not yet written.
+    /// Returns the version after this one, with a changed schema. Its metadata file is not yet
+    /// written.
     pub fn with_schema(&self, changes: &[SchemaChange]) -> Result<Self> {
         let current = self.metadata.current_schema();
         let mut fields: Vec<NestedFieldRef> = current.as_struct().fields().to_vec();
@@ -231,8 +236,9 @@ impl TableVersion {
         })
     }
 
-    /// Writes a snapshot with `change`: its manifests, and then at once the manifest list and the metadata file, which names it.
-    /// Gives the version that has it; it counts only when somebody is told of its metadata file.
+    /// Writes a snapshot with `change`: first its manifests, then concurrently the manifest list
+    /// and the metadata file. Returns the version with this snapshot. It becomes visible only when
+    /// a catalog records its metadata file.
     pub async fn with_rows(&self, io: &FileIO, change: RowChange) -> Result<Self> {
         let snapshot_id = new_snapshot_id(&self.metadata);
         let mut writer = Manifests {
@@ -248,7 +254,9 @@ impl TableVersion {
             writer.directory, writer.id
         );
         let mut version = self.with_snapshot(snapshot_id, change.operation(), &list)?;
-        // What is as long as the table's history is encoded on threads of its own, while what is new is written.
+        // The encoding of the metadata and of the carried-over manifests takes longer as the
+        // table's history grows. So it runs on separate threads while the new manifests are
+        // written.
         let metadata = Arc::clone(&version.metadata);
         let metadata = tokio::task::spawn_blocking(move || encoded(&metadata));
 
@@ -256,7 +264,8 @@ impl TableVersion {
         for manifest in self.manifests.iter() {
             carried.extend(writer.without_removed(manifest, &change.removed).await?);
         }
-        // The list writer fills in the sequence numbers of new manifests; the next commit needs them too.
+        // The list writer fills in the sequence numbers of new manifests. The next commit needs
+        // them, too.
         let sequence_number = version.metadata.last_sequence_number();
         let number = |manifest| numbered(manifest, sequence_number);
         let carried: Vec<_> = writer
@@ -293,7 +302,8 @@ impl TableVersion {
         Ok(version)
     }
 
-    /// The version with a snapshot whose manifest list is at `list`, as yet without its manifests.
+    /// Returns the version with a snapshot whose manifest list is at `list`. It does not have the
+    /// manifests yet.
     fn with_snapshot(&self, snapshot_id: i64, operation: Operation, list: &str) -> Result<Self> {
         let snapshot = Snapshot::builder()
             .with_snapshot_id(snapshot_id)
@@ -312,7 +322,8 @@ impl TableVersion {
         })
     }
 
-    /// Now, but never before the last change: readers refuse a log that goes back in time.
+    /// Returns the current time, but always later than the last change. Readers refuse a log that
+    /// goes back in time.
     fn next_timestamp(&self) -> i64 {
         chrono::Utc::now()
             .timestamp_millis()
@@ -320,7 +331,7 @@ impl TableVersion {
     }
 }
 
-/// A new location for metadata file `number` of the table at `table_location`.
+/// Returns a new location for metadata file `number` of the table at `table_location`.
 fn metadata_location(table_location: &str, number: u32) -> String {
     format!(
         "{table_location}/metadata/{number:05}-{}.metadata.json",
@@ -334,7 +345,7 @@ fn encoded(metadata: &TableMetadata) -> Result<Vec<u8>> {
     })
 }
 
-/// What a thread has made.
+/// Waits for a thread and returns its result.
 async fn finished<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
     thread.await.unwrap_or_else(|error| {
         let error = Error::new(ErrorKind::Unexpected, "encoding a new version").with_source(error);
@@ -362,7 +373,7 @@ fn numbered(mut manifest: ManifestFile, sequence_number: i64) -> ManifestFile {
     manifest
 }
 
-/// Gives a new field, and the fields inside of it, the next free ids.
+/// Assigns the next free ids to a new field and to the fields inside it.
 fn assign_ids(mut field: NestedField, last_id: &mut i32) -> NestedField {
     *last_id += 1;
     field.id = *last_id;

@@ -1,16 +1,20 @@
-//! Manifests as iceberg-rust expects them.
+//! Manifest repair: completes manifests for iceberg-rust as they are read.
 //!
-//! The specification ([Manifests](https://iceberg.apache.org/spec/#manifests)) wants six keys in a manifest's Avro
-//! header; the real `pg_lake` writes none of them, because the same facts stand in the table metadata and in the manifest
-//! list. iceberg-rust insists on the header (apache/iceberg-rust issue 2682, pull request 2683). What goes wrong, and what is done here:
+//! The specification ([Manifests](https://iceberg.apache.org/spec/#manifests)) requires six keys in
+//! a manifest's Avro header. The real `pg_lake` writes none of them, because the table metadata and
+//! the manifest list contain the same facts. iceberg-rust requires the header (apache/iceberg-rust
+//! issue 2682, pull request 2683). The problems, and their repairs:
 //!
-//! 1. Without `schema` and `partition-spec` a manifest is refused: the missing keys are supplied.
-//! 2. Without `partition-spec-id` it is taken to be 0, and a position delete whose spec differs from its data file's is
-//!    dropped **without an error**: the id supplied is the one that the manifest list has for this manifest.
-//! 3. Text bounds are cut after 16 bytes, which may be inside a UTF-8 character, and one such bound makes the whole table
-//!    unreadable: a lower bound is shortened to whole characters, an upper bound is dropped.
+//! 1. Without `schema` and `partition-spec` a manifest is refused. The repair adds the missing
+//!    keys.
+//! 2. Without `partition-spec-id` iceberg-rust assumes 0. It then drops a position delete whose
+//!    spec differs from its data file's, **without an error**. The repair adds the id from the
+//!    manifest list.
+//! 3. Text bounds are cut after 16 bytes, which may be inside a UTF-8 character. One such bound
+//!    makes the whole table unreadable. The repair shortens a lower bound to whole characters, and
+//!    drops an upper bound.
 //!
-//! A manifest that has its keys is passed on as it is, byte for byte.
+//! A manifest that has its keys is returned unchanged, byte for byte.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock};
@@ -33,10 +37,10 @@ const PARTITION_SPEC_ID: &str = "partition-spec-id";
 const FORMAT_VERSION: &str = "format-version";
 const CONTENT: &str = "content";
 
-/// Cures the manifests of one table as they are read.
+/// Repairs the manifests of one table as they are read.
 ///
-/// A scan reads a manifest list before the manifests that it names, through the same storage: so each manifest
-/// list that passes by teaches what its manifests must say.
+/// A scan reads a manifest list before the manifests that it names, through the same storage. So
+/// the repair takes each manifest's facts from the manifest lists that are read before it.
 #[derive(Debug)]
 pub(super) struct Cure {
     metadata: TableMetadataRef,
@@ -44,7 +48,7 @@ pub(super) struct Cure {
     manifests: RwLock<HashMap<String, Listed>>,
 }
 
-/// What a manifest list says of a manifest.
+/// The facts about a manifest in its manifest list.
 #[derive(Clone, Copy, Debug)]
 struct Listed {
     partition_spec_id: i32,
@@ -75,7 +79,7 @@ impl Cure {
         }
     }
 
-    /// The content of the file at `location`, cured if it is a manifest that needs it.
+    /// Returns the content of the file at `location`, repaired if it is a manifest that needs it.
     pub(super) fn apply(&self, location: &str, bytes: Bytes) -> Result<Bytes> {
         if !bytes.starts_with(AVRO_MAGIC) {
             return Ok(bytes);
@@ -130,9 +134,10 @@ impl Cure {
         }
     }
 
-    /// The table schema at the time of writing: the snapshot's that added the manifest, or, if that has been expired,
-    /// the newest one that has the columns of the partition spec. Field ids are never reused, so a bound of a column
-    /// that the schema lacks is only ignored.
+    /// Returns the table schema at the time of writing. It is the schema of the snapshot that added
+    /// the manifest. If that snapshot has been expired, it is the current schema, or else the
+    /// newest one, that has the columns of the partition spec. Field ids are never reused, so a
+    /// bound of a column that the schema lacks is simply ignored.
     fn schema_of(&self, location: &str, listed: Listed) -> Result<SchemaRef> {
         let spec = self
             .metadata
@@ -157,7 +162,7 @@ impl Cure {
             .ok_or_else(|| damaged(location, "no schema has the columns of its partition spec"))
     }
 
-    /// All six keys of the specification, with the values for this manifest.
+    /// Returns all six keys of the specification with their values for this manifest.
     fn keys_of(
         &self,
         location: &str,
@@ -170,7 +175,8 @@ impl Cure {
             .metadata
             .partition_spec_by_id(listed.partition_spec_id)
             .ok_or_else(|| damaged(location, "its partition spec is not in the table metadata"))?;
-        // A table keeps its version 1 manifests when it is upgraded; only later ones have sequence numbers.
+        // When a table is upgraded, it keeps its version 1 manifests. Only later ones have sequence
+        // numbers.
         let version = match self.metadata.format_version() {
             _ if !header.names_field("sequence_number") => FormatVersion::V1,
             version => version,
@@ -203,15 +209,18 @@ fn damaged(location: &str, reason: impl ToString) -> Error {
     }
 }
 
-/// An Avro object container's header ([Object Container Files](https://avro.apache.org/docs/1.11.1/specification/#object-container-files)).
+/// The header of an Avro object container ([Object Container Files]).
+///
+/// [Object Container Files]:
+/// https://avro.apache.org/docs/1.11.1/specification/#object-container-files
 struct Header {
     metadata: Vec<(String, Vec<u8>)>,
-    /// Where the sync marker starts; the data blocks follow it.
+    /// The offset of the sync marker. The data blocks follow it.
     sync_marker: usize,
 }
 
 impl Header {
-    /// None if the bytes end too early, or a length is out of range.
+    /// Parses a header. Returns `None` if the bytes end too early, or a length is out of range.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let mut input = Input {
             bytes,
@@ -250,7 +259,7 @@ impl Header {
         self.get(key).is_some()
     }
 
-    /// Whether the entries have a field of this name.
+    /// Whether the schema of the entries has a field of this name.
     fn names_field(&self, name: &str) -> bool {
         let schema = self
             .get("avro.schema")
@@ -261,7 +270,8 @@ impl Header {
             .is_some_and(|fields| fields.iter().any(|field| field["name"] == name))
     }
 
-    /// The file with `extra` keys added: header written anew, marker and blocks as they were.
+    /// Returns the file with the keys `extra` added: the header is written again, and the sync
+    /// marker and blocks are unchanged.
     fn with(&self, extra: &[(&str, Vec<u8>)], file: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(file.len() + 4096);
         out.extend_from_slice(AVRO_MAGIC);
@@ -286,7 +296,7 @@ struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// A zigzag variable-length integer.
+    /// Reads a zigzag variable-length integer.
     fn long(&mut self) -> Option<i64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -323,7 +333,7 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// The entries with every text bound made of whole characters; None if they all are already.
+/// Returns the entries with all text bounds cut at whole characters, or `None` if they already are.
 fn body_with_whole_bounds(
     location: &str,
     schema: &Schema,
@@ -356,7 +366,7 @@ fn body_with_whole_bounds(
     Ok(changed.then_some(entries))
 }
 
-/// A field of a record, out of its union if it is optional.
+/// Returns a field of a record. An optional field is unwrapped from its union.
 fn member<'a>(record: &'a mut Value, name: &str) -> Option<&'a mut Value> {
     let Value::Record(fields) = record else {
         return None;
@@ -368,7 +378,8 @@ fn member<'a>(record: &'a mut Value, name: &str) -> Option<&'a mut Value> {
     }
 }
 
-/// Shortens (lower bounds stay lower bounds) or drops what is cut inside a character; true if any was.
+/// Repairs text bounds that end inside a character: shortens them (a shorter lower bound is still a
+/// lower bound), or drops them. Returns whether there were any.
 fn make_whole(bounds: &mut Vec<Value>, text_columns: &HashSet<i32>, shorten: bool) -> bool {
     let mut changed = false;
     bounds.retain_mut(|bound| {

@@ -1,4 +1,4 @@
-//! Position deletes: which rows of which data file are gone.
+//! Position deletes: the deleted rows of each data file.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,21 +18,23 @@ use roaring::RoaringTreemap;
 use super::error::{Error, Result};
 use super::io::LakeIo;
 
-/// Reserved field ids of a [position delete file](https://iceberg.apache.org/spec/#position-delete-files).
+/// The reserved field ids and the names of the columns of a [position delete
+/// file](https://iceberg.apache.org/spec/#position-delete-files).
 const FILE_PATH: (i32, &str) = (2_147_483_546, "file_path");
 const POS: (i32, &str) = (2_147_483_545, "pos");
 
-/// Deleted positions (from 0) by data file location: what one delete file holds.
+/// The contents of one delete file: deleted positions (from 0) by data file location.
 pub(crate) type PositionDeletes = HashMap<String, RoaringTreemap>;
 
 impl LakeIo {
-    /// What a position delete file holds.
+    /// Reads a position delete file.
     pub(crate) async fn position_deletes(&self, location: &str) -> Result<Arc<PositionDeletes>> {
         if let Some(deletes) = self.deletes().get(location) {
             return Ok(deletes);
         }
         let size = self.size(location).await?;
-        // Through the footer cache first: its error names the file.
+        // This loads the footer through the cache first, because the error of the cache names the
+        // file.
         self.footer(location, size).await?;
         let reader = self.parquet_reader(location, size)?;
         let deletes = read(reader, location).await?;
@@ -86,7 +88,8 @@ async fn read(reader: super::footer::LakeFileReader, location: &str) -> Result<P
     Ok(deletes)
 }
 
-/// Delete files are sorted by path, so consecutive rows mostly name the same file: one look-up per run of them.
+/// Adds deletes. Delete files are sorted by path, so consecutive rows usually have the same path.
+/// Each run of equal paths needs one look-up.
 fn add<'a>(
     deletes: &mut PositionDeletes,
     paths: impl Iterator<Item = &'a str>,
@@ -107,7 +110,7 @@ fn add<'a>(
     Ok(())
 }
 
-/// The top-level column of a reserved field id, or else of its name.
+/// Returns the index of the top-level column with a reserved field id, or else with its name.
 fn column(schema: &SchemaDescriptor, (id, name): (i32, &str), location: &str) -> Result<usize> {
     let fields = schema.root_schema().get_fields();
     let by_id = fields.iter().position(|field| {
@@ -122,7 +125,7 @@ fn column(schema: &SchemaDescriptor, (id, name): (i32, &str), location: &str) ->
         })
 }
 
-/// What to read of a file whose rows at `deleted` are gone.
+/// Returns the rows to read of a file in which the rows at `deleted` are deleted.
 pub(super) fn access_plan(
     deleted: &RoaringTreemap,
     row_groups: &[RowGroupMetaData],
@@ -137,7 +140,7 @@ pub(super) fn access_plan(
     ParquetAccessPlan::new(groups.collect())
 }
 
-/// What to read of the `rows` rows from position `first` on.
+/// Returns the rows to read of a row group that has `rows` rows, the first at the position `first`.
 fn group_access(deleted: &RoaringTreemap, first: u64, rows: u64) -> RowGroupAccess {
     let end = first + rows;
     let mut selectors: Vec<RowSelector> = Vec::new();

@@ -1,6 +1,6 @@
-//! What can go wrong when a lake is read, and on which file.
+//! Errors of access to a lake, each with the location of the file.
 
-/// An error of the Iceberg part: what was being done, and on which location.
+/// An error of access to a lake: the failed operation and its location.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
@@ -65,7 +65,7 @@ pub enum Error {
     Schema { location: String, reason: String },
 }
 
-/// Result of the Iceberg part.
+/// The result of an operation on a lake.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<Error> for datafusion::error::DataFusionError {
@@ -75,7 +75,7 @@ impl From<Error> for datafusion::error::DataFusionError {
 }
 
 impl Error {
-    /// Whether the error of a query comes from reading the lake.
+    /// Whether reading the lake is among the causes of a query's error.
     pub fn is_cause_of(error: &(dyn std::error::Error + 'static)) -> bool {
         std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<Self>())
     }

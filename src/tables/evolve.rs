@@ -1,9 +1,11 @@
-//! A file's columns as the table's, matched by field id.
+//! Column projection: reads a file's columns as the table's columns, matched by field id.
 //!
-//! [Column projection](https://iceberg.apache.org/spec/#column-projection): a column of the table is the file's column of the
-//! same field id, whatever its name; a column that the file lacks has its initial default, or else NULL. Files without ids
-//! get them from the table's name mapping, or else from the names. Types may be narrower in the file
-//! ([schema evolution](https://iceberg.apache.org/spec/#schema-evolution): int to long, float to double, a decimal's precision).
+//! By [column projection](https://iceberg.apache.org/spec/#column-projection) a column of the table
+//! is the file's column with the same field id, whatever its name. A column that the file lacks has
+//! its initial default, or else NULL. In files without field ids, the ids come from the table's
+//! name mapping, or else from the column names. Types may be narrower in the file ([schema
+//! evolution](https://iceberg.apache.org/spec/#schema-evolution): int to long, float to double, a
+//! decimal's precision).
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -26,13 +28,13 @@ use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
 use super::schema::field_id;
 
-/// Widening never fails on values that fit the narrower type; anything else is an error, never a NULL.
+/// Options of casts to a wider type. A value that does not fit is an error, never NULL.
 const STRICT: CastOptions<'static> = CastOptions {
     safe: false,
     format_options: arrow::util::display::FormatOptions::new(),
 };
 
-/// How a table's columns are found in any of its files.
+/// The rules that find a table's columns in any of its files.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FieldIds {
     defaults: Arc<HashMap<i32, ScalarValue>>,
@@ -40,7 +42,7 @@ pub(super) struct FieldIds {
 }
 
 impl FieldIds {
-    /// `defaults`: the initial defaults of the table's fields, by id.
+    /// Creates the rules. `defaults` are the initial defaults of the table's fields, by field id.
     pub(super) fn new(
         defaults: HashMap<i32, ScalarValue>,
         name_mapping: Option<Arc<NameMapping>>,
@@ -51,7 +53,7 @@ impl FieldIds {
         }
     }
 
-    /// Where each column of `table` is in a file of schema `file`.
+    /// Returns the source of each column of `table` in a file with the schema `file`.
     pub(super) fn resolve(&self, table: &Schema, file: &Schema) -> Vec<Source> {
         let file_fields = self.with_ids(table, file);
         table
@@ -75,7 +77,7 @@ impl FieldIds {
         self.defaults.get(&field_id(field)?).cloned()
     }
 
-    /// The file's fields, each with its id as metadata if it can be known.
+    /// Returns the file's fields, each with its field id as metadata if the id is known.
     fn with_ids(&self, table: &Schema, file: &Schema) -> Fields {
         let has_ids = file.fields().iter().any(|field| field_id(field).is_some());
         match &self.name_mapping {
@@ -88,7 +90,8 @@ impl FieldIds {
         }
     }
 
-    /// `array`, of a file's field, as the table's field: children matched by id, primitives widened.
+    /// Converts `array` from a file's field to the table's field: matches children by field id, and
+    /// widens primitive types.
     pub(super) fn convert(&self, array: &ArrayRef, from: &Field, to: &Field) -> Result<ArrayRef> {
         if array.data_type() == to.data_type() {
             return Ok(Arc::clone(array));
@@ -142,7 +145,7 @@ impl FieldIds {
                 None => constant(self.default(field), field)?.to_array_of_size(array.len()),
             })
             .collect::<Result<Vec<_>>>()?;
-        // A struct without children has a length of its own.
+        // A struct array without children needs an explicit length.
         if children.is_empty() {
             return Ok(StructArray::new_empty_fields(
                 array.len(),
@@ -157,18 +160,21 @@ impl FieldIds {
     }
 }
 
-/// Where a table's column is in a file.
+/// The source of a table's column in a file.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     Column {
         index: usize,
         file_field: FieldRef,
     },
-    /// Not there: the initial default, or NULL.
+    /// The file lacks the column: its initial default, or NULL.
     Constant(Option<ScalarValue>),
 }
 
-/// The value of a column that a file lacks.
+/// Returns the value of a column that a file lacks.
+///
+/// # Errors
+/// The column is required and has no initial default.
 pub(super) fn constant(default: Option<ScalarValue>, field: &Field) -> Result<ScalarValue> {
     match default {
         Some(value) => Ok(value),
@@ -204,8 +210,9 @@ fn with_id(field: &Field, id: Option<i32>, data_type: DataType) -> FieldRef {
     Arc::new(field.with_metadata(metadata))
 }
 
-/// Ids by [name mapping](https://iceberg.apache.org/spec/#name-mapping-serialization); the names of list and map children are
-/// fixed there: `element`, `key`, `value`.
+/// Assigns field ids by [name
+/// mapping](https://iceberg.apache.org/spec/#name-mapping-serialization). Name mapping has fixed
+/// names for the children of lists and maps: `element`, `key`, `value`.
 fn ids_from_mapping(fields: &Fields, mapped: &[&MappedField]) -> Fields {
     let named = |field: &Field, name: &str| {
         let found = mapped
@@ -243,7 +250,8 @@ fn ids_from_mapping(fields: &Fields, mapped: &[&MappedField]) -> Fields {
         .collect()
 }
 
-/// Ids of the table's fields of the same names; list and map children are matched by place.
+/// Assigns the ids of the table's fields of the same names. Children of lists and maps are matched
+/// by position.
 fn ids_from_names(fields: &Fields, table: &Fields) -> Fields {
     let id_like = |field: &Field, table: Option<&FieldRef>| {
         let data_type = match (field.data_type(), table.map(|table| table.data_type())) {
@@ -305,7 +313,7 @@ impl PhysicalExprAdapterFactory for FieldIds {
     }
 }
 
-/// Rewrites expressions on the table's columns for one file.
+/// Rewrites expressions on the table's columns into expressions on one file's columns.
 #[derive(Debug)]
 struct FileAdapter {
     ids: FieldIds,
@@ -338,7 +346,7 @@ impl FileAdapter {
                 to: Arc::clone(to),
             })
         } else {
-            // DataFusion's own cast is understood by its pruning and its simplifier.
+            // DataFusion's pruning and simplifier understand its own cast expression.
             let to = to.data_type().clone();
             Arc::new(CastExpr::new(column, to, None))
         })
@@ -355,7 +363,7 @@ impl PhysicalExprAdapter for FileAdapter {
     }
 }
 
-/// A nested column of a file as the table's type.
+/// An expression that converts a nested column of a file to the table's type.
 #[derive(Debug)]
 struct ConvertExpr {
     ids: FieldIds,

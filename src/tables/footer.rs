@@ -1,4 +1,4 @@
-//! Parquet footers and small files, read once.
+//! Cached Parquet footers and small files.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,20 +27,22 @@ use parquet::schema::types::ColumnDescPtr;
 use super::error::{Error, Result};
 use super::io::LakeIo;
 
-/// Files up to this size are fetched with one request and kept: a lake that is synced often has many of them.
+/// Files up to this size are fetched with one request and cached whole. A lake that is synced often
+/// has many of them.
 const SMALL_FILE_BYTES: u64 = 256 << 10;
 
-/// What the first request for a larger file asks for; most footers fit.
+/// The number of bytes that the first request for a larger file reads from its end. Most footers
+/// fit.
 const FOOTER_GUESS_BYTES: usize = 64 << 10;
 
-/// A Parquet file's metadata, and the whole file where it is small.
+/// A Parquet file's metadata, and the whole file if it is small.
 pub(super) struct Footer {
     pub(super) metadata: Arc<ParquetMetaData>,
     whole: Option<Bytes>,
 }
 
 impl LakeIo {
-    /// The footer of the Parquet file of `size` bytes at `location`.
+    /// Returns the footer of the Parquet file of `size` bytes at `location`.
     pub(super) async fn footer(&self, location: &str, size: u64) -> Result<Arc<Footer>> {
         if let Some(footer) = self.footers().get(location) {
             return Ok(footer);
@@ -71,7 +73,7 @@ impl LakeIo {
         Ok(footer)
     }
 
-    /// A reader of the Parquet file of `size` bytes at `location`.
+    /// Returns a reader of the Parquet file of `size` bytes at `location`.
     pub(super) fn parquet_reader(&self, location: &str, size: u64) -> Result<LakeFileReader> {
         let (store, key) = self.resolve(location)?;
         Ok(LakeFileReader {
@@ -85,12 +87,15 @@ impl LakeIo {
     }
 }
 
-/// The metadata without what would mislead a scan:
+/// Removes what would mislead a scan from the metadata:
 ///
-/// - the Arrow schema that some writers embed, so that the Arrow types of a column depend on its Parquet type alone,
-///   whoever wrote the file;
-/// - the statistics of floating-point columns: they leave NaN out, which SQL compares as the greatest number, so pruning by
-///   them would lose rows ([parquet.thrift](https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift), `ColumnOrder`).
+/// - The Arrow schema that some writers embed. Without it the Arrow type of a column depends on its
+///   Parquet type alone, whoever wrote the file.
+/// - The statistics of floating-point columns. They ignore NaN, which SQL treats as the greatest
+///   number, so pruning by them would lose rows (`ColumnOrder` in [parquet.thrift]).
+///
+/// [parquet.thrift]:
+/// https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 fn for_scans(metadata: ParquetMetaData) -> ParquetResult<ParquetMetaData> {
     let file = metadata.file_metadata();
     let pairs = file.key_value_metadata().map(|pairs| {
@@ -145,7 +150,7 @@ fn for_scans(metadata: ParquetMetaData) -> ParquetResult<ParquetMetaData> {
         .build())
 }
 
-/// Reads a Parquet file of a lake: the footer from the cache, and a small file whole.
+/// A reader of a Parquet file in a lake. It takes the footer from the cache, and small files whole.
 pub(super) struct LakeFileReader {
     io: LakeIo,
     store: Arc<dyn ObjectStore>,
@@ -160,8 +165,8 @@ impl LakeFileReader {
         self.footer.as_ref()?.whole.as_ref()
     }
 
-    /// The ranges of the file, from the cache as far as it has them. Queries ask for the same ranges, those of column chunks and
-    /// pages, so they are kept as they are asked for.
+    /// Returns ranges of the file, from the cache as far as possible. Queries repeat the same
+    /// ranges, those of column chunks and pages, so ranges are cached as requested.
     async fn fetch(&self, ranges: &[Range<u64>]) -> ParquetResult<Vec<Bytes>> {
         let cache = self.io.ranges();
         if !cache.is_on() {
@@ -180,7 +185,8 @@ impl LakeFileReader {
             let fetched = self.store.get_ranges(&self.key, &missing).await;
             let fetched = fetched.map_err(|error| self.failed(error))?;
             for ((range, slot), bytes) in missing.iter().zip(slots).zip(fetched) {
-                // A copy, for a range may be a slice of a much larger answer.
+                // The bytes are copied, because they may be a slice of a much larger response that
+                // would stay in memory.
                 let kept = Arc::new(Bytes::copy_from_slice(&bytes));
                 cache.insert(&name(range), &kept, kept.len());
                 *slot = Some(kept);
@@ -256,16 +262,18 @@ fn slice(whole: &Bytes, range: &Range<u64>, location: &str) -> ParquetResult<Byt
     Ok(whole.slice(start..end))
 }
 
-/// Gives DataFusion's Parquet scan the readers of a [`LakeIo`].
+/// Provides DataFusion's Parquet scan with the readers of a [`LakeIo`].
 ///
-/// A table's files may be in several buckets, and a scan knows only one object store: so the files of a scan are named by
-/// [`scan_path`], which this undoes, and the scan's own object store is never used.
+/// A table's files may be in several buckets, but a scan knows only one object store. So a scan
+/// names its files by [`scan_path`]. This factory converts the path back to the location, and the
+/// scan's own object store is never used.
 #[derive(Debug)]
 pub(super) struct LakeReaderFactory {
     pub(super) io: LakeIo,
 }
 
-/// A file's location as the path that it has in a scan: the scheme is its first segment, the bucket the second.
+/// Converts a file's location to its path in a scan. The first segment is the scheme, the second
+/// the bucket.
 pub(super) fn scan_path(location: &str) -> Result<Path> {
     let separator = if location.starts_with("file:///") {
         ":///"

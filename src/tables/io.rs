@@ -1,4 +1,4 @@
-//! Access to lake files by URL, whichever bucket they are in.
+//! Access to the files of lakes by URL, in any bucket.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,13 +26,14 @@ use crate::objectstore::client::{self, CredentialSource};
 
 const FOOTER_CACHE_BYTES: usize = 64 << 20;
 const DELETE_CACHE_BYTES: usize = 32 << 20;
-/// What is kept of data files, where that is asked for.
+/// The capacity of the cache for data files, where it is enabled.
 const RANGE_CACHE_BYTES: usize = 64 << 20;
 
-/// Where a lake file is: the root of its object store, and its key there.
+/// The location of a file: the root of its object store, and its key there.
 ///
-/// The key is what follows the bucket, **verbatim**: `pg_lake` percent-encodes the names that it puts in
-/// locations (`Mixed%20Case`), and the object's key holds the very same characters, percent sign included.
+/// The key is the text after the bucket, **verbatim**. `pg_lake` percent-encodes names in locations
+/// (`Mixed%20Case`), and the object's key contains exactly these characters, including the percent
+/// sign.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
     /// `s3://bucket`, `memory://name` or `file://`.
@@ -41,7 +42,7 @@ pub struct Location {
 }
 
 impl Location {
-    /// The object store's root: scheme and bucket.
+    /// The root of the object store: scheme and bucket.
     pub fn root(&self) -> &str {
         &self.root
     }
@@ -67,7 +68,7 @@ impl FromStr for Location {
             .split_once('/')
             .ok_or_else(|| bad("it has no path".to_owned()))?;
         let root = match scheme {
-            // Hadoop writers name the same service in three ways.
+            // Hadoop writers use three schemes for the same service.
             "s3" | "s3a" | "s3n" if !bucket.is_empty() => format!("s3://{bucket}"),
             "memory" => format!("memory://{bucket}"),
             "file" => "file://".to_owned(),
@@ -85,28 +86,29 @@ impl fmt::Display for Location {
     }
 }
 
-/// Opens lake files by URL (`s3://bucket/key`, `file:///path`, `memory://name/key`). Cheap to clone; clones share
-/// the open stores and the caches of what immutable files hold.
+/// Access to lake files by URL (`s3://bucket/key`, `file:///path`, `memory://name/key`). Cheap to
+/// clone: clones share the open stores and the caches of immutable files.
 #[derive(Clone)]
 pub struct LakeIo {
     inner: Arc<Inner>,
 }
 
-/// An S3 service, and which buckets it is for.
+/// An S3 service, and the buckets that it is used for.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// `None` is for all buckets without a service of their own.
+    /// The one bucket that the service is for. `None` is for all buckets without a service of their
+    /// own.
     pub bucket: Option<String>,
     pub s3: S3Config,
-    /// In place of those in `s3`.
+    /// The credentials to use instead of those in `s3`.
     pub credentials: Option<CredentialSource>,
 }
 
-/// Where lakes are.
+/// The S3 services and the open object stores.
 #[derive(Clone)]
 struct Places {
     s3: Vec<Service>,
-    /// By root. S3 buckets are added on first use.
+    /// The open stores by root. S3 buckets are added on first use.
     stores: HashMap<String, Arc<dyn ObjectStore>>,
 }
 
@@ -119,7 +121,8 @@ struct Inner {
 }
 
 impl LakeIo {
-    /// Lakes in any bucket of an S3 service; a bucket is opened when it is first named. `file://` works too.
+    /// Accesses any bucket of an S3 service. A bucket is opened when it is first named. `file://`
+    /// is accessible too.
     pub fn s3(config: S3Config) -> Self {
         Self::s3_of([Service {
             bucket: None,
@@ -128,12 +131,14 @@ impl LakeIo {
         }])
     }
 
-    /// As [`s3`](Self::s3), with the first service that is for a bucket.
+    /// Accesses each bucket in the first of the services that is for this bucket, or else in the
+    /// first that is for all.
     pub fn s3_of(services: impl IntoIterator<Item = Service>) -> Self {
         Self::build(services.into_iter().collect(), HashMap::new(), 0)
     }
 
-    /// As [`s3`](Self::s3), with credentials that may change.
+    /// Accesses any bucket of an S3 service, as [`s3`](Self::s3) does, with credentials that may
+    /// change.
     pub fn s3_as(config: S3Config, credentials: CredentialSource) -> Self {
         Self::s3_of([Service {
             bucket: None,
@@ -142,14 +147,16 @@ impl LakeIo {
         }])
     }
 
-    /// Puts other S3 services in the place of those so far, for this and its clones. What is under way ends with the old ones.
+    /// Replaces the S3 services, for this access and all its clones. Requests that have already
+    /// started end with the old ones.
     pub fn set_services(&self, services: Vec<Service>) {
         let mut places = self.places_to_change();
         places.s3 = services;
         places.stores.retain(|root, _| !root.starts_with("s3://"));
     }
 
-    /// Lakes in given stores, by root (`s3://bucket`, `memory://name`). `file://` works without being given.
+    /// Accesses the given stores, by root (`s3://bucket`, `memory://name`). `file://` is accessible
+    /// without being given.
     pub fn with_stores(
         stores: impl IntoIterator<Item = (impl Into<String>, Arc<dyn ObjectStore>)>,
     ) -> Self {
@@ -176,13 +183,14 @@ impl LakeIo {
         }
     }
 
-    /// Tells this from others with the same locations but other credentials, for as long as it or a clone is there.
+    /// An identity, which clones share. It is unique for as long as a clone exists, and so
+    /// distinguishes accesses to the same locations with different credentials.
     pub fn id(&self) -> usize {
         Arc::as_ptr(&self.inner).addr()
     }
 
-    /// The same lakes with caches of their own, which keep up to 64 MiB of what is read from data files as well: for many
-    /// queries of the same tables.
+    /// Returns an access to the same stores with caches of its own. These also keep up to 64 MiB of
+    /// data files, which pays off for many queries of the same tables.
     pub fn caching_data(&self) -> Self {
         let Places { s3, stores } = self.places().clone();
         Self::build(s3, stores, RANGE_CACHE_BYTES)
@@ -198,7 +206,10 @@ impl LakeIo {
         places.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The object store that a location is in.
+    /// Returns the object store of a location, and opens it on first use.
+    ///
+    /// # Errors
+    /// [`Error::UnknownStore`] or [`Error::OpenStore`].
     pub fn store(&self, location: &Location) -> Result<Arc<dyn ObjectStore>> {
         let root = location.root();
         if let Some(store) = self.places().stores.get(root) {
@@ -234,13 +245,13 @@ impl LakeIo {
         Ok(store)
     }
 
-    /// The store and the key of a location given as text.
+    /// Returns the store and the key of a location.
     pub fn resolve(&self, location: &str) -> Result<(Arc<dyn ObjectStore>, Path)> {
         let location: Location = location.parse()?;
         Ok((self.store(&location)?, location.key))
     }
 
-    /// A whole file.
+    /// Reads a whole file.
     pub async fn read(&self, location: &str) -> Result<Bytes> {
         let (store, key) = self.resolve(location)?;
         let read = async { store.get(&key).await?.bytes().await };
@@ -251,7 +262,7 @@ impl LakeIo {
         })
     }
 
-    /// Whether there is nothing below a location.
+    /// Whether there is no object below a location.
     pub async fn is_empty(&self, location: &str) -> Result<bool> {
         let (store, path) = self.resolve(location)?;
         let first = store.list(Some(&path)).next().await;
@@ -263,7 +274,7 @@ impl LakeIo {
         Ok(first.is_none())
     }
 
-    /// A file's size in bytes.
+    /// Returns a file's size in bytes.
     pub async fn size(&self, location: &str) -> Result<u64> {
         let (store, key) = self.resolve(location)?;
         match store.head(&key).await {
@@ -276,19 +287,20 @@ impl LakeIo {
         }
     }
 
-    /// Iceberg's file access on these stores, as the files are.
+    /// Returns iceberg-rust's file access for these stores. It returns the files unchanged.
     pub fn file_io(&self) -> FileIO {
         FileIOBuilder::new(Arc::new(LakeStorageFactory::new(self.clone(), None))).build()
     }
 
-    /// Iceberg's file access for reading one table: its manifests come out as iceberg-rust expects them
-    /// even where the writer left things out (see the module `cure`).
+    /// Returns iceberg-rust's file access for reading one table. Manifests that lack required keys
+    /// are completed for iceberg-rust (manifest repair, module `cure`).
     pub fn file_io_of_table(&self, metadata: TableMetadataRef) -> FileIO {
         let cure = Arc::new(Cure::new(metadata));
         FileIOBuilder::new(Arc::new(LakeStorageFactory::new(self.clone(), Some(cure)))).build()
     }
 
-    /// These stores for a DataFusion runtime: any bucket named in a plan is opened on first use.
+    /// Returns the stores for a DataFusion runtime. Any bucket named in a plan is opened on first
+    /// use.
     pub fn registry(&self) -> Arc<dyn ObjectStoreRegistry> {
         Arc::new(LakeRegistry(self.clone()))
     }

@@ -1,4 +1,5 @@
-//! The manifests of a new snapshot: carried over, rewritten without what is gone, added, and merged.
+//! The manifests of a new snapshot: carried over, rewritten without removed files, added, or
+//! merged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,21 +14,22 @@ use uuid::Uuid;
 
 use super::commit::TableVersion;
 
-/// Manifests of one kind are merged into one when there are this many, as pg_lake does.
+/// The number of older manifests of one content type from which they are merged into one, as in
+/// pg_lake.
 const MERGE_AT_MANIFESTS: usize = 100;
-/// Manifests that are read at once when they are merged.
+/// The number of manifests that are read concurrently for a merge.
 const CONCURRENT_READS: usize = 16;
 
-/// Writes the manifests of one snapshot.
+/// The writer of one snapshot's manifests.
 pub(super) struct Manifests<'a> {
     pub(super) io: &'a FileIO,
     pub(super) version: &'a TableVersion,
     pub(super) snapshot_id: i64,
-    /// Where the manifests go, without a slash at the end.
+    /// The directory of the manifests, without a slash at the end.
     pub(super) directory: String,
-    /// In the names of the manifests and of their list.
+    /// A unique part of the names of the manifests and of their list.
     pub(super) id: Uuid,
-    /// How many there are yet.
+    /// The number of manifests written so far.
     pub(super) written: usize,
 }
 
@@ -55,7 +57,7 @@ impl Manifests<'_> {
         })
     }
 
-    /// A manifest of new files.
+    /// Writes a manifest of new files.
     pub(super) async fn added(
         &mut self,
         content: ManifestContentType,
@@ -69,7 +71,8 @@ impl Manifests<'_> {
         writer.write_manifest_file().await
     }
 
-    /// The manifest as the new snapshot has it: unchanged, or rewritten when some of its files are gone.
+    /// Returns the manifest for the new snapshot: unchanged, or rewritten if some of its files are
+    /// removed.
     pub(super) async fn without_removed(
         &mut self,
         manifest: &ManifestFile,
@@ -108,7 +111,8 @@ impl Manifests<'_> {
         writer.write_manifest_file().await.map(Some)
     }
 
-    /// Merges the manifests of a kind once there are many; what earlier snapshots deleted is left behind.
+    /// Merges the older manifests of a content type once there are many. Entries that earlier
+    /// snapshots deleted are left out.
     pub(super) async fn merge(
         &mut self,
         manifests: Vec<ManifestFile>,
@@ -171,7 +175,7 @@ impl Manifests<'_> {
     }
 }
 
-/// The one data file that a position-delete file is about, as far as it says so.
+/// Returns the data file that a position-delete file refers to, if it names exactly one.
 fn referenced(delete: &DataFile) -> Option<String> {
     if let Some(location) = delete.referenced_data_file() {
         return Some(location);

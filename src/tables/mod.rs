@@ -1,7 +1,9 @@
-//! Iceberg tables in an object store: loading a metadata file, scanning it with DataFusion, writing the next one.
+//! Iceberg tables in an object store: loading a metadata file, scanning it with DataFusion, writing
+//! the next one.
 //!
-//! Reading goes [`LakeIo`] (files by URL) → [`LakeTable`] (one metadata file, planned by iceberg-rust) →
-//! [`LakeTableProvider`] (a DataFusion table, scanned by DataFusion's own Parquet source).
+//! Reading goes [`LakeIo`] (files by URL) → [`LakeTable`] (one metadata file, planned by
+//! iceberg-rust) → [`LakeTableProvider`] (a DataFusion table, scanned by DataFusion's own Parquet
+//! source).
 
 mod cache;
 pub mod commit;

@@ -1,4 +1,4 @@
-//! Changes of a table that no snapshot has yet.
+//! Uncommitted changes of a table, which no snapshot has yet.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,19 +9,21 @@ use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use roaring::RoaringTreemap;
 
-/// The location that rows of [`Overlay::extra_batches`] are said to be in.
+/// The location that stands for the rows of [`Overlay::extra_batches`].
 pub const BATCHES_LOCATION: &str = "memory://overlay/batches";
 
-/// What an open transaction has done to a table: seen by scans on top of the pinned snapshot.
+/// Uncommitted changes of a transaction to a table. Scans see them in addition to the pinned
+/// snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
-    /// Rows held in memory, columns in the order of the table schema. The position of a row is its index over all batches,
-    /// its file [`BATCHES_LOCATION`].
+    /// Rows in memory, with the columns in the order of the table schema. The position of a row is
+    /// its index over all batches, and its file is [`BATCHES_LOCATION`].
     pub extra_batches: Vec<RecordBatch>,
     /// Parquet data files that are written but not committed.
     pub extra_files: Vec<ExtraFile>,
-    /// Rows deleted, by file location as [`PlannedFile`](super::PlannedFile) has it, an extra file's, or [`BATCHES_LOCATION`]:
-    /// positions from 0. These add to the deletes of the snapshot.
+    /// Deleted rows, as positions from 0. The key is the location of a file as in
+    /// [`PlannedFile`](super::PlannedFile), of an extra file, or [`BATCHES_LOCATION`]. They add to
+    /// the deletes of the snapshot.
     pub deleted: HashMap<String, RoaringTreemap>,
 }
 
@@ -29,13 +31,13 @@ pub struct Overlay {
 #[derive(Clone, Debug)]
 pub struct ExtraFile {
     pub location: String,
-    /// Rows.
+    /// The number of rows.
     pub record_count: u64,
-    /// Bytes, if known; else it is asked for at each scan.
+    /// The size in bytes. If it is not known, every scan requests it from the object store.
     pub size: Option<u64>,
 }
 
-/// Rows of one in-memory batch that are not deleted.
+/// The rows of one in-memory batch that are not deleted.
 #[derive(Clone, Debug)]
 pub(super) struct LiveBatch {
     pub(super) batch: RecordBatch,
@@ -44,7 +46,7 @@ pub(super) struct LiveBatch {
 }
 
 impl Overlay {
-    /// The in-memory rows that are left, with the exact types of `schema`.
+    /// Returns the in-memory rows that are not deleted, with the exact types of `schema`.
     pub(super) fn live_batches(&self, schema: &SchemaRef) -> Result<Vec<LiveBatch>> {
         let deleted = self.deleted.get(BATCHES_LOCATION);
         let mut first = 0u64;
@@ -74,7 +76,8 @@ impl Overlay {
     }
 }
 
-/// The batch with the exact types of `schema`: a scan gives text as views, a file has it as plain strings.
+/// Casts a batch to the exact types of `schema`. For example, a scan returns text as views, and a
+/// file has plain strings.
 pub(crate) fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = batch
         .columns()

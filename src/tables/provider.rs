@@ -1,4 +1,4 @@
-//! An Iceberg table in DataFusion.
+//! Iceberg tables as DataFusion table providers.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -43,49 +43,50 @@ use super::rows::{self, RowsExec};
 use super::table::{LakeTable, PlannedFile};
 use super::{error, schema};
 
-/// The column that names the data file of a row: a dictionary of locations.
+/// The name of the column with the location of a row's data file, as a dictionary of strings.
 pub const FILE_COLUMN: &str = "_file";
-/// The column that numbers the rows of a data file, from 0, as position deletes do.
+/// The name of the column with a row's position in its data file, from 0 as in position deletes.
 pub const POSITION_COLUMN: &str = "_pos";
 
-/// Small files read at once while a scan is planned.
+/// The number of small files that are read concurrently while a scan is planned.
 const CONCURRENT_READS: usize = 16;
-/// Files are split among the cores from this many bytes on.
+/// The number of bytes from which a scan's files are split among the cores.
 const SPLIT_BYTES: usize = 1 << 20;
 
 /// An Iceberg table for DataFusion, pinned to one metadata file and one of its snapshots.
 ///
-/// Files that cannot hold matching rows are left out by partition and bounds, then row groups by their statistics; deleted rows
-/// are never decoded. Row counts are exact statistics, so `count(*)` reads no data file. Text columns are `Utf8View`
-/// rather than the `Utf8` of [`LakeTable::arrow_schema`]: joins and groups on text cost half as much.
+/// A scan skips files whose partition or column bounds exclude matching rows, and then row groups
+/// by their statistics. Deleted rows are never decoded. Row counts are exact statistics, so
+/// `count(*)` reads no data file. The text columns of [`new`](Self::new) are `Utf8View` rather than
+/// the `Utf8` of [`LakeTable::arrow_schema`]: joins and groups on text cost half as much.
 #[derive(Clone, Debug)]
 pub struct LakeTableProvider {
     table: Arc<LakeTable>,
     snapshot_id: Option<i64>,
-    /// The table's columns.
+    /// The table's columns, without the position columns.
     columns: SchemaRef,
-    /// The same, and the two position columns if they are asked for.
+    /// The table's columns, followed by the two position columns if they were requested.
     schema: SchemaRef,
     ids: FieldIds,
     overlay: Arc<Overlay>,
     live_batches: Arc<Vec<LiveBatch>>,
     with_positions: bool,
-    /// The columns as the files name them, where the table names them otherwise.
+    /// The columns under their names in the Iceberg schema, if they have been renamed.
     stored_names: Option<SchemaRef>,
 }
 
 impl LakeTableProvider {
-    /// The current snapshot.
+    /// Creates a provider of the current snapshot.
     pub fn new(table: Arc<LakeTable>) -> Self {
         let columns = Arc::new(schema::with_views(table.arrow_schema()));
         let ids = field_ids(&table, table.schema(), &columns);
         Self::build(table, None, columns, ids)
     }
 
-    /// An older snapshot, with the schema of its time.
+    /// Creates a provider of an older snapshot, with the schema of that snapshot.
     ///
     /// # Errors
-    /// If the metadata file has no such snapshot.
+    /// The metadata file has no such snapshot.
     pub fn at_snapshot(table: Arc<LakeTable>, snapshot_id: i64) -> Result<Self> {
         let iceberg_schema = table.schema_at(Some(snapshot_id))?;
         let columns = schema::to_arrow(&iceberg_schema).map_err(|source| error::Error::Plan {
@@ -120,17 +121,17 @@ impl LakeTableProvider {
         }
     }
 
-    /// The same table with the changes of an open transaction on top.
+    /// Adds the uncommitted changes of a transaction to the table.
     ///
     /// # Errors
-    /// If a batch does not fit the table's schema.
+    /// A batch does not fit the table's schema.
     pub fn with_overlay(mut self, overlay: Overlay) -> DataFusionResult<Self> {
         self.live_batches = Arc::new(overlay.live_batches(&self.columns)?);
         self.overlay = Arc::new(overlay);
         Ok(self)
     }
 
-    /// The same table with other names of its columns. A name that another column has already stays as it is.
+    /// Renames the columns. A column keeps its name if the new one is already taken.
     pub fn renamed(mut self, rename: impl Fn(&str) -> String) -> Self {
         self.stored_names = Some(Arc::clone(&self.columns));
         let mut taken = HashSet::new();
@@ -143,7 +144,7 @@ impl LakeTableProvider {
         })
     }
 
-    /// The same table with an entry in the metadata of the columns that have a note.
+    /// Adds an entry to the metadata of the columns for which `note` returns a text.
     pub fn annotated(self, key: &str, note: impl Fn(&str) -> Option<String>) -> Self {
         self.with_fields(|field| {
             let mut metadata = field.metadata().clone();
@@ -152,7 +153,7 @@ impl LakeTableProvider {
         })
     }
 
-    /// The same table with its columns told of otherwise.
+    /// Replaces each column's name or metadata.
     fn with_fields(mut self, change: impl FnMut(Field) -> Field) -> Self {
         let fields = self.columns.fields().iter();
         let fields = fields.map(|field| Field::clone(field)).map(change);
@@ -163,7 +164,7 @@ impl LakeTableProvider {
         self
     }
 
-    /// Filters with the names that columns have in the files.
+    /// Returns the filters with the columns' names in the Iceberg schema.
     fn stored(&self, filters: &[Expr]) -> DataFusionResult<Vec<Expr>> {
         let Some(stored) = &self.stored_names else {
             return Ok(filters.to_vec());
@@ -183,7 +184,7 @@ impl LakeTableProvider {
         filters.iter().map(rename).collect()
     }
 
-    /// The same table with two more columns: [`FILE_COLUMN`] and [`POSITION_COLUMN`].
+    /// Adds two columns: [`FILE_COLUMN`] and [`POSITION_COLUMN`].
     pub fn with_positions(mut self) -> Self {
         let mut fields: Vec<_> = self.columns.fields().iter().cloned().collect();
         fields.push(Arc::new(file_field()));
@@ -196,10 +197,11 @@ impl LakeTableProvider {
         self
     }
 
-    /// The rows that pass `filter`, as the columns of `projection` (indexes into the table schema; None is all) and then
-    /// [`FILE_COLUMN`] and [`POSITION_COLUMN`]: what UPDATE and DELETE by position need.
+    /// Returns the rows that pass `filter`, with the columns of `projection` (indexes into the
+    /// table schema; `None` is all) and then [`FILE_COLUMN`] and [`POSITION_COLUMN`]. UPDATE and
+    /// DELETE by position need these.
     ///
-    /// `context` gives functions and settings; the table need not be registered in it.
+    /// `context` supplies functions and settings. The table need not be registered in it.
     pub async fn rows_with_positions(
         &self,
         context: &SessionContext,
@@ -231,12 +233,13 @@ impl LakeTableProvider {
             .await
     }
 
-    /// About how many rows the current snapshot has, if that is known without reading anything: never too few.
+    /// The number of rows of the current snapshot, if it is known without reading any file. It may
+    /// be too high, because it includes deleted rows, but never too low.
     pub fn known_rows(&self) -> Option<u64> {
         self.table.known_rows()
     }
 
-    /// The table that it reads.
+    /// The table that this provider reads.
     pub fn table(&self) -> &Arc<LakeTable> {
         &self.table
     }
@@ -245,7 +248,7 @@ impl LakeTableProvider {
         self.table.io()
     }
 
-    /// The data files to read, and which of their rows are gone.
+    /// Returns the data files to read, with their deleted rows.
     async fn files(&self, filters: &[Expr]) -> Result<Vec<ScanFile>> {
         let planned = self.table.scan(self.snapshot_id, filters).await?;
         let io = self.io();
@@ -265,7 +268,7 @@ impl LakeTableProvider {
             .buffered(CONCURRENT_READS)
             .try_collect::<Vec<_>>()
             .await?;
-        // A delete file is named by every data file that it may touch: read each one once.
+        // Each delete file is read once, although several data files may refer to it.
         let delete_files: HashSet<String> = planned
             .iter()
             .flat_map(|file| file.position_deletes.iter().cloned())
@@ -308,7 +311,7 @@ impl LakeTableProvider {
             global: state.config().options().execution.parquet.clone(),
             ..Default::default()
         };
-        // Spark's old timestamps; Iceberg's are microseconds.
+        // Reads Spark's legacy timestamps (INT96) as microseconds, as in Iceberg.
         options.global.coerce_int96 = Some("us".to_owned());
         let source = ParquetSource::new(Arc::clone(&self.columns))
             .with_table_parquet_options(options)
@@ -320,7 +323,7 @@ impl LakeTableProvider {
             ..Statistics::new_unknown(&self.columns)
         };
         let groups = file_groups(files, state.config().target_partitions());
-        // The store of this URL is in every runtime and never used: see LakeReaderFactory.
+        // A store for this URL exists in every runtime. It is never used, see LakeReaderFactory.
         let url = ObjectStoreUrl::local_filesystem();
         let config = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(groups)
@@ -389,7 +392,7 @@ impl ScanFile {
     }
 }
 
-/// The files in as many groups as there are cores, of about the same size, splitting large ones.
+/// Divides the files into as many groups of similar size as there are cores. Large files are split.
 fn file_groups(mut files: Vec<PartitionedFile>, partitions: usize) -> Vec<FileGroup> {
     let split = FileGroupPartitioner::new()
         .with_target_partitions(partitions)
@@ -398,7 +401,7 @@ fn file_groups(mut files: Vec<PartitionedFile>, partitions: usize) -> Vec<FileGr
     if let Some(groups) = split {
         return groups;
     }
-    // Little data: the time goes into opening files.
+    // Too little data to split. Most of the time is spent opening files, so they are spread evenly.
     files.sort_by_key(|file| std::cmp::Reverse(file.object_meta.size));
     let mut groups = vec![FileGroup::default(); partitions.clamp(1, files.len().max(1))];
     let count = groups.len();

@@ -1,4 +1,4 @@
-//! DataFusion filters as Iceberg predicates, for leaving out manifests and files.
+//! Translates DataFusion filters to Iceberg predicates, which skip manifests and files.
 
 use std::ops::Not;
 
@@ -7,11 +7,13 @@ use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator, expr::InList
 use iceberg::expr::{Predicate, Reference};
 use iceberg::spec::{Datum, PrimitiveType, Schema, Type};
 
-/// A predicate that holds for every row that passes all of `filters`; None if nothing can be said.
+/// Returns a predicate that holds for every row that passes all of `filters`, or `None` if there is
+/// no such predicate.
 ///
-/// `table` names the columns of the filters, `snapshot` those of the predicate: the two differ when columns were
-/// renamed since. What cannot be translated exactly is left out, so more rows may pass, never fewer. Floating-point
-/// columns are left out because their bounds ignore NaN, which SQL compares as the greatest number.
+/// `table` is the schema with the filters' column names, and `snapshot` the one with the
+/// predicate's. They differ if columns were renamed in between. A filter that cannot be translated
+/// exactly is left out, so the predicate may accept more rows, never fewer. Floating-point columns
+/// are left out, because their bounds ignore NaN, which SQL treats as the greatest number.
 pub(super) fn predicate(filters: &[Expr], table: &Schema, snapshot: &Schema) -> Option<Predicate> {
     let translator = Translator { table, snapshot };
     filters
@@ -120,8 +122,8 @@ impl Translator<'_> {
         }
     }
 
-    /// A top-level column of the same primitive type in both schemas. A column that the snapshot does not have is
-    /// not "always NULL" there: it may have a default.
+    /// Returns a top-level column that has the same primitive type in both schemas. A column that
+    /// the snapshot lacks is not treated as NULL, because it may have a default.
     fn primitive(&self, column: &Column) -> Option<(Reference, &PrimitiveType)> {
         let wanted = self.table.as_struct().field_by_name(&column.name)?;
         let stored = self.snapshot.as_struct().field_by_id(wanted.id)?;

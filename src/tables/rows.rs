@@ -1,4 +1,4 @@
-//! Scans that say where each row is.
+//! Scans that return the file and position of each row.
 
 use std::any::Any;
 use std::fmt;
@@ -30,7 +30,7 @@ use super::io::LakeIo;
 use super::overlay::{BATCHES_LOCATION, LiveBatch};
 use super::provider::{FILE_COLUMN, POSITION_COLUMN, ScanFile};
 
-/// A run of a file's row groups, read by one core.
+/// A selection of row groups of one file, which one partition reads.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
     location: Arc<str>,
@@ -38,7 +38,7 @@ pub(super) struct Unit {
     access: ParquetAccessPlan,
 }
 
-/// The files' row groups in at most `partitions` lots of about as many rows.
+/// Divides the files' row groups into at most `partitions` lots with about the same number of rows.
 pub(super) async fn units(
     io: &LakeIo,
     files: Vec<ScanFile>,
@@ -85,7 +85,7 @@ pub(super) async fn units(
     Ok(lots)
 }
 
-/// In-memory rows with their two position columns.
+/// Adds the two position columns to in-memory rows.
 pub(super) fn with_positions(live: &LiveBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let mut columns = live.batch.columns().to_vec();
     columns.push(file_column(BATCHES_LOCATION, live.positions.len())?);
@@ -99,7 +99,8 @@ fn file_column(location: &str, rows: usize) -> Result<ArrayRef> {
     Ok(Arc::new(DictionaryArray::try_new(keys, values)?))
 }
 
-/// Reads data files with the location and the position of every row. The predicate only leaves out row groups.
+/// An execution plan that reads data files with the location and the position of every row. The
+/// predicate only skips row groups; it does not filter rows.
 #[derive(Debug)]
 pub(super) struct RowsExec {
     io: LakeIo,
@@ -147,7 +148,7 @@ impl RowsExec {
     fn reader(&self, partition: usize, batch_size: usize) -> UnitReader {
         let columns = self.schema.fields().len() - 2;
         let predicate = self.predicate.clone().filter(|predicate| {
-            // The position columns are in no file.
+            // A predicate on position columns cannot be evaluated on a file's statistics.
             let columns = datafusion::physical_expr::utils::collect_columns(predicate);
             columns
                 .iter()
@@ -225,10 +226,10 @@ impl ExecutionPlan for RowsExec {
 struct UnitReader {
     io: LakeIo,
     ids: FieldIds,
-    /// The table's columns.
+    /// The table's columns, without the position columns.
     table: SchemaRef,
     output: SchemaRef,
-    /// Indexes into the table's columns; the file column and the position column come right after them.
+    /// Indexes into the table's columns, followed by the file column and the position column.
     projection: Vec<usize>,
     predicate: Option<Arc<dyn PhysicalExpr>>,
     batch_size: usize,
@@ -236,10 +237,10 @@ struct UnitReader {
     metrics: ExecutionPlanMetricsSet,
 }
 
-/// How an output column is made from a batch of the file.
+/// The source of an output column.
 enum Make {
     FromColumn {
-        /// In the batch as it was read.
+        /// The column's index in the batch as it was read.
         index: usize,
         file_field: Arc<Field>,
         table_field: Arc<Field>,
@@ -292,7 +293,7 @@ impl UnitReader {
             .map(move |batch| self.output(&batch?, &makes, &location)))
     }
 
-    /// Without the row groups whose statistics rule out every row.
+    /// Returns the unit's row groups without those whose statistics exclude every row.
     fn pruned(&self, unit: &Unit, metadata: &ArrowReaderMetadata) -> Result<ParquetAccessPlan> {
         let access = unit.access.clone();
         let Some(predicate) = &self.predicate else {
@@ -319,7 +320,8 @@ impl UnitReader {
         Ok(filter.build())
     }
 
-    /// The file's columns to read, in order, and how the output is made of them.
+    /// Returns the indexes of the file's columns to read, in order, and the source of each output
+    /// column.
     fn makes(&self, file_schema: &Schema) -> Result<(Vec<usize>, Vec<Make>)> {
         let sources = self.ids.resolve(&self.table, file_schema);
         let of_table = || {

@@ -9,11 +9,12 @@ use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{Literal, NestedFieldRef, PrimitiveLiteral, Schema};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
-/// The Arrow schema that a table is scanned as; every field, nested ones too, carries its field id as metadata
-/// (`PARQUET:field_id`).
+/// Returns the Arrow schema of a table's scans. Every field, including nested ones, has its field
+/// id as metadata (`PARQUET:field_id`).
 ///
-/// It is iceberg-rust's, except that `binary` is `Binary` and `timestamptz` has the zone `UTC`: what Arrow makes of the
-/// Parquet columns themselves, so that an unchanged column needs no conversion.
+/// It is iceberg-rust's schema, except that `binary` is `Binary` and `timestamptz` has the zone
+/// `UTC`. Those are the Arrow types of the Parquet columns themselves, so columns of the same type
+/// need no conversion.
 pub(super) fn to_arrow(schema: &Schema) -> iceberg::Result<ArrowSchema> {
     let arrow = schema_to_arrow_schema(schema)?;
     Ok(ArrowSchema::new_with_metadata(
@@ -50,7 +51,8 @@ fn as_in_parquet(data_type: &DataType) -> DataType {
     }
 }
 
-/// The same schema with the top-level text columns as views, which is how DataFusion reads Parquet text fastest.
+/// Replaces the type of top-level text columns by views, because DataFusion reads Parquet text
+/// fastest as views.
 pub(super) fn with_views(schema: &ArrowSchema) -> ArrowSchema {
     let view = |field: &Arc<Field>| match field.data_type() {
         DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
@@ -60,7 +62,7 @@ pub(super) fn with_views(schema: &ArrowSchema) -> ArrowSchema {
     ArrowSchema::new_with_metadata(fields, schema.metadata().clone())
 }
 
-/// The field id that a field carries as metadata.
+/// The field id in a field's metadata.
 pub(crate) fn field_id(field: &Field) -> Option<i32> {
     field
         .metadata()
@@ -69,8 +71,9 @@ pub(crate) fn field_id(field: &Field) -> Option<i32> {
         .ok()
 }
 
-/// The initial defaults of a schema's fields, nested ones too, by field id: the values of a column in files written before
-/// it was added ([Default values](https://iceberg.apache.org/spec/#default-values)).
+/// Returns the initial defaults of a schema's fields by field id, including nested fields. They are
+/// the values of a column in files that were written before it was added ([Default
+/// values](https://iceberg.apache.org/spec/#default-values)).
 pub(crate) fn initial_defaults(schema: &Schema, arrow: &ArrowSchema) -> HashMap<i32, ScalarValue> {
     let mut types = HashMap::new();
     collect_types(arrow.fields(), &mut types);
@@ -100,7 +103,7 @@ fn collect_types(fields: &Fields, types: &mut HashMap<i32, DataType>) {
     }
 }
 
-/// A primitive Iceberg value as an Arrow one of the given type.
+/// Converts a primitive Iceberg value to an Arrow value of the given type.
 fn scalar(literal: &Literal, data_type: &DataType) -> Option<ScalarValue> {
     let Literal::Primitive(literal) = literal else {
         return None;

@@ -1,4 +1,4 @@
-//! iceberg-rust's storage traits on object stores.
+//! Implements iceberg-rust's storage traits on object stores.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -23,7 +23,8 @@ use super::cure::Cure;
 use super::error;
 use super::io::LakeIo;
 
-/// Makes the [`Storage`] of a [`LakeIo`], with the cure of one table's manifests if it is read through this one.
+/// The factory of a [`LakeIo`]'s [`Storage`]. If it is for reading one table, it includes the
+/// manifest repair of that table.
 #[derive(Clone, Debug)]
 pub(super) struct LakeStorageFactory {
     storage: LakeStorage,
@@ -191,7 +192,8 @@ impl FileWrite for ObjectWriter {
     }
 }
 
-// iceberg-rust's traits want to travel between processes; open stores and credentials do not.
+// iceberg-rust's traits require serialization, but open stores and credentials cannot be
+// serialized.
 const NOT_PORTABLE: &str = "the storage of a lake stays in the process that opened it";
 
 impl Serialize for LakeStorageFactory {

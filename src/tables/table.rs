@@ -1,4 +1,4 @@
-//! One Iceberg table at one metadata file.
+//! An Iceberg table as one metadata file describes it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,36 +19,41 @@ use super::error::{Error, Result};
 use super::io::LakeIo;
 use super::{prune, schema};
 
-/// An Iceberg table as one metadata file describes it; it never changes, since a newer state is another file.
+/// An Iceberg table as one metadata file describes it. It never changes, because a newer state has
+/// another metadata file.
 ///
-/// Tables of any writer: format versions 1 to 3, gzip-compressed metadata, no snapshot at all (also written as
-/// `current-snapshot-id: -1`). Data files are Parquet; rows are deleted by position.
+/// The table may come from any writer: format versions 1 to 3, gzip-compressed metadata, or without
+/// a snapshot (also if written as `current-snapshot-id: -1`). Data files must be Parquet, and rows
+/// must be deleted by position.
 pub struct LakeTable {
     io: LakeIo,
     metadata_location: String,
     table: Table,
     arrow_schema: ArrowSchemaRef,
-    /// Plans without a filter, by snapshot: what every query without a WHERE asks for.
+    /// The plans without a filter, by snapshot. Every query without a WHERE needs the same one.
     plans: Mutex<HashMap<i64, Arc<Vec<PlannedFile>>>>,
 }
 
 /// A data file of a scan.
 #[derive(Clone, Debug)]
 pub struct PlannedFile {
-    /// The location as the manifest has it.
+    /// The location as in the manifest.
     pub location: String,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Rows, those deleted by position included.
+    /// The number of rows, including those deleted by position.
     pub record_count: u64,
-    /// Locations of the position-delete files that may name rows of this file.
+    /// The locations of the position-delete files that may refer to this file.
     pub position_deletes: Vec<String>,
 }
 
 impl LakeTable {
-    /// Reads a metadata file, given as an absolute URL.
+    /// Reads a metadata file at an absolute URL. No other file is read yet.
     ///
-    /// Needs a tokio runtime, which later scans of the table plan on. Errors name the file; nothing else is read yet.
+    /// It needs a tokio runtime, on which later scans of the table are planned.
+    ///
+    /// # Errors
+    /// [`Error::Metadata`], which names the file.
     pub async fn load(io: &LakeIo, metadata_location: &str) -> Result<Self> {
         let failed = |source: iceberg::Error| Error::Metadata {
             location: metadata_location.to_owned(),
@@ -60,7 +65,8 @@ impl LakeTable {
         Self::from_metadata(io, metadata_location, Arc::new(metadata)).await
     }
 
-    /// The table of metadata that is at hand; `metadata_location` only names it, and need not exist yet.
+    /// Creates a table from metadata in memory. `metadata_location` is only its name, and need not
+    /// exist yet.
     pub async fn from_metadata(
         io: &LakeIo,
         metadata_location: &str,
@@ -81,17 +87,17 @@ impl LakeTable {
         })
     }
 
-    /// The access that it was loaded through.
+    /// The access that the table was loaded through.
     pub fn io(&self) -> &LakeIo {
         &self.io
     }
 
-    /// The metadata file's URL.
+    /// The URL of the metadata file.
     pub fn metadata_location(&self) -> &str {
         &self.metadata_location
     }
 
-    /// The whole metadata file.
+    /// The contents of the metadata file.
     pub fn metadata(&self) -> &TableMetadata {
         self.table.metadata()
     }
@@ -101,19 +107,21 @@ impl LakeTable {
         self.metadata().current_schema()
     }
 
-    /// The current schema as scans return it; each field carries its id as the metadata `PARQUET:field_id`.
+    /// The current schema as scans return it. Each field has its field id as the metadata
+    /// `PARQUET:field_id`.
     pub fn arrow_schema(&self) -> &ArrowSchemaRef {
         &self.arrow_schema
     }
 
-    /// The snapshots that the metadata file still has, oldest first.
+    /// The snapshots that the metadata file contains, oldest first.
     pub fn snapshots(&self) -> Vec<SnapshotRef> {
         let mut snapshots: Vec<_> = self.metadata().snapshots().cloned().collect();
         snapshots.sort_by_key(|snapshot| (snapshot.sequence_number(), snapshot.timestamp_ms()));
         snapshots
     }
 
-    /// The schema that a snapshot is read with: the current one, or for an older snapshot the one of its time.
+    /// The schema for reading a snapshot: the current schema if `None`, otherwise the schema of
+    /// that snapshot.
     pub fn schema_at(&self, snapshot_id: Option<i64>) -> Result<SchemaRef> {
         match snapshot_id {
             None => Ok(Arc::clone(self.schema())),
@@ -144,7 +152,8 @@ impl LakeTable {
         serde_json::from_str(mapping).ok().map(Arc::new)
     }
 
-    /// Rows of the current snapshot, those deleted by position included, once a scan without a filter has been planned.
+    /// The number of rows of the current snapshot, including those deleted by position. It is known
+    /// after a scan without a filter has been planned.
     pub(super) fn known_rows(&self) -> Option<u64> {
         let snapshot = self.metadata().current_snapshot()?;
         let plans = self.plans();
@@ -152,8 +161,9 @@ impl LakeTable {
         Some(files.iter().map(|file| file.record_count).sum())
     }
 
-    /// The data files of a snapshot (the current one if None) that may hold rows passing all of `filters`, which name columns
-    /// of [`Self::schema_at`] that snapshot. Files are left out by partition and by column bounds.
+    /// Returns the data files of a snapshot (`None` is the current one) that may hold rows that
+    /// pass all of `filters`. The filters use the column names of [`Self::schema_at`]. Files are
+    /// skipped by partition and by column bounds.
     pub async fn scan(
         &self,
         snapshot_id: Option<i64>,
@@ -215,19 +225,21 @@ impl LakeTable {
             .into_iter()
             .map(planned_file)
             .collect::<Result<Vec<_>>>()?;
-        // Manifests are read concurrently; a fixed order makes plans and row order repeatable.
+        // Manifests are read concurrently. Sorting makes plans and the order of rows repeatable.
         files.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(files)
     }
 }
 
 fn open(io: &LakeIo, metadata: TableMetadataRef) -> iceberg::Result<Table> {
-    // iceberg-rust's cache of manifest lists panics on a snapshot without a schema id, which the specification allows.
+    // iceberg-rust's cache of manifest lists panics on a snapshot without a schema id, which the
+    // specification allows.
     let cacheable = metadata
         .snapshots()
         .all(|snapshot| snapshot.schema_id().is_some());
     let mut builder = Table::builder()
-        // Nothing is looked up by it: a metadata file does not know its table's name.
+        // A placeholder: a metadata file does not contain its table's name, and nothing here uses
+        // it.
         .identifier(TableIdent::from_strs(["lake", "table"])?)
         .file_io(io.file_io_of_table(Arc::clone(&metadata)))
         .metadata(metadata)

@@ -1,7 +1,8 @@
-//! Writing the files of a table: data files and position-delete files, as Parquet with field ids.
+//! Writes the files of a table: data files and position-delete files, as Parquet with field ids.
 //!
-//! Both are written by the iceberg crate's Parquet writer, which also collects the statistics that go into the
-//! manifest. The choices (Parquet v1, SNAPPY, row groups of 122,880 rows) are those seen in files of pg_lake.
+//! The iceberg crate's Parquet writer writes both, and collects the statistics for the manifest.
+//! The settings (Parquet v1, SNAPPY, row groups of 122,880 rows) are those found in files of
+//! pg_lake.
 
 use std::sync::{Arc, LazyLock};
 
@@ -23,10 +24,10 @@ use uuid::Uuid;
 
 use super::overlay::with_schema;
 
-/// Rows in a full row group.
+/// The number of rows in a full row group.
 pub const ROW_GROUP_ROWS: usize = 122_880;
 
-/// Field ids that the specification reserves for the columns of a position-delete file.
+/// The field ids that the specification reserves for the columns of a position-delete file.
 const DELETE_FILE_PATH_ID: i32 = 2_147_483_546;
 const DELETE_POS_ID: i32 = 2_147_483_545;
 
@@ -48,22 +49,24 @@ static DELETE_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(schema.expect("two distinct fields"))
 });
 
-/// A new location for a file of inserted rows: `<table>/data/<2 hex>/<uuid>/data_0.parquet`.
+/// Returns a new location for a file of inserted rows: `<table>/data/<2
+/// hex>/<uuid>/data_0.parquet`.
 pub fn data_file_location(table_location: &str) -> String {
     let id = Uuid::new_v4().to_string();
     format!("{table_location}/data/{}/{id}/data_0.parquet", &id[..2])
 }
 
-/// A new location for a rewritten data file or a delete file: `<table>/data/<2 hex>/<uuid>.parquet`.
+/// Returns a new location for a rewritten data file or a delete file: `<table>/data/<2
+/// hex>/<uuid>.parquet`.
 pub fn rewrite_location(table_location: &str) -> String {
     let id = Uuid::new_v4().to_string();
     format!("{table_location}/data/{}/{id}.parquet", &id[..2])
 }
 
-/// One data file in the making.
+/// A writer of one data file.
 pub struct DataFileWriter {
     inner: ParquetWriter,
-    /// What the writer takes: iceberg-rust's own mapping of the table's types.
+    /// The schema that the writer requires: iceberg-rust's own mapping of the table's types.
     arrow_schema: ArrowSchemaRef,
     rows: u64,
 }
@@ -90,8 +93,8 @@ impl DataFileWriter {
         })
     }
 
-    /// Adds rows; the batch has the table's columns in order. The types may be others for the same values, as the
-    /// reader's are: text as views, `timestamptz` in the zone `UTC`.
+    /// Appends rows. The batch has the table's columns in order. Their types may differ as in
+    /// batches of a scan: text as views, `timestamptz` with the zone `UTC`.
     pub async fn write(&mut self, batch: &RecordBatch) -> iceberg::Result<()> {
         self.rows += batch.num_rows() as u64;
         let batch = with_schema(batch, &self.arrow_schema)
@@ -99,12 +102,12 @@ impl DataFileWriter {
         self.inner.write(&batch).await
     }
 
-    /// Rows written so far.
+    /// The number of rows written so far.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Completes the file; `None` when no row was written, and then there is no file.
+    /// Completes the file. Returns `None`, and leaves no file, if no row was written.
     pub async fn finish(self) -> iceberg::Result<Option<DataFile>> {
         let Some(mut builder) = self.inner.close().await?.pop() else {
             return Ok(None);
@@ -118,8 +121,8 @@ impl DataFileWriter {
     }
 }
 
-/// The Parquet columns with times of day. PostgreSQL has the time 24:00, which iceberg-rust refuses as a bound, so they
-/// have no statistics.
+/// Returns the Parquet columns of times of day. PostgreSQL allows the time 24:00, which
+/// iceberg-rust refuses as a bound. So these columns are written without statistics.
 fn time_columns(schema: &Schema) -> Vec<ColumnPath> {
     let is_time = |field_type: &Type| matches!(field_type, Type::Primitive(PrimitiveType::Time));
     let fields = schema.as_struct().fields().iter();
@@ -137,14 +140,16 @@ fn time_columns(schema: &Schema) -> Vec<ColumnPath> {
         .collect()
 }
 
-/// Writes the file that deletes `positions` (row numbers from 0) of the data file at `data_file`.
+/// Writes a position-delete file: it deletes `positions` (row numbers from 0) of the data file at
+/// `data_file`.
 pub async fn write_position_deletes(
     io: &FileIO,
     location: &str,
     data_file: &str,
     positions: &RoaringTreemap,
 ) -> iceberg::Result<DataFile> {
-    // A path must not be truncated in the statistics: readers match delete files to data files by these bounds.
+    // Readers match delete files to data files by the bounds of the path, so the path must not be
+    // truncated in the statistics.
     let properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(Compression::SNAPPY)

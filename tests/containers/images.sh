@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds the substitute images from Debian's (or Ubuntu's) packages alone, without a registry: images.sh ICEBOX
-#
-# ICEBOX is the program; it goes into the images, whose base is therefore the release that this machine runs.
+# Builds the substitute images from Debian or Ubuntu packages, without an image registry.
+#   images.sh ICEBOX
+# ICEBOX is the path of the program, which is copied into the images. Their base is therefore the
+# same release as the host's, so that the program's libraries fit.
 set -eu
 cd "$(dirname "$0")/../.."
 program=$1
@@ -26,7 +27,8 @@ strip -o "$context/icebox" "$program"
 cp compose/entrypoint.sh tests/containers/s3-entrypoint.sh "$context/"
 for image in postgres s3; do
     say "building icebox-substitute-$image"
-    # The network of this machine: a proxy for packages may be on its loopback.
+    # Packages may come through a proxy on the host's loopback, so the build uses the host's
+    # network.
     $docker build --network host --build-arg "BASE=$base" --file "tests/containers/$image.Dockerfile" \
         --tag "icebox-substitute-$image" "$context" >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; exit 1; }
 done

@@ -1,4 +1,5 @@
-# The image of compose/Dockerfile with other packages: Debian's PostgreSQL, and icebox in place of pg_lake and pgduck_server.
+# The image of compose/Dockerfile with other packages: Debian's PostgreSQL, and icebox in place of
+# pg_lake and pgduck_server.
 ARG BASE
 FROM ${BASE}
 

@@ -1,6 +1,8 @@
 #!/bin/bash
-# Tests the engine `containers` on substitute images: run.sh ICEBOX [FILTER…]. Starts dockerd where it is installed and none runs.
-# Exits with 77 where there is no container engine and none can be started.
+# Tests the engine `containers` on the substitute images.
+#   run.sh ICEBOX [FILTER…]
+# Starts dockerd if it is installed and not running. Exits with 77 if there is no container engine
+# and none can be started.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 program=$1
@@ -37,9 +39,9 @@ fi
 
 tests/containers/images.sh "$program"
 export ICEBOX_TEST_CONTAINERS=1 ICEBOX_POSTGRES_IMAGE=icebox-substitute-postgres ICEBOX_S3_IMAGE=icebox-substitute-s3
-# The tests of containers, and the guide on them.
+# The guide's tests take their engine from this variable.
 export ICEBOX_TEST_ENGINE=containers
-# Two sandboxes of a test and a few tests at a time are enough for a small machine.
+# A test may have two sandboxes. Few tests run at a time, so that a small machine can run them.
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked --test it --test-threads 2 -E 'test(/^(containers|guide)::/)' "$@"
 else

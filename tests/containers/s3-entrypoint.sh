@@ -1,5 +1,7 @@
 #!/bin/sh
-# s3-entrypoint.sh server DIR: serves the buckets in DIR on port 9000. MINIO_ROOT_USER and MINIO_ROOT_PASSWORD are the keys.
+# Serves the buckets in DIR on port 9000.
+#   s3-entrypoint.sh server DIR
+# MINIO_ROOT_USER and MINIO_ROOT_PASSWORD are the access key id and the secret access key.
 set -eu
 if [ "$#" -ne 2 ] || [ "$1" != server ]; then
     echo "usage: server DIR" >&2

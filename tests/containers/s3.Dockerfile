@@ -1,4 +1,4 @@
-# icebox's S3 server, with the environment, the arguments and the port of a MinIO image.
+# icebox's S3 server, with the environment variables, arguments and port of a MinIO image.
 ARG BASE
 FROM ${BASE}
 

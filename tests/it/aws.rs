@@ -1,4 +1,4 @@
-//! AWS: IAM, STS and what they allow on S3, by clients that know nothing of icebox.
+//! IAM, STS and the access to S3 that they grant, tested with ordinary AWS clients.
 
 mod access;
 mod assume;
@@ -25,11 +25,11 @@ use tokio::task::JoinHandle;
 
 pub const BUCKET: &str = "lake";
 pub const ROLE: &str = "lake-role";
-/// The user's account, and Snowflake's.
+/// The ids of the user's account and of Snowflake's account.
 pub const ACCOUNTS: [&str; 2] = ["111122223333", "999988887777"];
 pub const REGION: &str = "us-east-1";
 
-/// A server with two accounts, which may be stopped and started again.
+/// An AWS endpoint with two accounts, which can be stopped and started again.
 pub struct Lab {
     dir: TempDir,
     pub endpoint: String,
@@ -37,14 +37,14 @@ pub struct Lab {
     running: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
-/// What a [`Lab`] is.
+/// The servers that a [`Lab`] runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// icebox's S3 server, which has IAM and STS.
+    /// icebox's S3 server, which includes IAM and STS.
     Whole,
-    /// The same, its root users doing as MinIO's.
+    /// icebox's S3 server, whose root users may assume any role, as MinIO's root user may.
     Minio,
-    /// IAM and STS before the last.
+    /// The MinIO proxy, with IAM and STS, in front of a server like [`Kind::Minio`].
     BeforeMinio,
 }
 
@@ -120,7 +120,7 @@ impl Lab {
         self.running.push(s3);
     }
 
-    /// An orderly stop, of what is in front first.
+    /// Stops the servers in order, the proxy before the server behind it.
     pub async fn stop(&mut self) {
         for (stop, task) in self.running.drain(..) {
             stop.send(()).expect("the server runs");
@@ -128,7 +128,7 @@ impl Lab {
         }
     }
 
-    /// Ends what is behind.
+    /// Aborts the server behind the proxy.
     pub async fn stop_minio(&mut self) {
         assert_eq!(self.kind, Kind::BeforeMinio);
         let (_, task) = self.running.pop().expect("it runs");
@@ -145,7 +145,7 @@ impl Lab {
         Client::new(&self.endpoint, REGION, credentials)
     }
 
-    /// The root user of an account.
+    /// Returns a client of an account's root user.
     pub fn root(&self, account: usize) -> Client {
         self.client(root_credentials(account))
     }
@@ -178,14 +178,15 @@ impl Lab {
         put.body(body).send().await.expect("the object is put");
     }
 
-    /// Everything that was decided, after an orderly stop.
+    /// Stops the servers and returns all entries of the audit trail.
     pub async fn audit(&mut self) -> Vec<Entry> {
         self.stop().await;
         let mut reader = Reader::open(self.dir.path().join("audit"));
         std::iter::from_fn(|| reader.read().expect("a trail")).collect()
     }
 
-    /// A principal in Snowflake's account, and a role in the user's that trusts it with this external id and has this policy.
+    /// Creates a principal in Snowflake's account and, in the user's account, a role with this
+    /// policy that trusts the principal with this external id. Returns the principal's client.
     pub async fn trusted(&self, name: &str, external_id: &str, policy: &str) -> Client {
         let (arn, key) = self
             .root(1)
@@ -227,7 +228,8 @@ pub fn wish(external_id: &str) -> AssumeRole {
     }
 }
 
-/// The guide's JSON documents, with their placeholders replaced in the order in which they stand.
+/// Reads one of the guide's JSON documents and replaces its placeholders by `values`, in the order
+/// in which they first appear.
 pub fn document(name: &str, values: &[&str]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures/guide")
@@ -249,7 +251,7 @@ pub fn document(name: &str, values: &[&str]) -> String {
     out + rest
 }
 
-/// As `12-iam-trust-three-principals.json`, with any number of them.
+/// Returns a trust policy like `12-iam-trust-three-principals.json`, for any number of principals.
 pub fn trust(principals: &[&str], external_ids: &[&str]) -> String {
     serde_json::json!({
         "Version": "2012-10-17",
@@ -263,7 +265,7 @@ pub fn trust(principals: &[&str], external_ids: &[&str]) -> String {
     .to_string()
 }
 
-/// The code and status of an error.
+/// Returns the code, HTTP status and message of an error.
 pub fn code<T: std::fmt::Debug>(result: icebox::aws::client::Result<T>) -> (String, u16, String) {
     match result {
         Err(icebox::aws::client::Error::Aws {

@@ -1,4 +1,4 @@
-//! `icebox bench` works and reports what it says. How long things take is no test's business.
+//! `icebox bench` runs and reports every measurement. The times themselves are not tested.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ fn a_small_bench_reports_every_measurement() {
         .args([
             "--only", "bulk", "--only", "delete", "--only", "query", "--only", "memory",
         ])
-        // Nothing of the user's is used, DuckDB neither.
+        // Nothing of the user's environment is used, neither a state directory nor DuckDB.
         .env("TMPDIR", temporary.path())
         .env("ICEBOX_STATE_DIR", temporary.path().join("user"))
         .env("ICEBOX_CLIENTS", temporary.path().join("no-clients"))
@@ -77,7 +77,7 @@ fn a_small_bench_reports_every_measurement() {
         "{skipped:?}"
     );
 
-    // The sandboxes are gone.
+    // The benchmark's sandboxes have been removed.
     let left: Vec<_> = std::fs::read_dir(temporary.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())

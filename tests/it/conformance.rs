@@ -1,8 +1,9 @@
-//! What any engine must do, whoever plays `pg_lake`: the answers of the real extension, replayed.
+//! Conformance tests for every engine: replays the transcripts of the real `pg_lake` and compares
+//! the answers.
 //!
-//! `ICEBOX_TEST_ENGINE` chooses the engine (`just conformance --engine native`). Where icebox's stand-in answers otherwise
-//! than the real extension, the difference is data beside the test, `conformance/transcripts/*.toml`, with its reason; one
-//! that is no longer true fails the suite.
+//! `ICEBOX_TEST_ENGINE` chooses the engine (`just conformance --engine native`). Where icebox's
+//! stand-in answers otherwise than the real extension, `conformance/transcripts/*.toml` records the
+//! deviation and its reason. A recorded deviation that no longer occurs fails the suite.
 
 mod answer;
 mod documents;
@@ -19,13 +20,13 @@ use replay::Stage;
 
 use crate::support::sandbox::{CommandSandbox, Db, TestSandbox, in_database};
 
-/// The bucket and the database of the capture.
+/// The bucket and the database of the captured transcripts.
 const BUCKET: &str = "probe-lake";
 const DATABASE: &str = "scratch";
 
-/// Who plays `pg_lake`, and the server's version.
+/// Returns which `pg_lake` is installed, and the server's major version.
 async fn on(db: &Db) -> On {
-    // The real extension is made of several.
+    // The real `pg_lake` consists of several extensions; the stand-in does not have this one.
     let is_real = db
         .one("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_lake_engine')")
         .await;
@@ -44,7 +45,7 @@ async fn on(db: &Db) -> On {
     }
 }
 
-/// Replays a transcript in a sandbox of its own.
+/// Replays a transcript in a new sandbox.
 async fn replayed(name: &str) {
     let test = TestSandbox::with_bucket(BUCKET).await;
     let on = on(&test.database(DATABASE).await).await;
@@ -62,7 +63,7 @@ async fn dml() {
     replayed("dml").await;
 }
 
-/// The statements of `types.txt` that are not one of the [`types`] with a value.
+/// Replays the statements of `types.txt` that are not among the trials of [`types`].
 #[tokio::test(flavor = "multi_thread")]
 async fn out_of_range_values() {
     replayed("types").await;

@@ -1,5 +1,6 @@
-//! The engine `containers`, on a real container engine with substitute images: `just test-containers` makes them and sets
-//! `ICEBOX_TEST_CONTAINERS`. Without it, every test here says that it is skipped.
+//! The engine `containers`, tested on a real container engine with substitute images. `just
+//! test-containers` builds the images and sets `ICEBOX_TEST_CONTAINERS`; without that variable
+//! every test prints that it is skipped.
 
 mod choice;
 mod instances;

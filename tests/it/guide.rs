@@ -1,4 +1,5 @@
-//! The guide as a whole: Snowflake's worksheets and PostgreSQL's statements in turn, on a sandbox where nothing is yet.
+//! The whole guide: Snowflake's worksheets and PostgreSQL's statements in turn, on an empty
+//! sandbox.
 
 mod access;
 
@@ -19,7 +20,7 @@ use crate::support::sandbox::{
     CommandSandbox, Db, engine_under_test, psql_at, python_with, text, until,
 };
 
-/// What is called otherwise than in the guide, longer names before those that they contain.
+/// Names of the guide and their replacements. A name comes before the names that it contains.
 type Names = &'static [(&'static str, &'static str)];
 
 const AS_IT_STANDS: Names = &[];
@@ -47,7 +48,7 @@ const RENAMED: Names = &[
     ("/public/", "/shop/"),
 ];
 
-/// Somebody who follows the guide.
+/// A user who follows the guide.
 pub struct Attendee {
     guide: PathBuf,
     names: Names,
@@ -55,11 +56,11 @@ pub struct Attendee {
     sandbox: Sandbox,
     folder: tempfile::TempDir,
     snowflake: Client,
-    /// The role's ARN.
+    /// The ARN of the role.
     role: String,
-    /// Once CREATE POSTGRES INSTANCE has told it.
+    /// The instance's endpoint, once CREATE POSTGRES INSTANCE has returned it.
     postgres: Option<Endpoint>,
-    /// By table: where its metadata is, as the catalog view has it.
+    /// The metadata location of each table, from the catalog view.
     locations: BTreeMap<String, String>,
 }
 
@@ -68,7 +69,7 @@ impl Attendee {
         Self::of(AccountState::Ready, guide, names, bucket).await
     }
 
-    /// With an AWS account that is ready or empty.
+    /// Starts a sandbox whose AWS account is ready or empty.
     async fn of(account: AccountState, guide: PathBuf, names: Names, bucket: &'static str) -> Self {
         let sandbox = Sandbox::builder()
             .account(account)
@@ -93,7 +94,7 @@ impl Attendee {
         }
     }
 
-    /// The files in the order of the guide.
+    /// Returns the names of the guide's SQL files, in order.
     fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.guide).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -111,7 +112,7 @@ impl Attendee {
         text
     }
 
-    /// A file with what a person replaces in it.
+    /// Returns the text of a file with its placeholders replaced, as a user does before running it.
     fn typed(&self, file: &str) -> String {
         let text = std::fs::read_to_string(self.guide.join(file)).unwrap();
         let mut text = self
@@ -133,13 +134,14 @@ impl Attendee {
         text
     }
 
-    /// Runs a file of the guide; what each of its statements answers.
+    /// Runs a file of the guide, and returns its statements with their answers. PostgreSQL's files
+    /// return none.
     async fn run(&mut self, file: &str) -> Vec<(String, Answer)> {
         let answers = self.try_run(file).await;
         answers.unwrap_or_else(|error| panic!("{file}: {error}"))
     }
 
-    /// The same, or the first error.
+    /// Runs a file of the guide, and returns its statements with their answers, or the first error.
     async fn try_run(&mut self, file: &str) -> Result<Vec<(String, Answer)>, String> {
         let typed = self.typed(file);
         if !file.contains("-snowflake-") {
@@ -159,7 +161,7 @@ impl Attendee {
         Ok(answers)
     }
 
-    /// How to connect, as CREATE POSTGRES INSTANCE has answered it.
+    /// Remembers the endpoint from the answer of CREATE POSTGRES INSTANCE.
     async fn learns_of(&mut self, instance: &str, answer: &Answer) {
         let row = &answer.rows[0];
         let passwords: BTreeMap<String, String> =
@@ -202,13 +204,13 @@ impl Attendee {
         Db::connect(self.postgres.as_ref().unwrap()).await
     }
 
-    /// What the Snowflake side answers, a row a line.
+    /// Runs a statement on the Snowflake side, and returns a line for each row.
     async fn asks(&mut self, sql: &str) -> Vec<String> {
         let answer = self.snowflake.run(sql).await;
         lines(&answer.unwrap_or_else(|error| panic!("{sql}\n{error}")))
     }
 
-    /// The statements of the guide's scheduled jobs.
+    /// Returns the statements of the guide's scheduled jobs.
     fn syncs(&self) -> Vec<String> {
         let typed = self.typed("08-postgres-pg_cron-sync.sql");
         let pieces = typed
@@ -226,7 +228,7 @@ impl Attendee {
         }
     }
 
-    /// New rows in the heap tables.
+    /// Inserts new rows into the heap tables.
     async fn sell(&self, count: u32) {
         let statements = format!(
             "WITH new AS (
@@ -238,7 +240,8 @@ impl Attendee {
         self.db().await.run(&self.renamed(&statements)).await;
     }
 
-    /// The answers of 21 are those of the heap tables, and nothing was copied.
+    /// Checks that the answers of file 21 equal those of the heap tables, and that COPY has loaded
+    /// nothing.
     async fn is_the_same_as_heap(&self, answers: &[(String, Answer)]) {
         let db = self.db().await;
         let mut compared = 0;
@@ -277,7 +280,7 @@ fn lines(answer: &Answer) -> Vec<String> {
     answer.rows.iter().map(row).collect()
 }
 
-/// New rows reach the Snowflake side with nothing run by hand.
+/// Checks that new rows reach the Snowflake side without a manual refresh.
 async fn new_rows_arrive(attendee: &mut Attendee) {
     let count = attendee.renamed("SELECT COUNT(*) FROM iceberg_transactions");
     let before: u64 = attendee.asks(&count).await[0].parse().unwrap();
@@ -286,7 +289,7 @@ async fn new_rows_arrive(attendee: &mut Attendee) {
     let wanted = vec![(before + 40).to_string()];
     let begun = std::time::Instant::now();
     while attendee.asks(&count).await != wanted {
-        // Two periods of two minutes, at sixty times the speed, and what the machine is slow.
+        // Two periods of two minutes at sixty times the speed, and a margin for slow machines.
         assert!(
             begun.elapsed() < Duration::from_secs(4 + 16),
             "not refreshed"
@@ -406,14 +409,14 @@ async fn an_instance_lets_in_whom_its_network_policy_allows() {
         attendee.asks(sql).await;
         assert_eq!(Db::try_connect(&postgres).await.is_ok(), may, "{sql}");
     }
-    // A password that was lost, or is known to too many.
+    // A password is reset: the old one is refused.
     let reset = attendee
         .asks("ALTER POSTGRES INSTANCE a RESET ACCESS FOR 'snowflake_admin'")
         .await;
     assert!(Db::try_connect(&postgres).await.is_err());
     attendee.postgres.as_mut().unwrap().password = reset[0].clone();
     let postgres = attendee.postgres.clone().unwrap();
-    // What was written is there after a suspension, and so is the policy.
+    // Data and network policy survive a suspension.
     attendee
         .db()
         .await
@@ -445,7 +448,7 @@ fn the_scenario_of_the_whole_way_runs_again() {
         let same = "5 of 5 queries gave the same answer on heap, pg_lake, snowflake";
         assert_eq!(told.matches(same).count(), 2, "{told}");
         assert!(told.contains("19 steps, 0 skipped"), "{told}");
-        // Passwords are for the steps that need them.
+        // Passwords are shown only by the steps that need them.
         assert!(!told.contains("access_roles"), "{told}");
     }
 }

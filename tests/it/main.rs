@@ -1,4 +1,4 @@
-//! The one integration-test binary: a module per capability.
+//! The integration tests, one binary with a module per capability.
 
 mod aws;
 mod bench;

@@ -1,5 +1,5 @@
-//! The engine `native`, on installations that are made for it: PostgreSQL 16 to 18 with icebox's stand-in for `pg_lake`,
-//! and icebox as their `pgduck_server`.
+//! The engine `native`, on installations that the tests create: PostgreSQL 16 to 18 with icebox's
+//! stand-in for `pg_lake`, and icebox as the `pgduck_server`.
 
 mod access;
 
@@ -15,13 +15,14 @@ use nix::sys::signal::Signal;
 
 use crate::support::sandbox::{self, CommandSandbox, Db, text, until};
 
-/// A directory with `bin/postgres`, `bin/pgduck_server` and the rest; removed when dropped.
+/// A directory with `bin/postgres`, `bin/pgduck_server` and their files. It is removed when
+/// dropped.
 struct Installation {
     parent: tempfile::TempDir,
 }
 
 impl Installation {
-    /// One of this version; otherwise says why there is none.
+    /// Creates an installation of this PostgreSQL version. Prints the reason if there is none.
     fn of(version: u32) -> Option<Self> {
         let clients = std::env::var_os("ICEBOX_CLIENTS").map(PathBuf::from);
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/icebox/clients"));
@@ -69,7 +70,7 @@ impl Installation {
         ])
     }
 
-    /// Every file with its size and time.
+    /// Returns every file with its size and time.
     fn files(&self) -> BTreeMap<PathBuf, (u64, i64)> {
         let mut files = BTreeMap::new();
         let mut folders = vec![self.root()];
@@ -86,14 +87,14 @@ impl Installation {
     }
 }
 
-/// Runs the retail scenario, whose queries must give the same answers on all sides.
+/// Runs the retail scenario. All sides must give the same answers to its queries.
 fn run_scenario(sandbox: &CommandSandbox) {
     let told = sandbox.ok(&["run", "scenarios/retail-lakehouse"]);
     assert!(
         told.contains("34 of 34 queries gave the same answer"),
         "{told}"
     );
-    // Statistics of foreign tables come in another way from version 16 on.
+    // PostgreSQL 16 changed how statistics of foreign tables are collected.
     let analyze = "ANALYZE iceberg_transactions; \
                    SELECT reltuples > 1000 FROM pg_class WHERE relname = 'iceberg_transactions'";
     let told = sandbox.ok(&["sql", "--format", "csv", analyze]);
@@ -119,7 +120,7 @@ fn life_cycle_on_version_18() {
     assert_eq!(names, ["pgduck_server", "postgres", "s3", "snowflake"]);
     run_scenario(&sandbox);
 
-    // The secret is in a file for one account, and on no command line.
+    // The secret is in a file with mode 0600, and on no command line.
     let init_file = sandbox.state_dir.join("postgres/pgduck.sql");
     assert_eq!(init_file.metadata().unwrap().mode() & 0o777, 0o600);
     let pgduck = sandbox.process("pgduck_server").unwrap();
@@ -128,7 +129,7 @@ fn life_cycle_on_version_18() {
     assert!(!command.contains(&info.s3.secret_access_key), "{command:?}");
     let secret = std::fs::read_to_string(&init_file).unwrap();
     assert!(secret.contains(&info.s3.secret_access_key) && secret.contains("URL_STYLE 'path'"));
-    // It runs as the account that PostgreSQL runs as: the two share files.
+    // pgduck_server runs as PostgreSQL's account, because the two share files.
     let owner = |pid: i32| Path::new(&format!("/proc/{pid}")).metadata().unwrap().uid();
     let postgres = sandbox.process("postgres").unwrap();
     assert_eq!(owner(pgduck.pid), owner(postgres.pid));
@@ -221,7 +222,7 @@ async fn the_library_runs_it_too() {
     assert!(Db::try_connect(&info.postgres).await.is_err());
 }
 
-/// The other engine takes such an installation for the plain PostgreSQL that it is.
+/// The embedded engine uses an installation for `native` as a plain PostgreSQL.
 #[test]
 fn the_embedded_engine_on_version_18() {
     let Some(installation) = Installation::of(18) else {
@@ -234,7 +235,7 @@ fn the_embedded_engine_on_version_18() {
     run_scenario(&sandbox);
 }
 
-/// The stand-in stands alone where the real extension is installed too, each time.
+/// The stand-in is used even if the real extension is installed, and again after a restart.
 #[test]
 fn the_embedded_engine_beside_a_real_pg_lake() {
     let Some(installation) = Installation::of(18) else {
@@ -264,8 +265,8 @@ fn the_embedded_engine_beside_a_real_pg_lake() {
     assert_eq!(before, installation.files());
 }
 
-/// The real program installs an extension of DuckDB when it starts, unless that is forbidden; then it does not start
-/// where the extension is missing.
+/// The real `pgduck_server` installs a DuckDB extension when it starts. With
+/// `--no_extension_install` it does not, and fails to start if the extension is missing.
 #[test]
 fn extensions_are_installed_only_where_they_are_missing() {
     let Some(installation) = Installation::of(18) else {
@@ -334,7 +335,7 @@ fn what_is_missing_is_said_with_its_place() {
         assert_eq!(output.status.code(), Some(1), "{}", text(&output));
         text(&output)
     };
-    // One that is installed for all of the machine would do.
+    // A pgduck_server that is installed on the host would be used instead.
     let mut places = installation::path().chain(installation::packaged());
     if places.any(|dir| dir.join("pgduck_server").exists()) {
         eprintln!("SKIPPED: what is said without pgduck_server; this machine has one");

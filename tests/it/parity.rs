@@ -1,4 +1,4 @@
-//! Parity, the retail data under it, and the scenario runner.
+//! Parity, its retail data, and the scenario runner.
 
 #[path = "parity/analytics.rs"]
 mod analytics;
@@ -21,14 +21,14 @@ use async_trait::async_trait;
 use datafusion::prelude::SessionContext;
 use icebox::parity::{ArrowEngine, SourceError};
 
-/// A file or folder of the scenario `retail-lakehouse`.
+/// Returns the path of a file or folder of the scenario `retail-lakehouse`.
 fn retail_lakehouse(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("scenarios/retail-lakehouse")
         .join(path)
 }
 
-/// DataFusion on tables in memory.
+/// A DataFusion engine on tables in memory.
 struct InMemory(SessionContext);
 
 #[async_trait]
@@ -45,7 +45,7 @@ impl ArrowEngine for InMemory {
     }
 }
 
-/// Copies a table into memory, with the types that its Iceberg twin has.
+/// Copies a table into memory, with the types of its Iceberg twin.
 async fn load(context: &SessionContext, client: &tokio_postgres::Client, table: &str, name: &str) {
     use arrow::array::{Decimal128Array, Int32Array, StringArray, TimestampMicrosecondArray};
     use arrow::datatypes::{DataType, Field, Schema};
@@ -83,7 +83,7 @@ async fn load(context: &SessionContext, client: &tokio_postgres::Client, table: 
                 )
             }
             Type::NUMERIC => {
-                // The driver has no decimal; the cents of the amounts are asked for as text.
+                // The driver has no decimal type, so the amounts are read as cents in text.
                 let sql = format!(
                     "SELECT ({} * 100)::bigint::text FROM {table}",
                     column.name()

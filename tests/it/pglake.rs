@@ -1,7 +1,7 @@
 //! The embedded engine: Iceberg tables written and read through PostgreSQL.
 //!
-//! What the answers must be comes from PostgreSQL itself, which runs the same statements on heap tables, and from what
-//! the real `pg_lake` did; its transcripts are replayed by the conformance suite.
+//! The expected answers come from PostgreSQL itself, which runs the same statements on heap tables,
+//! and from the real `pg_lake`, whose transcripts the conformance suite replays.
 
 #[path = "pglake/ddl.rs"]
 mod ddl;

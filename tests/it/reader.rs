@@ -1,4 +1,4 @@
-//! The reader on lakes that the real `pg_lake` wrote.
+//! The reader, on lakes that the real `pg_lake` wrote.
 
 mod evolution;
 pub mod lake;
@@ -75,7 +75,7 @@ async fn every_captured_table_equals_what_postgres_printed() {
     }
 }
 
-/// Data files of the plan and their rows; None if there are no files.
+/// Returns the number of planned data files and their rows, or None if there are no files.
 async fn lake_files(lake: &Lake, truth: &lake::Truth) -> Option<(u64, u64)> {
     let table = LakeTable::load(&lake.io, &truth.metadata_location).await;
     let files = table.unwrap().scan(None, &[]).await.unwrap();
@@ -83,7 +83,8 @@ async fn lake_files(lake: &Lake, truth: &lake::Truth) -> Option<(u64, u64)> {
     (!files.is_empty()).then_some((files.len() as u64, rows))
 }
 
-/// Rows after each snapshot, oldest first, as `statements.sql` implies them.
+/// Returns the row counts after each snapshot of each table, oldest first, as they follow from
+/// `statements.sql`.
 fn histories() -> Vec<(&'static str, Vec<u64>)> {
     vec![
         ("public.Mixed Case", vec![2]),
@@ -121,7 +122,7 @@ async fn every_older_snapshot_has_the_rows_of_its_time() {
             let id = snapshot.snapshot_id();
             let provider = LakeTableProvider::at_snapshot(Arc::clone(&table), id).unwrap();
             let frame = context.read_table(Arc::new(provider)).unwrap();
-            // All columns are decoded: a count alone would be answered by the manifests.
+            // All columns are read: the manifests alone could answer a count.
             let batches = frame.collect().await.unwrap();
             found.push(batches.iter().map(|batch| batch.num_rows() as u64).sum());
         }
@@ -203,7 +204,7 @@ async fn the_guides_queries_give_the_real_extensions_answers() {
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         assert_eq!(names, header, "{name}");
         assert_eq!(rows(&batches), expected, "{name}");
-        // Ordered queries come in the order of the file.
+        // The rows of an ordered query are in the order of the file.
         let first = csv.lines().nth(1).unwrap().split(',').next().unwrap();
         if sql.contains("ORDER BY") {
             let column =
@@ -233,7 +234,7 @@ async fn a_refresh_moves_new_queries_only() {
         100
     );
 
-    // Back again, and away.
+    // The table goes back to the older metadata file, and is then deregistered.
     reader.refresh("t", &older).await.unwrap();
     assert_eq!(count(&reader, "SELECT count(*) FROM t").await, 100);
     assert!(reader.deregister("t"));
@@ -316,7 +317,7 @@ async fn pruning_leaves_out_files_but_no_rows() {
         ("type_zoo", "dt > '9000-01-01'"),
         ("type_zoo", "b"),
         ("type_zoo", "NOT b"),
-        // NaN is greater than any number, and no bound counts it.
+        // NaN is greater than any number, and bounds do not include it.
         ("type_zoo", "f8 > 1"),
         ("type_zoo", "f8 < 0"),
         ("type_zoo", "f4 >= 'Infinity'"),
@@ -326,7 +327,8 @@ async fn pruning_leaves_out_files_but_no_rows() {
             .query(&format!("SELECT * FROM {table} WHERE {filter}"))
             .await
             .unwrap();
-        // The filter as a column of a materialised subquery: no scan sees it.
+        // The filter is on top of a subquery with a window function, so it is not pushed down to
+        // the scan.
         let all = reader
             .query(&format!(
                 "SELECT * FROM (SELECT *, CAST(row_number() OVER () AS BIGINT) AS rn FROM {table}) x \
@@ -366,7 +368,8 @@ async fn partitions_and_bounds_are_used() {
     }
 }
 
-/// DataFusion's optimizer alone gets the first wrong and the second refused.
+/// DataFusion's optimizer alone gives a wrong result for the first query and an error for the
+/// second.
 #[tokio::test(flavor = "multi_thread")]
 async fn recursive_queries_start_afresh_in_every_round() {
     let lake = Lake::capture().await;
@@ -387,7 +390,8 @@ async fn recursive_queries_start_afresh_in_every_round() {
     assert_eq!(count(&reader, sql).await, 45);
 }
 
-/// A count of distinct values is a second grouping where there may be many groups, and a set per group where there are few.
+/// A distinct count is planned as a second grouping if there may be many groups, and as a set per
+/// group if there are few.
 #[tokio::test(flavor = "multi_thread")]
 async fn distinct_values_are_counted_as_the_number_of_groups_wants() {
     let lake = Lake::retail().await;

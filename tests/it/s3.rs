@@ -1,5 +1,5 @@
-//! The S3 server: a server in this process on a free port and a directory of its own, and clients that know nothing
-//! of it.
+//! The S3 server: the tests run one in their own process, on a free port and with its own
+//! directory, and use ordinary S3 clients.
 
 mod auth;
 mod buckets;
@@ -27,7 +27,7 @@ pub const BUCKET: &str = "lake";
 pub const KEY_ID: &str = "AKIAICEBOXTEST";
 pub const SECRET: &str = "a secret/with+signs=";
 
-/// A server with an empty bucket; stops when dropped.
+/// A server with an empty bucket. It stops when dropped.
 pub struct TestServer {
     pub config: S3Config,
     pub client: Client,
@@ -62,7 +62,7 @@ impl TestServer {
         }
     }
 
-    /// Where the bucket's objects are on disk.
+    /// Returns the directory of the bucket's objects.
     pub fn files(&self) -> PathBuf {
         self.dir.path().join(BUCKET)
     }
@@ -88,7 +88,7 @@ impl TestServer {
         body.collect().await.expect("the whole body").to_vec()
     }
 
-    /// All keys, through as many pages as it takes.
+    /// Returns all keys, in as many pages as necessary.
     pub async fn keys(&self) -> Vec<String> {
         let mut pages = self
             .client
@@ -108,7 +108,7 @@ impl TestServer {
         keys
     }
 
-    /// Sends a request as it stands, unsigned.
+    /// Sends a raw request without a signature.
     pub async fn raw(
         &self,
         method: &str,
@@ -134,7 +134,7 @@ impl TestServer {
         RawResponse::parse(&answer)
     }
 
-    /// Follows a presigned URL of this server.
+    /// Requests a presigned URL of this server.
     pub async fn follow(&self, method: &str, url: &str, body: &[u8]) -> RawResponse {
         let path = url
             .strip_prefix(&self.config.endpoint)
@@ -179,7 +179,7 @@ impl RawResponse {
         }
     }
 
-    /// The status and the `Code` of an error document.
+    /// Returns the status, and the `Code` of an error document.
     pub fn error(&self) -> (u16, &str) {
         let code = self
             .body
@@ -189,7 +189,7 @@ impl RawResponse {
     }
 }
 
-/// The status and code of an error answer.
+/// Returns the status and code of an error response.
 pub fn error<T, E: ProvideErrorMetadata + std::fmt::Debug>(
     result: Result<T, SdkError<E>>,
 ) -> (u16, String) {
@@ -201,7 +201,7 @@ pub fn error<T, E: ProvideErrorMetadata + std::fmt::Debug>(
     (status, error.code().unwrap_or_default().to_owned())
 }
 
-/// `error` for comparison with literals.
+/// Compares the status and code of an error response with literals.
 #[macro_export]
 macro_rules! assert_error {
     ($request:expr, $status:expr, $code:expr) => {

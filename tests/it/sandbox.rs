@@ -10,7 +10,8 @@ use icebox::sandbox::{EngineKind, Sandbox, SandboxInfo};
 
 use crate::support::sandbox::{engine_under_test, free_port, icebox, lets_in_only_where_asked};
 
-/// A state directory that is stopped and removed at the end of the test, however it ends.
+/// A state directory whose sandbox is stopped and purged at the end of the test, even if the test
+/// fails.
 struct StateDir {
     _parent: tempfile::TempDir,
     path: PathBuf,
@@ -19,7 +20,7 @@ struct StateDir {
 impl StateDir {
     fn new() -> StateDir {
         let parent = tempfile::tempdir().unwrap();
-        // PostgreSQL's account must get through when the tests run as root.
+        // PostgreSQL's account must have access when the tests run as root.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(parent.path(), mode).unwrap();
         let path = parent.path().join("state");
@@ -33,7 +34,7 @@ impl StateDir {
         icebox(&self.path, arguments).output().unwrap()
     }
 
-    /// The component that plays the lake.
+    /// Returns the name of the component that runs the lake engine.
     fn lake(&self) -> &'static str {
         match self.info().engine {
             EngineKind::Embedded => "lake-engine",
@@ -41,7 +42,7 @@ impl StateDir {
         }
     }
 
-    /// Standard output of a command that must succeed.
+    /// Runs a command that must succeed, and returns its standard output.
     fn ok(&self, arguments: &[&str]) -> String {
         let output = self.icebox(arguments);
         assert!(
@@ -61,7 +62,7 @@ impl StateDir {
         serde_json::from_slice(&self.icebox(&["status", "--json"]).stdout).unwrap()
     }
 
-    /// The process of a component, once it is up after `restarts` restarts.
+    /// Returns the process id of a component, once it is up after at least this number of restarts.
     fn component(&self, name: &str, restarts: u64) -> i32 {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
@@ -84,7 +85,8 @@ impl StateDir {
         }
     }
 
-    /// The answer of one statement, as CSV without its header, tried until the server takes it.
+    /// Runs a statement until the server accepts it, and returns the answer as CSV without its
+    /// header.
     fn sql(&self, statement: &str) -> String {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
@@ -109,7 +111,8 @@ impl Drop for StateDir {
     }
 }
 
-/// The processes that work in this directory or were told about it.
+/// Returns the command lines of the processes that work in this directory or have it in their
+/// arguments.
 fn processes_of(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -146,7 +149,7 @@ fn up_status_env_and_down() {
     assert!(first.contains(&told), "{first}");
     assert!(first.contains("sslmode=require"), "{first}");
 
-    // A second `up` finds it.
+    // A second `up` finds the running sandbox.
     let second = dir.ok(&["up"]);
     assert!(second.contains("already running"), "{second}");
     assert_eq!(dir.status()["supervisor_pid"], pid);
@@ -166,7 +169,7 @@ fn up_status_env_and_down() {
         assert!(component["memory_bytes"].as_u64() > Some(0), "{component}");
     }
 
-    // The exports are what a shell takes, and psql needs nothing else.
+    // The exports are valid for a shell, and psql needs no other settings.
     let exports = dir.ok(&["env"]);
     for name in [
         "AWS_ENDPOINT_URL",
@@ -213,7 +216,7 @@ fn only_tls_with_a_password_gets_in() {
     let error = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(error.contains("password authentication failed"), "{error}");
 
-    // The certificate is good enough to be verified, name and all.
+    // The certificate can be verified, including the host name.
     let ca = info.postgres.ca_file.as_ref().unwrap();
     let verified = Command::new("psql")
         .arg(format!(
@@ -231,7 +234,7 @@ fn only_tls_with_a_password_gets_in() {
         "{verified:?}"
     );
 
-    // `application` is an ordinary role with a place to work in.
+    // `application` is an ordinary role that can create objects.
     let application = |sql| {
         psql(
             &info,
@@ -246,7 +249,7 @@ fn only_tls_with_a_password_gets_in() {
     let refused = application("CREATE ROLE another");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("permission denied"));
 
-    // Secrets are for the owner alone, and on no command line.
+    // Files with secrets are readable by the owner only, and no command line has a secret.
     for file in ["settings.json", "sandbox.json"] {
         use std::os::unix::fs::PermissionsExt;
         let mode = dir.path.join(file).metadata().unwrap().permissions().mode();
@@ -267,7 +270,7 @@ fn settings_that_the_guide_relies_on() {
         "t"
     );
     assert_eq!(dir.sql("SHOW timezone"), "UTC");
-    // Text sorts by bytes, and letters beyond ASCII are letters.
+    // Text sorts by bytes, and upper() converts letters beyond ASCII.
     assert_eq!(dir.sql("SELECT 'Z' < 'a', upper('é')"), "t,É");
     dir.sql(
         "ALTER DATABASE postgres SET pg_lake_iceberg.default_location_prefix = 's3://b/frompg'",
@@ -288,7 +291,7 @@ fn scheduled_jobs_run_without_a_password() {
     }
     dir.sql("CREATE EXTENSION pg_cron");
     dir.sql("CREATE TABLE ticks (at timestamptz)");
-    // The finest schedule that every version of pg_cron takes.
+    // The shortest interval that every version of pg_cron accepts.
     dir.sql("SELECT cron.schedule('tick', '* * * * *', 'INSERT INTO ticks VALUES (now())')");
     let deadline = Instant::now() + Duration::from_secs(90);
     while dir.sql("SELECT count(*) > 0 FROM ticks") != "t" {
@@ -368,7 +371,7 @@ fn sql_prints_errors_notices_and_formats() {
         error.contains("ERROR: 42P01: relation \"nope\" does not exist"),
         "{error}"
     );
-    // What comes after the error does not run.
+    // Statements after the error do not run.
     assert!(!String::from_utf8_lossy(&failed.stdout).contains('2'));
 
     let file = dir.path.join("statements.sql");
@@ -382,7 +385,7 @@ fn sql_prints_errors_notices_and_formats() {
     let json = dir.ok(&["sql", "--format", "json", "SELECT 1 AS a, NULL AS b"]);
     assert_eq!(json, "{\"a\":\"1\",\"b\":null}\n");
 
-    // Every connection has said goodbye.
+    // Every client has closed its connection properly.
     let log = dir.ok(&["logs", "postgres"]);
     assert!(
         log.contains("nope") && !log.contains("could not receive data"),
@@ -434,7 +437,7 @@ async fn the_library_starts_a_sandbox_and_dropping_it_stops_everything() {
         .unwrap();
     assert_eq!(row.get::<_, String>(0), "snowflake_admin");
 
-    // The command sees it, and leaves it alone.
+    // The command finds the sandbox, and does not stop it.
     let mut down = Command::new(env!("CARGO_BIN_EXE_icebox"));
     let output = down
         .arg("--state-dir")

@@ -1,4 +1,4 @@
-//! The Snowflake side's SQL, on the lake that the real `pg_lake` wrote for the guide.
+//! The Snowflake side's SQL, on the guide's lake, which the real `pg_lake` wrote.
 
 mod catalog;
 mod copy;
@@ -24,14 +24,15 @@ use object_store::ObjectStoreExt;
 use self::world::{Fixture, locations, ok, run, shown};
 use crate::reader::lake::text;
 
-/// A file of the guide, with what a person replaces in it; None where the guide is not beside the checkout.
+/// Returns a file of the guide with its placeholders replaced, or None if the guide is not beside
+/// the checkout.
 fn guide(name: &str) -> Option<String> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../shared/guide")
         .join(name);
     let mut text = std::fs::read_to_string(path).ok()?;
     text = text.replace("<YOUR-BUCKET>", "retail-lake");
-    // The capture has no catalog in the object store, and so not its prefix.
+    // The captured lake has no catalog in the object store, and so its locations lack that prefix.
     text = text.replace("frompg/tables/", "");
     text = text.replace("<YOUR-IAM-ROLE-ARN>", "arn:aws:iam::000000000000:role/lake");
     for (table, oid, file) in locations() {
@@ -63,7 +64,8 @@ const BEFORE_TASKS: [&str; 12] = [
     "18-snowflake-resume-tasks.sql",
 ];
 
-/// Runs files of the guide; false where they are not there.
+/// Runs files of the guide, and returns the statements with their rows, or None if a file is
+/// missing.
 async fn run_guide(session: &Session, files: &[&str]) -> Option<Vec<(String, Rows)>> {
     let mut answers = Vec::new();
     for file in files {
@@ -87,7 +89,7 @@ async fn every_snowflake_statement_of_the_guide() {
     if run_guide(&session, &BEFORE_TASKS).await.is_none() {
         return;
     }
-    // The policy lets everybody in.
+    // The network policy allows every address.
     let servers = fixture.world.servers.lock().unwrap().clone();
     let allowed: Vec<String> = servers
         .values()
@@ -126,7 +128,7 @@ async fn every_snowflake_statement_of_the_guide() {
         .await
         .unwrap();
 
-    // All of it is there after a restart.
+    // All objects are there after a restart.
     let account = Account::open(fixture.directory.path(), fixture.world.clone()).unwrap();
     let session = Session::new(Arc::new(account), Ident::unquoted("ATTENDEE"));
     ok(&session, "USE SCHEMA RETAIL_ANALYTICS.LAKEHOUSE").await;
@@ -144,7 +146,7 @@ async fn tasks_refresh_a_table_when_a_stage_has_a_newer_file() {
     if run_guide(&session, &BEFORE_TASKS).await.is_none() {
         return;
     }
-    // Back to the oldest file that the lake has of the table.
+    // The table goes back to its oldest metadata file in the lake.
     let (table, oid, newest) = locations()
         .into_iter()
         .find(|(table, ..)| table == "iceberg_transactions")
@@ -164,10 +166,10 @@ async fn tasks_refresh_a_table_when_a_stage_has_a_newer_file() {
 
     let runner = tokio::spawn(tasks::run(Arc::clone(&fixture.account)));
     tokio::time::sleep(Duration::from_millis(50)).await;
-    // Nothing new: the children are skipped.
+    // There is no new file, so the child tasks are skipped.
     fixture.world.clock.advance(Duration::from_secs(130)).await;
     assert_eq!(shown(&ok(&session, count).await), before);
-    // Postgres writes the newest file again under a later name.
+    // A new metadata file appears, with the content of the newest one.
     let path = |file: &str| object_store::path::Path::parse(format!("{directory}/{file}")).unwrap();
     let bytes = fixture
         .lake
@@ -192,7 +194,7 @@ async fn tasks_refresh_a_table_when_a_stage_has_a_newer_file() {
         assert!(rounds < 100, "{:?}", fixture.account.history.runs());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // The guide's streams are never consumed, and icebox says so, once for each.
+    // The guide's streams are never consumed. icebox gives one notice for each.
     fixture.world.clock.advance(Duration::from_secs(130)).await;
     let notices = fixture.account.notices.drain();
     let [notice] = notices.as_slice() else {

@@ -1,3 +1,3 @@
-//! What tests of several modules share.
+//! Helpers that several test modules share.
 
 pub mod sandbox;

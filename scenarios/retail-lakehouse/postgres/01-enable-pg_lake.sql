@@ -1,4 +1,4 @@
--- The extension, and where its Iceberg tables go: for every session from now on, and for this one.
+-- Creates the extension, and sets the prefix of its Iceberg tables for this and all later sessions.
 CREATE EXTENSION IF NOT EXISTS pg_lake CASCADE;
 
 ALTER DATABASE ${database} SET pg_lake_iceberg.default_location_prefix = 's3://${bucket}/';

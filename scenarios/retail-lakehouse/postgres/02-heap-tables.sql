@@ -1,4 +1,4 @@
--- The shop's own tables, where transactions happen.
+-- The shop's own tables, in which transactions are recorded.
 CREATE TABLE IF NOT EXISTS stores (
     store_id   SERIAL PRIMARY KEY,
     store_name TEXT NOT NULL,
@@ -44,6 +44,6 @@ CREATE TABLE IF NOT EXISTS transaction_items (
     synced_at  TIMESTAMP
 );
 
--- The sync looks only at rows that are not in the lake yet.
+-- The sync reads only rows that are not in the lake yet.
 CREATE INDEX IF NOT EXISTS idx_txn_synced ON transactions (synced_at) WHERE synced_at IS NULL;
 CREATE INDEX IF NOT EXISTS idx_items_synced ON transaction_items (synced_at) WHERE synced_at IS NULL;

@@ -1,4 +1,4 @@
--- The same tables in the lake, as Parquet files and Iceberg metadata in the bucket.
+-- The Iceberg copies of the tables: Parquet files and Iceberg metadata in the bucket.
 CREATE TABLE iceberg_transactions (
     txn_id         INT,
     store_id       INT,
@@ -44,7 +44,7 @@ CREATE TABLE iceberg_customers (
     created_at   TIMESTAMP
 ) USING iceberg;
 
--- The small tables go over whole; transactions follow with the sync.
+-- The small tables are copied as a whole. The transactions follow with the sync.
 INSERT INTO iceberg_stores SELECT * FROM stores;
 INSERT INTO iceberg_products SELECT * FROM products;
 INSERT INTO iceberg_customers SELECT * FROM customers;

@@ -1,5 +1,5 @@
--- What is not in the lake yet goes there and is marked, all or nothing. The locks keep a scheduled sync of the same
--- rows from running at the same time, which would put them into the lake twice.
+-- Copies and marks the rows that are not in the lake yet, all or nothing. The locks keep a
+-- scheduled sync from running at the same time, which would copy the same rows twice.
 LOCK TABLE transactions, transaction_items IN SHARE ROW EXCLUSIVE MODE;
 
 WITH synced AS (

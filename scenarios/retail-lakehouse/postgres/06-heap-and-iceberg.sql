@@ -1,4 +1,4 @@
--- Nothing is waiting for the sync.
+-- No row is waiting for the sync.
 SELECT (SELECT count(*) FROM transactions WHERE synced_at IS NULL)
      + (SELECT count(*) FROM transaction_items WHERE synced_at IS NULL) AS unsynced;
 

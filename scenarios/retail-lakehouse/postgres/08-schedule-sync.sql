@@ -1,4 +1,4 @@
--- From now on PostgreSQL syncs by itself, once a minute. Scheduling under the same name again replaces the job.
+-- From now on PostgreSQL syncs by itself, once a minute. The same name again replaces the job.
 CREATE EXTENSION IF NOT EXISTS pg_cron;
 
 SELECT cron.schedule('sync_txn_headers', '* * * * *', $$

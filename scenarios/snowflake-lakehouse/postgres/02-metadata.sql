@@ -1,4 +1,4 @@
--- Where the tables' metadata is, below the external volume's base URL.
+-- The paths of the tables' metadata files, relative to the external volume's base URL.
 WITH tables AS (
     SELECT table_name, replace(metadata_location, 's3://${bucket}/${lake}/', '') AS path FROM iceberg_tables
 )

@@ -1,4 +1,4 @@
-//! Reading a trail, also while it grows.
+//! Reads an audit trail, also while it grows.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use super::{Entry, Error, file_name, numbers};
 
-/// Reads a trail from its beginning, and on as it grows.
+/// A reader of an audit trail, from its beginning and on as it grows.
 pub struct Reader {
     dir: PathBuf,
     at: Option<(u64, BufReader<File>)>,
-    /// The start of a line whose end is not written yet.
+    /// The start of a line that is not complete yet.
     line: Vec<u8>,
 }
 
-/// How often a reader that follows looks for more.
+/// The interval at which [`Reader::next`] looks for new entries.
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Reader {
-    /// A reader of the trail in `dir`. It may not be there yet.
+    /// Creates a reader of the trail in `dir`, which may not exist yet.
     pub fn open(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -28,7 +28,7 @@ impl Reader {
         }
     }
 
-    /// The next entry; `None` where there is none yet. Lines that are no entry are passed over.
+    /// Returns the next entry; `None` if there is none yet. Lines that are not entries are skipped.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -42,7 +42,7 @@ impl Reader {
     /// Waits for the next entry.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn next(&mut self) -> Result<Entry, Error> {
         loop {
             if let Some(entry) = self.read()? {
@@ -54,7 +54,8 @@ impl Reader {
 
     fn step(&mut self) -> io::Result<Option<Entry>> {
         loop {
-            // Looked up before the end of the file is: what follows it is then complete.
+            // Look for the next file before reading this one to its end: if there is one, this one
+            // is complete.
             let following = self.following()?;
             if let Some((_, file)) = &mut self.at {
                 while file.read_until(b'\n', &mut self.line)? > 0 && self.line.ends_with(b"\n") {
@@ -72,7 +73,7 @@ impl Reader {
                         self.line.clear();
                         self.at = Some((number, BufReader::new(file)));
                     }
-                    // Removed just now as the oldest.
+                    // It was the oldest file and has just been removed.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     Err(e) => return Err(e),
                 },

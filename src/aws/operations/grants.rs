@@ -1,4 +1,4 @@
-//! The policies of users and roles: the same actions for both.
+//! The policies of users and roles: both have the same actions.
 
 use super::params::{POLICY_ARN, POLICY_DOCUMENT, POLICY_NAME, ROLE_NAME, Rule, USER_NAME};
 use super::roles::encoded;
@@ -8,13 +8,13 @@ use crate::aws::policy::{Policy, Purpose};
 use crate::aws::state::{AccountState, Grants};
 use crate::aws::xml::Element;
 
-/// What differs between a user and a role.
+/// The differences between users and roles.
 struct Holder {
     name: &'static Rule,
-    /// In messages.
+    /// The holder's kind as it appears in messages.
     word: &'static str,
     attached_quota: &'static str,
-    /// The size of all inline policies together, without white space.
+    /// The maximum size of all inline policies together, in characters without white space.
     max_inline: usize,
     grants: fn(&AccountState, &str) -> Result<Grants, Fault>,
     set: fn(&mut AccountState, &str, Grants) -> Result<(), Fault>,
@@ -44,7 +44,7 @@ static ROLE: Holder = Holder {
     },
 };
 
-/// The most managed policies that a user or role has.
+/// The maximum number of managed policies that are attached to a user or role.
 const MAX_ATTACHED: usize = 10;
 
 impl Holder {

@@ -1,4 +1,4 @@
-//! Users' access keys.
+//! The actions on users' access keys.
 
 use chrono::Utc;
 

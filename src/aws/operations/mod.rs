@@ -25,7 +25,7 @@ pub(super) enum Service {
 }
 
 impl Service {
-    /// By the `Version` of a request.
+    /// Returns the service that a request's `Version` stands for.
     pub fn of_version(version: &str) -> Option<Self> {
         match version {
             "2010-05-08" => Some(Self::Iam),
@@ -54,23 +54,25 @@ pub(super) struct Call<'a> {
     pub iam: &'a Iam,
     pub caller: &'a Caller,
     pub params: &'a Params,
-    /// Condition keys of the request (lower case).
+    /// The condition keys of the request, in lower case.
     pub context: HashMap<String, Vec<String>>,
 }
 
 /// The content of the `…Result` element, if the action has one.
 type Answer = Result<Option<Element>, Fault>;
 
-/// An action.
+/// An action of IAM or STS.
 pub(super) struct Operation {
     pub service: Service,
     pub name: &'static str,
-    /// The ARN that the caller's policies must allow the action on; `None` where it needs no permission, or checks it itself.
+    /// Returns the ARN on which the caller's policies must allow the action; `None` if the action
+    /// needs no permission or checks it itself.
     pub resource: fn(&Call<'_>) -> Option<String>,
     pub run: fn(&Call<'_>) -> Answer,
 }
 
-/// Parameters that change what an action means, and that the stand-in does not have: refused rather than passed over.
+/// Parameters that change what an action means and that icebox does not implement. They are
+/// refused, not ignored.
 const NOT_SUPPORTED: [&str; 8] = [
     "Tags.",
     "PermissionsBoundary",
@@ -89,8 +91,10 @@ impl Operation {
             .find(|o| o.service == service && o.name == name)
     }
 
+    /// Refuses parameters that icebox does not implement.
+    ///
     /// # Errors
-    /// NotSupported, for a parameter that the stand-in does not have.
+    /// NotSupported.
     pub fn check_params(&self, params: &Params) -> Result<(), Fault> {
         let refused = params
             .names()
@@ -205,7 +209,7 @@ impl Call<'_> {
         arn::iam(&self.caller.account, kind, path, name)
     }
 
-    /// Looks at the caller's account.
+    /// Reads the caller's account.
     fn state<T>(&self, look: impl FnOnce(&AccountState, &AccountId) -> T) -> T {
         self.iam.read(|directory| {
             let account = &self.caller.account;
@@ -224,7 +228,8 @@ impl Call<'_> {
         self.iam.change(&self.caller.account, make)
     }
 
-    /// The page of a list that is asked for, with how the list goes on. The items have names, and are in their order.
+    /// Returns the requested page of a list, with its `IsTruncated` and `Marker`. The items have
+    /// keys and are sorted by them.
     fn page(
         &self,
         name: &str,
@@ -252,7 +257,7 @@ impl Call<'_> {
     }
 }
 
-/// A list's item that is a text.
+/// Returns a list member that is a text.
 fn text_member(text: &str) -> Element {
     Element {
         text: text.to_owned(),
@@ -260,18 +265,20 @@ fn text_member(text: &str) -> Element {
     }
 }
 
-/// `2026-01-31T12:00:00Z`
+/// Formats a time like `2026-01-31T12:00:00Z`.
 fn timestamp(time: chrono::DateTime<chrono::Utc>) -> String {
     time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
-/// A name that differs from no other but in case counts as taken.
+/// Returns whether a name is taken. A name that differs from another only in case counts as taken.
 fn taken<'n>(names: impl IntoIterator<Item = &'n String>, name: &str) -> bool {
     names.into_iter().any(|n| n.eq_ignore_ascii_case(name))
 }
 
+/// Checks a count against a quota.
+///
 /// # Errors
-/// LimitExceeded, in the words of IAM's quotas.
+/// LimitExceeded, in the wording of IAM's quotas.
 fn quota(count: usize, name: &str, limit: usize) -> Result<(), Fault> {
     if count <= limit {
         Ok(())
@@ -282,7 +289,7 @@ fn quota(count: usize, name: &str, limit: usize) -> Result<(), Fault> {
     }
 }
 
-/// A policy's size, as its quotas count it: without white space.
+/// Returns a policy's size in characters as its quotas count it: without white space.
 fn policy_size(text: &str) -> usize {
     text.chars().filter(|c| !c.is_whitespace()).count()
 }

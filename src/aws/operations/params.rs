@@ -1,4 +1,4 @@
-//! The parameters of a request, and what they must be like.
+//! The parameters of a request and their constraints.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -8,11 +8,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::aws::Fault;
 
-/// A form's fields.
+/// The fields of a form.
 pub(in crate::aws) struct Params(BTreeMap<String, String>);
 
-/// What a text must be like
-/// (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_Operations.html>, each action's parameters).
+/// The constraints on a text parameter
+/// (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_Operations.html>, each action's
+/// parameters).
 pub(super) struct Rule {
     pub name: &'static str,
     length: RangeInclusive<usize>,
@@ -22,13 +23,13 @@ pub(super) struct Rule {
 enum Characters {
     /// Letters, digits and `+=,.@_-`.
     Name,
-    /// Letters and digits.
+    /// Letters, digits and `_`.
     Plain,
-    /// Letters, digits and `+=,.@:/-`.
+    /// Letters, digits and `+=,.@_:/-`.
     Id,
-    /// `/`, or what is between two slashes.
+    /// `/`, or printable ASCII characters between two slashes.
     Path,
-    /// Whatever XML can carry.
+    /// Any text without control characters, except tabs and line breaks.
     Text,
 }
 
@@ -60,10 +61,10 @@ pub(super) const SOURCE_IDENTITY: Rule = rule("SourceIdentity", 2..=64, Characte
 pub(super) const SESSION_POLICY: Rule = rule("Policy", 1..=2048, Characters::Text);
 
 impl Params {
-    /// Reads a form; of a field that comes twice the first counts.
+    /// Parses a form. If a field occurs twice, the first one counts.
     ///
     /// # Errors
-    /// MalformedQueryString: a field that is not UTF-8 or too many of them.
+    /// MalformedQueryString if a field is not UTF-8, or if there are too many fields.
     pub fn parse(body: &[u8]) -> Result<Self, Fault> {
         let mut fields = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(body) {
@@ -92,15 +93,19 @@ impl Params {
         self.0.keys().map(String::as_str)
     }
 
+    /// Returns a required parameter.
+    ///
     /// # Errors
-    /// ValidationError: it is not there, or not as the rule wants it.
+    /// ValidationError if it is missing or violates its rule.
     pub(super) fn required(&self, rule: &Rule) -> Result<&str, Fault> {
         self.optional(rule)?
             .ok_or_else(|| Fault::constraint(None, &member(rule.name), "Member must not be null"))
     }
 
+    /// Returns an optional parameter.
+    ///
     /// # Errors
-    /// ValidationError: it is not as the rule wants it.
+    /// ValidationError if it violates its rule.
     pub(super) fn optional(&self, rule: &Rule) -> Result<Option<&str>, Fault> {
         let Some(value) = self.get(rule.name) else {
             return Ok(None);
@@ -127,7 +132,7 @@ impl Params {
         Ok(Some(value))
     }
 
-    /// A whole number in a range.
+    /// Returns an optional parameter that is a whole number in a range.
     ///
     /// # Errors
     /// ValidationError.
@@ -163,7 +168,7 @@ impl Params {
             .is_some_and(|v| v.eq_ignore_ascii_case("true"))
     }
 
-    /// The path of a new entity.
+    /// Returns the path of a new entity, which is `/` by default.
     ///
     /// # Errors
     /// ValidationError.
@@ -171,7 +176,7 @@ impl Params {
         Ok(self.optional(&PATH)?.unwrap_or("/").to_owned())
     }
 
-    /// The item that a page starts after, and its length.
+    /// Returns the key that a page starts after, and the maximum number of its items.
     ///
     /// # Errors
     /// ValidationError.
@@ -189,13 +194,13 @@ impl Params {
     }
 }
 
-/// The marker of a page that ends with an item.
+/// Returns the marker of a page whose last item has the key `last`.
 pub(super) fn marker(last: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(last)
 }
 
 impl Characters {
-    /// The pattern that the text does not have.
+    /// Returns the pattern that the text violates, if it violates one.
     fn violated(&self, text: &str) -> Option<&'static str> {
         let all = |allowed: &str| {
             text.chars()
@@ -223,7 +228,7 @@ impl Characters {
     }
 }
 
-/// `RoleName` is `roleName` in messages.
+/// Returns a parameter's name as it appears in messages: `RoleName` becomes `roleName`.
 fn member(name: &str) -> String {
     let mut chars = name.chars();
     let first = chars.next().map(|c| c.to_ascii_lowercase());

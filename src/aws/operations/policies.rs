@@ -1,4 +1,4 @@
-//! Managed policies and their versions.
+//! The actions on managed policies and their versions.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -16,11 +16,12 @@ use crate::aws::xml::Element;
 use crate::aws::{AccountId, Fault, id};
 
 const MAX_VERSIONS: usize = 5;
-/// The size of a document, without white space.
+/// The maximum size of a document, in characters without white space.
 const MAX_SIZE: usize = 6144;
 
-/// A few of the policies that AWS itself manages, by ARN
-/// (<https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html>), cut down to the services that are here.
+/// Some of the policies that AWS itself manages, by ARN
+/// (<https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html>), limited to
+/// the services that the sandbox has.
 static AWS_MANAGED: LazyLock<BTreeMap<String, Policy>> = LazyLock::new(|| {
     [
         ("AdministratorAccess", r#"["*"]"#),
@@ -39,7 +40,7 @@ static AWS_MANAGED: LazyLock<BTreeMap<String, Policy>> = LazyLock::new(|| {
     .collect()
 });
 
-/// The document of a policy that AWS manages.
+/// Returns the document of a policy that AWS manages.
 pub(in crate::aws) fn aws_managed_policy(arn: &str) -> Option<&'static Policy> {
     AWS_MANAGED.get(arn)
 }
@@ -59,7 +60,7 @@ fn element(policy: &ManagedPolicy, account: &AccountId, state: &AccountState) ->
         .with("UpdateDate", timestamp(policy.updated))
 }
 
-/// A policy of AWS, which has had one version since the beginning.
+/// Returns a policy that AWS manages, which has a single version from 1970.
 fn aws_managed(arn: &str) -> Option<ManagedPolicy> {
     let (arn, document) = AWS_MANAGED.get_key_value(arn)?;
     let epoch = chrono::DateTime::UNIX_EPOCH;
@@ -111,7 +112,7 @@ fn not_found(arn: &str) -> Fault {
     Fault::no_such_entity(format!("Policy {arn} was not found."))
 }
 
-/// Looks at the policy that is named, the caller's or AWS's.
+/// Reads the requested policy, of the caller's account or of AWS.
 fn look<T>(
     call: &Call<'_>,
     with: impl FnOnce(&ManagedPolicy, &AccountState) -> Result<T, Fault>,
@@ -126,7 +127,7 @@ fn look<T>(
     )
 }
 
-/// Changes the policy that is named.
+/// Changes the requested policy of the caller's account.
 fn edit<T>(
     call: &Call<'_>,
     with: impl FnOnce(&mut ManagedPolicy) -> Result<T, Fault>,
@@ -203,7 +204,7 @@ pub(super) fn get(call: &Call<'_>) -> Answer {
         let mut shown =
             element(policy, account, state).with_some("Description", policy.description.as_ref());
         if let Some(arn) = shown.children.iter_mut().find(|c| c.name == "Arn") {
-            // One of AWS's is in no account.
+            // A policy of AWS belongs to no account, so its ARN is that of the request.
             arn.text = call.params.required(&POLICY_ARN)?.to_owned();
         }
         Ok(Some(Element::new("Result").child(shown)))
@@ -312,7 +313,7 @@ pub(super) fn get_version(call: &Call<'_>) -> Answer {
 pub(super) fn list_versions(call: &Call<'_>) -> Answer {
     look(call, |policy, _| {
         let items = policy.versions.iter().map(|v| {
-            // So that their order is that of the numbers.
+            // The keys are padded, so that they sort like the numbers.
             (
                 format!("{:010}", v.number),
                 version_element(v, policy, false),

@@ -1,4 +1,4 @@
-//! Roles.
+//! The actions on IAM roles.
 
 use chrono::Utc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,11 +10,11 @@ use crate::aws::state::{AccountState, Directory, Grants, Role, Trust};
 use crate::aws::xml::Element;
 use crate::aws::{AccountId, Fault, id, trust};
 
-/// Seconds: what a role has if nothing is said, and what it may have.
+/// The default and the allowed range of a role's maximum session duration, in seconds.
 const DEFAULT_SESSION: u32 = 3600;
 const SESSION: std::ops::RangeInclusive<u32> = 3600..=43200;
 
-/// RFC 3986, which IAM encodes documents by.
+/// The characters that IAM percent-encodes in documents (RFC 3986).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -114,7 +114,7 @@ pub(super) fn update(call: &Call<'_>) -> Answer {
     let max_session = call.params.integer("MaxSessionDuration", SESSION)?;
     call.change(|state, _| {
         let role = of_mut(state, name)?;
-        // What is not said goes back to what a new role has.
+        // A missing duration is reset to that of a new role.
         role.max_session = max_session.unwrap_or(DEFAULT_SESSION);
         if description.is_some() {
             role.description = description;
@@ -151,7 +151,8 @@ pub(super) fn delete(call: &Call<'_>) -> Answer {
     })
 }
 
-/// No role is in an instance profile; clients ask before they delete a role.
+/// Returns an empty list: icebox has no instance profiles, but clients ask for them before they
+/// delete a role.
 pub(super) fn list_instance_profiles(call: &Call<'_>) -> Answer {
     let name = call.params.required(&ROLE_NAME)?;
     call.state(|state, _| {

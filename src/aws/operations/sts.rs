@@ -14,15 +14,15 @@ use crate::aws::state::Role;
 use crate::aws::xml::Element;
 use crate::aws::{AccountId, Caller, Fault, Secret, arn};
 
-/// Seconds
+/// The duration of a role session, in seconds
 /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
 const ASSUME: std::ops::RangeInclusive<u32> = 900..=43200;
 const CHAINED: u32 = 3600;
 const SESSION_TOKEN: std::ops::RangeInclusive<u32> = 900..=129_600;
-/// The most that a session policy may have, in characters.
+/// The maximum size of a session policy, in characters.
 const MAX_POLICY: usize = 2048;
 
-/// What an AssumeRole asks for.
+/// The parameters of an AssumeRole request.
 struct Wish<'a> {
     role_arn: &'a str,
     session_name: &'a str,
@@ -54,7 +54,7 @@ impl<'a> Wish<'a> {
         }
     }
 
-    /// The condition keys that a trust policy may ask for.
+    /// Returns the condition keys that a trust policy may use.
     fn context(&self, call: &Call<'_>) -> HashMap<String, Vec<String>> {
         let mut context = call.context.clone();
         context.extend(call.caller.context());
@@ -70,7 +70,8 @@ impl<'a> Wish<'a> {
         context
     }
 
-    /// The refusal, with the reason for the audit trail: AWS tells the client no more than that it is refused.
+    /// Returns AccessDenied, with the reason for the audit trail. As in AWS, the client does not
+    /// get the reason.
     fn refused(&self, caller: &Caller, action: &str, why: &str) -> Fault {
         let external_id = match self.external_id {
             Some(id) => format!("external id {id}"),
@@ -125,7 +126,7 @@ pub(super) fn assume_role(call: &Call<'_>) -> Answer {
             "Roles may not be assumed by root accounts.",
         ));
     }
-    // A role that is not there is refused as one that may not be assumed.
+    // A role that does not exist is refused like one that may not be assumed.
     let found = arn::parse_iam(wish.role_arn).and_then(|named| {
         let role = call.iam.read(|directory| {
             let role = directory.get(&named.account)?.roles.get(named.name)?;
@@ -140,7 +141,7 @@ pub(super) fn assume_role(call: &Call<'_>) -> Answer {
 
     let role_id = format!("{}:{}", role.id, wish.session_name);
     let role_arn = arn::assumed_role(&account, &role.name, wish.session_name);
-    // Whoever said so first: later sessions of a chain cannot change it.
+    // The first session of a role chain sets the source identity; later sessions cannot change it.
     let source_identity = caller.source_identity().or(wish.source_identity);
     let packed = wish.policy.as_ref().map(|p| {
         let percent = policy_size(p.text()) * 100 / MAX_POLICY;
@@ -184,7 +185,7 @@ pub(super) fn get_session_token(call: &Call<'_>) -> Answer {
     }
     let asked = call.params.integer("DurationSeconds", SESSION_TOKEN)?;
     let (of, duration) = match &caller.identity {
-        // The root user's are cut to an hour.
+        // A root user's session lasts an hour at most.
         Identity::Root => (Of::Root, asked.unwrap_or(3600).min(3600)),
         Identity::User { id, .. } => (Of::User { id: id.clone() }, asked.unwrap_or(43200)),
         Identity::Role { .. } => return Err(Fault::invalid_token()),

@@ -1,4 +1,4 @@
-//! Users.
+//! The actions on IAM users.
 
 use chrono::Utc;
 
@@ -29,7 +29,7 @@ pub(super) fn of_mut<'s>(state: &'s mut AccountState, name: &str) -> Result<&'s 
     state.users.get_mut(name).ok_or_else(|| not_found(name))
 }
 
-/// The user that is named, or else the caller.
+/// Returns the name of the requested user, or of the caller if the request names none.
 pub(super) fn named_or_caller(call: &Call<'_>) -> Result<String, Fault> {
     match (call.params.optional(&USER_NAME)?, &call.caller.identity) {
         (Some(name), _) => Ok(name.to_owned()),
@@ -116,7 +116,7 @@ pub(super) fn delete(call: &Call<'_>) -> Answer {
     })
 }
 
-/// Nobody is in a group; clients ask before they delete a user.
+/// Returns an empty list: icebox has no groups, but clients ask for them before they delete a user.
 pub(super) fn list_groups(call: &Call<'_>) -> Answer {
     let name = call.params.required(&USER_NAME)?;
     call.state(|state, _| {

@@ -9,14 +9,14 @@ use ipnet::IpNet;
 
 use super::pattern::{Context, Pattern, Syntax};
 
-/// One operator on one key: `"StringEquals": {"sts:ExternalId": ["a", "b"]}`.
+/// A condition: one operator on one key, like `"StringEquals": {"sts:ExternalId": ["a", "b"]}`.
 pub(super) struct Condition {
-    /// The operator as the document has it.
+    /// The operator as written in the document.
     name: String,
     operator: Operator,
     quantifier: Option<Quantifier>,
     if_exists: bool,
-    /// In lower case.
+    /// The condition key in lower case.
     key: String,
     values: Vec<Pattern>,
 }
@@ -47,7 +47,7 @@ enum Test {
     Null,
 }
 
-/// How the request's value compares to the document's.
+/// How the request's value must compare to the document's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Compared {
     Equal,
@@ -69,7 +69,7 @@ impl Compared {
     }
 }
 
-/// Why a condition cannot be read.
+/// The reason why a condition cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadCondition {
     #[error("Invalid Condition type : {0}.")]
@@ -82,7 +82,7 @@ pub enum BadCondition {
     },
 }
 
-/// Operator names are matched without regard to case, as AWS does.
+/// Finds an operator by name. Case is ignored, as in AWS.
 fn operator(name: &str) -> Option<Operator> {
     use Compared::*;
     let (test, negated) = match name.to_ascii_lowercase().as_str() {
@@ -117,6 +117,8 @@ fn operator(name: &str) -> Option<Operator> {
 }
 
 impl Condition {
+    /// Parses one condition.
+    ///
     /// # Errors
     /// [`BadCondition`]: no such operator, or a value that it does not take.
     pub fn parse(
@@ -169,17 +171,17 @@ impl Condition {
         })
     }
 
-    /// The operator, with what stands before and behind it.
+    /// Returns the operator as written in the document, with its quantifier and its `IfExists`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// In lower case.
+    /// Returns the condition key in lower case.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Those whose variables have values; dates as RFC 3339 has them.
+    /// Returns the values whose variables can be resolved. Dates are in the format of RFC 3339.
     pub fn values(&self, context: &Context) -> Vec<String> {
         let resolved = self.values.iter().filter_map(|v| v.resolve(context));
         let written = |text: String| match self.operator.test {
@@ -189,8 +191,8 @@ impl Condition {
         resolved.map(written).collect()
     }
 
-    /// Whether the request fulfils the condition. A key that the request does not have fulfils the negated operators,
-    /// `…IfExists` and `ForAllValues`.
+    /// Returns whether the request fulfils the condition. A key that the request does not have
+    /// fulfils the negated operators, `…IfExists` and `ForAllValues`.
     pub fn holds(&self, context: &Context) -> bool {
         let found: &[String] = context.get(&self.key).map_or(&[], Vec::as_slice);
         if self.operator.test == Test::Null {
@@ -246,7 +248,8 @@ fn both<T>(
     Some((read(&wanted.resolve(context)?)?, read(found)?))
 }
 
-/// What the operator takes, where this value is nothing of the kind. Values with variables show only later.
+/// Returns what the operator takes, if `value` is not of that kind. A value with a variable is not
+/// checked, because its text is known only at evaluation.
 fn refused(test: Test, value: &str) -> Option<&'static str> {
     if value.contains("${") {
         return None;
@@ -313,7 +316,7 @@ mod tests {
         ])
     }
 
-    /// Operator, key, values, whether it holds.
+    /// Operator, key, values, and whether the condition holds.
     const CASES: &[(&str, &str, &[&str], bool)] = &[
         ("StringEquals", "k", &["x", "Value"], true),
         ("StringEquals", "K", &["value"], false),

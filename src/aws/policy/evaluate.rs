@@ -1,4 +1,4 @@
-//! What policies say about a request
+//! Policy evaluation
 //! ([evaluation logic](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html)).
 
 use std::fmt;
@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 use super::pattern::Context;
 use super::{Matcher, Policy, Principals, Statement};
 
-/// What a statement does.
+/// The effect of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     Allow,
     Deny,
 }
 
-/// What is asked: an action on a resource, in a context of condition keys (lower case).
+/// A request to evaluate: an action on a resource, with condition keys in lower case.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// `s3:GetObject`; compared without regard to case.
+    /// The action, like `s3:GetObject`. Case is ignored.
     pub action: &'a str,
     pub resource: &'a str,
     pub context: &'a Context,
 }
 
-/// The statement that decided.
+/// The statement that decided, and its policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct By {
     /// The policy's name.
     pub policy: String,
-    /// Its `Sid`, or its number from 1.
+    /// The statement's `Sid`, or its number from 1.
     pub statement: String,
 }
 
@@ -39,13 +39,13 @@ impl fmt::Display for By {
     }
 }
 
-/// What a set of policies says.
+/// The verdict of a set of policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Allow(By),
-    /// A statement with Deny, which wins against everything.
+    /// A statement denies the request, which overrides every Allow.
     Deny(By),
-    /// No statement is about the request.
+    /// No statement applies to the request.
     Silent,
 }
 
@@ -53,7 +53,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PrincipalMatch {
     No,
-    /// By the account: its own policies decide which of its principals may.
+    /// By its account, whose own policies decide which of its principals may assume the role.
     Account,
     /// By the principal's own ARN, or by `*`.
     Itself,
@@ -84,8 +84,8 @@ pub fn evaluate<'p>(
     verdict
 }
 
-/// Evaluates a trust policy; `names` tells how one of its principals names the caller. Returns the best such naming of the
-/// statements that allow.
+/// Evaluates a trust policy. `names` returns how one of its principals names the caller. Returns
+/// the verdict, and the most specific match among the statements that allow the request.
 pub fn evaluate_trust(
     policy: &Policy,
     request: &Request<'_>,

@@ -1,10 +1,11 @@
-//! Texts with `*` and `?`, and what two of them have in common.
+//! Patterns with `*` and `?`: matching, coverage and intersection.
 
-/// More alternatives than this are given up on: only texts with many stars have them.
+/// The maximum number of patterns in an intersection. Only patterns with many stars need more.
 const MOST: usize = 32;
 
-/// Whether all of the text matches the pattern, of which some pieces stand for any run of the text. Greedy, with one point to come back to:
-/// at most pattern length times text length steps.
+/// Returns whether the pattern matches the whole text. Pieces for which `is_many` holds match any
+/// run of the text. The search is greedy with one backtracking point, so it takes at most pattern
+/// length times text length steps.
 pub fn matches<P, T>(
     pattern: &[P],
     text: &[T],
@@ -36,7 +37,8 @@ pub fn matches<P, T>(
     pattern[p..].iter().all(is_many)
 }
 
-/// Whether everything that `special` stands for, `general` does too. It may say no where the answer is yes.
+/// Returns whether `general` matches every text that `special` matches. It may return false
+/// although the answer is true, but not the reverse.
 pub fn covers(general: &str, special: &str) -> bool {
     let general: Vec<char> = general.chars().collect();
     let special: Vec<char> = special.chars().collect();
@@ -44,7 +46,8 @@ pub fn covers(general: &str, special: &str) -> bool {
     matches(&general, &special, |c| *c == '*', accepts)
 }
 
-/// What is left of the pattern after `start`, in all the ways in which it can begin with that.
+/// Returns what can remain of the pattern after `start`, one pattern for each way of matching
+/// `start`. Patterns that another one covers are left out.
 pub fn after(pattern: &str, start: &str) -> Vec<String> {
     let pattern: Vec<char> = pattern.chars().collect();
     let mut places = vec![0];
@@ -69,7 +72,7 @@ pub fn after(pattern: &str, start: &str) -> Vec<String> {
     )
 }
 
-/// The places, and those behind the stars that stand there.
+/// Returns the positions, and those that are reached by skipping the stars at them.
 fn through_stars(pattern: &[char], places: &[usize]) -> Vec<usize> {
     let mut all = places.to_vec();
     let mut next = 0;
@@ -82,7 +85,8 @@ fn through_stars(pattern: &[char], places: &[usize]) -> Vec<usize> {
     all
 }
 
-/// Patterns for what both stand for: none where that is nothing. `None`: they would be too many.
+/// Returns patterns that together match the texts that both patterns match; an empty list if there
+/// are no such texts. `None` if there would be too many patterns.
 pub fn common(one: &str, other: &str) -> Option<Vec<String>> {
     if covers(one, other) {
         return Some(vec![other.to_owned()]);
@@ -98,11 +102,12 @@ pub fn common(one: &str, other: &str) -> Option<Vec<String>> {
     is_complete.then_some(found)
 }
 
-/// Puts into `found` what both stand for, each behind `begun`. Whether that was all.
+/// Adds the intersection of two patterns to `found`, each pattern with the prefix `begun`. Returns
+/// whether the intersection is complete.
 fn meet(one: &[char], other: &[char], begun: &mut String, found: &mut Vec<String>) -> bool {
     let mut step = |c: Option<char>, one: &[char], other: &[char]| {
         let length = begun.len();
-        // Two stars side by side are one.
+        // Two adjacent stars are written as one.
         begun.extend(c.filter(|c| *c != '*' || !begun.ends_with('*')));
         let is_all = meet(one, other, begun, found);
         begun.truncate(length);
@@ -127,7 +132,7 @@ fn meet(one: &[char], other: &[char], begun: &mut String, found: &mut Vec<String
     }
 }
 
-/// The patterns without those that another covers.
+/// Returns the patterns without those that another one covers.
 pub fn widest(patterns: impl Iterator<Item = String>) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     for pattern in patterns {
@@ -143,7 +148,7 @@ pub fn widest(patterns: impl Iterator<Item = String>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    /// Whether a pattern stands for a text without wildcards.
+    /// Returns whether a pattern matches a text without wildcards.
     fn is(pattern: &str, text: &str) -> bool {
         covers(pattern, text)
     }

@@ -1,7 +1,7 @@
-//! Policy documents: read, checked, and evaluated.
+//! Policy documents: parsing, validation and evaluation.
 //!
-//! The language is that of
-//! [IAM's reference](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html).
+//! The policy language is that of [IAM's
+//! reference](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html).
 
 mod condition;
 mod evaluate;
@@ -22,7 +22,7 @@ use pattern::Pattern;
 pub use evaluate::{By, Effect, PrincipalMatch, Request, Verdict, evaluate, evaluate_trust};
 pub use parse::{Malformed, Purpose};
 
-/// A checked policy document: the text as it was given, and what it says.
+/// A validated policy document: its original text and its statements.
 #[derive(Clone)]
 pub struct Policy(Arc<Document>);
 
@@ -36,18 +36,18 @@ pub(super) struct Statement {
     effect: Effect,
     principals: Option<Principals>,
     actions: Matcher,
-    /// A trust policy has none: it is about the role that it belongs to.
+    /// `None` in a trust policy, which applies to the role that it belongs to.
     resources: Option<Matcher>,
     conditions: Vec<Condition>,
 }
 
-/// `Action`/`NotAction`, `Resource`/`NotResource`.
+/// The patterns of `Action`, `NotAction`, `Resource` or `NotResource`.
 struct Matcher {
     negated: bool,
     patterns: Vec<Pattern>,
 }
 
-/// `Principal`/`NotPrincipal`.
+/// The principals of `Principal` or `NotPrincipal`.
 struct Principals {
     negated: bool,
     /// ARNs, account ids or `*`.
@@ -55,10 +55,10 @@ struct Principals {
 }
 
 impl Policy {
-    /// Reads a document that serves `purpose`.
+    /// Parses and validates a document for `purpose`.
     ///
     /// # Errors
-    /// [`Malformed`], in AWS's words where they are known.
+    /// [`Malformed`], in AWS's wording where it is known.
     pub fn parse(text: &str, purpose: Purpose) -> Result<Self, Malformed> {
         let statements = parse::statements(text, purpose)?;
         Ok(Self(Arc::new(Document {
@@ -67,12 +67,12 @@ impl Policy {
         })))
     }
 
-    /// The document as it was given.
+    /// Returns the document's original text.
     pub fn text(&self) -> &str {
         &self.0.text
     }
 
-    /// Every AWS principal that the document names, in its own order.
+    /// Returns every AWS principal that the document names, in document order.
     pub fn principals(&self) -> impl Iterator<Item = &str> {
         let clauses = self
             .0
@@ -99,7 +99,7 @@ impl PartialEq for Policy {
     }
 }
 
-/// As its text.
+/// Serialises a policy as its text.
 impl Serialize for Policy {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0.text)
@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for Policy {
     }
 }
 
-/// A stored document, which was checked when it came in.
+/// Parses a stored document, which was validated before it was stored.
 impl FromStr for Policy {
     type Err = Malformed;
 

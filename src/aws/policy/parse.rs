@@ -1,4 +1,4 @@
-//! From JSON to statements, with the reasons that AWS gives.
+//! Parses and validates policy documents, with AWS's error messages.
 
 use serde_json::{Map, Value};
 
@@ -7,19 +7,19 @@ use super::evaluate::Effect;
 use super::pattern::{Pattern, Syntax};
 use super::{Matcher, Principals, Statement};
 
-/// What a document is for, which decides what it may and must say.
+/// The purpose of a document, which decides what elements it may and must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Attached to a user or role, or given with a session.
+    /// A policy of a user or role, or a session policy.
     Identity,
     /// A role's trust policy.
     Trust,
-    /// Either of these, checked before.
+    /// A stored policy of either kind, which was validated before.
     Stored,
 }
 
-/// Why a document was refused: the message of AWS's `MalformedPolicyDocument`. The words are AWS's where they are known; what
-/// stands in parentheses is icebox's.
+/// The reason why a document was refused: the message of AWS's `MalformedPolicyDocument`. The
+/// wording is AWS's where it is known; text in parentheses is icebox's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     #[error("Syntax errors in policy. ({0})")]
@@ -74,7 +74,7 @@ const STATEMENT_ELEMENTS: [&str; 9] = [
     "NotResource",
     "Condition",
 ];
-/// The actions that a trust policy may be about.
+/// The actions that a trust policy may name, in lower case.
 const TRUST_ACTIONS: [&str; 6] = [
     "sts:assumerole",
     "sts:assumerolewithsaml",
@@ -248,7 +248,7 @@ impl Reader {
                     let names = texts(names, &format!("{place}: Principal {kind}"))?;
                     match kind.as_str() {
                         "AWS" => aws.extend(names),
-                        // Nobody here is one of these.
+                        // No caller of the sandbox is one of these.
                         "Service" | "Federated" | "CanonicalUser" => {}
                         _ => return syntax(format!("{place}: there is no Principal {kind}.")),
                     }
@@ -299,7 +299,7 @@ impl Reader {
     }
 }
 
-/// An ARN with all of its six parts: IAM takes those that are missing at its end for `*`.
+/// Completes an ARN to its six parts. As in IAM, parts that are missing at its end become `*`.
 fn resource(text: &str) -> Result<String> {
     if text == "*" {
         return Ok(text.to_owned());
@@ -325,7 +325,7 @@ fn known(fields: &Map<String, Value>, names: &[&str], place: &str) -> Result<()>
     }
 }
 
-/// The texts of one of two elements, and whether it is the second.
+/// Returns the texts of one of two elements, and whether it is the negated one.
 fn either(
     fields: &Map<String, Value>,
     plain: &str,
@@ -343,7 +343,7 @@ fn either(
     })
 }
 
-/// One text or a list of them; numbers and truth values count as texts.
+/// Returns one text or a list of texts as a list. Numbers and booleans count as texts.
 fn texts(value: &Value, place: &str) -> Result<Vec<String>> {
     let values = match value {
         Value::Array(list) => list.as_slice(),

@@ -1,13 +1,13 @@
-//! Texts with wildcards and policy variables.
+//! Patterns with wildcards and policy variables.
 
 use std::collections::HashMap;
 
 use super::glob;
 
-/// Request context: lower-case key to its values.
+/// The request context: condition keys in lower case, with their values.
 pub type Context = HashMap<String, Vec<String>>;
 
-/// `arn:aws:s3:::lake/home/${aws:username}/*`.
+/// A pattern such as `arn:aws:s3:::lake/home/${aws:username}/*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(Vec<Piece>);
 
@@ -25,7 +25,8 @@ enum Piece {
     },
 }
 
-/// What a pattern is once its variables have values; those are taken literally.
+/// A token of a pattern whose variables are replaced by their values. Wildcards in those values are
+/// literal characters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Token {
     Char(char),
@@ -33,16 +34,16 @@ enum Token {
     One,
 }
 
-/// Which characters of the text have a meaning of their own.
+/// The special characters that a pattern can have.
 #[derive(Clone, Copy)]
 pub struct Syntax {
     pub wildcards: bool,
-    /// Variables came with version 2012-10-17.
+    /// Policy variables, which exist since version 2012-10-17.
     pub variables: bool,
 }
 
 impl Pattern {
-    /// Reads a pattern; a `${` without its brace is plain text.
+    /// Parses a pattern. A `${` without its closing brace is plain text.
     pub fn parse(text: &str, syntax: Syntax) -> Self {
         let mut pieces = Vec::new();
         let mut literal = String::new();
@@ -76,7 +77,8 @@ impl Pattern {
         Self(pieces)
     }
 
-    /// Whether the whole text matches. A variable without a value matches nothing.
+    /// Returns whether the pattern matches the whole text. A pattern with a variable that has no
+    /// value matches nothing.
     pub fn matches(&self, text: &str, context: &Context, ignore_case: bool) -> bool {
         let Some(tokens) = self.tokens(context) else {
             return false;
@@ -84,20 +86,23 @@ impl Pattern {
         glob(&tokens, text, ignore_case)
     }
 
-    /// The text with the values of its variables; `None` where one has none.
+    /// Returns the pattern's text with its variables replaced by their values; `None` if one has no
+    /// value.
     pub fn resolve(&self, context: &Context) -> Option<String> {
         let tokens = self.tokens(context)?;
         Some(tokens.into_iter().map(Token::as_char).collect())
     }
 
-    /// Whether a star or question mark in what [`Self::resolve`] gives stands for itself.
+    /// Returns whether the text from [`Self::resolve`] contains a `*` or `?` that is not a
+    /// wildcard.
     pub fn has_literal_wildcards(&self, context: &Context) -> bool {
         let tokens = self.tokens(context).unwrap_or_default();
         let is_literal = |token: &Token| matches!(token, Token::Char('*' | '?'));
         tokens.iter().any(is_literal)
     }
 
-    /// Compares part by part between the first five colons, as `ArnLike` does.
+    /// Returns whether the pattern matches an ARN. As in `ArnLike`, the parts between the first
+    /// five colons are compared one by one.
     pub fn matches_arn(&self, arn: &str, context: &Context) -> bool {
         let Some(tokens) = self.tokens(context) else {
             return false;
@@ -148,7 +153,7 @@ impl Token {
     }
 }
 
-/// The variable that `text` starts with, and its length in bytes.
+/// Parses the variable at the start of `text`. Returns it with its length in bytes.
 fn variable(text: &str) -> Option<(Piece, usize)> {
     let inner = text.strip_prefix("${")?;
     let end = inner.find('}')?;
@@ -160,7 +165,7 @@ fn variable(text: &str) -> Option<(Piece, usize)> {
         }
     };
     let piece = match name.trim() {
-        // How a document writes the characters themselves.
+        // The escape for a literal `*`, `?` or `$`.
         escaped @ ("*" | "?" | "$") => Piece::Literal(escaped.to_owned()),
         key => Piece::Variable {
             key: key.to_ascii_lowercase(),

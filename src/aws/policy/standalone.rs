@@ -1,8 +1,10 @@
-//! One document in place of several, for an S3 service that knows no more of a session than what it is given with it: MinIO, whose
-//! `AssumeRole` takes a single policy.
+//! Flattens several policies into one document, for MinIO: its `AssumeRole` takes a single policy,
+//! and it knows nothing else about the session.
 //!
-//! What is known of the session's requests beforehand (who asks, that there is no TLS) is decided here; what differs from request to
-//! request stays in the document. MinIO takes the resource of a request about a bucket for `bucket/`, which `bucket/*` is made not to mean.
+//! Conditions on what is known about all requests of the session (the caller, the lack of TLS) are
+//! evaluated here. Conditions on what differs between requests stay in the document. MinIO treats a
+//! request about a bucket as one on the resource `bucket/`, so `bucket/*` is written in a form that
+//! does not match it.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,7 @@ use super::evaluate::Effect;
 use super::pattern::Context;
 use super::{Matcher, Policy, Statement, glob};
 
-/// The most that MinIO's `AssumeRole` takes, in characters.
+/// The length limit of a policy in MinIO's `AssumeRole`, in characters.
 const LONGEST: usize = 2048;
 
 const ARN: &str = "arn:aws:s3:::";
@@ -54,7 +56,8 @@ const ACTIONS: [&str; 32] = [
     "PutObjectTagging",
 ];
 
-/// Keys that differ from request to request, as MinIO writes them, and which actions' requests have them; none: all.
+/// The condition keys that differ between requests, as MinIO writes them, with the actions whose
+/// requests have them. An empty list means all actions.
 const KEYS: [(&str, &[&str]); 8] = [
     ("aws:CurrentTime", &[]),
     ("aws:EpochTime", &[]),
@@ -67,7 +70,8 @@ const KEYS: [(&str, &[&str]); 8] = [
 ];
 const LISTINGS: &[&str] = &["ListBucket", "ListBucketVersions"];
 
-/// The operators that MinIO has for them, and how two conditions with the same one are both fulfilled.
+/// The operators that MinIO has for [`KEYS`], and how two conditions with the same operator are
+/// combined.
 const OPERATORS: [(&str, Both); 21] = [
     ("StringEquals", Both::Common),
     ("StringNotEquals", Both::All),
@@ -92,18 +96,18 @@ const OPERATORS: [(&str, Both); 21] = [
     ("Null", Both::Common),
 ];
 
-/// Which values a condition has that stands for two.
+/// How to combine the values of two conditions with the same operator and key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Both {
-    /// Those that both have.
+    /// The values that both conditions have.
     Common,
-    /// Those of either: none of them may be the request's.
+    /// The values of either condition, because the request's value must be none of them.
     All,
-    /// No list of values says it.
+    /// No list of values expresses both conditions.
     Unknown,
 }
 
-/// Why there is no such document.
+/// The reason why policies cannot be flattened into one document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Inexpressible {
     #[error("it takes no condition {operator} on {key}")]
@@ -123,11 +127,12 @@ pub enum Inexpressible {
 
 type Result<T> = std::result::Result<T, Inexpressible>;
 
-/// What the policies of an identity allow, and if there is one that of a session too. `known` has the condition keys that all requests
-/// of the session have.
+/// Returns one document that allows what the policies of an identity allow and, if there is a
+/// session policy, only what that allows too. `known` has the condition keys that all requests of
+/// the session have.
 ///
 /// # Errors
-/// [`Inexpressible`]; nothing is ever allowed in place of less.
+/// [`Inexpressible`]. The document never allows more than the policies do.
 pub fn standalone<'p>(
     policies: impl IntoIterator<Item = &'p Policy>,
     session: Option<&Policy>,
@@ -153,7 +158,7 @@ pub fn standalone<'p>(
         allowed = both;
     }
     if allowed.is_empty() {
-        // A document without statements means nothing, or everything.
+        // A document without statements could be taken to allow everything.
         denied = vec![Clause::everything(false)];
     }
     let statements: Vec<Value> = gathered(allowed.into_iter().chain(denied))
@@ -167,7 +172,7 @@ pub fn standalone<'p>(
     }
 }
 
-/// A statement in MinIO's words.
+/// A statement in MinIO's form.
 #[derive(Clone, Debug, PartialEq)]
 struct Clause {
     allows: bool,
@@ -176,7 +181,7 @@ struct Clause {
     rules: Vec<Rule>,
 }
 
-/// Which of [`ACTIONS`], by bits.
+/// A set of [`ACTIONS`], one bit for each.
 type Actions = u32;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -185,7 +190,7 @@ enum Resources {
     NotIn(Vec<String>),
 }
 
-/// A condition.
+/// A condition in MinIO's form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rule {
     operator: &'static str,
@@ -212,7 +217,7 @@ fn clauses(policy: &Policy, known: &Context) -> Result<Vec<Clause>> {
     Ok(clauses)
 }
 
-/// The actions that a statement is about, by the conditions that remain for their requests.
+/// Returns the actions of a statement, grouped by the conditions that remain for their requests.
 fn actions_by_rules(
     statement: &Statement,
     known: &Context,
@@ -243,7 +248,7 @@ fn actions_by_rules(
 }
 
 impl Rule {
-    /// `None` where it is decided already whether the condition holds.
+    /// Converts a condition. Returns `None` if the condition can be evaluated without the request.
     fn of(condition: &Condition, action: &str, known: &Context) -> Result<Option<Rule>> {
         let mut keys = KEYS.iter();
         let Some((key, actions)) = keys.find(|(key, _)| key.eq_ignore_ascii_case(condition.key()))
@@ -257,7 +262,7 @@ impl Rule {
             operator: condition.name().to_owned(),
             key: (*key).to_owned(),
         };
-        // Every request has a time and an address.
+        // Every request has a time and an address, so `IfExists` changes nothing.
         let is_there = matches!(*key, "aws:CurrentTime" | "aws:EpochTime" | "aws:SourceIp");
         let name = match condition.name().strip_suffix("IfExists") {
             Some(plain) if is_there => plain,
@@ -280,7 +285,8 @@ impl Rule {
         }))
     }
 
-    /// What fulfils both, of the same operator and key; `None`: nothing does.
+    /// Returns the condition that holds if both hold, which have the same operator and key; `None`
+    /// if no value fulfils both.
     fn and(&self, other: &Rule) -> Result<Option<Rule>> {
         let (_, both) = OPERATORS
             .iter()
@@ -312,14 +318,14 @@ impl Rule {
 }
 
 impl Resources {
-    /// Those of S3 among what a statement names.
+    /// Returns the S3 resources among those that a statement names.
     fn of(matcher: Option<&Matcher>, known: &Context) -> Result<Resources> {
         let Some(matcher) = matcher else {
             return Ok(Resources::In(Vec::new()));
         };
         let mut names = Vec::new();
         for pattern in &matcher.patterns {
-            // A variable without a value stands for nothing.
+            // A pattern with a variable that has no value matches nothing.
             let Some(text) = pattern.resolve(known) else {
                 continue;
             };
@@ -332,7 +338,7 @@ impl Resources {
             names.extend(of_s3);
         }
         let names = names.into_iter().map(|name| {
-            // Not the bucket itself, which MinIO calls `bucket/`.
+            // Leaves out the bucket itself, which MinIO calls `bucket/`.
             match name.split_once('/') {
                 Some((bucket, key)) if !key.is_empty() && key.bytes().all(|b| b == b'*') => {
                     format!("{bucket}/?*")
@@ -402,7 +408,7 @@ impl Clause {
         }
     }
 
-    /// What both allow.
+    /// Returns what both clauses allow; `None` if that is nothing.
     fn and(&self, other: &Clause) -> Result<Option<Clause>> {
         let actions = self.actions & other.actions;
         if actions == 0 {
@@ -467,7 +473,7 @@ impl Clause {
     }
 }
 
-/// The clauses, fewer where several say the same of several resources or actions.
+/// Merges clauses that differ only in their resources or only in their actions.
 fn gathered(clauses: impl Iterator<Item = Clause>) -> Vec<Clause> {
     let mut all: Vec<Clause> = Vec::new();
     for clause in clauses {

@@ -1,5 +1,6 @@
--- ${rows} items in a third as many transactions, with the guide's columns and no indexes, so that what is read and written is
--- the rows alone. Repeatable: the generator has a seed.
+-- ${rows} items in a third as many transactions, with the guide's columns and no indexes, so that
+-- only the rows themselves are read and written. The generator has a seed, so the data is
+-- repeatable.
 SELECT setseed(0.42);
 
 CREATE TABLE heap_stores AS SELECT * FROM stores;

@@ -18,7 +18,7 @@ use variables::Variable;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Statements to run; without them, what comes on standard input, or a prompt on a terminal.
+    /// Statements to run; by default those on standard input, or a prompt on a terminal.
     #[arg(conflicts_with_all = ["command", "file"])]
     sql: Option<String>,
     /// Statements to run, as with psql.
@@ -27,10 +27,10 @@ pub struct Args {
     /// A file of statements to run; `-` is standard input.
     #[arg(short, long)]
     file: Option<PathBuf>,
-    /// Where the statements run.
+    /// Where to run the statements.
     #[arg(long, value_enum, default_value_t)]
     on: Side,
-    /// How answers are printed.
+    /// How to print answers.
     #[arg(
         short = 'o',
         long = "output",
@@ -40,12 +40,13 @@ pub struct Args {
         value_name = "FORMAT"
     )]
     format: Format,
-    /// What stands for <NAME> in the statements, as in --var YOUR_BUCKET=icebox-lake; case, `-` and `_` do not matter.
+    /// The value for <NAME> in the statements, as in --var YOUR_BUCKET=icebox-lake; case does not
+    /// matter and `-` equals `_`.
     #[arg(long = "var", value_name = "NAME=VALUE")]
     variables: Vec<Variable>,
 }
 
-/// The two ends of the lakehouse.
+/// The two sides of the lakehouse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Side {
     #[default]

@@ -1,4 +1,4 @@
-//! The interactive prompt.
+//! The interactive SQL prompt.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -11,7 +11,8 @@ use super::render::{self, Format};
 use super::session::Session;
 use super::variables::{self, Variable};
 
-/// Reads statements until the end of input; an error of one does not end the session.
+/// Reads and runs statements until the end of input. A statement that fails does not end the
+/// session.
 pub async fn run(
     mut session: Session,
     format: Format,
@@ -21,7 +22,7 @@ pub async fn run(
     println!("Statements end with a semicolon; \\q or Ctrl-D leaves, Ctrl-C drops what was typed.");
     let mut editor = DefaultEditor::new()?;
     let history = info.state_dir.join("history");
-    // There is none the first time.
+    // There is no history the first time.
     let _ = editor.load_history(&history);
     let mut typed = String::new();
     loop {
@@ -49,11 +50,11 @@ pub async fn run(
         let input = std::mem::take(&mut typed);
         if !input.trim().is_empty() {
             editor.add_history_entry(input.trim())?;
-            // Kept at once: the prompt may not live to say goodbye.
+            // Saved at once, because the prompt may be killed.
             let _ = editor.save_history(&history);
         }
         let input = variables::replace(&input, variables);
-        // What is complete has nothing open.
+        // The typed text is complete, so it can be split.
         for statement in session.split(&input).unwrap_or_default() {
             let mut out = std::io::stdout();
             let begun = Instant::now();

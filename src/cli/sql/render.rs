@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::session::{Answer, TextRow};
 
-/// How answers are printed.
+/// The output format of answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// Aligned columns; NULL is empty.
@@ -12,11 +12,12 @@ pub enum Format {
     Table,
     /// RFC 4180 with a header; NULL is empty and the empty string is quoted.
     Csv,
-    /// One JSON object a row, every value as the text that the server gave.
+    /// One JSON object per row, with every value as the server's text.
     Json,
 }
 
-/// Prints one answer. Statements without rows are mentioned in tables only: elsewhere they would not parse.
+/// Prints one answer. A statement without rows is mentioned in tables only: the other formats would
+/// no longer parse.
 pub fn print(out: &mut impl Write, format: Format, answer: &Answer) -> std::io::Result<()> {
     match (answer, format) {
         (Answer::Done { affected }, Format::Table) => {
@@ -53,7 +54,7 @@ fn count(rows: usize) -> String {
 }
 
 fn table(out: &mut impl Write, columns: &[String], rows: &[TextRow]) -> std::io::Result<()> {
-    // A cell may have several lines; a number stands to the right.
+    // A cell may have several lines. Numbers are aligned to the right.
     let cells = |row: &[Option<String>]| -> Vec<Vec<String>> {
         row.iter()
             .map(|value| {

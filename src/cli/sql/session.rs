@@ -1,4 +1,4 @@
-//! One connection to one side of the lakehouse, and what it answers, as text.
+//! One connection to one side of the lakehouse, and its answers as text.
 
 use std::fmt::Write;
 
@@ -15,21 +15,21 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::Side;
 
-/// What one statement gave.
+/// The result of one statement.
 pub enum Answer {
     /// Rows as text.
     Rows {
         columns: Vec<String>,
         rows: Vec<TextRow>,
     },
-    /// No rows, but so many of them changed.
+    /// No rows; the statement changed this many.
     Done { affected: u64 },
 }
 
 /// A row's values; `None` is NULL.
 pub type TextRow = Vec<Option<String>>;
 
-/// Somewhere to run statements.
+/// A session on one side of the lakehouse.
 pub enum Session {
     Postgres {
         client: Client,
@@ -61,7 +61,8 @@ impl Session {
         })
     }
 
-    /// Where the session is, for the prompt.
+    /// Returns the session's place for the prompt: its database, or its user, warehouse, database
+    /// and schema.
     pub fn place(&self) -> String {
         match self {
             Session::Postgres { info, .. } => info.postgres.dbname.clone(),
@@ -83,7 +84,7 @@ impl Session {
         }
     }
 
-    /// The statements of a text; what is wrong with it, and in which line.
+    /// Splits a text into statements. The error says what is wrong, and in which line.
     pub fn split(&self, text: &str) -> Result<Vec<Statement>, (String, usize)> {
         match self {
             Session::Postgres { .. } => {
@@ -102,7 +103,7 @@ impl Session {
         }
     }
 
-    /// Whether what was typed can be run.
+    /// Returns whether the typed text is complete, so that it can be run.
     pub fn is_complete(&self, text: &str) -> bool {
         match self {
             Session::Postgres { .. } => statements::is_complete(text),
@@ -110,7 +111,8 @@ impl Session {
         }
     }
 
-    /// Runs one statement and hands its answers to `show` as they come; an error is ready to be printed.
+    /// Runs one statement and passes its answers to `show` as they come. An error is ready to be
+    /// printed.
     pub async fn run(
         &mut self,
         statement: &str,
@@ -120,7 +122,7 @@ impl Session {
             Session::Postgres { client, info } => {
                 let result = run_on_postgres(client, statement, show).await;
                 if client.is_closed() || matches!(result, Err(Failure::Protocol(_))) {
-                    // The connection is of no more use; the next statement gets a new one.
+                    // The connection is no longer usable. The next statement gets a new one.
                     if let Ok(new) = open_postgres(info).await {
                         *client = new;
                     }
@@ -152,14 +154,15 @@ async fn open_postgres(info: &SandboxInfo) -> Result<Client, ConnectError> {
 }
 
 enum Failure {
-    /// The server's own.
+    /// An error that the server reported.
     Server(Box<DbError>),
-    /// Something else about the connection.
+    /// Any other failure of the connection or the protocol.
     Protocol(tokio_postgres::Error),
     Output(std::io::Error),
 }
 
-/// The simple query protocol takes every kind of statement and answers in text.
+/// Runs a statement with the simple query protocol, which takes every kind of statement and answers
+/// in text.
 async fn run_on_postgres(
     client: &Client,
     statement: &str,
@@ -223,7 +226,7 @@ impl Failure {
     }
 }
 
-/// An error or a notice, with its SQLSTATE; the context is for errors only, as in psql.
+/// Formats an error or a notice with its SQLSTATE. Only errors get their context, as in psql.
 fn message(error: &DbError) -> String {
     let mut text = format!(
         "{}: {}: {}",
@@ -245,7 +248,7 @@ fn message(error: &DbError) -> String {
     text
 }
 
-/// The line that holds the character at `position` (from 1), with a mark below it.
+/// Returns the line that contains the character at `position` (from 1), with a mark below it.
 fn excerpt(statement: &str, position: u32) -> String {
     let before: String = statement
         .chars()

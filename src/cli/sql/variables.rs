@@ -1,15 +1,15 @@
-//! What a person replaces in the statements of a guide: `<YOUR-BUCKET>`.
+//! The placeholders that a person replaces in the statements of a guide, such as `<YOUR-BUCKET>`.
 
 use std::str::FromStr;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-/// A name between angle brackets, in capitals.
+/// A placeholder: a name in capitals between angle brackets.
 static PLACEHOLDER: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("<([A-Z][A-Z0-9_-]*)>").expect("the pattern is valid"));
 
-/// `NAME=VALUE`
+/// A variable: `NAME=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
     name: String,
@@ -32,12 +32,13 @@ impl FromStr for Variable {
     }
 }
 
-/// Shells cannot write every name, so that its case and its dashes do not matter.
+/// Returns a name in its plain form. Case is ignored and `-` equals `_`, because shells cannot
+/// write every name.
 fn plain(name: &str) -> String {
     name.to_ascii_uppercase().replace('-', "_")
 }
 
-/// The text with the variables' values in place of their names.
+/// Replaces the placeholders of a text by the variables' values.
 pub fn replace(text: &str, variables: &[Variable]) -> String {
     let value = |found: &Captures<'_>| {
         let name = plain(&found[1]);
@@ -47,7 +48,7 @@ pub fn replace(text: &str, variables: &[Variable]) -> String {
     PLACEHOLDER.replace_all(text, value).into_owned()
 }
 
-/// The first name that is not replaced yet.
+/// Returns the name of the first placeholder that is not replaced yet.
 pub fn left(text: &str) -> Option<&str> {
     let found = PLACEHOLDER.captures(text)?;
     Some(found.get(1)?.as_str())

@@ -1,4 +1,4 @@
-//! What each request needs permission for
+//! The permissions that requests need
 //! (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html>).
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use super::owners::Owners;
 use super::trail::Trail;
 use crate::aws::{Caller, Decision, Iam, RequestMeta, bucket_arn, object_arn};
 
-/// Operations whose action is called otherwise than they are. Copies need `s3:GetObject` on their source besides.
+/// Operations whose action has another name. Copies also need `s3:GetObject` on their source.
 const ACTIONS: [(&str, &str); 15] = [
     ("ListBuckets", "s3:ListAllMyBuckets"),
     ("HeadBucket", "s3:ListBucket"),
@@ -34,7 +34,7 @@ const ACTIONS: [(&str, &str); 15] = [
     ("DeleteObjects", "s3:DeleteObject"),
 ];
 
-/// Operations whose keys are in the body: they are authorised where it has been read.
+/// Operations whose keys are in the body. They are authorised after the body has been read.
 const LATER: [&str; 2] = ["DeleteObjects", "PostObject"];
 
 fn action_of(operation: &str, with_version: bool) -> String {
@@ -46,7 +46,7 @@ fn action_of(operation: &str, with_version: bool) -> String {
     }
 }
 
-/// A caller and the request's condition keys: an extension of every request that was let in.
+/// A caller with the request's condition keys: an extension of every request that was admitted.
 #[derive(Clone)]
 pub(super) struct Permit {
     iam: Iam,
@@ -57,6 +57,8 @@ pub(super) struct Permit {
 }
 
 impl Permit {
+    /// Checks that the caller may perform an action, and records the decision.
+    ///
     /// # Errors
     /// AccessDenied, with the reason as AWS gives it.
     pub fn require(&self, action: &str, bucket: Option<&str>, key: Option<&str>) -> S3Result<()> {
@@ -102,7 +104,8 @@ impl Permit {
         )
     }
 
-    /// What a caller is told of an object that is not there: only who may list the bucket learns that
+    /// Replaces the error of an object that does not exist by AccessDenied, unless the caller may
+    /// list the bucket
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, Permissions).
     pub fn hide_missing(&self, bucket: &str, error: S3Error) -> S3Error {
         if *error.code() != S3ErrorCode::NoSuchKey {
@@ -116,16 +119,16 @@ impl Permit {
     }
 }
 
-/// The permit of a request.
+/// Returns the permit of a request.
 ///
 /// # Errors
-/// AccessDenied: nobody let it in.
+/// AccessDenied: the request was not admitted.
 pub(super) fn permit<T>(request: &S3Request<T>) -> S3Result<Permit> {
     let permit = request.extensions.get::<Permit>().cloned();
     permit.ok_or_else(|| error::s3(S3ErrorCode::AccessDenied, "Access Denied"))
 }
 
-/// Lets in whoever is known, with what their policies allow.
+/// Admits authenticated callers, and checks what their policies allow.
 pub(super) struct Access {
     pub iam: Iam,
     pub owners: Arc<Owners>,
@@ -183,7 +186,7 @@ impl S3Access for Access {
                 let action = action_of("GetObject", version_id.is_some());
                 permit.require(&action, Some(&bucket), Some(&key))
             }
-            // The operation itself says what is wrong with another.
+            // There is no source, or the operation itself reports what is wrong with it.
             _ => Ok(()),
         }
     }
@@ -199,7 +202,7 @@ fn query<'a>(cx: &'a S3AccessContext<'_>) -> impl Iterator<Item = (String, Strin
     form_urlencoded::parse(text).map(|(name, value)| (name.into_owned(), value.into_owned()))
 }
 
-/// S3's own condition keys
+/// Returns S3's own condition keys
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html>).
 fn request_keys(cx: &S3AccessContext<'_>) -> HashMap<String, Vec<String>> {
     const FROM_QUERY: [(&str, &str); 4] = [

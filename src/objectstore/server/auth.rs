@@ -1,9 +1,11 @@
-//! Who makes a request: the access key that signed it, by Signature Version 4.
+//! Authentication: finds the caller by the access key that signed the request, with Signature
+//! Version 4.
 //!
-//! s3s checks the signature itself, the request's date (15 minutes) and a presigned URL's expiry. This adds what AWS
-//! checks besides: the key and its session token, that headers are signed by Version 4 only, and that every `x-amz-*` header is
-//! signed. Presigned URLs of Version 2 are let in, with s3s checking them: the AWS command line 1 and boto3 still make them
-//! unless told otherwise, where the endpoint is not AWS's own.
+//! s3s checks the signature, the request's date (15 minutes) and the expiry of a presigned URL.
+//! This module adds the other checks of AWS: the key and its session token, that an `Authorization`
+//! header uses Version 4, and that every `x-amz-*` header is signed. Presigned URLs of Version 2
+//! are accepted, and s3s checks them: version 1 of the AWS command line and boto3 still create them
+//! by default for an endpoint that is not AWS's own.
 
 use async_trait::async_trait;
 use s3s::access::S3AccessContext;
@@ -13,7 +15,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 use super::error;
 use crate::aws::{Caller, Iam, Refused};
 
-/// The access keys of all accounts.
+/// The access keys of all accounts, for s3s.
 pub(super) struct Keys(pub Iam);
 
 #[async_trait]
@@ -26,7 +28,8 @@ impl S3Auth for Keys {
     }
 }
 
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+/// Converts a refusal into S3's error
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
 fn refused(why: Refused) -> S3Error {
     let (code, message) = match why {
         Refused::UnknownKey => (
@@ -42,13 +45,14 @@ fn refused(why: Refused) -> S3Error {
     error::s3(code, message)
 }
 
-/// Refuses anonymous requests, and signatures that AWS would not accept; otherwise tells whose the request is.
+/// Returns the caller of a request. Refuses anonymous requests, and signatures that AWS would not
+/// accept.
 pub(super) fn caller(iam: &Iam, cx: &S3AccessContext<'_>) -> S3Result<Caller> {
     let Some(credentials) = cx.credentials() else {
         return Err(error::s3(S3ErrorCode::AccessDenied, "Access Denied"));
     };
     match cx.headers().get("authorization") {
-        // Signed in the query, or in a browser's form.
+        // The request is signed in the query, or in a browser's form.
         None => {}
         Some(value) => match value.to_str().ok().and_then(signed_headers) {
             Some(signed) => check_all_signed(cx, signed)?,
@@ -64,7 +68,7 @@ pub(super) fn caller(iam: &Iam, cx: &S3AccessContext<'_>) -> S3Result<Caller> {
         .map_err(refused)
 }
 
-/// The session token of temporary credentials.
+/// Returns the session token of temporary credentials, from a header or the query.
 fn token(cx: &S3AccessContext<'_>) -> Option<String> {
     const NAME: &str = "x-amz-security-token";
     if let Some(value) = cx.headers().get(NAME) {
@@ -77,7 +81,7 @@ fn token(cx: &S3AccessContext<'_>) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// The `SignedHeaders` of a Version 4 `Authorization` header.
+/// Returns the `SignedHeaders` of a Version 4 `Authorization` header.
 fn signed_headers(authorization: &str) -> Option<&str> {
     let fields = authorization.strip_prefix("AWS4-HMAC-SHA256")?;
     fields
@@ -85,8 +89,8 @@ fn signed_headers(authorization: &str) -> Option<&str> {
         .find_map(|field| field.trim().strip_prefix("SignedHeaders="))
 }
 
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>: the host header and every
-/// `x-amz-*` header in the request must be signed.
+/// Checks that the host header and every `x-amz-*` header of the request are signed
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>).
 fn check_all_signed(cx: &S3AccessContext<'_>, signed: &str) -> S3Result<()> {
     let is_signed = |name: &str| signed.split(';').any(|s| s.eq_ignore_ascii_case(name));
     let mut unsigned = cx

@@ -18,7 +18,7 @@ use super::owners::Owners;
 use super::store::{Store, blocking};
 use crate::aws::AccountId;
 
-/// The most items that one page holds, whatever the client asks for.
+/// The maximum number of items in a page, whatever the client requests.
 const MAX_PAGE: i32 = 1000;
 
 pub(super) async fn create(
@@ -55,7 +55,8 @@ pub(super) async fn create(
                  Please select a different name and try again.",
             ));
         }
-        // Before the directory is there: nobody else may ever take the bucket for theirs.
+        // The owner is recorded before the directory exists, so that no other account can own the
+        // bucket in between.
         if !dir.exists() {
             owners.set(&bucket, Some(&account)).map_err(failed())?;
         }
@@ -97,7 +98,8 @@ pub(super) async fn delete(
     .await
 }
 
-/// Whether there is anything but directories, objects or not: what a person put there is not deleted unasked.
+/// Returns whether a directory tree contains anything but directories. Files that are not objects
+/// count too: what a person put there is not deleted unasked.
 fn holds_files(dir: &Path) -> io::Result<bool> {
     for found in fs::read_dir(dir)? {
         let found = found?;
@@ -135,7 +137,7 @@ pub(super) async fn list(
             }
             if name.starts_with(&prefix) && name > after && owners.of(&name) == account {
                 let stat = found.metadata().map_err(failed())?;
-                // Not every file system knows when a directory was made.
+                // Not every file system stores when a directory was created.
                 let created = stat
                     .created()
                     .or_else(|_| stat.modified())
@@ -168,7 +170,7 @@ pub(super) async fn list(
     })
 }
 
-/// The name that shows as the owner in listings, whichever account it is.
+/// Returns the owner that listings show, which is the same for all accounts.
 pub(super) fn owner() -> Owner {
     Owner {
         display_name: Some("icebox".to_owned()),
@@ -180,7 +182,7 @@ pub(super) fn owner() -> Owner {
 struct Page {
     contents: Vec<Object>,
     common_prefixes: Vec<CommonPrefix>,
-    /// Where the next page begins, if there is one.
+    /// The position where the next page begins, if there is one.
     next: Option<After>,
 }
 
@@ -211,7 +213,7 @@ fn page(store: &Store, bucket: &str, query: Query, max: usize, with_owner: bool)
                 });
             }
             Item::Object { key, path } => {
-                // By hand a file may be removed at any time.
+                // A file may be removed by hand at any time.
                 let Ok(stat) = fs::symlink_metadata(&path) else {
                     continue;
                 };
@@ -243,7 +245,7 @@ fn page(store: &Store, bucket: &str, query: Query, max: usize, with_owner: bool)
     Ok(page)
 }
 
-/// The page size, from what the client asks for.
+/// Returns the page size for the number that the client requests.
 pub(super) fn page_size(asked: Option<i32>, name: &str) -> S3Result<i32> {
     match asked {
         None => Ok(MAX_PAGE),
@@ -255,10 +257,11 @@ pub(super) fn page_size(asked: Option<i32>, name: &str) -> S3Result<i32> {
     }
 }
 
-/// Answers a client's wish for keys that XML can carry whatever they contain.
+/// The encoding of keys in a listing: unchanged, or URL-encoded, which works for keys that XML
+/// cannot represent.
 pub(super) struct Encoding(bool);
 
-/// What S3 leaves as it is.
+/// The characters that S3 encodes: all but letters, digits and `-_.*/`.
 const URL_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -280,7 +283,7 @@ impl Encoding {
 
     pub fn apply(&self, text: String) -> String {
         if self.0 {
-            // A space is a plus, as in a form.
+            // A space becomes a plus sign, as in a form.
             utf8_percent_encode(&text, URL_ENCODED)
                 .to_string()
                 .replace("%20", "+")
@@ -319,8 +322,9 @@ fn parse_token(token: &str) -> Option<After> {
     }
 }
 
-/// Where a listing begins that is given a key to start after. A marker that is itself a common prefix of this listing,
-/// as the NextMarker of ListObjects may be, stands for all keys under it.
+/// Returns the position where a listing begins that starts after `marker`. A marker that is itself
+/// a common prefix of this listing, as the NextMarker of ListObjects may be, stands for all keys
+/// under it.
 fn after_marker(marker: Option<String>, prefix: &str, delimiter: Option<&str>) -> After {
     let Some(marker) = marker.filter(|m| !m.is_empty()) else {
         return After::Start;
@@ -403,7 +407,7 @@ pub(super) async fn list_objects(
     let mut page = blocking(store, move |store| page(store, &bucket, query, max, true)).await?;
     encoding.apply_page(&mut page);
     let next_marker = match (&page.next, &delimiter) {
-        // Without a delimiter S3 gives none: the client goes on from the last key.
+        // Without a delimiter S3 returns no NextMarker: the client continues from the last key.
         (Some(After::Key(next) | After::Group(next)), Some(_)) => {
             Some(encoding.apply(next.clone()))
         }

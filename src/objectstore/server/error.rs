@@ -1,11 +1,11 @@
-//! The answers that clients get when something is wrong, in S3's own codes.
-//! Codes and messages: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
+//! The error answers of S3
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
 
 use std::io;
 
 use s3s::{S3Error, S3ErrorCode, StdError};
 
-/// An S3 error with a message.
+/// Returns an S3 error with a message.
 pub(super) fn s3(code: S3ErrorCode, message: impl Into<String>) -> S3Error {
     S3Error::with_message(code, message.into())
 }
@@ -42,13 +42,13 @@ pub(super) fn not_implemented(what: &str) -> S3Error {
     )
 }
 
-/// A failure of the file system: `doing` names what was being done, on what.
+/// Converts a failure of the file system. `doing` says what was being done, on what.
 pub(super) fn io(doing: impl std::fmt::Display) -> impl FnOnce(io::Error) -> S3Error {
     let doing = doing.to_string();
     move |source| {
         tracing::error!(%source, "{doing}");
         let code = match source.kind() {
-            // Short-lived conditions of the machine that clients retry.
+            // Temporary conditions, after which clients try again.
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 S3ErrorCode::ServiceUnavailable
             }
@@ -60,10 +60,10 @@ pub(super) fn io(doing: impl std::fmt::Display) -> impl FnOnce(io::Error) -> S3E
     }
 }
 
-/// A request body that could not be read to its end.
+/// Converts the failure of a request body that could not be read to its end.
 ///
-/// s3s checks payload hashes and chunk signatures while the body is read. Its error types are private, so that what
-/// went wrong has to be taken from the text.
+/// s3s checks payload hashes and chunk signatures while the body is read. Its error types are
+/// private, so the cause has to be taken from the text.
 pub(super) fn body(source: StdError) -> S3Error {
     let text = source.to_string();
     if text.contains("Sha256Mismatch") {

@@ -1,4 +1,4 @@
-//! Between the headers of requests and what is stored with an object.
+//! Conversions between the headers of requests and what is stored with an object.
 
 use s3s::dto::{ETagCondition, Timestamp, TimestampFormat};
 use s3s::{S3ErrorCode, S3Result};
@@ -10,7 +10,7 @@ use super::store::Precondition;
 /// S3's limit on user metadata, in bytes.
 const MAX_USER_METADATA: usize = 2048;
 
-/// The [`Headers`] of any operation's input that carries them, by taking them out of it.
+/// Takes the [`Headers`] out of the input of any operation that has them.
 macro_rules! headers_of {
     ($input:expr) => {
         $crate::objectstore::server::headers::checked(
@@ -39,7 +39,7 @@ macro_rules! headers_of {
 }
 pub(super) use headers_of;
 
-/// Refuses what this server would have to ignore, though it changes what the object is.
+/// Refuses options that this server would have to ignore, although they change what the object is.
 macro_rules! refuse_unsupported {
     ($input:expr) => {
         $crate::objectstore::server::headers::refuse([
@@ -74,7 +74,8 @@ pub(super) fn checked(headers: Headers) -> S3Result<Headers> {
     Ok(headers)
 }
 
-/// `aws-chunked` says how the request was sent, not what the object is.
+/// Returns the content encoding to store. `aws-chunked` is left out: it describes how the request
+/// was sent, not what the object is.
 pub(super) fn stored_encoding(value: Option<String>) -> Option<String> {
     let kept: Vec<&str> = value
         .as_deref()?
@@ -95,7 +96,7 @@ pub(super) fn parse_http_date(text: &str) -> Option<Timestamp> {
     Timestamp::parse(TimestampFormat::HttpDate, text).ok()
 }
 
-/// The condition of a request that writes an object.
+/// Returns the condition of a request that writes an object.
 pub(super) fn precondition(
     if_match: Option<ETagCondition>,
     if_none_match: Option<ETagCondition>,
@@ -113,7 +114,7 @@ pub(super) fn precondition(
     }
 }
 
-/// There are no versions: only the version `null` exists.
+/// Checks a version id. Objects have no versions, so only the version `null` exists.
 pub(super) fn check_version(version_id: Option<&str>) -> S3Result<()> {
     match version_id {
         None | Some("null") => Ok(()),

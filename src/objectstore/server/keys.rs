@@ -1,7 +1,8 @@
-//! Object keys and the file names that hold them.
+//! Object keys and the file names that store them.
 //!
-//! A key is split at `/`; every segment but the last names a directory, the last names a file. Ordinary keys look
-//! the same on disk. What a file system cannot take, or what could be mistaken, is written with `%`:
+//! A key is split at `/`. The last segment names a file, every other segment names a directory.
+//! Ordinary keys look the same on disk. What a file system cannot store, or what would be
+//! ambiguous, is written with `%`:
 //!
 //! | on disk | stands for |
 //! | --- | --- |
@@ -11,24 +12,27 @@
 //! | `<start>%+/<rest>` | one segment longer than a file name may be, cut into several |
 //! | `<name>%o` | the object `<name>` where a directory `<name>` has existed at the same time |
 //!
-//! No segment encodes to a name that ends in `%e`, `%+` or `%o`, since a percent sign is always followed by two
-//! hexadecimal digits. So every key has its own path, no path leaves the bucket's directory, and a file that was put
-//! there by hand under a name that no key encodes to is not an object.
+//! No other segment encodes to a name that ends in `%e`, `%+` or `%o`, since a percent sign is
+//! always followed by two hexadecimal digits. So every key has its own path, no path leaves the
+//! bucket's directory, and a file that was put there by hand under a name that no key encodes to is
+//! not an object.
 //!
-//! On a file system that ignores case (macOS by default) keys that differ only in case share a file.
+//! On a file system that ignores case (macOS by default), keys that differ only in case share a
+//! file.
 
-/// Longest file name this module makes, in bytes, before a marker is appended. Every common file system takes 255.
+/// The longest file name that this module creates, in bytes, before a marker is appended. Every
+/// common file system takes 255.
 const MAX_NAME: usize = 250;
 const EMPTY: &str = "%e";
 const CONTINUED: &str = "%+";
 const BESIDE_DIRECTORY: &str = "%o";
 
-/// Where an object's file is, relative to its bucket's directory.
+/// The path of an object's file, relative to its bucket's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Location {
     /// The directories that lead to the file, outermost first.
     pub dirs: Vec<String>,
-    /// The file's name, when no directory has that name.
+    /// The file's name, if no directory has that name.
     pub name: String,
 }
 
@@ -52,12 +56,13 @@ impl Location {
     }
 }
 
-/// The file name for an object whose plain name is, or was, taken by a directory.
+/// Returns the file name of an object whose plain name is, or was, used by a directory.
 pub(super) fn beside_directory(name: &str) -> String {
     format!("{name}{BESIDE_DIRECTORY}")
 }
 
-/// The directories of the longest part of `prefix` that ends with a slash, relative to the bucket's directory.
+/// Returns the directories of the longest part of `prefix` that ends with a slash, relative to the
+/// bucket's directory.
 pub(super) fn directories_of_prefix(prefix: &str) -> Vec<String> {
     match prefix.rfind('/') {
         Some(end) => prefix[..end].split('/').flat_map(encode_segment).collect(),
@@ -65,7 +70,8 @@ pub(super) fn directories_of_prefix(prefix: &str) -> Vec<String> {
     }
 }
 
-/// The names of one key segment: all but the last are directories of its continuation.
+/// Returns the file names of one key segment. All but the last are directories that contain the
+/// rest of the segment.
 pub(super) fn encode_segment(segment: &str) -> Vec<String> {
     if segment.is_empty() {
         return vec![EMPTY.to_owned()];
@@ -92,18 +98,19 @@ pub(super) fn encode_segment(segment: &str) -> Vec<String> {
     names
 }
 
-/// What a name in a bucket's directory tree may be; whether it is a file or a directory is for the caller to match.
+/// The meaning of a name in a bucket's directory tree. The caller checks whether it is a file or a
+/// directory.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Name {
-    /// A whole segment, or the end of one that was continued.
+    /// A whole segment, or the end of a long one.
     Segment(String),
-    /// The object of that segment, beside a directory.
+    /// The object of that segment, beside a directory of the same name.
     BesideDirectory(String),
-    /// The directory with the rest of a long segment.
+    /// A directory that contains the rest of a long segment.
     Continued(String),
 }
 
-/// Decodes one file name; `None` where no key segment encodes to it.
+/// Decodes one file name; `None` if no key segment encodes to it.
 pub(super) fn decode_name(name: &str) -> Option<Name> {
     if let Some(start) = name.strip_suffix(CONTINUED) {
         return unescape(start)
@@ -126,7 +133,8 @@ pub(super) fn decode_name(name: &str) -> Option<Name> {
     })
 }
 
-/// Undoes the two-digit escapes. Whether they were needed is for the caller to check, by encoding again.
+/// Decodes the two-digit escapes. The caller checks whether they were needed, by encoding the
+/// result again.
 fn unescape(name: &str) -> Option<String> {
     if !name.contains('%') {
         return Some(name.to_owned());

@@ -1,8 +1,9 @@
-//! Keys in S3's order (bytes of UTF-8), read lazily from a directory tree.
+//! Lists keys in S3's order (bytes of UTF-8), read lazily from a directory tree.
 //!
-//! Every directory stands for a key prefix that ends with a slash, and the keys under it are one run in the order of
-//! all keys. So a walk that sorts each directory by key, with a slash after the directories' names, is in order, and
-//! whole directories outside the wanted prefix, or before the place where a page begins, are never read.
+//! Every directory stands for a key prefix that ends with a slash, and the keys under it are
+//! consecutive in the order of all keys. So a walk that sorts each directory by key, with a slash
+//! after the names of directories, returns the keys in order. Directories outside the requested
+//! prefix, or before the place where a page begins, are never read.
 
 use std::fs;
 use std::io;
@@ -10,24 +11,24 @@ use std::path::{Path, PathBuf};
 
 use super::keys::{self, Name};
 
-/// What to list.
+/// The parameters of a listing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Query {
-    /// Only keys that begin with this.
+    /// Only keys that begin with this are listed.
     pub prefix: String,
     /// Keys that contain this after the prefix are folded into one common prefix that ends with it.
     pub delimiter: Option<String>,
     pub after: After,
 }
 
-/// Where a page begins.
+/// The position where a page begins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum After {
     #[default]
     Start,
     /// Keys greater than this.
     Key(String),
-    /// Keys greater than this that do not begin with it: what follows a common prefix.
+    /// Keys greater than this that do not begin with it: those that follow a common prefix.
     Group(String),
 }
 
@@ -40,7 +41,7 @@ impl After {
         }
     }
 
-    /// Whether every key that begins with `start` is excluded.
+    /// Returns whether every key that begins with `start` is excluded.
     fn excludes_all(&self, start: &str) -> bool {
         match self {
             Self::Start => false,
@@ -52,7 +53,7 @@ impl After {
         }
     }
 
-    /// Whether no key that begins with `start` is excluded.
+    /// Returns whether no key that begins with `start` is excluded.
     fn excludes_none(&self, start: &str) -> bool {
         match self {
             Self::Start => true,
@@ -62,17 +63,17 @@ impl After {
     }
 }
 
-/// One line of a listing.
+/// An item of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Item {
     Object { key: String, path: PathBuf },
     CommonPrefix(String),
 }
 
-/// The items of a bucket in order.
+/// A walk over the items of a bucket in order.
 pub(super) struct Walk {
     query: Query,
-    /// Directories that are being read, the innermost last.
+    /// The directories that are being read, the innermost last.
     open: Vec<std::vec::IntoIter<Entry>>,
     last_group: Option<String>,
 }
@@ -103,7 +104,7 @@ impl Walk {
         Ok(walk)
     }
 
-    /// Reads a directory; one that is gone by now is empty.
+    /// Reads a directory. A directory that no longer exists counts as empty.
     fn enter(&mut self, dir: &Path, base: &str) -> io::Result<()> {
         let mut entries = Vec::new();
         read_directory(
@@ -120,7 +121,7 @@ impl Walk {
         Ok(())
     }
 
-    /// The common prefix that a key, or all keys of a directory, belong to.
+    /// Returns the common prefix that a key, or all keys of a directory, belong to.
     fn group<'a>(&self, key: &'a str) -> Option<&'a str> {
         let delimiter = self.query.delimiter.as_deref()?;
         let rest = key.strip_prefix(self.query.prefix.as_str())?;
@@ -128,7 +129,7 @@ impl Walk {
         Some(&key[..self.query.prefix.len() + at + delimiter.len()])
     }
 
-    /// The next item, or `None` at the end.
+    /// Returns the next item, or `None` at the end.
     pub fn next_item(&mut self) -> io::Result<Option<Item>> {
         while let Some(entries) = self.open.last_mut() {
             let Some(entry) = entries.next() else {
@@ -173,8 +174,8 @@ impl Walk {
     }
 }
 
-/// Adds the entries of `dir` whose keys can have the prefix. `start` is the part of a long segment that the names of
-/// `parts` hold, where this is the directory of its continuation.
+/// Adds the entries of `dir` whose keys can have the prefix. If `dir` continues a long segment,
+/// `start` is the beginning of that segment, and `parts` are the file names that store it.
 fn read_directory(
     dir: &Path,
     parts: &mut Vec<String>,
@@ -236,7 +237,8 @@ fn read_directory(
     Ok(())
 }
 
-/// Whether `segment` encodes to just these names: otherwise a file was put there by hand, and no key leads to it.
+/// Returns whether `segment` encodes to exactly these names. Otherwise a file was put there by
+/// hand, and no key leads to it.
 fn is_encoded(segment: &str, parts: &[String], name: &str) -> bool {
     let names = keys::encode_segment(segment);
     let Some((last, leading)) = names.split_last() else {
@@ -245,7 +247,7 @@ fn is_encoded(segment: &str, parts: &[String], name: &str) -> bool {
     leading == parts && (last == name || keys::beside_directory(last) == name)
 }
 
-/// Whether there is any object under a directory.
+/// Returns whether there is any object under a directory.
 fn has_object(dir: &Path) -> io::Result<bool> {
     let listing = match fs::read_dir(dir) {
         Ok(listing) => listing,
@@ -317,7 +319,8 @@ mod tests {
         out
     }
 
-    /// Keys whose order differs from the order of their paths, nested ones first so that conflicts are met.
+    /// Returns keys whose order differs from the order of their paths, longest first so that
+    /// conflicts occur.
     fn awkward() -> Vec<String> {
         let long = "l".repeat(300);
         let mut keys: Vec<String> = [
@@ -341,7 +344,7 @@ mod tests {
         keys
     }
 
-    /// What S3 answers, computed from all keys at once.
+    /// Returns what S3 answers, computed from all keys at once.
     fn model(keys: &[String], prefix: &str, delimiter: Option<&str>, after: &After) -> Vec<String> {
         let mut sorted = keys.to_vec();
         sorted.sort();
@@ -391,7 +394,7 @@ mod tests {
     fn only_the_wanted_directories_are_read() {
         use std::os::unix::fs::PermissionsExt;
         let dir = bucket(&["other/x", "wanted/deep/1", "wanted/shut/2"]);
-        // As root, permissions stop nobody; a directory that cannot be listed is then made by other means.
+        // Permissions do not apply to root, so root skips the listing that would fail.
         let shut = [dir.path().join("other"), dir.path().join("wanted/shut")];
         for d in &shut {
             fs::set_permissions(d, fs::Permissions::from_mode(0o000)).unwrap();

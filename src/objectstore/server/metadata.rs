@@ -1,4 +1,4 @@
-//! What is kept about an object besides its bytes.
+//! The metadata of objects: what is stored besides their bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
@@ -28,18 +28,18 @@ pub(super) struct Headers {
     pub content_language: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_control: Option<String>,
-    /// As an HTTP date.
+    /// The expiry as an HTTP date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub website_redirect_location: Option<String>,
-    /// `x-amz-meta-*`, without that prefix.
+    /// The user metadata: the `x-amz-meta-*` headers without that prefix.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub user: BTreeMap<String, String>,
 }
 
 impl Headers {
-    /// The size that S3 limits to 2 kB: the bytes of the user metadata's names and values.
+    /// Returns the size that S3 limits to 2 kB: the bytes of the user metadata's names and values.
     pub fn user_size(&self) -> usize {
         self.user.iter().map(|(k, v)| k.len() + v.len()).sum()
     }
@@ -48,15 +48,17 @@ impl Headers {
 /// An object's ETag, stored headers and checksum.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ObjectMetadata {
-    /// Without quotes: hexadecimal MD5 of the bytes, or `<md5 of the parts' md5s>-<number of parts>`.
+    /// The ETag without quotes: the hexadecimal MD5 of the bytes, or
+    /// `<md5 of the parts' md5s>-<number of parts>`.
     pub etag: String,
     #[serde(flatten)]
     pub headers: Headers,
     /// The name of the algorithm (`CRC32`, …) and the base64 value that the client sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<(String, String)>,
-    /// Size and modification time (ns since 1970) of the file that the above was written for. Where they differ, the
-    /// file was edited by hand: its ETag and checksum no longer count.
+    /// The size in bytes and modification time (ns since 1970) of the file when the record was
+    /// written. If they differ, the file was edited by hand, and its ETag and checksum are no
+    /// longer valid.
     #[serde(default)]
     written: (u64, i64),
 }
@@ -72,15 +74,16 @@ impl ObjectMetadata {
     }
 }
 
-/// Reads and writes [`ObjectMetadata`], and remembers what the file system cannot keep.
+/// Reads and writes [`ObjectMetadata`], and remembers what the file system cannot store.
 #[derive(Debug, Default)]
 pub(super) struct MetadataStore {
-    /// ETags of files without a (valid) attribute, and whole records where the file system has no attributes.
-    /// A changed file gets another entry, since its identity changes.
+    /// The ETags of files without a valid attribute, and whole records if the file system has no
+    /// extended attributes. A changed file has another identity, and so another entry.
     derived: Mutex<HashMap<FileIdentity, ObjectMetadata>>,
 }
 
-/// Changes whenever a file is replaced or edited: device, inode, size, modification time in ns.
+/// The identity of a file's content: device, inode, size and modification time in ns. It changes
+/// whenever the file is replaced or edited.
 type FileIdentity = (u64, u64, u64, i64);
 
 fn identity(stat: &Metadata) -> FileIdentity {
@@ -93,14 +96,15 @@ fn modified_ns(stat: &Metadata) -> i64 {
         .saturating_add(stat.mtime_nsec())
 }
 
-/// More entries than this and the memory is emptied; they are only a cache.
+/// The maximum number of remembered records. Beyond it they are all dropped, since they are only a
+/// cache.
 const MAX_DERIVED: usize = 200_000;
 
 impl MetadataStore {
     /// Stores `record` with a file whose bytes are complete.
     ///
-    /// On a file system without extended attributes the record lasts as long as the server; afterwards the ETag is
-    /// derived from the bytes, and headers are lost.
+    /// On a file system without extended attributes the record is kept only as long as the server
+    /// runs. Afterwards the ETag is computed from the bytes, and the headers are lost.
     pub fn write(&self, file: &File, mut record: ObjectMetadata) -> io::Result<ObjectMetadata> {
         let stat = file.metadata()?;
         record.written = (stat.size(), modified_ns(&stat));
@@ -113,13 +117,14 @@ impl MetadataStore {
         Ok(record)
     }
 
-    /// The record of an open file; hashes its bytes when nothing is known about them.
+    /// Returns the record of an open file. Its bytes are hashed if there is no valid record.
     pub fn read(&self, file: &File, stat: &Metadata) -> io::Result<ObjectMetadata> {
         let stored = parse(supported(file.get_xattr(ATTRIBUTE))?);
         self.complete(stored, stat, || file.try_clone())
     }
 
-    /// The same by path, for listings: the file is opened only when it has to be hashed.
+    /// Returns the record of the file at a path, for listings. The file is opened only if it has to
+    /// be hashed.
     pub fn read_path(&self, path: &Path, stat: &Metadata) -> io::Result<ObjectMetadata> {
         let stored = parse(supported(xattr::get(path, ATTRIBUTE))?);
         self.complete(stored, stat, || File::open(path))
@@ -166,12 +171,14 @@ fn supported(value: io::Result<Option<Vec<u8>>>) -> io::Result<Option<Vec<u8>>> 
     }
 }
 
-/// A record that cannot be read (another program's, say) counts as none.
+/// Parses a stored record. An attribute that cannot be parsed, for example another program's,
+/// counts as none.
 fn parse(value: Option<Vec<u8>>) -> Option<ObjectMetadata> {
     serde_json::from_slice(&value?).ok()
 }
 
-/// Reads at explicit offsets, so that the position which the caller shares with a cloned file stays where it is.
+/// Returns the hexadecimal MD5 of a file. It reads at explicit offsets, so that the position that
+/// the caller shares with a cloned file does not move.
 pub(super) fn hash(file: &File) -> io::Result<String> {
     use std::os::unix::fs::FileExt as _;
     let mut md5 = Md5::new();
@@ -188,7 +195,7 @@ pub(super) fn hash(file: &File) -> io::Result<String> {
     }
 }
 
-/// Lower-case hexadecimal.
+/// Formats bytes in lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -1,9 +1,11 @@
 //! icebox's own S3 server on local files.
 //!
-//! The protocol and the signatures are the [`s3s`] crate's; storage and the operations are here. What callers may do is decided by
-//! [`Iam`], whose own requests the server answers too, on the same port. What a client sees is
-//! described in the [Amazon S3 API reference](https://docs.aws.amazon.com/AmazonS3/latest/API/Welcome.html); not there:
-//! versions, tags, ACLs, policies, encryption with customer keys, object lock (all answer `NotImplemented`).
+//! The [`s3s`] crate implements the protocol and the signatures; storage and the operations are
+//! implemented here. [`Iam`] decides what callers may do. The server also answers requests to IAM
+//! and STS, on the same port. Clients see what the [Amazon S3 API
+//! reference](https://docs.aws.amazon.com/AmazonS3/latest/API/Welcome.html) describes. Not
+//! implemented are versions, tags, ACLs, policies, encryption with customer keys and object lock
+//! (all answer `NotImplemented`).
 
 mod access;
 mod auth;
@@ -43,28 +45,30 @@ use crate::aws::audit::{self, Audit};
 use crate::aws::{self, Account, AccountId, Endpoint, Iam, RequestMeta, Secret};
 use crate::connections::{self, Listeners};
 
-/// What a server needs to know.
+/// The configuration of a server.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Where buckets are kept; made if it is not there.
+    /// The directory of the buckets; created if it does not exist.
     pub root: PathBuf,
-    /// Port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     pub listen: SocketAddr,
-    /// The same port there too, for other machines: an address of this one, or 0.0.0.0.
+    /// An address of this machine, or 0.0.0.0, where the server also listens on the same port, for
+    /// other machines.
     pub public: Option<IpAddr>,
-    /// The region that buckets are in. Requests may be signed for any.
+    /// The region of the buckets. Requests may be signed for any region.
     pub region: String,
-    /// Who has access. The first account is the user's own; buckets that were made by nobody else are its. There is at least
-    /// one.
+    /// The accounts, at least one. The first account is the user's own; buckets that no other
+    /// account created belong to it.
     pub accounts: Vec<Account>,
-    /// Where the accounts' users, roles and policies are kept; made if it is not there.
+    /// The directory of the accounts' users, roles and policies; created if it does not exist.
     pub iam: PathBuf,
-    /// Where decisions are written down.
+    /// The audit trail; `None` if decisions are not recorded.
     pub audit: Option<audit::Settings>,
 }
 
 impl ServerConfig {
-    /// A server with one account, `000000000000`, and its root key pair, in `us-east-1`, without an audit trail.
+    /// Returns the configuration of a server with one account, `000000000000`, and its root key
+    /// pair, in `us-east-1`, without an audit trail.
     pub fn new(
         root: impl Into<PathBuf>,
         listen: SocketAddr,
@@ -89,7 +93,7 @@ impl ServerConfig {
     }
 }
 
-/// Why a server could not start or go on.
+/// The reason why a server cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot use {} for S3's files: {source}; give a directory that this user may write", root.display())]
@@ -109,24 +113,25 @@ pub enum Error {
     Audit(#[from] audit::Error),
 }
 
-/// The result of what a server does.
+/// The result of a server's operations.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A server that listens, and answers once it [runs](Self::run).
+/// A server that has its port. It answers requests once it [runs](Self::run).
 pub struct Server {
     listeners: Listeners,
     front: Front,
     iam: Iam,
     config: ServerConfig,
-    /// Its lock ends with the server, however that ends.
+    /// The directory's lock, which is released when the server ends, also by a crash.
     _root_lock: Flock<File>,
 }
 
 impl Server {
-    /// Prepares the directory and takes the port. Clients may connect from here on; they wait until [`Self::run`].
+    /// Prepares the directory and takes the port. Clients can connect from here on; their requests
+    /// wait until [`Self::run`].
     ///
     /// # Errors
-    /// [`Error::Root`], [`Error::InUse`], [`Error::Listen`].
+    /// [`Error::Root`], [`Error::InUse`], [`Error::Iam`], [`Error::Audit`], [`Error::Listen`].
     pub async fn bind(config: ServerConfig) -> Result<Self> {
         let root_error = |source| Error::Root {
             root: config.root.clone(),
@@ -187,19 +192,20 @@ impl Server {
         })
     }
 
-    /// Where the server listens.
+    /// Returns the address that the server listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.listeners.address()
     }
 
-    /// The IAM that the server asks.
+    /// Returns the IAM that decides for this server.
     pub fn iam(&self) -> &Iam {
         &self.iam
     }
 
-    /// What a client needs to use this server as the root user of the first account.
+    /// Returns the configuration of a client that uses this server as the root user of the first
+    /// account.
     pub fn client_config(&self) -> S3Config {
-        // Without one the server would not have started.
+        // A server without an account does not start.
         let root = &self.config.accounts[0];
         S3Config {
             endpoint: format!("http://{}", self.local_addr()),
@@ -210,11 +216,11 @@ impl Server {
         }
     }
 
-    /// Answers requests until `shutdown` is done, then those under way for up to five seconds. Dropping the future
-    /// stops at once.
+    /// Answers requests until `shutdown` completes, then gives requests under way up to five
+    /// seconds. Dropping the future stops at once.
     ///
     /// # Errors
-    /// None at present: what goes wrong with one connection is logged and ends that connection.
+    /// None at present: an error on one connection is logged and ends that connection.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let front = self.front;
         let answer = service_fn(move |request| {
@@ -226,7 +232,7 @@ impl Server {
     }
 }
 
-/// What answers a request: S3, or IAM and STS.
+/// Answers requests to S3, IAM and STS.
 #[derive(Clone)]
 struct Front {
     s3: S3Service,
@@ -244,7 +250,7 @@ impl Front {
         }
         let id = request_id();
         let mut request = request.map(s3s::Body::from);
-        // s3s logs requests at the level of debugging.
+        // s3s logs requests at the debug level.
         for name in ["authorization", "x-amz-security-token"] {
             if let Some(value) = request.headers_mut().get_mut(name) {
                 value.set_sensitive(true);
@@ -270,7 +276,7 @@ impl Front {
     }
 }
 
-/// Sixteen digits that name a request for as long as the server lives.
+/// Returns sixteen hexadecimal digits that identify a request as long as the server runs.
 fn request_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     format!("{:016X}", NEXT.fetch_add(1, Ordering::Relaxed))

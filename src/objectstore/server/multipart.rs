@@ -1,8 +1,9 @@
 //! Multipart uploads.
 //!
-//! An unfinished upload is a directory `<root>/.icebox/multipart/<upload id>/` with `upload.json` (an [`Upload`]) and a
-//! file for each part, named `<number, five digits>.<hexadecimal MD5>`. Completing it joins the parts into one file and
-//! gives that its place in one step.
+//! An unfinished upload is a directory `<root>/.icebox/multipart/<upload id>/` with `upload.json`
+//! (an [`Upload`]) and a file for each part, named `<number, five digits>.<hexadecimal MD5>`.
+//! Completing an upload joins its parts into one file, and moves that file to the object's path in
+//! one step.
 
 mod list;
 
@@ -28,11 +29,11 @@ use super::upload::{self, ALGORITHMS, Promise, checksum_of};
 
 pub(super) use list::{list_parts, list_uploads};
 
-/// Every part but the last has at least this many bytes.
+/// The minimum size in bytes of every part but the last.
 const MIN_PART: u64 = 5 << 20;
 const MAX_PART_NUMBER: i32 = 10_000;
 
-/// `upload.json`: what was said when the upload began.
+/// The content of `upload.json`: the request that began the upload.
 #[derive(Debug, Serialize, Deserialize)]
 struct Upload {
     bucket: String,
@@ -41,7 +42,7 @@ struct Upload {
     initiated: SystemTime,
 }
 
-/// A part that has arrived.
+/// A part that has been uploaded.
 #[derive(Debug)]
 struct StoredPart {
     number: i32,
@@ -51,9 +52,9 @@ struct StoredPart {
     modified: SystemTime,
 }
 
-/// The directory of an upload that exists and is for this object.
+/// Returns the directory and description of an upload, if it exists and is for this object.
 fn open_upload(store: &Store, bucket: &str, key: &str, id: &str) -> S3Result<(PathBuf, Upload)> {
-    // Only an id that this server gave out can name a directory.
+    // A parsed id cannot contain a path, so it names no directory outside of this one.
     let id = Uuid::try_parse(id).map_err(|_| error::no_such_upload())?;
     let dir = store.multipart_dir().join(id.simple().to_string());
     match read_upload(&dir) {
@@ -71,7 +72,7 @@ fn read_upload(dir: &Path) -> io::Result<Upload> {
     Ok(serde_json::from_slice(&fs::read(dir.join("upload.json"))?)?)
 }
 
-/// The parts that have arrived, by number.
+/// Returns the parts that have been uploaded, by number.
 fn stored_parts(dir: &Path) -> io::Result<Vec<StoredPart>> {
     let mut parts = Vec::new();
     for found in fs::read_dir(dir)? {
@@ -142,7 +143,7 @@ fn check_part_number(number: i32) -> S3Result<()> {
     ))
 }
 
-/// Puts a part in place of an earlier one of its number.
+/// Stores a part, and removes an earlier one with the same number.
 fn keep_part(
     store: &Store,
     dir: &Path,
@@ -164,7 +165,7 @@ fn keep_part(
         Ok(())
     };
     keep().map_err(|e| match e.kind() {
-        // Completed or aborted while the part was on its way.
+        // The upload was completed or aborted while the part was being received.
         io::ErrorKind::NotFound => error::no_such_upload(),
         _ => error::io(format!("store part {number}"))(e),
     })
@@ -254,7 +255,7 @@ pub(super) async fn upload_part_copy(
     })
 }
 
-/// `bytes=first-last`, both needed and inside the source.
+/// Parses `bytes=first-last`. Both numbers are required and must be inside the source.
 fn copy_range(text: &str, size: u64) -> S3Result<std::ops::Range<u64>> {
     match Range::parse(text) {
         Ok(Range::Int {
@@ -272,7 +273,7 @@ fn copy_range(text: &str, size: u64) -> S3Result<std::ops::Range<u64>> {
     }
 }
 
-/// The parts that a client lists for completion, matched with those that have arrived.
+/// Returns the stored parts that a client lists for completion.
 fn match_parts(wanted: &[CompletedPart], mut stored: Vec<StoredPart>) -> S3Result<Vec<StoredPart>> {
     if wanted.is_empty() {
         return Err(error::s3(
@@ -313,7 +314,7 @@ fn match_parts(wanted: &[CompletedPart], mut stored: Vec<StoredPart>) -> S3Resul
     Ok(parts)
 }
 
-/// `<md5 of the parts' md5s>-<number of parts>`.
+/// Returns the ETag `<md5 of the parts' md5s>-<number of parts>`.
 fn etag_of(parts: &[StoredPart]) -> String {
     let mut md5 = Md5::new();
     for part in parts {
@@ -365,7 +366,7 @@ pub(super) async fn complete(
         let etag = etag_of(&parts);
         let record = ObjectMetadata::new(etag.clone(), upload.headers, checksum.clone());
         store.place(staged, &input.bucket, &input.key, record, &condition)?;
-        // The object is there: what remains of the upload is a matter of space only.
+        // The object is complete. What remains of the upload only takes space.
         if let Err(e) = fs::remove_dir_all(&dir) {
             tracing::warn!(error = %e, dir = %dir.display(), "could not remove the parts of a completed upload");
         }
@@ -386,7 +387,8 @@ pub(super) async fn complete(
     })
 }
 
-/// Compares the joined bytes with the checksum of the whole object, where the client gave one.
+/// Checks the joined bytes against the checksum of the whole object, if the client gave one.
+/// Returns the algorithm's name and the value.
 fn check_whole(file: &File, promised: &Checksum) -> S3Result<Option<(String, String)>> {
     use std::os::unix::fs::FileExt;
     let Some(name) = ALGORITHMS
@@ -434,7 +436,7 @@ pub(super) async fn abort(store: &Arc<Store>, input: AbortMultipartUploadInput) 
     .await
 }
 
-/// Removes the unfinished uploads of a bucket that is gone.
+/// Removes the unfinished uploads of a deleted bucket.
 pub(super) fn forget_bucket(store: &Store, bucket: &str) -> S3Result<()> {
     let forget = || -> io::Result<()> {
         for found in fs::read_dir(store.multipart_dir())? {

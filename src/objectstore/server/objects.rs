@@ -1,4 +1,5 @@
-//! GetObject, HeadObject, PutObject, CopyObject, DeleteObject(s).
+//! Operations on objects: GetObject, HeadObject, PutObject, CopyObject, DeleteObject and
+//! DeleteObjects.
 
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -19,10 +20,11 @@ use super::metadata::ObjectMetadata;
 use super::store::{OpenObject, Precondition, Staged, Store, blocking, strongly_matches};
 use super::upload::{self, Promise, checksum_of};
 
-/// Up to this many bytes are read at once and sent with the headers; more is streamed in pieces of this size.
+/// The number of bytes up to which an object is read at once and sent with the headers. More bytes
+/// are streamed in pieces of this size.
 const PIECE: usize = 256 << 10;
 
-/// What S3 answers for an object that was stored without a content type.
+/// The content type that S3 returns for an object that was stored without one.
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 
 pub(super) async fn put(
@@ -83,8 +85,9 @@ struct ReadConditions {
 }
 
 impl ReadConditions {
-    /// In the order of RFC 9110 section 13.2.2; a date counts only where there is no ETag condition of its kind.
-    /// `unchanged` is the answer when the client already has the object.
+    /// Checks the conditions in the order of RFC 9110 section 13.2.2. A date counts only if there
+    /// is no ETag condition of its kind. `unchanged` returns the answer for a client that already
+    /// has the object.
     fn check(
         &self,
         object: &OpenObject,
@@ -114,13 +117,13 @@ impl ReadConditions {
     }
 }
 
-/// HTTP dates have no fractions of a second.
+/// Rounds a time down to whole seconds, because HTTP dates have no fractions of a second.
 fn whole_seconds(time: SystemTime) -> SystemTime {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
-/// 304, with the headers that RFC 9110 section 15.4.5 asks for.
+/// Returns the answer 304, with the headers that RFC 9110 section 15.4.5 requires.
 fn not_modified(object: &OpenObject) -> S3Error {
     let mut headers = HeaderMap::new();
     if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", object.metadata.etag)) {
@@ -135,7 +138,7 @@ fn not_modified(object: &OpenObject) -> S3Error {
     error
 }
 
-/// The bytes to send, and the `Content-Range` where they are not all.
+/// Returns the bytes to send, and the `Content-Range` if the client requested a range.
 fn resolve_range(
     range: Option<Range>,
     size: u64,
@@ -167,12 +170,12 @@ fn resolve_range(
     }
 }
 
-/// The size of a file always fits: file offsets are signed.
+/// Converts a number of bytes. The size of a file always fits, because file offsets are signed.
 fn length(bytes: u64) -> Option<i64> {
     i64::try_from(bytes).ok()
 }
 
-/// The fields that GetObject and HeadObject answer with alike.
+/// Builds the output of GetObject or HeadObject, which share these fields.
 macro_rules! describe {
     ($output:ident, $object:expr, $content_length:expr, $content_range:expr, $with_checksum:expr) => {{
         let object = $object;
@@ -310,7 +313,7 @@ pub(super) async fn delete(store: &Arc<Store>, input: DeleteObjectInput) -> S3Re
     blocking(store, move |store| store.delete(&input.bucket, &input.key)).await
 }
 
-/// S3's limit on the keys of one DeleteObjects.
+/// S3's limit on the number of keys in one DeleteObjects request.
 const MAX_DELETES: usize = 1000;
 
 pub(super) async fn delete_many(
@@ -366,7 +369,7 @@ pub(super) async fn delete_many(
     .await
 }
 
-/// The bucket and key that a copy reads from.
+/// Returns the bucket and key that a copy reads from.
 pub(super) fn copy_source(source: &CopySource) -> S3Result<(String, String)> {
     match source {
         CopySource::Bucket {
@@ -381,7 +384,8 @@ pub(super) fn copy_source(source: &CopySource) -> S3Result<(String, String)> {
     }
 }
 
-/// Opens the source of a copy and checks its conditions, which all fail with 412.
+/// Opens the source of a copy and checks its conditions. If one of them does not hold, the answer
+/// is 412.
 pub(super) fn open_copy_source(
     store: &Store,
     (bucket, key): &(String, String),
@@ -447,7 +451,7 @@ pub(super) async fn copy(
             .map_err(error::io(format!("copy s3://{}/{}", source.0, source.1)))?;
         let mut record = object.metadata;
         if record.etag.contains('-') {
-            // The copy of an object that came in parts is one part.
+            // The copy of an object that was uploaded in parts is a single part.
             record.etag = super::metadata::hash(&staged.file)
                 .map_err(error::io(format!("copy s3://{}/{}", source.0, source.1)))?;
         }
@@ -475,7 +479,7 @@ pub(super) async fn copy(
     })
 }
 
-/// Copies a range of an object to the end of a staged file, inside the kernel where that is possible.
+/// Copies a range of an object to the end of a staged file, inside the kernel if possible.
 pub(super) fn copy_bytes(
     object: &OpenObject,
     bytes: std::ops::Range<u64>,

@@ -1,7 +1,8 @@
-//! Which account a bucket belongs to.
+//! The accounts that buckets belong to.
 //!
-//! Buckets are directories, and may be made by hand: one that nobody else owns is the first account's. So only the others' are
-//! written down, in `<root>/.icebox/owners.json`.
+//! Buckets are directories and can be created by hand. A bucket without a recorded owner belongs to
+//! the first account, so only the owners of other buckets are recorded, in
+//! `<root>/.icebox/owners.json`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +21,7 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    /// Reads what is written down; `first` owns the rest.
+    /// Reads the recorded owners. `first` owns all other buckets.
     pub fn open(path: &Path, first: AccountId) -> io::Result<Self> {
         let others = match fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other)?,
@@ -34,14 +35,15 @@ impl Owners {
         })
     }
 
-    /// Whom a bucket belongs to, if it is there.
+    /// Returns the account that a bucket belongs to, if the bucket exists.
     pub fn of(&self, bucket: &str) -> AccountId {
         let others = self.others.read();
         let others = others.unwrap_or_else(PoisonError::into_inner);
         others.get(bucket).unwrap_or(&self.first).clone()
     }
 
-    /// Notes the owner of a bucket that is being made; `None` forgets one that is no more.
+    /// Records the owner of a bucket that is being created; `None` removes the record of a deleted
+    /// bucket.
     pub fn set(&self, bucket: &str, owner: Option<&AccountId>) -> io::Result<()> {
         let owner = owner.filter(|owner| **owner != self.first);
         let others = self.others.write();

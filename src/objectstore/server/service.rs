@@ -1,4 +1,5 @@
-//! s3s's table of operations, each handed to the function that does it. What is not here answers NotImplemented.
+//! The operations that s3s dispatches, each implemented by one function. Missing operations answer
+//! NotImplemented.
 
 use std::sync::Arc;
 
@@ -56,7 +57,7 @@ impl S3 for Service {
     ) -> Answer<GetBucketLocationOutput> {
         let bucket = req.input.bucket;
         blocking(&self.store, move |store| store.bucket(&bucket)).await?;
-        // S3 names every region but its first.
+        // S3 returns a location constraint for every region but us-east-1.
         let named = (self.region != "us-east-1")
             .then(|| BucketLocationConstraint::from(self.region.clone()));
         Ok(S3Response::new(GetBucketLocationOutput {
@@ -64,7 +65,7 @@ impl S3 for Service {
         }))
     }
 
-    /// A bucket that never had versions.
+    /// Answers as for a bucket that never had versions.
     async fn get_bucket_versioning(
         &self,
         req: S3Request<GetBucketVersioningInput>,

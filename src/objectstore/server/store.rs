@@ -2,20 +2,22 @@
 //!
 //! ```text
 //! <root>/
-//!   .icebox/              no bucket: bucket names start with a letter or a digit
-//!     lock                held by the running server
-//!     owners.json         the buckets of other accounts than the first (see `owners`)
-//!     iam/                users, roles and policies, unless they are elsewhere (see `aws`)
-//!     tmp/                objects on their way in; emptied at start
-//!     multipart/<id>/     one directory for each unfinished multipart upload (see `multipart`)
-//!   <bucket>/<key path>   one file an object (see `keys`), its metadata in an extended attribute (see `metadata`)
+//!   .icebox/             not a bucket: bucket names start with a letter or a digit
+//!     lock               held by the running server
+//!     owners.json        the buckets of all accounts but the first (see `owners`)
+//!     iam/               users, roles and policies, unless configured elsewhere (see `aws`)
+//!     tmp/               objects that are being written; emptied at start
+//!     multipart/<id>/    one directory for each unfinished multipart upload (see `multipart`)
+//!   <bucket>/<key path>  one file for each object (see `keys`); its metadata is in an extended
+//!                        attribute (see `metadata`)
 //! ```
 //!
-//! An object is written to `tmp` and renamed to its place, so that it is there whole or not at all, whatever happens
-//! to the server. Once a client has its answer the bytes are the kernel's: they survive `kill -9` of the server.
-//! Nothing is synced to disk, so a power cut may lose the last seconds.
+//! An object is written to `tmp` and then renamed, so that it is there whole or not at all,
+//! whatever happens to the server. When a client has its answer, the kernel has the bytes: they
+//! survive `kill -9` of the server. Nothing is synced to disk, so a power cut may lose the last
+//! seconds.
 //!
-//! All of this blocks; callers in async code go through [`blocking`].
+//! All of these functions block; async code calls them through [`blocking`].
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
@@ -39,13 +41,14 @@ pub(super) struct Store {
     multipart: PathBuf,
     next_tmp: AtomicU64,
     pub metadata: MetadataStore,
-    /// Held for writing while names in buckets change, which takes microseconds: it makes a condition and the rename
-    /// that it guards one step, and keeps directories from being pruned under an object that moves in. Held for
-    /// reading while a directory is listed. Opening an object needs no lock.
+    /// Locked for writing while names in buckets change, which takes microseconds. This makes a
+    /// condition and the rename that it guards one step, and keeps directories from being pruned
+    /// while an object is moved into them. Locked for reading while a directory is listed. Opening
+    /// an object needs no lock.
     names: RwLock<()>,
 }
 
-/// What must hold for the current object when a new one takes its place.
+/// A condition on the current object, checked before a new one replaces it.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Precondition {
     #[default]
@@ -65,7 +68,7 @@ pub(super) struct OpenObject {
     pub metadata: ObjectMetadata,
 }
 
-/// A finished object in `tmp`; removed when dropped before it got its place.
+/// A file in `tmp` that becomes an object or a part. It is removed when dropped before it is moved.
 #[derive(Debug)]
 pub(super) struct Staged {
     pub file: File,
@@ -95,13 +98,13 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.placed {
-            // Nothing can be done about it here, and the next start empties the directory.
+            // An error is ignored, because the next start empties the directory.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Runs `work` where it may block.
+/// Runs `work` on a thread that may block.
 pub(super) async fn blocking<T: Send + 'static>(
     store: &Arc<Store>,
     work: impl FnOnce(&Store) -> S3Result<T> + Send + 'static,
@@ -113,7 +116,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 impl Store {
-    /// Opens, and where needed makes, the directories under `root`.
+    /// Opens the directories under `root`, and creates those that do not exist. Empties `tmp`.
     pub fn open(root: &Path) -> io::Result<Self> {
         let own = root.join(".icebox");
         let (tmp, multipart) = (own.join("tmp"), own.join("multipart"));
@@ -141,12 +144,12 @@ impl Store {
         &self.multipart
     }
 
-    /// While the guard lives no object appears, disappears or moves.
+    /// Locks names against changes: while the guard lives, no object appears, disappears or moves.
     pub fn names_fixed(&self) -> RwLockReadGuard<'_, ()> {
         self.names.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For changes of names.
+    /// Locks names for a change.
     pub fn change_names(&self) -> RwLockWriteGuard<'_, ()> {
         self.names.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -169,8 +172,8 @@ impl Store {
     pub fn open_object(&self, bucket: &str, key: &str) -> S3Result<OpenObject> {
         let failed = || error::io(format!("read s3://{bucket}/{key}"));
         let plain = self.plain_path(&self.root.join(bucket), &Location::of_key(key));
-        // An object moves from its plain path to the one beside a directory, never back: looked up in this order it
-        // cannot be missed.
+        // An object moves from its plain path to the one beside a directory, never back. This order
+        // cannot miss it.
         let found = match open_file(&plain).map_err(failed())? {
             Some(found) => Some(found),
             None => open_file(&beside(&plain)).map_err(failed())?,
@@ -187,7 +190,7 @@ impl Store {
         })
     }
 
-    /// A new, empty file outside of every bucket.
+    /// Creates a new, empty file outside of every bucket.
     pub fn stage(&self) -> S3Result<Staged> {
         let number = self.next_tmp.fetch_add(1, Ordering::Relaxed);
         let path = self.tmp.join(number.to_string());
@@ -204,10 +207,12 @@ impl Store {
         })
     }
 
-    /// Gives a complete file its record and its place, if `precondition` holds. Returns its modification time.
+    /// Stores a complete file with its record as an object, if `precondition` holds. Returns the
+    /// file's modification time.
     ///
     /// # Errors
-    /// NoSuchBucket; PreconditionFailed; NoSuchKey for If-Match without an object; MetadataTooLarge.
+    /// NoSuchBucket; PreconditionFailed; NoSuchKey for If-Match without an object;
+    /// MetadataTooLarge.
     pub fn place(
         &self,
         mut staged: Staged,
@@ -232,7 +237,7 @@ impl Store {
         let bucket_dir = self.root.join(bucket);
         let location = Location::of_key(key);
         if let Precondition::Matches(_) = precondition {
-            // Where the current object has to be hashed, do so now, not under the lock.
+            // If the current object has to be hashed, do so now, not under the lock.
             let _ = self.open_object(bucket, key);
         }
 
@@ -269,7 +274,8 @@ impl Store {
         Ok(modified)
     }
 
-    /// Deletes an object, and the directories that this leaves empty. Whether it was there makes no difference.
+    /// Deletes an object, and the directories that become empty. An object that does not exist is
+    /// not an error.
     ///
     /// # Errors
     /// NoSuchBucket.
@@ -308,7 +314,7 @@ impl Store {
         path
     }
 
-    /// The path that a new version of an object is renamed to. The caller holds the lock.
+    /// Returns the path that a new object's file is renamed to. The caller holds the lock.
     fn target(&self, bucket_dir: &Path, location: &Location) -> io::Result<PathBuf> {
         let plain = self.plain_path(bucket_dir, location);
         let taken = match fs::symlink_metadata(&plain) {
@@ -326,7 +332,8 @@ impl Store {
     }
 }
 
-/// Whether an If-Match condition holds for an existing object with this ETag (without quotes).
+/// Returns whether an If-Match condition holds for an existing object with this ETag (without
+/// quotes).
 pub(super) fn strongly_matches(condition: &ETagCondition, etag: &str) -> bool {
     match condition {
         ETagCondition::Any => true,
@@ -350,11 +357,11 @@ fn is_absent(e: &io::Error) -> bool {
     )
 }
 
-/// Opens a regular file; `None` where there is none. Symbolic links and whatever else a person may have put there
-/// are not objects.
+/// Opens a regular file; `None` if there is none. Symbolic links, and whatever else a person may
+/// have put there, are not objects.
 fn open_file(path: &Path) -> io::Result<Option<(File, Metadata)>> {
     use std::os::unix::fs::OpenOptionsExt;
-    // Without O_NONBLOCK the opening of a named pipe would wait for a writer.
+    // Without O_NONBLOCK, opening a named pipe would wait for a writer.
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
     let file = match File::options().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
@@ -365,8 +372,8 @@ fn open_file(path: &Path) -> io::Result<Option<(File, Metadata)>> {
     Ok(stat.is_file().then_some((file, stat)))
 }
 
-/// Makes the directories on the way to an object; an object that is in the way moves beside. The caller holds the
-/// lock.
+/// Creates the directories that lead to an object. An object with the name of such a directory is
+/// moved to the path beside it. The caller holds the lock.
 fn make_directories(bucket_dir: &Path, names: &[String]) -> io::Result<()> {
     let mut dir = bucket_dir.to_owned();
     for name in names {

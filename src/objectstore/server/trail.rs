@@ -1,4 +1,5 @@
-//! One request's part of the audit trail: what was decided while it was answered, written once the answer is known.
+//! The audit entries of one request: decisions are collected while the request is answered, and
+//! written once the answer is known.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +8,8 @@ use http::{HeaderMap, Method, Response};
 use crate::aws::audit::{self, Audit, Entry};
 use crate::aws::{Caller, Decision, RequestMeta};
 
-/// Collects decisions; an extension of the request. Clones are the same.
+/// Collects the decisions about a request, as an extension of that request. Clones share the same
+/// entries.
 #[derive(Clone)]
 pub(super) struct Trail(Arc<Mutex<Noted>>);
 
@@ -29,7 +31,8 @@ impl Trail {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes what a request wants that was refused before anything was decided.
+    /// Records the action and access key of a request, in case it is refused before a decision is
+    /// made.
     pub fn wants(&self, action: &str, access_key_id: Option<&str>) {
         self.with(|noted| {
             action.clone_into(&mut noted.request.action);
@@ -49,9 +52,10 @@ impl Trail {
         });
     }
 
-    /// Writes it all, with the answer's status and the bytes that went either way.
+    /// Writes the entries, with the answer's status and the number of bytes that were sent or
+    /// received.
     pub fn close(self, audit: &Audit, sent: Sent, response: &Response<s3s::Body>) {
-        // s3s keeps the error itself to itself.
+        // s3s does not expose the error, so the code is taken from the answer.
         let status = response.status();
         let code = audit::error_code(status, response.body().bytes().as_deref());
         let received = match sent.method {
@@ -80,7 +84,7 @@ impl Trail {
     }
 }
 
-/// What is kept of a request that is being answered.
+/// The method and body size of a request that is being answered.
 pub(super) struct Sent {
     method: Method,
     bytes: u64,

@@ -1,5 +1,5 @@
-//! Request bodies on their way to a file: hashed, checked against what the client promised, kept in memory while
-//! small.
+//! Receives request bodies into files: they are hashed, checked against what the client promised,
+//! and kept in memory while they are small.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -17,31 +17,32 @@ use super::error;
 use super::metadata::hex;
 use super::store::{Staged, Store, blocking};
 
-/// A body is written out whenever this much of it is in memory, in bytes.
+/// The number of bytes in memory at which a body is written to its file.
 const BUFFER: usize = 1 << 20;
 
-/// The checksum algorithms of S3, by the name that clients use.
+/// The names of S3's checksum algorithms, as clients write them.
 pub(super) const ALGORITHMS: [&str; 5] = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"];
 
-/// What the client says about the body it sends. A value that is not there is not checked.
+/// The client's promises about the body that it sends. A value that is not given is not checked.
 #[derive(Debug, Default)]
 pub(super) struct Promise {
-    /// Bytes, after aws-chunked decoding.
+    /// The length in bytes, after aws-chunked decoding.
     pub length: Option<u64>,
-    /// `Content-MD5`, base64.
+    /// The value of `Content-MD5`, in base64.
     pub md5: Option<String>,
-    /// Checksums that came in headers, base64.
+    /// The checksums from the headers, in base64.
     pub checksum: Checksum,
-    /// `x-amz-sdk-checksum-algorithm`: the algorithm of a checksum that comes in a header or behind the body.
+    /// The value of `x-amz-sdk-checksum-algorithm`: the algorithm of a checksum in a header or
+    /// after the body.
     pub algorithm: Option<String>,
-    /// Where the checksum behind an aws-chunked body shows up once it has been read.
+    /// Contains the checksum after an aws-chunked body, once the body has been read.
     pub trailers: Option<TrailingHeaders>,
-    /// Names of the trailing headers to come (`x-amz-trailer`).
+    /// The names of the trailing headers (`x-amz-trailer`), in lower case.
     pub announced: Option<String>,
 }
 
 impl Promise {
-    /// The parts that are in the request's headers rather than in its operation's input.
+    /// Returns the promises that are in the request's headers rather than in its operation's input.
     pub fn from_headers(headers: &HeaderMap, trailers: Option<TrailingHeaders>) -> Self {
         let text = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
         // In a browser's form the file is only a part of the body.
@@ -73,7 +74,7 @@ impl Promise {
         hasher
     }
 
-    /// The value that the client gave for an algorithm, in a header or behind the body.
+    /// Returns the value that the client gave for an algorithm, in a header or after the body.
     fn value(&self, name: &str) -> Option<String> {
         let trailing = format!("x-amz-checksum-{}", name.to_ascii_lowercase());
         of(&self.checksum, name).cloned().or_else(|| {
@@ -84,7 +85,7 @@ impl Promise {
     }
 }
 
-/// The value of one algorithm, by its name.
+/// Returns the value of one algorithm by its name.
 pub(super) fn of<'a>(checksum: &'a Checksum, name: &str) -> Option<&'a String> {
     match name {
         "CRC32" => checksum.checksum_crc32.as_ref(),
@@ -96,7 +97,7 @@ pub(super) fn of<'a>(checksum: &'a Checksum, name: &str) -> Option<&'a String> {
     }
 }
 
-/// A [`Checksum`] with the value of one algorithm.
+/// Returns a [`Checksum`] that has the value of one algorithm.
 pub(super) fn checksum_of(stored: Option<&(String, String)>) -> Checksum {
     let mut checksum = Checksum::default();
     if let Some((name, value)) = stored {
@@ -125,7 +126,7 @@ pub(super) fn enable(hasher: &mut ChecksumHasher, name: &str) {
     }
 }
 
-/// A body that has arrived in full; its last bytes may still be in memory.
+/// A body that has been received in full. Its last bytes may still be in memory.
 pub(super) struct Received {
     staged: Option<Staged>,
     buffer: Vec<u8>,
@@ -135,12 +136,12 @@ pub(super) struct Received {
     promise: Promise,
 }
 
-/// A body that is in a file and is what the client promised.
+/// A body that is in a file and matches what the client promised.
 pub(super) struct Checked {
     pub staged: Staged,
-    /// Hexadecimal MD5.
+    /// The hexadecimal MD5 of the body.
     pub md5: String,
-    /// The algorithm's name and the base64 value, where the client asked for one.
+    /// The algorithm's name and the base64 value, if the client requested a checksum.
     pub checksum: Option<(String, String)>,
 }
 
@@ -193,7 +194,7 @@ impl Received {
         Ok(())
     }
 
-    /// Writes the rest and compares; blocks.
+    /// Writes the rest of the body and checks it against the client's promises. It blocks.
     ///
     /// # Errors
     /// IncompleteBody, InvalidDigest, BadDigest.

@@ -1,4 +1,5 @@
-//! What postgres_fdw passes on though the lake cannot do it: locks of a reader, and rows' own numbers shown to one.
+//! Queries that postgres_fdw sends but the lake does not support: a reader's row locks, and a
+//! `ctid` that a user selects.
 
 use std::ops::ControlFlow;
 
@@ -6,14 +7,15 @@ use sqlparser::ast::{Expr, Query, visit_expressions};
 
 use super::error::Error;
 
-/// What a query asks for that it may not have.
+/// The unsupported feature that a query uses.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     Lock,
     Ctid,
 }
 
-/// The scan of an UPDATE or DELETE both locks its rows and asks for their `ctid`; a query of a user does one of the two.
+/// Returns the unsupported feature of a query. The scan of an UPDATE or DELETE both locks its rows
+/// and reads their `ctid`, which is allowed. A user's query does only one of the two.
 pub(super) fn refused(query: &Query) -> Option<Refused> {
     match (!query.locks.is_empty(), asks_for_ctid(query)) {
         (true, false) => Some(Refused::Lock),
@@ -23,7 +25,8 @@ pub(super) fn refused(query: &Query) -> Option<Refused> {
 }
 
 impl Refused {
-    /// In pg_lake's words; `name` is that of the table, where there is one only.
+    /// Returns the error with pg_lake's message. `name` is the table's name if the query reads only
+    /// one.
     pub(super) fn error(&self, name: Option<&str>) -> Error {
         let message = match (self, name) {
             (Refused::Lock, _) => {

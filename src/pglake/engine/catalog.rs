@@ -1,4 +1,5 @@
-//! The engine's own view of a database: where its tables are, and which transaction is on the other side.
+//! The engine's queries to PostgreSQL: where the tables of a database are, and the state of the
+//! backends.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use super::error::{Error, Result};
 use super::export::Entry;
 use crate::pglake::columns::Column;
 
-/// How the engine itself reaches PostgreSQL.
+/// The settings of the engine's own connections to PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct LocalPostgres(pub tokio_postgres::Config);
 
 impl LocalPostgres {
-    /// Opens a connection that speaks as postgres_fdw's remote sessions do.
+    /// Opens a connection with the session settings that postgres_fdw uses for its remote sessions.
     pub async fn connect(&self, database: &str) -> Result<Client> {
         let (client, connection) = self
             .0
@@ -35,24 +36,25 @@ impl LocalPostgres {
     }
 }
 
-/// What a local statement sees of the catalog.
+/// The catalog as a local statement sees it.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Metadata location by table.
+    /// The metadata location of each table, by OID.
     pub locations: HashMap<u32, String>,
     /// `backend_xmin` of the backend: the oldest transaction that its snapshot takes as running.
     pub oldest_running: Option<String>,
-    /// Whether that transaction has ended by now.
+    /// Whether that transaction has ended.
     pub has_oldest_ended: bool,
 }
 
-/// A metadata location to be recorded for a table.
+/// A metadata location to record for a table.
 #[derive(Debug)]
 pub struct NewLocation {
     pub table: u32,
     pub base_location: String,
     pub metadata_location: String,
-    /// Whether the table is new: what is recorded under its OID is of an older table, then.
+    /// Whether the table is new. Then locations recorded under its OID belong to an older table,
+    /// and are discarded.
     pub is_created: bool,
 }
 
@@ -61,11 +63,11 @@ pub struct Catalog {
     postgres: LocalPostgres,
     database: String,
     client: Mutex<Option<Arc<Client>>>,
-    /// Connections on which PostgreSQL evaluates queries, while they have none.
+    /// Idle connections for queries that PostgreSQL evaluates.
     idle: Mutex<Vec<Client>>,
 }
 
-/// Connections that are kept for the next query that PostgreSQL evaluates.
+/// The number of idle connections that are kept for the next queries that PostgreSQL evaluates.
 const IDLE_CONNECTIONS: usize = 4;
 
 impl Catalog {
@@ -82,7 +84,8 @@ impl Catalog {
         &self.database
     }
 
-    /// The committed tables with their metadata files; none where the extension is not there.
+    /// Returns the committed tables with their metadata files; none where the extension is not
+    /// installed.
     pub async fn tables(&self) -> Result<Vec<Entry>> {
         let client = self.client().await?;
         let view = "SELECT to_regclass('pg_catalog.iceberg_tables') IS NOT NULL";
@@ -103,7 +106,7 @@ impl Catalog {
         self.postgres.connect(&self.database).await
     }
 
-    /// A connection of one's own to the same database, without temporary objects.
+    /// Returns a connection to the same database for the caller alone, without temporary objects.
     pub async fn take_connection(&self) -> Result<Client> {
         loop {
             let Some(client) = self.idle.lock().await.pop() else {
@@ -115,7 +118,8 @@ impl Catalog {
         }
     }
 
-    /// Gives a connection back; a query that still runs on it is given up.
+    /// Returns a connection for reuse. The remaining rows of a query that still runs on it are
+    /// discarded. The connection is closed if it cannot drop its temporary objects.
     pub async fn give_back(&self, client: Client) {
         if client.batch_execute("DISCARD TEMP").await.is_ok() {
             let mut idle = self.idle.lock().await;
@@ -141,7 +145,7 @@ impl Catalog {
         self.idle.lock().await.clear();
     }
 
-    /// The committed locations now, and the state of the backend that asks.
+    /// Returns the currently committed locations, and the state of the calling backend.
     pub async fn snapshot(&self, backend: Option<i32>) -> Result<Snapshot> {
         let client = self.client().await?;
         let rows = client
@@ -173,7 +177,7 @@ impl Catalog {
         })
     }
 
-    /// The columns of a table, as committed.
+    /// Returns the committed columns of a table.
     pub async fn columns(&self, table: u32) -> Result<Vec<Column>> {
         let client = self.client().await?;
         let rows = client
@@ -187,7 +191,7 @@ impl Catalog {
             .map_err(|error| Error::internal(format!("columns of table {table}: {error}")))
     }
 
-    /// The name of a table, as committed.
+    /// Returns the committed name of a table.
     pub async fn relation_name(&self, table: u32) -> Result<String> {
         let client = self.client().await?;
         let row = client
@@ -199,7 +203,10 @@ impl Catalog {
         Ok(row.get(0))
     }
 
-    /// Records where the tables will be once the backend's transaction has committed.
+    /// Records the locations that become valid when the backend's transaction has committed.
+    ///
+    /// # Errors
+    /// The backend has no transaction id.
     pub async fn record(&self, backend: i32, locations: &[NewLocation]) -> Result<()> {
         let client = self.client().await?;
         let tables: Vec<u32> = locations.iter().map(|location| location.table).collect();

@@ -1,4 +1,5 @@
-//! What a transaction does to one table: rows in memory and deleted positions, until the commit writes files.
+//! Uncommitted changes of a transaction to one table: rows in memory and deleted positions. The
+//! commit writes them as files.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,29 +18,29 @@ use crate::tables::{
     BATCHES_LOCATION, ExtraFile, LakeIo, LakeTable, LakeTableProvider, Overlay, PlannedFile,
 };
 
-/// Rows of a table that a transaction keeps in memory at most.
+/// The number of a table's rows in memory from which a transaction writes them to a data file.
 const SPILL_ROWS: u64 = 2_000_000;
 
-/// The changes of one table. Cloning is cheap: that is how savepoints keep an earlier state.
+/// Uncommitted changes of one table. Cloning is cheap, so savepoints keep clones.
 #[derive(Clone)]
 pub(super) struct Changes {
-    /// The version that the changes are based on, with the transaction's own columns.
+    /// The version that the changes are based on, with the transaction's own schema changes.
     pub version: TableVersion,
     pub table: Arc<LakeTable>,
     pub columns: Arc<Vec<BoundColumn>>,
     pub is_created: bool,
-    /// Whether the rows of the base version are gone.
+    /// Whether all rows of the base version are deleted.
     pub is_truncated: bool,
     batches: Vec<RecordBatch>,
     rows: u64,
-    /// Rows that were too many for the memory: data files that no snapshot has yet.
+    /// Data files with rows that were too many for memory. No snapshot has them yet.
     spilled: Vec<DataFile>,
-    /// Deleted rows by file location, those of `batches` under [`BATCHES_LOCATION`].
+    /// Deleted rows by file location. Those of `batches` are under [`BATCHES_LOCATION`].
     deleted: HashMap<String, RoaringTreemap>,
 }
 
 impl Changes {
-    /// No changes yet of a committed version.
+    /// Creates empty changes of a committed version.
     pub(super) fn of(loaded: &Loaded) -> Self {
         Self {
             version: loaded.version.clone(),
@@ -54,7 +55,7 @@ impl Changes {
         }
     }
 
-    /// A table that this transaction creates.
+    /// Creates the changes for a table that this transaction creates.
     pub(super) async fn created(
         io: &LakeIo,
         version: TableVersion,
@@ -83,12 +84,12 @@ impl Changes {
             })
     }
 
-    /// The places of columns by name.
+    /// Returns the indexes of the columns with these names.
     pub(super) fn columns_of(&self, names: &[String]) -> Result<Vec<usize>> {
         names.iter().map(|name| self.column(name)).collect()
     }
 
-    /// Whether a commit has anything to write.
+    /// Whether a commit has nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.version.is_written() && !self.has_row_changes()
     }
@@ -100,7 +101,7 @@ impl Changes {
             || self.deleted_in_files().next().is_some()
     }
 
-    /// Rows of the transaction that are not deleted again.
+    /// The number of rows in memory that are not deleted.
     pub(super) fn live_rows(&self) -> u64 {
         self.rows
             - self
@@ -109,7 +110,7 @@ impl Changes {
                 .map_or(0, RoaringTreemap::len)
     }
 
-    /// The batches without what was deleted of them.
+    /// The rows in memory without the deleted ones.
     pub(super) fn live_batches(&self) -> Result<Vec<RecordBatch>> {
         let Some(deleted) = self.deleted.get(BATCHES_LOCATION) else {
             return Ok(self.batches.clone());
@@ -127,19 +128,19 @@ impl Changes {
         Ok(live)
     }
 
-    /// Deleted rows of data files, by location.
+    /// The deleted rows of data files, by location.
     pub(super) fn deleted_in_files(&self) -> impl Iterator<Item = (&String, &RoaringTreemap)> {
         self.deleted
             .iter()
             .filter(|(location, rows)| *location != BATCHES_LOCATION && !rows.is_empty())
     }
 
-    /// The rows in memory, also those that are deleted again.
+    /// The rows in memory, including deleted ones.
     pub(super) fn batches(&self) -> &[RecordBatch] {
         &self.batches
     }
 
-    /// How many rows `batches` has.
+    /// The number of rows in `batches`.
     pub(super) fn rows(&self) -> u64 {
         self.rows
     }
@@ -149,7 +150,8 @@ impl Changes {
         self.batches.push(batch);
     }
 
-    /// Whether the rows in memory have become too many; rows that were deleted, or that a cursor may name, stay.
+    /// Whether the rows in memory should be written to a file. Rows with deletions stay in memory,
+    /// because deletions refer to positions in `batches`.
     pub(super) fn should_spill(&self) -> bool {
         self.rows >= SPILL_ROWS && !self.deleted.contains_key(BATCHES_LOCATION)
     }
@@ -168,12 +170,13 @@ impl Changes {
         Ok(())
     }
 
-    /// The files that rows were spilled to.
+    /// The data files that rows in memory were written to.
     pub(super) fn spilled(&self) -> &[DataFile] {
         &self.spilled
     }
 
-    /// The data files that a row may be in: those of the base version, and those of this transaction.
+    /// The data files that may hold a row of the table: those of the base version, and those of
+    /// this transaction.
     pub(super) async fn files(&self) -> Result<Vec<PlannedFile>> {
         let mut files: Vec<PlannedFile> = match self.is_truncated {
             true => Vec::new(),
@@ -188,7 +191,7 @@ impl Changes {
         Ok(files)
     }
 
-    /// Deletes a row; false when it is deleted already.
+    /// Deletes a row. Returns false when it is already deleted.
     pub(super) fn delete(&mut self, location: &str, position: u64) -> bool {
         match self.deleted.get_mut(location) {
             Some(rows) => rows.insert(position),
@@ -200,12 +203,12 @@ impl Changes {
         }
     }
 
-    /// Deletes every row; how many there were in the base is for the caller to know.
+    /// Deletes all rows.
     pub(super) fn truncate(&mut self) {
         self.is_truncated = true;
         self.deleted.clear();
         self.spilled.clear();
-        // Positions stay those of the log, as cursors may still name them.
+        // The batches stay, because cursors may still refer to positions in them.
         if self.rows > 0 {
             let mut all = RoaringTreemap::new();
             all.insert_range(0..self.rows);
@@ -213,7 +216,7 @@ impl Changes {
         }
     }
 
-    /// The table with these changes, for a scan.
+    /// Returns the table with these changes, for a scan.
     pub(super) async fn view(&self) -> Result<TableView> {
         let table = match self.is_truncated {
             false => self.table.clone(),
@@ -239,7 +242,7 @@ impl Changes {
         })
     }
 
-    /// The same table, with the same field ids, without a snapshot.
+    /// Returns the table without its snapshots, with the same schema and field ids.
     pub(super) async fn without_rows(&self) -> Result<Arc<LakeTable>> {
         let metadata = self.version.metadata.as_ref().clone();
         let snapshots: Vec<i64> = metadata
@@ -258,7 +261,7 @@ impl Changes {
         ))
     }
 
-    /// Applies a change of columns, also to the rows in memory.
+    /// Applies schema changes, also to the rows in memory.
     pub(super) async fn alter(
         &mut self,
         changes: &[SchemaChange],
@@ -295,7 +298,7 @@ impl Changes {
     }
 }
 
-/// The column of a batch with a field id.
+/// Returns the column of a batch that has this field id.
 fn column_of(batch: &RecordBatch, id: Option<i32>) -> Option<ArrayRef> {
     let schema = batch.schema();
     let index = schema
@@ -305,17 +308,18 @@ fn column_of(batch: &RecordBatch, id: Option<i32>) -> Option<ArrayRef> {
     Some(batch.column(index).clone())
 }
 
-/// Rows that arrive value by value, until they are a batch.
+/// A buffer that collects values in text form until they become a batch.
 pub(super) struct RowBuffer {
     schema: SchemaRef,
     builders: Vec<TextBuilder>,
     required: Vec<bool>,
-    /// Values that postgres_fdw sends per row, as indexes of the table's columns.
+    /// The indexes of the table's columns, in the order in which each row's values arrive.
     pub order: Vec<usize>,
 }
 
 impl RowBuffer {
-    /// A buffer for rows whose values come in the order of these columns; the others are NULL.
+    /// Creates a buffer for rows whose values arrive in the order of the columns `order`. The other
+    /// columns are NULL.
     pub(super) fn new(changes: &Changes, order: Vec<usize>) -> Self {
         let schema = changes.arrow_schema();
         let builder = |index: usize| {
@@ -341,8 +345,8 @@ impl RowBuffer {
         self.builders.first().map_or(0, TextBuilder::len)
     }
 
-    /// Adds rows of values. After an error the buffer holds part of them: the statement, and so its (sub)transaction,
-    /// has failed, and the buffer is dropped.
+    /// Appends the values of rows. After an error the buffer holds part of them. That is harmless:
+    /// the statement's (sub)transaction has failed, and the buffer is dropped with it.
     pub(super) fn append<'a>(
         &mut self,
         values: impl Iterator<Item = Option<&'a [u8]>>,
@@ -350,7 +354,8 @@ impl RowBuffer {
         let width = self.builders.len();
         for (index, value) in values.enumerate() {
             let column = index % width;
-            // NOT NULL is the engine's to enforce: PostgreSQL leaves it to the other side of a foreign table.
+            // PostgreSQL leaves NOT NULL of a foreign table to the remote server, so the engine
+            // enforces it.
             if value.is_none() && self.required[column] {
                 let column = self.schema.field(self.order[column]).name().clone();
                 return Err(Error::null(index / width, column));
@@ -360,7 +365,8 @@ impl RowBuffer {
         Ok(())
     }
 
-    /// The rows as a batch of the whole table; `rows` counts when there is no column at all.
+    /// Returns the rows as a batch with all columns of the table. `rows` is the number of rows,
+    /// which the arrays do not give when there is no column.
     pub(super) fn finish(&mut self, rows: usize) -> Result<RecordBatch> {
         let mut arrays: Vec<Option<ArrayRef>> = vec![None; self.schema.fields().len()];
         for (builder, index) in self.builders.iter_mut().zip(&self.order) {
@@ -379,7 +385,7 @@ impl RowBuffer {
         )?)
     }
 
-    /// The arrays of the values alone, in the order in which they came.
+    /// Returns the arrays of the values only, in the order of `order`.
     pub(super) fn finish_values(&mut self) -> Vec<ArrayRef> {
         self.builders.iter_mut().map(TextBuilder::finish).collect()
     }

@@ -1,4 +1,5 @@
-//! From the changes of a transaction to files: what is appended, deleted by position, or rewritten.
+//! The files of a commit: which data files are appended, rewritten or removed, and which rows are
+//! deleted by position.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ use crate::tables::write::{
 };
 use crate::tables::{ExtraFile, LakeIo, LakeTableProvider, Overlay, PlannedFile};
 
-/// From this share of deleted rows on, in percent, a file is rewritten without them (pg_lake's
+/// The percentage of deleted rows from which a file is rewritten without them (pg_lake's
 /// `pg_lake_table.copy_on_write_threshold`).
 const COPY_ON_WRITE_PERCENT: u64 = 20;
 
@@ -35,7 +36,8 @@ pub(super) async fn write(
     let file_io = io.file_io();
     let mut version = changes.version.clone();
     if changes.is_created {
-        // A new table has a metadata file of its own, also when its transaction goes on to fill it.
+        // A new table gets a metadata file of its own, even if the same transaction also inserts
+        // rows.
         version.write_metadata(&file_io).await?;
     }
     let change = row_change(io, context, &changes).await?;
@@ -91,7 +93,8 @@ async fn row_change(io: &LakeIo, context: &SessionContext, changes: &Changes) ->
                 .push(write_position_deletes(&file_io, &delete_file, data_file, new).await?);
         }
     }
-    // A spilled file whose rows are gone was never in a snapshot.
+    // No snapshot has the data files of this transaction yet. So one whose rows are gone is left
+    // out, rather than removed.
     let spilled = changes
         .spilled()
         .iter()
@@ -126,7 +129,8 @@ async fn existing_deletes(io: &LakeIo, file: &PlannedFile) -> Result<RoaringTree
     Ok(deleted)
 }
 
-/// A copy of a data file without the deleted rows, with the columns that the table has now.
+/// Writes a copy of a data file without the deleted rows, with the current columns of the table.
+/// Returns `None` if no row is left.
 async fn rewrite(
     context: &SessionContext,
     changes: &Changes,

@@ -1,7 +1,9 @@
-//! One client of the engine, on a thread of its own: the PostgreSQL protocol in, statements and answers out.
+//! A client of the engine, on a thread of its own: reads messages of the PostgreSQL protocol and
+//! sends the answers.
 //!
-//! postgres_fdw and dblink are the only clients, both libpq. The thread blocks on the socket, since a sync of the
-//! guide's kind is a round trip per row and a wake-up through a scheduler would double its price.
+//! PostgreSQL connects through postgres_fdw and dblink, and both use libpq. The thread blocks on
+//! the socket. The guide's sync has one round trip per row, and waking a task through a scheduler
+//! would double its duration.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -33,12 +35,12 @@ use super::session::{Parameter, Session};
 use super::statement::{Statement, parse};
 
 const TEXT_OID: u32 = 25;
-/// How long a session in a transaction looks for the next message before it sleeps.
+/// How long to poll for the next message in a transaction before blocking.
 const LOOK_BEFORE_SLEEP: Duration = Duration::from_micros(50);
-/// Answers go out when this much has come together.
+/// The number of buffered bytes from which answers are sent.
 const FLUSH_BYTES: usize = 1 << 20;
 
-/// Serves a client until it leaves.
+/// Serves a client until it disconnects.
 pub(super) fn serve(engine: Arc<Engine>, stream: UnixStream) -> io::Result<()> {
     let mut wire = Wire {
         stream,
@@ -74,7 +76,7 @@ pub(super) fn serve(engine: Arc<Engine>, stream: UnixStream) -> io::Result<()> {
     served
 }
 
-/// Messages of a socket.
+/// The messages of a socket.
 struct Wire {
     stream: UnixStream,
     input: BytesMut,
@@ -84,7 +86,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// The next message; `None` at the end.
+    /// Reads the next message; `None` at the end of the stream.
     fn read(&mut self) -> io::Result<Option<PgWireFrontendMessage>> {
         loop {
             match PgWireFrontendMessage::decode(&mut self.input, &self.context) {
@@ -97,7 +99,7 @@ impl Wire {
                     ));
                 }
             }
-            // Room for the whole of a large message at once, whose length is in its first bytes.
+            // Makes room for a large message at once. Its first bytes contain its length.
             let needed = match self.input.get(1..5) {
                 Some(mut length) => (length.get_u32() as usize).saturating_sub(self.input.len()),
                 None => 0,
@@ -113,8 +115,9 @@ impl Wire {
         }
     }
 
-    /// Receives into the input from `start` on. In a transaction the next message is often only microseconds away (the
-    /// next row of a sync), while going to sleep and being woken takes tens of them: so it looks a little before it sleeps.
+    /// Receives into the input from `start` on. In a transaction the next message (the next row of
+    /// a sync) often arrives within microseconds, while blocking and being woken takes tens of
+    /// them. So this polls briefly before it blocks.
     fn receive(&mut self, start: usize) -> io::Result<usize> {
         let input = &mut self.input[start..];
         if self.is_busy {
@@ -129,7 +132,7 @@ impl Wire {
         self.stream.read(input)
     }
 
-    /// The parameters of a session; `None` for a request that is over with its first message.
+    /// Reads the parameters of a session; `None` for a request that is complete without a session.
     fn startup(&mut self, engine: &Engine) -> io::Result<Option<HashMap<String, String>>> {
         while let Some(message) = self.read()? {
             match message {
@@ -155,7 +158,7 @@ impl Wire {
     }
 }
 
-/// A statement that was bound to its parameters.
+/// A statement with its bound parameters.
 struct Portal {
     statement: Arc<Statement>,
     parameters: Vec<Parameter>,
@@ -167,7 +170,7 @@ struct Client {
     session: Session,
     cancel: Arc<Notify>,
     statements: HashMap<String, Arc<Statement>>,
-    /// libpq uses the unnamed portal only.
+    /// The unnamed portal, the only one that libpq uses.
     portal: Option<Portal>,
     answer: Answer,
 }
@@ -204,7 +207,7 @@ impl Client {
     }
 
     fn run(&mut self) -> io::Result<()> {
-        // After an error in the extended protocol everything up to the next Sync is skipped.
+        // After an error in the extended protocol, all messages up to the next Sync are skipped.
         let mut skip = false;
         while let Some(message) = self.wire.read()? {
             let result = match message {
@@ -382,17 +385,17 @@ fn no_portal() -> Error {
     Error::new("34000", "portal \"\" does not exist")
 }
 
-/// Messages to the client that are not sent yet.
+/// Messages to the client that have not been sent yet.
 #[derive(Default)]
 struct Answer {
     buffer: BytesMut,
-    /// Where the row in the making starts, and how many values it has.
+    /// Where the row that is being written starts, and how many values it has.
     row: Option<(usize, u16)>,
 }
 
 impl Answer {
     fn message(&mut self, message: impl Message) {
-        // Only a message too long for its kind does not encode, and none of these is.
+        // Encoding fails only for a message that is too long for its kind, and none of these is.
         if let Err(error) = message.encode(&mut self.buffer) {
             tracing::error!(%error, "cannot encode an answer");
         }
@@ -404,7 +407,7 @@ impl Answer {
         self.message(RowDescription::new((0..width).map(field).collect()));
     }
 
-    /// Forgets a row that an error has cut short.
+    /// Removes a row that an error has left incomplete.
     fn discard_row(&mut self) {
         if let Some((start, _)) = self.row.take() {
             self.buffer.truncate(start);
@@ -414,7 +417,7 @@ impl Answer {
     fn send(&mut self, stream: &mut UnixStream) -> io::Result<()> {
         stream.write_all(&self.buffer)?;
         self.buffer.clear();
-        // One large answer must not hold its memory for the rest of the session.
+        // Frees the memory of a large answer, so that the session does not hold it to its end.
         if self.buffer.capacity() > 4 * FLUSH_BYTES {
             self.buffer = BytesMut::new();
         }
@@ -422,7 +425,7 @@ impl Answer {
     }
 }
 
-/// Rows go to the buffer as they are made: one DataRow message each.
+/// Writes rows into the buffer as they arrive, each as one DataRow message.
 impl RowSink for Answer {
     fn value(&mut self, text: Option<&str>) {
         let row = self.row.get_or_insert_with(|| {

@@ -1,4 +1,4 @@
-//! Answers of queries, as rows of text that postgres_fdw fetches bit by bit.
+//! Result sets, as rows of text that postgres_fdw fetches in portions.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,8 @@ use super::rowid::{FileNumbers, RowId};
 use super::translate::Output;
 use crate::pglake::arrays::write_text;
 
-/// Where rows of text go: one call a value, `None` for NULL, and one call at the end of a row.
+/// A receiver of rows of text: one call per value (`None` is NULL), and one call at the end of each
+/// row.
 pub(super) trait RowSink {
     fn value(&mut self, text: Option<&str>);
     fn end_row(&mut self);
@@ -26,12 +27,13 @@ pub(super) enum Rows {
         batches: datafusion::execution::SendableRecordBatchStream,
         outputs: Vec<Output>,
         files: Arc<Mutex<FileNumbers>>,
-        /// The batch that is being read, and its next row.
+        /// The batch that is being read, and the index of its next row.
         current: Option<(RecordBatch, usize)>,
     },
-    /// Rows that are at hand.
+    /// Rows that are already in memory.
     Fixed(std::vec::IntoIter<Vec<Option<String>>>),
-    /// PostgreSQL evaluates the query; `_session` keeps its connection, and the tables it scans, until the end.
+    /// Rows of a query that PostgreSQL evaluates. `_session` keeps its connection and the scanned
+    /// tables alive until the end.
     Postgres {
         rows: Pin<Box<dyn Stream<Item = Result<SimpleQueryRow>> + Send>>,
         _session: Box<dyn Send>,
@@ -67,7 +69,8 @@ impl Rows {
         }
     }
 
-    /// Writes up to `limit` rows, and tells how many there were: fewer means the end.
+    /// Writes up to `limit` rows and returns their number. Fewer than `limit` means that the end is
+    /// reached.
     pub(super) async fn fetch(&mut self, limit: usize, sink: &mut impl RowSink) -> Result<usize> {
         let mut fetched = 0;
         match self {
@@ -127,7 +130,7 @@ impl Rows {
         Ok(fetched)
     }
 
-    /// Writes all rows.
+    /// Writes all remaining rows and returns their number.
     pub(super) async fn drain(&mut self, sink: &mut impl RowSink) -> Result<usize> {
         self.fetch(usize::MAX, sink).await
     }
@@ -169,7 +172,10 @@ fn write_output(
     })
 }
 
-/// The identity of a row from the two columns that a scan with positions adds.
+/// Returns the id of a row, from the two columns that a scan with positions adds.
+///
+/// # Errors
+/// SQLSTATE 54000 if a `ctid` cannot hold the id.
 pub(super) fn row_id(
     file: &dyn Array,
     position: &dyn Array,

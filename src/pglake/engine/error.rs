@@ -1,4 +1,4 @@
-//! Errors of the engine, with the SQLSTATE that they reach the PostgreSQL user with.
+//! Errors of the engine, with the SQLSTATE that the PostgreSQL user sees.
 
 use crate::chain;
 use crate::pglake::columns::FieldError;
@@ -7,7 +7,7 @@ use crate::pglake::values::ValueError;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error as the PostgreSQL protocol has it.
+/// An error with the fields of the PostgreSQL protocol.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
@@ -15,7 +15,8 @@ pub struct Error {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
-    /// The row, of those of one statement, and the column where a NULL is not allowed.
+    /// The place of a NULL that is not allowed: the index of the row within the statement, and the
+    /// column.
     pub null_in: Option<Box<(usize, String)>>,
 }
 
@@ -30,7 +31,7 @@ impl Error {
         }
     }
 
-    /// A NULL where the column has none.
+    /// Returns the error for a NULL in a column that is NOT NULL.
     pub fn null(row: usize, column: String) -> Self {
         let message = format!("null value in column \"{column}\" violates not-null constraint");
         Self {
@@ -44,7 +45,8 @@ impl Error {
         self
     }
 
-    /// Something that cannot happen as long as PostgreSQL and the engine keep their contract.
+    /// Returns an error that cannot happen as long as PostgreSQL and the engine follow their
+    /// protocol.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new("XX000", message)
     }
@@ -79,7 +81,7 @@ impl From<FieldError> for Error {
     }
 }
 
-/// Whether the object store could not be reached, as opposed to having answered.
+/// Whether the object store could not be reached, as opposed to having answered with an error.
 fn is_connection(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -93,7 +95,8 @@ fn is_connection(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// What was being done to which file, and the innermost cause; the layers in between say nothing that a user can use.
+/// Returns the failed operation with its file, and the innermost cause. The layers in between say
+/// nothing that helps the user.
 fn file_and_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut file = None;
     let mut innermost = error;
@@ -109,10 +112,10 @@ fn file_and_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     file.map(|file| format!("{file}: {innermost}"))
 }
 
-/// How the object store's client begins to tell of an HTTP status.
+/// The start of the object store client's message about an HTTP status.
 const ANSWERED: &str = "Server returned non-2xx status code: ";
 
-/// The lake may not be asked at all.
+/// Returns the error for missing credentials.
 fn no_credentials(error: &storage::Error) -> Error {
     let (sqlstate, kind) = match error.is_connection() {
         true => (
@@ -124,7 +127,7 @@ fn no_credentials(error: &storage::Error) -> Error {
     Error::new(sqlstate, format!("{kind}{error}")).hint(error.hint())
 }
 
-/// Reading or writing the lake failed.
+/// Returns the error for a failed read or write of the lake.
 fn lake(error: &(dyn std::error::Error + 'static)) -> Error {
     if let Some(refused) = storage::Error::behind(error) {
         return no_credentials(refused);
@@ -137,7 +140,7 @@ fn lake(error: &(dyn std::error::Error + 'static)) -> Error {
         )
         .hint("Is the sandbox's S3 server up? (icebox status)");
     }
-    // pg_lake's words for what the store answers.
+    // pg_lake's message for an error of the object store.
     match message.split_once(ANSWERED) {
         Some((what, answer)) => Error::new("0A000", format!("HTTP Error: {what}{answer}")),
         None => Error::new("XX000", message),

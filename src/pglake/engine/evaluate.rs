@@ -1,9 +1,11 @@
-//! Running queries: by DataFusion where `translate` knows the answer to be PostgreSQL's, else by PostgreSQL itself.
+//! Evaluation of queries: by DataFusion where `translate` finds an equivalent plan, otherwise by
+//! PostgreSQL itself.
 //!
-//! In the second case the engine opens a session of its own in the same database, with a temporary view for every
-//! table of the query (`pg_temp."<oid>"`, the name that the query has anyway). A view reads its rows back from the
-//! engine, through dblink, as the asking transaction sees them. So any function, operator or type means what it means
-//! in PostgreSQL, at the price of one more trip for the rows.
+//! For the latter the engine opens its own session in the same database. It creates a temporary
+//! view for every table of the query, under the name that the query uses (`pg_temp."<oid>"`). Each
+//! view reads the table's rows back from the engine through dblink, as the calling transaction sees
+//! them. So every function, operator and type behaves as in PostgreSQL. The cost is one more
+//! transfer of the rows.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -29,17 +31,19 @@ use super::view::TableView;
 use crate::pglake::EngineSocket;
 use crate::tables::{FILE_COLUMN, POSITION_COLUMN};
 
-/// A table as PostgreSQL reads it back: which columns, and the numbers of its files.
+/// A table that PostgreSQL reads back from the engine, with the columns to read and the numbers of
+/// its files.
 #[derive(Clone)]
 pub(super) struct Scan {
     view: TableView,
     columns: Vec<String>,
-    /// Rows that cannot be in the answer are left out: a condition, and the table's name in it.
+    /// A condition that limits the rows to those that the query may need, and the alias of the
+    /// table in it.
     filter: Option<(String, Expr)>,
     files: Arc<Mutex<FileNumbers>>,
 }
 
-/// Scans that PostgreSQL may ask for, by token.
+/// The scans that PostgreSQL may run, by token.
 #[derive(Default)]
 pub(super) struct Scans(Mutex<HashMap<String, Scan>>);
 
@@ -67,15 +71,15 @@ impl Scans {
     }
 }
 
-/// What queries run with.
+/// The parts of the engine that queries run with.
 pub(super) struct Evaluator {
     pub context: SessionContext,
     pub scans: Scans,
-    /// Where PostgreSQL finds the engine.
+    /// The socket on which PostgreSQL reaches the engine.
     pub socket: EngineSocket,
 }
 
-/// A query with the tables that it reads, ready to be run any number of times with the same result.
+/// A query with the tables that it reads. It can be run any number of times with the same result.
 pub(super) struct Prepared {
     query: Query,
     views: HashMap<u32, TableView>,
@@ -84,7 +88,7 @@ pub(super) struct Prepared {
     evaluator: Arc<Evaluator>,
 }
 
-/// The tables that a query reads.
+/// Returns the OIDs of the tables that a query reads.
 pub(super) fn tables(query: &Query) -> HashSet<u32> {
     let mut tables = HashSet::new();
     let _ = visit_relations(query, |name: &ObjectName| {
@@ -94,7 +98,11 @@ pub(super) fn tables(query: &Query) -> HashSet<u32> {
     tables
 }
 
-/// Puts the values in for parameters; postgres_fdw always casts a parameter, so a text is enough.
+/// Replaces parameters by their values as string literals. Their type is known, because
+/// postgres_fdw always casts a parameter.
+///
+/// # Errors
+/// A parameter without a value.
 pub(super) fn substitute<N: ast::VisitMut>(
     node: &mut N,
     parameters: &[Option<bytes::Bytes>],
@@ -135,7 +143,8 @@ impl Prepared {
         catalog: Arc<Catalog>,
         evaluator: Arc<Evaluator>,
     ) -> Self {
-        // FOR UPDATE: the statement trigger has made this transaction the table's only writer.
+        // FOR UPDATE needs no lock here: the statement trigger has made this transaction the only
+        // writer of the table.
         query.locks.clear();
         Self {
             query,
@@ -150,12 +159,13 @@ impl Prepared {
         &self.query
     }
 
-    /// Runs the query.
+    /// Runs the query and returns its rows.
     pub(super) async fn run(&self) -> Result<Rows> {
         match self.run_translated().await {
             Ok(Some(rows)) => Ok(rows),
             Ok(None) => self.run_in_postgres().await,
-            // Not read, or not planned: PostgreSQL can do without the plan, but not without the lake.
+            // PostgreSQL can evaluate what DataFusion cannot plan, but it reads the same lake. So
+            // an error of the lake is final.
             Err(error) if crate::tables::Error::is_cause_of(&error) => Err(error.into()),
             Err(error) => {
                 tracing::warn!(%error, query = %self.query, "DataFusion refuses a translated query");
@@ -240,7 +250,8 @@ impl Prepared {
     }
 }
 
-/// Withdraws the scans of a helper session when its query is done, and gives its connection back.
+/// A PostgreSQL session that evaluates one query. At its end it removes its scans and returns its
+/// connection.
 struct HelperSession {
     evaluator: Arc<Evaluator>,
     catalog: Arc<Catalog>,
@@ -260,7 +271,7 @@ impl Drop for HelperSession {
 }
 
 impl Scan {
-    /// The rows of the scan, as PostgreSQL asked for them.
+    /// Runs the scan and returns the columns that PostgreSQL asked for.
     pub(super) async fn run(&self, context: &SessionContext) -> Result<Rows> {
         let needs_row_ids = self.columns.iter().any(|name| name == "ctid");
         let provider = self.view.provider.clone();
@@ -305,13 +316,14 @@ impl Scan {
         Ok(Rows::native(batches, outputs, self.files.clone()))
     }
 
-    /// How many values a row has.
+    /// The number of values in a row.
     pub(super) fn width(&self) -> usize {
         self.columns.len().max(1)
     }
 }
 
-/// Every name in the expressions of a query: the columns that it may need are among them.
+/// Returns every name in the expressions of a query. The columns that the query needs are among
+/// them.
 fn identifiers(query: &Query) -> HashSet<String> {
     let mut names = HashSet::new();
     let _ = visit_expressions(query, |expr: &ast::Expr| {

@@ -1,5 +1,6 @@
-//! The catalog in the object store: `<prefix>/frompg/catalog/<database>/catalog.json` names every table of a database and its
-//! metadata file, for engines that do not ask PostgreSQL. The real `pg_lake` has a worker that writes it.
+//! The catalog in the object store, for engines that do not query PostgreSQL.
+//! `<prefix>/frompg/catalog/<database>/catalog.json` lists every table of a database with its
+//! metadata file. In the real `pg_lake` a background worker writes it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,16 +12,16 @@ use super::catalog::Catalog;
 use super::error::Result;
 use crate::tables::LakeIo;
 
-/// How far the files may be behind.
+/// The interval at which changes are exported.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
 
-/// The longest wait between two tries that fail: each may be a refusal in somebody's audit trail.
+/// The longest interval between failing attempts. Each may add a refusal to an audit trail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What separates a table's prefix from where it is below it.
+/// The part of a location that separates the prefix from the table's path.
 const TABLES: &str = "/frompg/tables/";
 
-/// A table as the file has it.
+/// A table's entry in the file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Entry {
@@ -36,17 +37,18 @@ struct File<'a> {
     tables: &'a [Entry],
 }
 
-/// Keeps the files of one database.
+/// The exporter of one database's catalog files.
 #[derive(Default)]
 pub(super) struct Exporter {
-    /// What was written, by prefix.
+    /// The tables last written, by prefix.
     written: BTreeMap<String, Vec<Entry>>,
-    /// When it may be tried again after a failure, and how long the next wait is.
+    /// After a failure: when to try again, and the current interval.
     pause: Option<(Instant, Duration)>,
 }
 
 impl Exporter {
-    /// Writes what has changed. A failure is logged once, and is mended by a later call.
+    /// Writes the files whose tables have changed. A failure is logged once and retried by a later
+    /// call.
     pub async fn run(&mut self, io: &LakeIo, catalog: &Catalog) {
         if self.pause.is_some_and(|(until, _)| Instant::now() < until) {
             return;
@@ -66,7 +68,7 @@ impl Exporter {
 
     async fn write(&mut self, io: &LakeIo, catalog: &Catalog) -> Result<()> {
         let mut files: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-        // One whose tables are all gone says so.
+        // A prefix whose tables are all gone gets an empty list.
         for prefix in self.written.keys() {
             files.insert(prefix.clone(), Vec::new());
         }

@@ -1,4 +1,4 @@
-//! Rows by their identity: what an UPDATE keeps of the old row, and what a DELETE returns of it.
+//! Rows by their ids: the old values that an UPDATE keeps, and those that a DELETE returns.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,12 +19,13 @@ pub(super) struct RowsOfFile {
     pub location: String,
     pub batch: RecordBatch,
     pub positions: Vec<u64>,
-    /// For every row, the index with which it was asked for.
+    /// For every row, its index in the list of requested rows.
     pub wanted: Vec<usize>,
 }
 
 impl Transaction {
-    /// The current values of rows of a table that the transaction writes, file by file.
+    /// Returns the current values of rows, file by file. The transaction must already write the
+    /// table.
     pub(super) async fn rows(&mut self, table: u32, rows: &[RowId]) -> Result<Vec<RowsOfFile>> {
         let mut by_file: BTreeMap<u32, BTreeMap<u64, usize>> = BTreeMap::new();
         for (index, row) in rows.iter().enumerate() {
@@ -63,7 +64,7 @@ impl Transaction {
                     positions.push(id.position);
                 }
                 let wanted = positions.iter().map(|position| wanted[position]).collect();
-                // Without the two columns of the positions.
+                // Drops the two position columns.
                 let batch = with_schema(&batch, &schema)?;
                 found.push(RowsOfFile {
                     location: location.clone(),
@@ -76,7 +77,7 @@ impl Transaction {
         Ok(found)
     }
 
-    /// A table of nothing but some rows of one file.
+    /// Returns a table that consists of some rows of one file.
     async fn only_rows(
         &self,
         changes: &Changes,
@@ -107,7 +108,7 @@ impl Transaction {
         Ok(LakeTableProvider::new(changes.without_rows().await?).with_overlay(overlay)?)
     }
 
-    /// The current values of one row, deleted or not.
+    /// Returns the current values of one row, even if it is deleted.
     pub(super) async fn row(&mut self, table: u32, row: RowId) -> Result<RecordBatch> {
         self.changes(table).await?;
         let found = self.rows(table, &[row]).await?;

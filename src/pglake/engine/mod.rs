@@ -1,20 +1,24 @@
-//! The lake engine: what `pgduck_server` is for pg_lake, a server that PostgreSQL sends its Iceberg work to.
+//! The lake engine: the server that PostgreSQL sends its Iceberg work to, in place of
+//! `pgduck_server`.
 //!
-//! It listens on a private unix socket and is reached through postgres_fdw only (see the extension's script). Per
-//! connection there is a session with one transaction; at its COMMIT, which postgres_fdw sends just before the local
-//! commit, the engine writes the data files, manifests and metadata of one snapshot per changed table and records the
-//! new metadata location under the id of the local transaction. The location counts once that transaction has
-//! committed, so a crash in between loses nothing and doubles nothing.
+//! It listens on a private unix socket. PostgreSQL connects to it through postgres_fdw and dblink
+//! (see the extension's script). Each connection is a session with at most one transaction.
+//! postgres_fdw sends COMMIT just before the local commit. The engine then writes one snapshot per
+//! changed table: its data files, manifests and metadata file. It records the new metadata location
+//! under the id of the local transaction. The location becomes valid when that transaction has
+//! committed, so a crash in between neither loses nor duplicates rows.
 //!
 //! ```text
-//! connection  messages of the protocol            session     statements
-//! statement   what postgres_fdw says              transaction what is seen and changed
-//! translate   queries as DataFusion plans         changes     the changes of one table
-//! evaluate    queries that PostgreSQL evaluates   commit      changes as files
-//! catalog     the engine's view of the database   view        versions of tables
-//! rpc         requests of the extension           modify      UPDATE and DELETE by condition
-//! fetch       rows by their identity            access      what a query may not ask for
-//! export      the catalog in the object store   secrets     where S3 is, as statements say
+//! connection   protocol messages in and out        session      statements of a connection
+//! statement    parses what postgres_fdw sends      transaction  snapshot, savepoints, commit
+//! translate    queries as DataFusion plans         changes      uncommitted changes of one table
+//! evaluate     runs queries, or asks PostgreSQL    commit       writes changes as files
+//! catalog      the engine's queries to PostgreSQL  view         versions of tables
+//! rpc          requests of the extension           modify       UPDATE and DELETE by condition
+//! fetch        rows by their ids                   access       queries that are refused
+//! export       the catalog in the object store     secrets      S3 secrets set by statements
+//! cursor       rows of a result set                rowid        row ids as `ctid`
+//! numeric      PostgreSQL's division of numerics   error        errors with their SQLSTATE
 //! ```
 
 mod access;
@@ -60,40 +64,41 @@ use catalog::{Catalog, LocalPostgres};
 use evaluate::{Evaluator, Scans};
 pub use secrets::Keyring;
 
-/// What a lake engine needs to know.
+/// The inputs of a lake engine.
 #[derive(Clone)]
 pub struct EngineConfig {
-    /// Whoever may connect to it may use the engine.
+    /// The socket to listen on. Every user who may connect to it may use the engine.
     pub socket: EngineSocket,
-    /// The socket's mode.
+    /// The file mode of the socket.
     pub socket_mode: u32,
-    /// Where the tables are.
+    /// The access to the tables.
     pub lakes: Lakes,
-    /// How the engine itself reaches PostgreSQL, as a superuser; the database is that of each client.
+    /// The engine's own connection to PostgreSQL, as a superuser. The database is that of each
+    /// client.
     pub postgres: tokio_postgres::Config,
 }
 
-/// How an engine reaches the tables.
+/// The engine's access to the object stores.
 #[derive(Clone)]
 pub enum Lakes {
-    /// In one way, whatever its clients say.
+    /// A fixed access, which no client can change.
     Fixed(LakeIo),
-    /// By secrets, which any of its clients may change: `CREATE OR REPLACE SECRET … (TYPE S3, …)`.
+    /// Access by secrets, which any client may change: `CREATE OR REPLACE SECRET … (TYPE S3, …)`.
     Secrets(Arc<Keyring>),
 }
 
-/// A database that the engine works for.
+/// A database that the engine serves.
 struct Database {
     catalog: Arc<Catalog>,
     versions: view::Versions,
-    /// Clients that are connected for it.
+    /// The number of connected clients.
     clients: AtomicUsize,
-    /// Whether a task looks after it.
+    /// Whether a background task maintains this database, see [`attend`].
     is_attended: AtomicBool,
 }
 
-/// How long the engine's own connections to a database outlive its last client there. PostgreSQL's DROP DATABASE waits
-/// for 5 seconds for connections to go.
+/// How long the engine keeps its own connections to a database after the last client has left. It
+/// must be shorter than the 5 seconds that PostgreSQL's DROP DATABASE waits for connections to end.
 const LINGER: Duration = Duration::from_secs(2);
 
 struct Engine {
@@ -103,12 +108,12 @@ struct Engine {
     evaluator: Arc<Evaluator>,
     postgres: LocalPostgres,
     databases: Mutex<HashMap<String, Arc<Database>>>,
-    /// Sessions that may be cancelled, by the id that they were given: a secret, and whom to wake.
+    /// The sessions that can be cancelled, by id: the secret of each, and how to wake it.
     clients: Mutex<HashMap<i32, (i32, Arc<Notify>)>>,
     last_id: AtomicI32,
 }
 
-/// Serves until `shutdown` completes.
+/// Serves clients until `shutdown` completes.
 pub async fn serve(
     config: EngineConfig,
     shutdown: impl Future<Output = ()> + Send,
@@ -143,13 +148,14 @@ pub async fn serve(
 }
 
 impl Database {
-    /// Takes note that a client has left.
+    /// Counts a client that has disconnected.
     fn leave(&self) {
         self.clients.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-/// Keeps a database's catalog in the object store up to date while it has clients; then leaves it alone.
+/// Keeps a database's catalog in the object store up to date while it has clients. Closes the
+/// engine's connections to the database some time after the last client has left.
 async fn attend(io: LakeIo, database: Arc<Database>) {
     let mut exporter = export::Exporter::default();
     let mut left_at = None;
@@ -165,7 +171,8 @@ async fn attend(io: LakeIo, database: Arc<Database>) {
             continue;
         }
         database.is_attended.store(false, Ordering::SeqCst);
-        // One that has come meanwhile may have found it attended.
+        // A client that has connected meanwhile may have seen the flag still set, and then relies
+        // on this task.
         if !has_clients() || database.is_attended.swap(true, Ordering::SeqCst) {
             break;
         }
@@ -187,7 +194,7 @@ impl Engine {
             .map_err(io::Error::other)?;
         let mut settings = SessionConfig::new();
         settings.options_mut().execution.parquet.pushdown_filters = true;
-        // Columns keep the names that they have in PostgreSQL.
+        // Column names are case-sensitive, as in PostgreSQL.
         settings.options_mut().sql_parser.enable_ident_normalization = false;
         Ok(Self {
             runtime: Handle::current(),
@@ -205,7 +212,8 @@ impl Engine {
         })
     }
 
-    /// The database of a new client, which has to [`leave`](Self::leave) it again.
+    /// Returns the database of a new client. The client has to [`leave`](Database::leave) it at its
+    /// end.
     fn database(&self, name: &str) -> Arc<Database> {
         let mut databases = self
             .databases
@@ -229,7 +237,7 @@ impl Engine {
         database
     }
 
-    /// Gives a client an id and a secret to be cancelled with.
+    /// Registers a client, and returns the id and secret with which it can be cancelled.
     fn register(&self, cancel: Arc<Notify>) -> (i32, i32) {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let secret = rand::random();

@@ -12,11 +12,11 @@ use super::statement::{Modify, Statement, parse};
 use super::view::BoundColumn;
 use crate::pglake::arrays::write_text;
 
-/// Rows that are changed before the next ones are looked at.
+/// The number of rows that are read, and then changed, at a time.
 const MODIFY_ROWS: usize = 50_000;
 
 impl Session {
-    /// An UPDATE or DELETE by condition: the rows, and their new values, are asked for as a query.
+    /// Runs an UPDATE or DELETE by condition. A query finds the rows and computes their new values.
     pub(super) async fn modify(
         &mut self,
         modify: &Modify,
@@ -44,7 +44,8 @@ impl Session {
                 .type_name;
             items.push(assigned(value, type_name)?);
         }
-        // RETURNING shows a column as the change has left it, and anything else as the query has found it.
+        // RETURNING of an UPDATE gives a column of the table with its new value, and any other
+        // expression as the query computed it.
         let mut returned = Vec::new();
         for expr in &modify.returning {
             let own = own_column(expr, modify.alias.as_ref())
@@ -114,7 +115,8 @@ impl Session {
     }
 }
 
-/// A new value as the column will have it: postgres_fdw leaves the assignment cast to the other side.
+/// Casts a new value to the type of its column. postgres_fdw leaves this assignment cast to the
+/// remote server.
 fn assigned(value: &ast::Expr, type_name: &str) -> Result<ast::Expr> {
     let sql = format!("SELECT CAST({value} AS {type_name})");
     match parse(&sql)?.pop() {
@@ -142,7 +144,7 @@ fn own_column<'a>(expr: &'a ast::Expr, alias: Option<&Ident>) -> Option<&'a str>
     }
 }
 
-/// `SELECT items FROM …` with the tables and the condition of a modification.
+/// Builds `SELECT items FROM …` with the tables and the condition of a modification.
 fn select(items: Vec<ast::Expr>, modify: &Modify) -> Query {
     let tables: Vec<String> = modify.from.iter().map(ToString::to_string).collect();
     let items: Vec<String> = items.iter().map(ToString::to_string).collect();
@@ -163,9 +165,9 @@ fn select(items: Vec<ast::Expr>, modify: &Modify) -> Query {
 }
 
 enum Returned {
-    /// A column of the changed row.
+    /// A column of the changed row, by index.
     Column(usize),
-    /// A value that the query gave.
+    /// A value of the query's row, by index.
     Item(usize),
 }
 
@@ -199,7 +201,7 @@ fn write_returned(
     Ok(())
 }
 
-/// Rows kept in memory.
+/// A sink that keeps rows in memory.
 #[derive(Default)]
 struct Collected {
     rows: Vec<Vec<Option<String>>>,

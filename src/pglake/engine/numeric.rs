@@ -1,13 +1,15 @@
-//! PostgreSQL's division of numerics, for averages: the same digits as its `numeric.c` gives.
+//! PostgreSQL's division of numerics, for averages. It returns the same digits as PostgreSQL's
+//! `numeric.c`.
 
 use super::error::{Error, Result};
 
-/// Digits of a quotient that count, at least (`NUMERIC_MIN_SIG_DIGITS`).
+/// The least number of significant digits of a quotient (`NUMERIC_MIN_SIG_DIGITS`).
 const MIN_SIGNIFICANT_DIGITS: i32 = 16;
-/// PostgreSQL keeps numerics in digits of base 10,000.
+/// The decimal digits per group: PostgreSQL stores numerics in base 10,000.
 const DIGITS_PER_GROUP: i32 = 4;
 
-/// `total / count` as text, rounded half away from zero at the scale that `select_div_scale` gives.
+/// Returns `total / count` as text, rounded half away from zero at the scale of PostgreSQL's
+/// `select_div_scale`.
 pub(super) fn divide(total: &str, count: i64) -> Result<String> {
     let wrong = || Error::internal(format!("cannot divide {total} by {count}"));
     let digits = total.trim_start_matches('-');
@@ -31,7 +33,7 @@ pub(super) fn divide(total: &str, count: i64) -> Result<String> {
         .max(scale)
         .clamp(0, 1000);
 
-    // Long division, one digit more than shown for the rounding.
+    // Long division, with one digit more than the result has, for rounding.
     let mut quotient = Vec::with_capacity(unscaled.len() + result_scale as usize + 1);
     let mut remainder = 0u128;
     let places = (result_scale - scale) as usize + 1;
@@ -81,7 +83,7 @@ pub(super) fn divide(total: &str, count: i64) -> Result<String> {
     })
 }
 
-/// The weight of the first group of four digits that is not zero, and its value.
+/// Returns the weight and the value of the first group of four digits that is not zero.
 fn leading_group(digits: &str) -> (i32, i32) {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let whole = whole.trim_start_matches('0');
@@ -113,7 +115,7 @@ mod tests {
 
     #[test]
     fn quotients_have_the_scale_of_postgresql() {
-        // Each as PostgreSQL 15 prints it.
+        // Each quotient as PostgreSQL 15 prints it.
         for (total, count, quotient) in [
             ("4.44", 4, "1.11000000000000000000"),
             ("10", 4, "2.5000000000000000"),

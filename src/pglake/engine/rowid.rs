@@ -1,11 +1,13 @@
-//! Row identities on the wire: postgres_fdw carries a `ctid` from a scan to the UPDATE or DELETE of the row.
+//! Row ids in the remote protocol. postgres_fdw passes a `ctid` from a scan to the UPDATE or DELETE
+//! of the row.
 
 use std::collections::HashMap;
 
-/// Bits of a `ctid` that number the row in its file; the other 20 number the file.
+/// The bits of a `ctid` that hold the row's position in its file. The other 20 bits hold the file's
+/// number.
 const POSITION_BITS: u32 = 28;
 
-/// A row of a table, as long as the transaction lasts.
+/// The id of a row. It is valid until the transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct RowId {
     pub file: u32,
@@ -13,7 +15,8 @@ pub(super) struct RowId {
 }
 
 impl RowId {
-    /// Appends the text of the `ctid`: 48 bits as PostgreSQL splits them, block and offset.
+    /// Appends the id as the text of a `ctid`: 48 bits, which PostgreSQL splits into block and
+    /// offset.
     pub(super) fn write(self, out: &mut String) {
         use std::fmt::Write as _;
         let bits = u64::from(self.file) << POSITION_BITS | self.position;
@@ -30,18 +33,18 @@ impl RowId {
         })
     }
 
-    /// Whether a `ctid` can carry it.
+    /// Whether the 48 bits of a `ctid` can hold this id.
     pub(super) fn fits(self) -> bool {
         self.position < 1 << POSITION_BITS && self.file < 1 << (48 - POSITION_BITS)
     }
 }
 
-/// Numbers for file locations.
+/// The numbers assigned to file locations.
 #[derive(Debug, Default)]
 pub(super) struct FileNumbers {
     locations: Vec<String>,
     numbers: HashMap<String, u32>,
-    /// The number given last: rows come file by file.
+    /// The number returned last. Rows arrive file by file, so the next one is often the same.
     last: u32,
 }
 
@@ -61,7 +64,7 @@ impl FileNumbers {
         number
     }
 
-    /// Whether a row of this file has been given an identity.
+    /// Whether a row of this file has been given an id.
     pub(super) fn has(&self, location: &str) -> bool {
         self.numbers.contains_key(location)
     }

@@ -1,4 +1,5 @@
-//! Requests of the extension: what postgres_fdw has no words for, inside of the caller's transaction.
+//! Requests of the extension that postgres_fdw has no statements for. They run inside the caller's
+//! transaction.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -20,7 +21,7 @@ use crate::pglake::columns::{Column, FieldError};
 use crate::tables::commit::{SchemaChange, TableVersion};
 use crate::tables::{LakeIo, Location};
 
-/// A request of the extension, as JSON in the text of an `rpc` scan.
+/// A request of the extension: JSON in the condition of a scan of `rpc`.
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 enum Request {
@@ -38,15 +39,15 @@ enum Request {
     DropStatements {
         sql: String,
     },
-    /// The contents of a metadata file.
+    /// Returns the contents of a metadata file.
     Metadata {
         location: String,
     },
-    /// The data and delete files of the current snapshot of a metadata file.
+    /// Lists the data and delete files of a metadata file's current snapshot.
     Files {
         location: String,
     },
-    /// The objects whose URL matches a glob pattern.
+    /// Lists the objects whose URL matches a glob pattern.
     List {
         pattern: String,
     },
@@ -62,7 +63,7 @@ enum ColumnChange {
 }
 
 impl Session {
-    /// Answers a request.
+    /// Executes a request and returns its answer as JSON.
     pub(super) async fn call(&mut self, request: &str) -> Result<String> {
         let request: Request = serde_json::from_str(request).map_err(|error| {
             Error::internal(format!("a request of the extension is malformed: {error}"))
@@ -128,7 +129,7 @@ impl Session {
     }
 }
 
-/// The columns of `lake_iceberg.files`, for any writer's table.
+/// Returns the rows of `lake_iceberg.files`. The table may come from any writer.
 async fn files(io: &LakeIo, location: &str) -> Result<Vec<serde_json::Value>> {
     let metadata = TableMetadata::read_from(&io.file_io(), location).await?;
     let file_io = io.file_io_of_table(Arc::new(metadata));
@@ -153,15 +154,15 @@ async fn files(io: &LakeIo, location: &str) -> Result<Vec<serde_json::Value>> {
     Ok(described.collect())
 }
 
-/// The columns of `lake_file.list`.
+/// Returns the rows of `lake_file.list`.
 async fn list(io: &LakeIo, pattern: &str) -> Result<Vec<serde_json::Value>> {
     let invalid =
         |reason: String| Error::new("22023", format!("invalid pattern \"{pattern}\": {reason}"));
-    // At the end, `**` is every file below, as in DuckDB's globs.
+    // A `**` at the end matches every file below, as in DuckDB's globs.
     let every_file = if pattern.ends_with("/**") { "/*" } else { "" };
     let glob = glob::Pattern::new(&format!("{pattern}{every_file}"))
         .map_err(|error| invalid(error.to_string()))?;
-    // Only what comes before the first wildcard narrows the listing, and only whole path segments.
+    // The listing is limited by the whole path segments before the first wildcard.
     let fixed = &pattern[..pattern.find(['*', '?', '[']).unwrap_or(pattern.len())];
     let root: Location = pattern.parse()?;
     let folder = fixed.rfind('/').map_or("", |end| &fixed[..end]);
@@ -203,7 +204,8 @@ fn schema_change(change: ColumnChange) -> Result<SchemaChange> {
     })
 }
 
-/// The text of a request: the constant that a scan of `rpc` compares its column with.
+/// Returns the text of a request: the constant in the condition of a scan of `rpc`. Returns `None`
+/// for other queries.
 pub(super) fn request(query: &Query) -> Option<String> {
     let SetExpr::Select(select) = query.body.as_ref() else {
         return None;

@@ -1,4 +1,4 @@
-//! The secrets of an engine that is told where S3 is by statements, as `pgduck_server` is, and what its lakes make of them.
+//! The S3 secrets of an engine that is configured by statements, as `pgduck_server` is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use crate::pglake::secret::{self, Conflict, Secret, Secrets};
 use crate::pglake::storage::{self, Refusal};
 use crate::tables::{LakeIo, Service};
 
-/// Lakes by the secrets that there are.
+/// The secrets, and the access to object stores that follows from them.
 pub struct Keyring {
     secrets: Mutex<Secrets>,
     io: LakeIo,
@@ -25,13 +25,13 @@ impl Keyring {
         }
     }
 
-    /// The lakes. They go by what the secrets are each time that they are used.
+    /// Returns the access to the object stores. Later changes of the secrets apply to it.
     pub fn io(&self) -> LakeIo {
         self.io.clone()
     }
 
-    /// Does what a message says about secrets, all of it or nothing, and gives the tag of its completion; `None` if it is about
-    /// something else.
+    /// Applies all changes of a message about secrets, or none of them, and returns the command
+    /// tag. Returns `None` if the message is about something else.
     pub(super) fn run(&self, sql: &str) -> Result<Option<&'static str>> {
         let changes = secret::changes(sql);
         let Some(changes) = changes.map_err(|error| Error::new("42601", crate::chain(&error)))?
@@ -68,7 +68,7 @@ fn service(secret: &Secret) -> Service {
     }
 }
 
-/// Credentials that there are none of.
+/// A credential provider that always fails with the reason of a secret without rights.
 #[derive(Debug)]
 struct Refusing(Refusal);
 

@@ -1,4 +1,4 @@
-//! The statements of one connection.
+//! The session of one connection: executes its statements.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::transaction::Transaction;
 use super::{Database, Engine};
 use crate::pglake::arrays::write_text;
 
-/// A parameter of a statement in text form; `None` is NULL.
+/// A statement's parameter in text form; `None` is NULL.
 pub(super) type Parameter = Option<Bytes>;
 
 pub(super) struct Session {
@@ -29,7 +29,7 @@ pub(super) struct Session {
     transaction: Option<Open>,
 }
 
-/// A transaction and its cursors. After an error only its end, or a return to a savepoint, is left.
+/// A transaction and its cursors. After an error it can only end, or return to a savepoint.
 pub(super) struct Open {
     pub(super) transaction: Transaction,
     cursors: HashMap<String, Cursor>,
@@ -47,7 +47,8 @@ enum CursorSource {
 }
 
 impl Session {
-    /// `application_name` is `fdw <pid>` on connections of postgres_fdw.
+    /// Creates a session. `application_name` is `fdw <pid>` on connections of postgres_fdw, where
+    /// the pid is the backend's.
     pub(super) fn new(
         engine: Arc<Engine>,
         database: Arc<Database>,
@@ -64,7 +65,8 @@ impl Session {
         }
     }
 
-    /// The state that the protocol shows: idle, in a transaction, or in a failed one.
+    /// The transaction status of the protocol: `I` idle, `T` in a transaction, `E` in a failed
+    /// transaction.
     pub(super) fn status(&self) -> u8 {
         match &self.transaction {
             None => b'I',
@@ -73,14 +75,14 @@ impl Session {
         }
     }
 
-    /// Takes note that a statement has failed.
+    /// Marks the transaction as failed.
     pub(super) fn fail(&mut self) {
         if let Some(open) = &mut self.transaction {
             open.has_failed = true;
         }
     }
 
-    /// How many values the rows of the statement's answer have; `None` without rows.
+    /// Returns the number of values in the statement's rows; `None` if it returns no rows.
     pub(super) fn width(&self, statement: &Statement) -> Result<Option<usize>> {
         Ok(match statement {
             Statement::Fetch { cursor, .. } => {
@@ -111,7 +113,7 @@ impl Session {
         })
     }
 
-    /// Runs a statement, and gives the tag of its completion.
+    /// Executes a statement and returns its command tag.
     pub(super) async fn execute(
         &mut self,
         statement: &Statement,
@@ -307,13 +309,14 @@ impl Session {
                         .map(|file| file.size)
                         .sum::<u64>();
                 }
-                // It counts in PostgreSQL's blocks.
+                // postgres_fdw expects the number of PostgreSQL's blocks of 8 KiB.
                 sink.value(Some(&bytes.div_ceil(8192).to_string()));
                 sink.end_row();
                 Ok("SELECT 1".to_owned())
             }
             Statement::RelationRows => {
-                // None yet: then all rows are read, as version 15 does.
+                // -1 means that there are no statistics. postgres_fdw then reads all rows, as
+                // version 15 does.
                 sink.value(Some("-1"));
                 sink.value(Some("f"));
                 sink.end_row();
@@ -341,7 +344,7 @@ impl Session {
             .ok_or_else(|| no_cursor(name))
     }
 
-    /// Completes the error of a NULL that is not allowed to PostgreSQL's words.
+    /// Adds the table's name to the error of a NULL that is not allowed, as PostgreSQL does.
     pub(super) async fn null_in_relation(&self, mut error: Error, table: u32) -> Error {
         if let Some((_, column)) = error.null_in.as_deref()
             && let Ok(name) = self.database.catalog.relation_name(table).await
@@ -353,7 +356,8 @@ impl Session {
         error
     }
 
-    /// The same for an INSERT, which knows the whole row.
+    /// Completes the error of an INSERT: adds the table's name and the failing row, as PostgreSQL
+    /// does.
     async fn failing_row(
         &self,
         error: Error,
@@ -377,7 +381,7 @@ impl Session {
         error
     }
 
-    /// An error for a query of a user that asks for what the lake cannot do.
+    /// Returns an error if a user's query uses a feature that the lake does not support.
     async fn check_access(&self, query: &Query) -> Result<()> {
         let Some(refused) = access::refused(query) else {
             return Ok(());
@@ -461,7 +465,7 @@ fn write_columns(
 ) -> Result<()> {
     let mut text = String::new();
     for name in names {
-        // An empty name stands for RETURNING NULL.
+        // An empty name means RETURNING NULL.
         if name.is_empty() {
             sink.value(None);
             continue;

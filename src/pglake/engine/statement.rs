@@ -1,4 +1,5 @@
-//! What postgres_fdw says to the engine: a small, fixed part of SQL (its `deparse.c` and `connection.c`).
+//! The statements that postgres_fdw sends to the engine: a small, fixed part of SQL (its
+//! `deparse.c` and `connection.c`).
 
 use std::ops::ControlFlow;
 
@@ -13,10 +14,10 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::error::{Error, Result};
 
-/// A statement, understood as far as the session needs it.
+/// A statement, parsed as far as the session needs it.
 #[derive(Clone, Debug)]
 pub enum Statement {
-    /// A setting; the engine always speaks ISO dates and UTC.
+    /// A setting. It is ignored, because the engine always uses ISO dates and UTC.
     Set,
     Begin {
         is_serializable: bool,
@@ -37,7 +38,7 @@ pub enum Statement {
     Close {
         cursor: String,
     },
-    /// Back to the first row.
+    /// Moves a cursor back before its first row.
     Rewind {
         cursor: String,
     },
@@ -45,14 +46,16 @@ pub enum Statement {
         name: Option<String>,
     },
     Select(Box<Query>),
-    /// Rows of values, every one a parameter, in the order of `columns`.
+    /// An INSERT of rows, in which every value is a parameter. Each row has its values in the order
+    /// of `columns`.
     Insert {
         table: u32,
         columns: Vec<String>,
         rows: usize,
         returning: Vec<String>,
     },
-    /// `SET` columns take parameters 2, 3, … in the row that parameter 1 names.
+    /// An UPDATE of the row that parameter 1 identifies. Parameters 2, 3, … are the new values of
+    /// `columns`.
     UpdateRow {
         table: u32,
         columns: Vec<String>,
@@ -62,38 +65,39 @@ pub enum Statement {
         table: u32,
         returning: Vec<String>,
     },
-    /// An UPDATE or DELETE that the engine evaluates itself.
+    /// An UPDATE or DELETE by condition, which the engine evaluates itself.
     Modify(Box<Modify>),
     Truncate {
         tables: Vec<u32>,
     },
-    /// Size of a table in bytes, which ANALYZE asks for.
+    /// The size of a table in bytes, which ANALYZE asks for.
     RelationSize {
         table: u32,
     },
-    /// Rows of a table as its statistics have them, which ANALYZE asks for from version 16 on, to take a sample.
+    /// The number of a table's rows in the statistics. ANALYZE of version 16 and later asks for it,
+    /// to take a sample.
     RelationRows,
-    /// The rows of a table as the session with this token sees them.
+    /// The scan that was registered under this token. PostgreSQL runs it to evaluate a query.
     Scan {
         token: String,
     },
 }
 
-/// A set-based UPDATE or DELETE.
+/// An UPDATE or DELETE by condition.
 #[derive(Clone, Debug)]
 pub struct Modify {
     pub table: u32,
-    /// The name that the statement's expressions have for the table.
+    /// The alias of the target table in the statement's expressions.
     pub alias: Option<Ident>,
-    /// New values; empty for a DELETE.
+    /// The new values by column name; empty for a DELETE.
     pub assignments: Vec<(String, Expr)>,
-    /// The target table, and what it is joined with.
+    /// The target table, and the tables that it is joined with.
     pub from: Vec<TableWithJoins>,
     pub selection: Option<Expr>,
     pub returning: Vec<Expr>,
 }
 
-/// Reads the statements of one message.
+/// Parses the statements of one message.
 pub fn parse(sql: &str) -> Result<Vec<Statement>> {
     let trimmed = sql.trim();
     if let Some((head, query)) = trimmed.split_once(" CURSOR FOR") {
@@ -106,7 +110,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
             _ => Err(Error::unsupported(sql)),
         };
     }
-    // ROLLBACK TO SAVEPOINT s2; RELEASE SAVEPOINT s2
+    // For example: ROLLBACK TO SAVEPOINT s2; RELEASE SAVEPOINT s2
     if trimmed.starts_with("ROLLBACK TO") {
         return trimmed
             .split(';')
@@ -131,7 +135,8 @@ fn parse_ast(sql: &str) -> Result<Ast> {
     Ok(statement)
 }
 
-/// postgres_fdw writes the floating-point constant -0 as `(-0)::real`, whose value is 0; `'-0'::real` keeps the sign.
+/// Corrects the floating-point constant -0. postgres_fdw writes it as `(-0)::real`, whose value is
+/// 0; `'-0'::real` keeps the sign.
 fn keep_negative_zeros(statement: &mut Ast) {
     let _ = visit_expressions_mut(statement, |expr: &mut Expr| {
         if let Expr::Cast {
@@ -146,7 +151,7 @@ fn keep_negative_zeros(statement: &mut Ast) {
     });
 }
 
-/// Statements without names to resolve, told by their words.
+/// Parses statements with a fixed form, by their words.
 fn parse_fixed(sql: &str) -> Option<Statement> {
     let words: Vec<&str> = sql.split_ascii_whitespace().take(7).collect();
     let name = |word: &str| word.trim_end_matches(';').to_owned();
@@ -239,7 +244,7 @@ fn parse_insert(insert: Insert) -> Option<Statement> {
     };
     let table = table_oid(name)?;
     let rows = match &insert.source {
-        // DEFAULT VALUES: a table without columns.
+        // DEFAULT VALUES, which postgres_fdw sends for a table without columns.
         None => 1,
         Some(source) => match source.body.as_ref() {
             SetExpr::Values(values) => values.rows.len(),
@@ -259,7 +264,8 @@ fn parse_insert(insert: Insert) -> Option<Statement> {
     })
 }
 
-/// By row when the condition is `ctid = $1` and nothing else.
+/// Returns a change of one row if the condition is exactly `ctid = $1`, otherwise a change by
+/// condition.
 fn modify(
     from: Vec<TableWithJoins>,
     assignments: Vec<(String, Expr)>,
@@ -311,7 +317,7 @@ fn column_names(returning: Option<Vec<SelectItem>>) -> Option<Vec<String>> {
         .into_iter()
         .map(|item| match item {
             SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.value),
-            // RETURNING NULL: only the number of rows is wanted.
+            // RETURNING NULL: only the number of rows is needed.
             SelectItem::UnnamedExpr(Expr::Value(value)) if value.value == Value::Null => {
                 Some(String::new())
             }
@@ -327,29 +333,30 @@ fn last_ident(name: &ObjectName) -> Option<&Ident> {
     }
 }
 
-/// The OID in `pg_temp."<oid>"`.
+/// Returns the OID in `pg_temp."<oid>"`.
 pub fn table_oid(name: &ObjectName) -> Option<u32> {
     last_ident(name)?.value.parse().ok()
 }
 
-/// How postgres_fdw's query begins for the statistics of one table.
+/// The start of postgres_fdw's query for the row count in a table's statistics.
 const RELATION_ROWS: &str = "SELECT reltuples, relkind FROM pg_catalog.pg_class WHERE oid = '";
 
-/// `SELECT pg_catalog.pg_relation_size('pg_temp."16400"'::pg_catalog.regclass) / …`, as ANALYZE sends it.
+/// Returns the table's OID in `SELECT
+/// pg_catalog.pg_relation_size('pg_temp."16400"'::pg_catalog.regclass) / …`, which ANALYZE sends.
 fn relation_size(sql: &str) -> Option<u32> {
     let rest = sql.strip_prefix("SELECT pg_catalog.pg_relation_size('")?;
     rest.split('"').nth(1)?.parse().ok()
 }
 
-/// One `DROP TABLE` of a text: the names as written, and whether it cascades.
+/// A `DROP TABLE` statement: the names as written, and whether it has CASCADE.
 #[derive(Debug, PartialEq, Eq, serde::Serialize)]
 pub struct DropTable {
     pub names: Vec<String>,
     pub cascade: bool,
 }
 
-/// The `DROP TABLE` statements in a text of any SQL, in order. Only tokens are read, so that statements that no
-/// parser knows do not matter.
+/// Returns the `DROP TABLE` statements in a text of any SQL, in order. It reads only tokens, so the
+/// other statements need not be understood by the parser.
 pub fn drop_statements(sql: &str) -> Result<Vec<DropTable>> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize()
@@ -385,7 +392,8 @@ pub fn drop_statements(sql: &str) -> Result<Vec<DropTable>> {
     Ok(statements)
 }
 
-/// A token as it can be read again: the tokenizer has made one of a doubled quote in a name.
+/// Returns the SQL text of a token. The tokenizer has turned a doubled quote in a name into a
+/// single one, which this reverses.
 fn quoted(token: &Token) -> String {
     match token {
         Token::Word(word) if word.quote_style == Some('"') => {

@@ -1,4 +1,4 @@
-//! One remote transaction: what it sees, what it has changed, its savepoints and its commit.
+//! A remote transaction: its snapshot, its uncommitted changes, its savepoints and its commit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use super::view::{Loaded, TableView};
 use super::{Database, commit};
 use crate::tables::{BATCHES_LOCATION, LakeIo, LakeTableProvider};
 
-/// Rows that are collected before they become a batch.
+/// The number of rows that are collected before they become a batch.
 const BATCH_ROWS: usize = 32_768;
 
 /// A table that the transaction writes.
@@ -26,7 +26,7 @@ struct Writing {
     updates: Option<RowUpdates>,
 }
 
-/// New values for rows, until the rows are rewritten all at once.
+/// New values of rows, collected so that all of the rows are rewritten at once.
 struct RowUpdates {
     rows: Vec<RowId>,
     values: RowBuffer,
@@ -36,9 +36,9 @@ pub(super) struct Transaction {
     database: Arc<Database>,
     io: LakeIo,
     pub(super) context: SessionContext,
-    /// The PostgreSQL backend on the other side.
+    /// The process id of the PostgreSQL backend that this transaction belongs to.
     backend: Option<i32>,
-    /// What the local statement sees of the catalog.
+    /// The catalog as the local statement sees it.
     snapshot: Option<Snapshot>,
     pub(super) is_serializable: bool,
     tables: BTreeMap<u32, Writing>,
@@ -46,10 +46,10 @@ pub(super) struct Transaction {
     pub(super) files: Arc<Mutex<FileNumbers>>,
 }
 
-/// A row after its change: which of the updates it is from, and where its values are.
+/// The rows that a flush has rewritten, with their new values.
 pub(super) struct UpdatedRows {
     pub batch: RecordBatch,
-    /// For every row of the batch, the index of the update.
+    /// For every row of the batch, the index of the update that changed it.
     pub updates: Vec<usize>,
 }
 
@@ -73,12 +73,14 @@ impl Transaction {
         }
     }
 
-    /// The catalog as the local statement sees it.
+    /// Returns the catalog as the local statement sees it.
     ///
-    /// A transaction of a higher isolation level keeps its first snapshot, a READ COMMITTED one takes a new one for every
-    /// statement. The wire tells only SERIALIZABLE. A snapshot is an old one for certain when the oldest transaction that
-    /// it takes as running has ended. When that one still runs it may be either, and counts as new: READ COMMITTED is
-    /// the rule, and a REPEATABLE READ transaction sees newer Iceberg rows only beside a still running writer.
+    /// REPEATABLE READ and SERIALIZABLE transactions keep their first snapshot. READ COMMITTED
+    /// transactions take a new one for every statement. The remote protocol marks only
+    /// SERIALIZABLE. PostgreSQL's snapshot is certainly an old one when the oldest transaction that
+    /// it takes as running has ended. While that transaction still runs, the snapshot may be old or
+    /// new, and counts as new: READ COMMITTED is the usual level. As a result, a REPEATABLE READ
+    /// transaction sees newer Iceberg rows only beside a writer that is still running.
     async fn refresh_snapshot(&mut self) -> Result<&Snapshot> {
         let fresh = self.database.catalog.snapshot(self.backend).await?;
         let keep = match &self.snapshot {
@@ -101,7 +103,7 @@ impl Transaction {
             .ok_or_else(|| Error::internal("no snapshot"))
     }
 
-    /// The tables as a scan sees them.
+    /// Returns the tables as a scan sees them, by OID.
     pub(super) async fn views(
         &mut self,
         tables: impl IntoIterator<Item = u32>,
@@ -148,7 +150,8 @@ impl Transaction {
             .await
     }
 
-    /// The changes of a table; the first ones are based on what is committed now, as this transaction is its only writer.
+    /// Returns the changes of a table. New ones are based on the currently committed version,
+    /// because this transaction is the table's only writer.
     async fn writing(&mut self, table: u32) -> Result<&mut Writing> {
         if !self.tables.contains_key(&table) {
             self.snapshot = Some(self.database.catalog.snapshot(self.backend).await?);
@@ -184,7 +187,8 @@ impl Transaction {
         );
     }
 
-    /// Adds rows, given as values in the order of `columns`.
+    /// Inserts rows. `values` has the values of all rows, in the order of `columns` within each
+    /// row.
     pub(super) async fn insert<'a>(
         &mut self,
         table: u32,
@@ -214,7 +218,8 @@ impl Transaction {
         buffer.append(values)?;
         if buffer.rows() >= BATCH_ROWS {
             writing.flush_buffer()?;
-            // A cursor that has shown a row in memory names it by its place there.
+            // A cursor that has returned a row in memory refers to it by its position there, so the
+            // rows must stay in memory.
             let is_named = files
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -226,7 +231,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Collects a change of one row.
+    /// Collects an update of one row.
     pub(super) async fn update(
         &mut self,
         table: u32,
@@ -254,14 +259,14 @@ impl Transaction {
         Ok(())
     }
 
-    /// Deletes a row; false when it is gone already.
+    /// Deletes a row. Returns false when it is already deleted.
     pub(super) async fn delete(&mut self, table: u32, row: RowId) -> Result<bool> {
         let location = self.location(row)?;
         let writing = self.writing(table).await?;
         Ok(writing.changes.delete(&location, row.position))
     }
 
-    /// The changes of a table that the transaction has begun to write.
+    /// Returns the changes of a table that the transaction already writes.
     pub(super) fn pending(&self, table: u32) -> Result<&Changes> {
         let writing = self.tables.get(&table);
         writing
@@ -269,14 +274,14 @@ impl Transaction {
             .ok_or_else(|| Error::internal("no such table"))
     }
 
-    /// The location of the file that a row is in.
+    /// Returns the location of the file that a row is in.
     pub(super) fn location(&self, row: RowId) -> Result<String> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let location = files.location(row.file).map(str::to_owned);
         location.ok_or_else(|| Error::internal("a row of a file that no scan has shown"))
     }
 
-    /// Makes batches of collected rows, and rewrites updated ones.
+    /// Makes a batch of the collected rows, and rewrites the updated rows.
     pub(super) async fn flush(&mut self, table: u32) -> Result<Option<UpdatedRows>> {
         let Some(writing) = self.tables.get_mut(&table) else {
             return Ok(None);
@@ -302,7 +307,7 @@ impl Transaction {
             let mut keep = Vec::new();
             let mut from = Vec::new();
             for (row, (position, update)) in positions.iter().zip(&wanted).enumerate() {
-                // A row that two updates name is changed by the first, as in PostgreSQL.
+                // If two updates name the same row, only the first changes it, as in PostgreSQL.
                 if writing.changes.delete(&location, *position) {
                     keep.push(row as u32);
                     from.push(*update as u32);
@@ -357,7 +362,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Back to the state at the savepoint, which stays.
+    /// Restores the state at the savepoint, which remains.
     pub(super) fn rollback_to(&mut self, name: &str) -> Result<()> {
         let index = self.savepoint_index(name)?;
         self.savepoints.truncate(index + 1);
@@ -393,7 +398,8 @@ impl Transaction {
         Ok(())
     }
 
-    /// Writes the new versions of all changed tables, and records them for the backend's transaction.
+    /// Writes the new versions of all changed tables, and records them under the backend's
+    /// transaction.
     pub(super) async fn commit(mut self) -> Result<()> {
         self.flush_all().await?;
         let mut written = Vec::new();

@@ -1,4 +1,5 @@
-//! Tables as a statement sees them: a committed version, with what the transaction has changed on top.
+//! Tables as a statement sees them: a committed version, with the uncommitted changes of the
+//! transaction.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::pglake::columns::{Column, Kind};
 use crate::tables::commit::TableVersion;
 use crate::tables::{LakeIo, LakeTable, LakeTableProvider};
 
-/// A column of a table: its name in PostgreSQL and in Iceberg, and its values.
+/// A column of a table: its name, which is the same in PostgreSQL and in Iceberg, and its type.
 #[derive(Clone, Debug)]
 pub(super) struct BoundColumn {
     pub name: String,
@@ -47,7 +48,7 @@ pub(super) struct TableView {
     pub columns: Arc<Vec<BoundColumn>>,
 }
 
-/// A committed version with all that scans and commits need of it.
+/// A committed version, with the table and columns that scans and commits need.
 pub(super) struct Loaded {
     pub version: TableVersion,
     pub table: Arc<LakeTable>,
@@ -70,14 +71,15 @@ impl Loaded {
     }
 }
 
-/// The last version used of every table of a database. Metadata files never change, so a location is a sure key.
+/// The most recently used version of each table of a database. Metadata files are immutable, so a
+/// cached version is valid for its location.
 #[derive(Default)]
 pub(super) struct Versions {
     by_table: Mutex<HashMap<u32, Arc<Loaded>>>,
 }
 
 impl Versions {
-    /// The version at `location`, from memory or from the object store.
+    /// Returns the version at `location`, from memory or from the object store.
     pub(super) async fn load(
         &self,
         io: &LakeIo,
@@ -101,7 +103,7 @@ impl Versions {
         Ok(loaded)
     }
 
-    /// Keeps a version that was just written: most often it is the next one to be used.
+    /// Caches a version that was just written, because the next statement usually needs it.
     pub(super) async fn put(&self, table: u32, loaded: Arc<Loaded>) {
         self.by_table.lock().await.insert(table, loaded);
     }

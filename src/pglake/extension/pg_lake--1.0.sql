@@ -1,9 +1,10 @@
 -- The SQL side of icebox's stand-in for pg_lake.
 --
--- An Iceberg table is a foreign table of the server pg_lake_iceberg, as it is in pg_lake itself. The server is
--- icebox's lake engine on a private unix socket, reached through postgres_fdw. Tables are addressed by OID
--- (`pg_temp."<oid>"` on the wire), so that renames need no change of options. What postgres_fdw does not carry
--- over (DDL, and which transaction writes) goes through the event triggers and the statement trigger below.
+-- An Iceberg table is a foreign table of the server pg_lake_iceberg, as it is in pg_lake itself.
+-- The server is icebox's lake engine on a private unix socket, reached through postgres_fdw. Tables
+-- are addressed by OID (`pg_temp."<oid>"` in remote queries), so that a rename changes no options.
+-- postgres_fdw does not transmit DDL, nor which transaction writes. The event triggers and the
+-- statement trigger below do that.
 
 SET LOCAL allow_system_table_mods = on;
 
@@ -18,10 +19,10 @@ COMMENT ON ACCESS METHOD iceberg IS 'marks a table that becomes an Iceberg table
 
 CREATE FOREIGN DATA WRAPPER pg_lake_iceberg HANDLER postgres_fdw_handler VALIDATOR postgres_fdw_validator;
 
--- The application name tells the lake engine which backend it serves. A high price per transferred row makes the
--- planner push whole aggregates and joins to the engine.
--- Where the engine is follows from the same setting as in pg_lake itself: a connection string with a host, whose
--- value may be quoted, and a port.
+-- The engine's address comes from the same setting as in pg_lake itself. It is a connection string
+-- with a host, whose value may be quoted, and a port.
+-- The application name tells the engine which backend it serves. With a high cost per transferred
+-- row the planner pushes whole aggregates and joins to the engine.
 DO $do$
 DECLARE
   engine text := coalesce(nullif(current_setting('pg_lake_engine.host', true), ''), '@ENGINE_HOST@');
@@ -40,15 +41,17 @@ BEGIN
 END
 $do$;
 GRANT USAGE ON FOREIGN SERVER pg_lake_iceberg TO PUBLIC;
--- One mapping for everybody: one engine connection, and so one remote transaction, per local transaction.
+-- One mapping for all roles: so a local transaction has one connection to the engine, and one
+-- remote transaction.
 CREATE USER MAPPING FOR PUBLIC SERVER pg_lake_iceberg OPTIONS (user 'lake', password_required 'false');
 
--- Requests to the lake engine, inside the caller's transaction: a scan of this table is one call.
+-- Requests to the lake engine inside the caller's transaction. One scan of this table is one
+-- request.
 CREATE FOREIGN TABLE lake_engine.rpc (request text, response text)
   SERVER pg_lake_iceberg OPTIONS (schema_name 'pg_temp', table_name 'rpc');
 
--- What the lake engine has committed, written by the engine itself just before the local commit. The pending
--- location counts from the moment that its transaction has committed.
+-- The metadata files that the lake engine has committed. The engine writes a row just before the
+-- local commit. The pending location becomes valid when the transaction pending_xid has committed.
 CREATE TABLE lake_engine.locations (
   table_oid oid PRIMARY KEY,
   base_location text NOT NULL,
@@ -58,8 +61,8 @@ CREATE TABLE lake_engine.locations (
   pending_xid xid8
 );
 
--- A transaction id with its epoch: of all that end in these 32 bits the one nearest to the newest ended transaction,
--- which may be younger or older.
+-- Adds the epoch to a transaction id of 32 bits. Of all full ids that end in these bits it returns
+-- the one nearest to the newest ended transaction, which may be older or newer than that.
 CREATE FUNCTION lake_engine.full_xid(short xid) RETURNS xid8
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT (low + ((newest - low + 2147483648) >> 32 << 32))::text::xid8
@@ -76,14 +79,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         FROM lake_engine.locations) l
 $$;
 
--- One row per Iceberg table: writers queue on it (see lake_engine.before_write), and it has the Iceberg columns
--- as the engine last knew them.
+-- One row per Iceberg table. A writer locks the row (see lake_engine.before_write). The Iceberg
+-- columns are those that the engine was last given.
 CREATE TABLE lake_iceberg.tables_internal (
   table_name regclass PRIMARY KEY,
   writes bigint NOT NULL DEFAULT 0,
   columns jsonb NOT NULL DEFAULT '[]'
 );
--- Every DROP TABLE looks here, whoever runs it.
+-- Every DROP TABLE reads this table, with the rights of the role that runs it.
 GRANT SELECT ON lake_iceberg.tables_internal TO PUBLIC;
 
 CREATE VIEW pg_catalog.iceberg_tables AS
@@ -140,7 +143,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     f(path text, file_size bigint, last_modified_time timestamptz, etag text)
 $$;
 
--- The columns of a table as the engine needs them, in order.
+-- Returns the columns of a table in order, as the engine needs them.
 CREATE FUNCTION lake_engine.columns_of(relation oid) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(jsonb_agg(jsonb_build_object(
@@ -169,7 +172,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE f.ftrelid = relation AND s.srvname = 'pg_lake_iceberg' AND relation <> 'lake_engine.rpc'::regclass)
 $$;
 
--- One path segment of a location: bytes outside the unreserved set of RFC 3986 are percent-encoded.
+-- Encodes a name as one path segment of a location. Bytes outside the unreserved set of RFC 3986
+-- are percent-encoded.
 CREATE FUNCTION lake_engine.path_segment(name text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(string_agg(
@@ -178,7 +182,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   FROM (SELECT convert_to(name, 'UTF8') AS b) v, generate_series(0, length(b) - 1) i
 $$;
 
--- The guide's layout: <prefix>/frompg/tables/<database>/<schema>/<table>/<oid>.
+-- Returns the location in the guide's layout:
+-- <prefix>/frompg/tables/<database>/<schema>/<table>/<oid>.
 CREATE FUNCTION lake_engine.default_location(relation oid) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -204,8 +209,9 @@ BEGIN
 END
 $$;
 
--- Before every statement that writes an Iceberg table. The update makes a second writer wait until the first
--- transaction ends (40001 under REPEATABLE READ), and gives this transaction the id that its commit is recorded with.
+-- Runs before every statement that writes an Iceberg table. The UPDATE makes a second writer wait
+-- until the first transaction ends (SQLSTATE 40001 under REPEATABLE READ). It also assigns this
+-- transaction the id under which the engine records its commit.
 CREATE FUNCTION lake_engine.before_write() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -214,7 +220,7 @@ BEGIN
 END
 $$;
 
--- A row as PostgreSQL shows it in `Failing row contains …`.
+-- Formats a row as PostgreSQL does in `Failing row contains …`.
 CREATE FUNCTION lake_engine.row_description(relation oid, r text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -228,8 +234,9 @@ BEGIN
 END
 $$;
 
--- The expressions of a table's generated columns, each a function of the row: as parsed expressions they follow renames, and
--- columns that they read cannot be dropped.
+-- Lists a table's generated columns with their expressions, each as a function of the row. The
+-- functions are stored as parsed expressions, so they follow renames, and the columns that they
+-- read cannot be dropped.
 CREATE FUNCTION lake_engine.generated_columns(relation oid)
 RETURNS TABLE (attnum smallint, attname name, expression regprocedure)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -250,13 +257,14 @@ BEGIN
   EXECUTE format('CREATE FUNCTION %s(r %s) RETURNS %s LANGUAGE sql STABLE RETURN (SELECT %s FROM (SELECT %s) a)',
     function_name, relation::regclass, format_type(target.atttypid, target.atttypmod), expression,
     coalesce((SELECT string_agg(format('(r).%1$I AS %1$I', input), ', ') FROM unnest(inputs) input), '1 AS none'));
-  -- It goes with its column.
+  -- The function is dropped together with its column.
   INSERT INTO pg_depend (classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype)
   VALUES ('pg_proc'::regclass, function_name::regproc, 0, 'pg_class'::regclass, relation, target.attnum, 'a');
 END
 $$;
 
--- The values of generated columns, which postgres_fdw would leave to the other side. DEFAULT arrives here as NULL.
+-- Computes the generated columns of a row, because postgres_fdw leaves them to the remote server.
+-- DEFAULT arrives here as NULL.
 CREATE FUNCTION lake_engine.generate_row() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -286,7 +294,8 @@ BEGIN
 END
 $$;
 
--- CHECK constraints: PostgreSQL leaves those of a foreign table to the other side.
+-- Checks the CHECK constraints of a row, because PostgreSQL leaves those of a foreign table to the
+-- remote server.
 CREATE FUNCTION lake_engine.check_row() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -310,8 +319,9 @@ BEGIN
 END
 $$;
 
--- A trigger for each row has postgres_fdw send the rows one by one: only a table that needs one has it. They fire in the
--- order of their names: what is generated is checked too.
+-- Adds the row triggers that a table needs. With a row trigger postgres_fdw sends rows one by one,
+-- so other tables get none. Triggers fire in the order of their names, so generated values are
+-- checked too.
 CREATE FUNCTION lake_engine.add_row_triggers(relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -334,7 +344,8 @@ BEGIN
 END
 $$;
 
--- Makes a foreign table an Iceberg table: registers it with the engine, which writes the first metadata file at commit.
+-- Makes a foreign table an Iceberg table: registers it with the engine, which writes the first
+-- metadata file at commit.
 CREATE FUNCTION lake_engine.register(relation oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -355,7 +366,7 @@ BEGIN
                  relation::regclass, relation::text);
   EXECUTE format('CREATE TRIGGER pg_lake_before_write BEFORE INSERT OR UPDATE OR DELETE ON %s
                   FOR EACH STATEMENT EXECUTE FUNCTION lake_engine.before_write()', relation::regclass);
-  -- Internal, so that \d shows the table as the user made it.
+  -- Marked internal, so that \d shows the table as the user created it.
   UPDATE pg_trigger SET tgisinternal = true WHERE tgrelid = relation AND tgname = 'pg_lake_before_write';
   PERFORM lake_engine.add_row_triggers(relation);
   INSERT INTO lake_iceberg.tables_internal (table_name, columns) VALUES (relation, columns);
@@ -366,8 +377,8 @@ BEGIN
 END
 $$;
 
--- Replaces a table that was just created USING iceberg (until now a heap table) with an Iceberg table of the same
--- name and shape, and moves over the rows of CREATE TABLE AS.
+-- Replaces a table that was just created USING iceberg (so far a heap table) with an Iceberg table
+-- of the same name and columns. Copies the rows of CREATE TABLE AS if it is `populated`.
 CREATE FUNCTION lake_engine.convert(relation oid, populated boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -485,7 +496,7 @@ BEGIN
 END
 $$;
 
--- Carries what ALTER TABLE did to the columns over to the engine.
+-- Sends the changes that ALTER TABLE made to the columns to the engine.
 CREATE FUNCTION lake_engine.altered(relation oid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -554,8 +565,9 @@ BEGIN
 END
 $$;
 
--- Replaces an Iceberg table with an empty plain one, so that the DROP TABLE that is about to run finds a table.
--- `caller_path`: by which an error names what depends on the table.
+-- Replaces an Iceberg table with an empty heap table, so that the DROP TABLE that is about to run
+-- finds a table. `caller_path` is the caller's search_path, so that errors name dependent objects
+-- as the caller knows them.
 CREATE FUNCTION lake_engine.before_drop(relation regclass, cascade boolean, caller_path text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -574,14 +586,16 @@ BEGIN
 END
 $$;
 
--- The statement that fired the calling event trigger: the innermost SQL statement of a function, or the client's.
+-- Returns the statement that fired the calling event trigger: the innermost SQL statement of a
+-- function, or else the client's.
 CREATE FUNCTION lake_engine.statement_text(context text) RETURNS text
 LANGUAGE sql STABLE AS $$
   SELECT coalesce(pg_catalog.substring(context, '\nSQL statement "(.*?)"(?:\n(?:PL/pgSQL|SQL) function|$)'),
                   pg_catalog.current_query())
 $$;
 
--- Not SECURITY DEFINER and without a search_path of its own: names resolve as they do for the statement.
+-- This function has neither SECURITY DEFINER nor a search_path of its own, so that names resolve as
+-- in the statement.
 CREATE FUNCTION lake_engine.on_ddl_start() RETURNS event_trigger
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -606,7 +620,7 @@ BEGIN
     END IF;
     RETURN;
   END IF;
-  -- Only a statement that may name an Iceberg table needs a closer look.
+  -- Most statements name no Iceberg table and need no further check.
   IF NOT EXISTS (
     SELECT FROM lake_iceberg.tables_internal t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.table_name
     WHERE pg_catalog.strpos(pg_catalog.lower(statement), pg_catalog.lower(pg_catalog.replace(c.relname, '"', '""')))
@@ -614,7 +628,8 @@ BEGIN
   THEN
     RETURN;
   END IF;
-  -- A message of several statements is one text: which of its DROP TABLEs is this one?
+  -- A message of several statements is one text. This counts its DROP TABLEs, to find the one that
+  -- fired the trigger.
   key := pg_catalog.md5(pg_catalog.concat(pg_catalog.statement_timestamp(), statement));
   seen := CASE WHEN pg_catalog.split_part(pg_catalog.current_setting('lake_engine.drops', true), ' ', 1)
                     OPERATOR(pg_catalog.=) key
@@ -636,7 +651,8 @@ BEGIN
 END
 $$;
 
--- The names, and whether CASCADE, of the DROP TABLE at a place in a text of statements.
+-- Returns the names of the DROP TABLE number `place` (from 0) in a text of statements, and whether
+-- it has CASCADE.
 CREATE FUNCTION lake_engine.drop_statement(statements text, place int) RETURNS jsonb
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT lake_engine.call(jsonb_build_object('op', 'drop_statements', 'sql', statements))->place
@@ -650,7 +666,8 @@ BEGIN
   IF current_setting('lake_engine.nested', true) = 'on' THEN
     RETURN;
   END IF;
-  -- A CREATE TABLE with a foreign key is also an ALTER TABLE here; what counts is the statement's own tag.
+  -- A CREATE TABLE with a foreign key also reports an ALTER TABLE here. So the statement's own tag
+  -- decides.
   FOR command IN
     SELECT DISTINCT c.oid, c.relkind, am.amname IN ('iceberg', 'pg_lake_iceberg') AS uses_iceberg
     FROM pg_event_trigger_ddl_commands() d

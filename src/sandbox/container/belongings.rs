@@ -1,7 +1,8 @@
-//! What a sandbox has in the container engine: containers, a network, volumes. All carry labels that say whose they are, so
-//! that they can be found and removed by whoever comes later.
+//! The resources of a sandbox in the container engine: containers, a network, volumes. All carry
+//! labels that name their sandbox, so that a later process can find and remove them.
 //!
-//! The file `containers.json` in the state directory says that there is something to look for, and behind which socket.
+//! The file `containers.json` in the state directory says that there may be resources to remove,
+//! and behind which socket.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -19,23 +20,25 @@ use super::daemon::{Daemon, is_not_found};
 use crate::sandbox::StateDir;
 use crate::sandbox::process::ProcessId;
 
-/// The name of a sandbox's things: `icebox-` and the state directory's short name.
+/// The label with the name of a sandbox's resources: `icebox-` and the state directory's short
+/// name.
 const SANDBOX: &str = "dev.icebox.sandbox";
 const STATE_DIR: &str = "dev.icebox.state-dir";
-/// The process whose end leaves containers and network without an owner: see [`Owner`].
+/// The label with the process whose end leaves the containers and the network without an owner, see
+/// [`Owner`].
 const OWNER: &str = "dev.icebox.owner";
 
-/// A sandbox's things in the container engine.
+/// The resources of one sandbox in the container engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Belongings {
     /// The container engine's socket.
     pub socket: PathBuf,
-    /// What every name begins with; also the network's name.
+    /// The prefix of every resource's name, which is also the network's name.
     pub name: String,
     pub state_dir: PathBuf,
 }
 
-/// A process, told apart from those of other machines' starts and of other containers.
+/// A process, distinguished from those of other boots of the machine and of other containers.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Owner {
     process: ProcessId,
@@ -54,7 +57,7 @@ impl Owner {
         }
     }
 
-    /// Whether it has ended for certain.
+    /// Returns whether the process has certainly ended.
     fn is_gone(&self) -> bool {
         let current = Owner::current();
         self.boot != current.boot
@@ -71,12 +74,13 @@ impl Belongings {
         }
     }
 
-    /// What `containers.json` says, if a sandbox of this directory ever ran in containers.
+    /// Returns what `containers.json` records, if a sandbox of this directory ever ran in
+    /// containers.
     pub fn recorded(state: &StateDir) -> Result<Option<Belongings>, crate::sandbox::Error> {
         state.read_json(&state.containers())
     }
 
-    /// The name of a container or a volume.
+    /// Returns the name of a container or a volume.
     pub fn part(&self, part: &str) -> String {
         format!("{}-{part}", self.name)
     }
@@ -94,8 +98,9 @@ impl Belongings {
         filter(&format!("{SANDBOX}={}", self.name))
     }
 
-    /// Removes what is left of earlier runs, and makes the network and these volumes. Data that no state directory knows of
-    /// any more goes too: its passwords are lost. The caller holds the state directory's lock.
+    /// Removes what is left of earlier runs, then creates the network and these volumes. If the
+    /// state directory no longer records any resources, data is removed too, because its passwords
+    /// are lost. The caller holds the state directory's lock.
     pub async fn prepare(
         &self,
         daemon: &Daemon,
@@ -132,7 +137,7 @@ impl Belongings {
         Ok(())
     }
 
-    /// Removes the containers and the network, and with `data` the volumes.
+    /// Removes the containers and the network, and with `data` also the volumes.
     pub async fn remove(&self, data: bool) -> Result<(), Error> {
         let daemon = Daemon::connect(&self.socket).await?;
         remove(&daemon, &self.filter(), data).await
@@ -143,8 +148,8 @@ fn filter(label: &str) -> HashMap<String, Vec<String>> {
     HashMap::from([("label".to_owned(), vec![label.to_owned()])])
 }
 
-/// Removes what belongs to sandboxes whose process was killed and to which nobody will come back: those of tests, in
-/// temporary directories. A failure is somebody else's business.
+/// Removes the resources of killed sandboxes. Volumes are removed only where the data is lost, as
+/// with tests in temporary directories. A failure is only logged.
 async fn sweep(daemon: &Daemon) {
     let options = ListContainersOptionsBuilder::new()
         .all(true)
@@ -184,8 +189,9 @@ async fn sweep(daemon: &Daemon) {
     }
 }
 
-/// The sandboxes none of whose things has a living owner, and whether their data is lost too. Volumes outlive the process that
-/// made them, so that theirs alone does not tell.
+/// Returns the sandboxes none of whose resources has a living owner, and whether their data is lost
+/// too. Volumes outlive the process that created them, so a volume whose owner has ended does not
+/// make its sandbox abandoned.
 fn abandoned(things: &[HashMap<String, String>]) -> BTreeMap<String, bool> {
     let mut gone: BTreeMap<String, bool> = BTreeMap::new();
     let mut alive: BTreeSet<String> = BTreeSet::new();
@@ -205,7 +211,8 @@ fn abandoned(things: &[HashMap<String, String>]) -> BTreeMap<String, bool> {
             continue;
         }
         let state_dir = Path::new(state_dir);
-        // Anywhere else the data is kept: a directory that is not to be seen may be on a disk that is not mounted.
+        // Data elsewhere is kept: a directory that cannot be found may be on a disk that is not
+        // mounted.
         let is_lost = state_dir.starts_with(std::env::temp_dir())
             && matches!(state_dir.join("containers.json").try_exists(), Ok(false));
         gone.insert(name.clone(), is_lost);
@@ -214,7 +221,7 @@ fn abandoned(things: &[HashMap<String, String>]) -> BTreeMap<String, bool> {
     gone
 }
 
-/// Removes the containers and networks, and with `data` the volumes, that carry a label.
+/// Removes the containers and networks that match the filters, and with `data` also the volumes.
 async fn remove(
     daemon: &Daemon,
     filters: &HashMap<String, Vec<String>>,
@@ -222,7 +229,7 @@ async fn remove(
 ) -> Result<(), Error> {
     let client = &daemon.client;
     let failed = |doing| move |error| Error::request(doing, error);
-    // What somebody else removes meanwhile is gone as well.
+    // A resource that another process removes meanwhile counts as removed.
     let or_gone = |result| match result {
         Err(error) if is_not_found(&error) => Ok(()),
         result => result,
@@ -258,7 +265,8 @@ async fn remove(
     Ok(())
 }
 
-/// Removes a container, running or not, by name or id, with the volumes that have no name; waits until it is gone.
+/// Removes a container, running or not, by name or id, together with its anonymous volumes. Waits
+/// until it is gone.
 pub async fn remove_container(daemon: &Daemon, container: &str) -> Result<(), Error> {
     let options = RemoveContainerOptionsBuilder::new()
         .force(true)
@@ -272,7 +280,7 @@ pub async fn remove_container(daemon: &Daemon, container: &str) -> Result<(), Er
         match removed {
             Ok(()) => return Ok(()),
             Err(error) if is_not_found(&error) => return Ok(()),
-            // Somebody else is removing it.
+            // Another process is removing it.
             Err(testcontainers::bollard::errors::Error::DockerResponseServerError {
                 status_code: 409,
                 ..
@@ -286,7 +294,7 @@ pub async fn remove_container(daemon: &Daemon, container: &str) -> Result<(), Er
 mod tests {
     use super::*;
 
-    /// A second start makes containers and a network of its own, and finds the volumes of the first.
+    /// A second start creates its own containers and network, and reuses the volumes of the first.
     #[test]
     fn a_sandbox_that_was_started_again_is_not_abandoned() {
         let of = |name: &str, owner: &Owner| {

@@ -1,4 +1,5 @@
-//! The container engine of this machine: Docker or podman, behind a unix socket that speaks Docker's API.
+//! The container engine of this machine: Docker or podman, behind a Unix socket that speaks
+//! Docker's API.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,17 +9,18 @@ use testcontainers::core::client::docker_client_instance;
 
 use super::Error;
 
-/// For the daemon to say who it is, while one is looked for: an idle one on this machine answers in milliseconds.
+/// The time a daemon has to answer a ping during the search for one. An idle one on this machine
+/// answers in milliseconds.
 const LOOK_PATIENCE: Duration = Duration::from_secs(1);
-/// The same once it is known to be there: it may be busy with another container.
+/// The time a known daemon has to answer a ping. It may be busy with another container.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For a request; removing a container with much data takes a while.
+/// The timeout of a request, in seconds. Removing a container with much data takes a while.
 const TIMEOUT_SECONDS: u64 = 120;
 
-/// The socket that testcontainers takes where `DOCKER_HOST` is not set.
+/// The socket that testcontainers uses if `DOCKER_HOST` is not set.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// A daemon that answers.
+/// A container engine that answers.
 #[derive(Clone, Debug)]
 pub struct Daemon {
     pub socket: PathBuf,
@@ -26,14 +28,15 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// The daemon that `DOCKER_HOST` names, else the first of the usual sockets that answers; asks no network.
+    /// Finds the daemon that `DOCKER_HOST` names, or else the first of the usual sockets that
+    /// answers. Does not use the network.
     pub async fn find() -> Result<Daemon, Error> {
         let mut first_failure = None;
         let candidates = candidates()?;
         for socket in &candidates {
             match Daemon::connect_within(socket, LOOK_PATIENCE).await {
                 Ok(daemon) => return Ok(daemon),
-                // The one that exists and fails says more than the ones that do not exist.
+                // An existing socket that fails says more than sockets that do not exist.
                 Err(Error::NoSocket { .. }) => {}
                 Err(error) => first_failure = first_failure.or(Some(error)),
             }
@@ -43,7 +46,7 @@ impl Daemon {
         }))
     }
 
-    /// The daemon behind one socket.
+    /// Connects to the daemon behind one socket.
     pub async fn connect(socket: &Path) -> Result<Daemon, Error> {
         Daemon::connect_within(socket, PATIENCE).await
     }
@@ -61,19 +64,19 @@ impl Daemon {
             Docker::connect_with_unix(&address(&socket), TIMEOUT_SECONDS, API_DEFAULT_VERSION);
         let client = connected.map_err(|error| Error::request("take a connection", error))?;
         match tokio::time::timeout(patience, client.ping()).await {
-            // A refusal of the version is an answer too.
+            // A refusal of the API version is an answer too.
             Ok(Ok(_) | Err(DockerError::DockerResponseServerError { .. })) => {}
             Ok(Err(error)) => return Err(Error::request("answer", error)),
             Err(_) => return Err(Error::Silent { socket }),
         }
-        // podman asks its helpers for their versions first, which takes it a second.
+        // podman first asks its helpers for their versions, which takes a second.
         match client.negotiate_version().await {
             Ok(client) => Ok(Daemon { socket, client }),
             Err(error) => Err(Error::request("tell its version", error)),
         }
     }
 
-    /// Whether the image is on this machine.
+    /// Returns whether the image is on this machine.
     pub async fn has_image(&self, image: &str) -> Result<bool, Error> {
         match self.client.inspect_image(image).await {
             Ok(_) => Ok(true),
@@ -83,12 +86,12 @@ impl Daemon {
     }
 }
 
-/// The value of `DOCKER_HOST` that leads to a socket.
+/// Returns the value of `DOCKER_HOST` that leads to a socket.
 pub fn address(socket: &Path) -> String {
     format!("unix://{}", socket.display())
 }
 
-/// Sockets to try, in this order.
+/// Returns the sockets to try, in this order.
 fn candidates() -> Result<Vec<PathBuf>, Error> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(host) = variable("DOCKER_HOST") {
@@ -111,7 +114,8 @@ fn candidates() -> Result<Vec<PathBuf>, Error> {
     Ok(sockets)
 }
 
-/// Whether testcontainers, which reads the environment of this process, would talk to the daemon behind `socket`.
+/// Returns whether testcontainers, which reads this process's environment, would talk to the daemon
+/// behind `socket`.
 pub fn is_where_testcontainers_looks(socket: &Path) -> bool {
     match std::env::var_os("DOCKER_HOST") {
         Some(host) => host.to_string_lossy() == address(socket),
@@ -129,10 +133,11 @@ pub fn is_not_found(error: &DockerError) -> bool {
     )
 }
 
-/// Makes testcontainers speak a version of the API that the daemon knows. It begins with the newest that it knows itself,
-/// which every older daemon refuses (seen with testcontainers 0.28, and Docker 20.10 and 28), and has no setting for it.
-/// Its client is shared for as long as somebody holds it, and the version with it, so this works when called while
-/// testcontainers starts a container, before its first request. Blocks for a moment.
+/// Makes testcontainers use an API version that the daemon knows. By default it begins with the
+/// newest version that it knows itself, which every older daemon refuses (seen with testcontainers
+/// 0.28 and Docker 20.10 and 28), and it has no setting for this. Its client is shared as long as
+/// anyone holds it, and the negotiated version is part of the client. So this works when it is
+/// called while testcontainers starts a container, before its first request. Blocks for a moment.
 pub fn settle_version() {
     let negotiate = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -149,11 +154,11 @@ pub fn settle_version() {
                 .map_err(|error| error.to_string())
         })
     };
-    // The caller's runtime cannot wait for another one on its own thread.
+    // The caller's runtime cannot wait for another runtime on its own thread.
     let on_a_thread = || std::thread::scope(|scope| scope.spawn(negotiate).join());
     let flavor = tokio::runtime::Handle::current().runtime_flavor();
     let outcome = match flavor {
-        // Another of its tasks may hold what the negotiation waits for.
+        // Another task on this thread may hold what the negotiation waits for.
         tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(on_a_thread),
         _ => on_a_thread(),
     };
@@ -161,7 +166,7 @@ pub fn settle_version() {
         Ok(Ok(client)) => {
             tracing::debug!(version = %client.client_version(), "the API's version is settled")
         }
-        // The start itself then says what is wrong.
+        // The start itself reports what is wrong.
         Ok(Err(error)) => tracing::warn!(%error, "the API's version is not settled"),
         Err(_) => tracing::error!("settling the API's version panicked"),
     }

@@ -1,4 +1,5 @@
-//! A `pgduck_server` in a container, whose socket nobody outside can reach: it is spoken to by `psql` there.
+//! A `pgduck_server` in a container. Its socket cannot be reached from outside, so statements run
+//! through `psql` in the container.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,23 +16,24 @@ use super::{Daemon, Error};
 use crate::chain;
 use crate::pglake::{EngineSocket, keeper};
 
-/// Between two looks: each is a request to the container engine.
+/// The time between two checks of the server. Each check is a request to the container engine.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Debian keeps PostgreSQL's programs in a directory of their own. A terse error has no line of the statement, which has keys in it.
+/// The shell command that runs `psql`. Debian keeps PostgreSQL's programs in a directory of their
+/// own. A terse error quotes no line of the statement, which contains keys.
 const PSQL: &str = r#"PATH=$PATH$(printf ':%s' /usr/lib/postgresql/*/bin)
 exec psql -X -q -v ON_ERROR_STOP=1 -v VERBOSITY=terse -h "$0" -p "$1" -U icebox -d postgres"#;
 
-/// Where the server is.
+/// The place of a `pgduck_server` that runs in a container.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PgDuckInside {
-    /// The container engine's.
+    /// The container engine's socket.
     pub socket: PathBuf,
     /// The container that has `psql` and the directory of the server's socket.
     pub container: String,
     /// The container that the server is in.
     pub server: String,
-    /// In the container.
+    /// The directory of the server's socket, in the container.
     pub socket_dir: PathBuf,
     #[serde(skip)]
     pub daemon: OnceCell<Daemon>,
@@ -44,7 +46,7 @@ impl PgDuckInside {
             .await
     }
 
-    /// Which container it is now, and its start; `None` if there is none that runs.
+    /// Returns the id of a container and the time of its start; `None` if it does not run.
     async fn find(&self, name: &str) -> Result<Option<String>, Error> {
         let daemon = self.daemon().await?;
         let found = match daemon.client.inspect_container(name, None).await {
@@ -56,7 +58,8 @@ impl PgDuckInside {
         Ok(state.map(|state| format!("{id} {}", state.started_at.unwrap_or_default())))
     }
 
-    /// The exit code of a command in the container and what it has printed, with this as its standard input.
+    /// Runs a command in the container with this standard input. Returns its exit code and its
+    /// output.
     async fn exec(&self, command: Vec<String>, input: &str) -> Result<(i64, String), Error> {
         let client = &self.daemon().await?.client;
         let failed = |error| Error::request("run psql in a container", error);
@@ -77,7 +80,7 @@ impl PgDuckInside {
             input: mut standard_input,
         } = started
         {
-            // A command that has ended already reads nothing; its exit code says why.
+            // A command that has already ended reads nothing. Its exit code says why.
             let _ = standard_input.write_all(input.as_bytes()).await;
             let _ = standard_input.flush().await;
             while let Some(Ok(part)) = output.next().await {
@@ -98,7 +101,7 @@ impl keeper::Server for PgDuckInside {
                 true => server.clone(),
                 false => self.find(&self.container).await?,
             };
-            // It is reached through both.
+            // The server is reached through both containers.
             Ok(container.and(server))
         };
         find.await.map_err(|error: Error| chain(&error))
@@ -108,7 +111,7 @@ impl keeper::Server for PgDuckInside {
         let dir = self.socket_dir.display().to_string();
         let port = EngineSocket::PORT.to_string();
         let command = ["bash", "-c", PSQL, &dir, &port].map(str::to_owned);
-        // It ends itself: not every container engine passes on that its input has ended.
+        // The statement `\q` ends psql: not every container engine passes on the end of the input.
         let input = format!("{statement}\n\\q\n");
         match self.exec(command.to_vec(), &input).await {
             Ok((0, _)) => Ok(()),

@@ -1,13 +1,15 @@
-//! A component in a container: started by testcontainers, watched for as long as it runs, then removed.
+//! A component in a container, which testcontainers starts. It is watched while it runs, then
+//! removed.
 //!
 //! ```text
 //! supervisor ── process `icebox component container` ── container <name>-<component>
-//!                                                        network <name>, volumes <name>-<component>
+//!                                                       network <name>
+//!                                                       volumes <name>-<component>
 //! ```
 //!
-//! The process between the two makes a container behave as every other component does: when the supervisor is killed, the
-//! system ends the process, and that removes the container. What is left when the process is killed too is removed at the
-//! next `up` or `down`: see [`belongings`].
+//! The process in between makes a container behave like every other component: when the supervisor
+//! is killed, the system ends the process, which removes the container. If the process is killed
+//! too, the next `up` or `down` removes what is left: see [`belongings`].
 
 pub mod belongings;
 pub mod daemon;
@@ -38,9 +40,9 @@ use belongings::remove_container;
 pub use daemon::Daemon;
 pub use inside::PgDuckInside;
 
-/// How long a container has for its own shutdown before it is killed.
+/// The time a container has for its own shutdown before it is killed.
 pub const STOP_PATIENCE: Duration = Duration::from_secs(20);
-/// How long the rest of the log may take once the container has ended.
+/// The time that the rest of the log may take once the container has ended.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A container to run.
@@ -51,21 +53,21 @@ pub struct Container {
     /// The container's name, which is also its host name in the network.
     pub name: String,
     pub image: String,
-    /// Instead of the image's own.
+    /// The entrypoint, if not the image's own.
     pub entrypoint: Option<String>,
     pub command: Vec<String>,
-    /// Instead of the image's own.
+    /// The user, if not the image's own.
     pub user: Option<String>,
     pub environment: Vec<(String, String)>,
-    /// Files put in before the start: path, content, mode.
+    /// The files that are copied in before the start: path, content, mode.
     pub files: Vec<(String, String, u32)>,
-    /// Where it is reached on this machine, and the container's ports that this leads to.
+    /// The addresses on this machine, each with the port of the container that it leads to.
     pub ports: Vec<(SocketAddrV4, u16)>,
-    /// Names of volumes, and where they are in the container.
+    /// The names of volumes, each with its path in the container.
     pub volumes: Vec<(String, String)>,
     pub network: String,
     pub labels: HashMap<String, String>,
-    /// Where its output is appended.
+    /// The file that its output is appended to.
     pub log: PathBuf,
 }
 
@@ -126,7 +128,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The command, or what else to do, that changes it.
+    /// Returns a command or another remedy that fixes the error.
     pub fn fix(&self) -> Option<String> {
         let fix = match self {
             Error::NoDaemon { .. } | Error::NoSocket { .. } => {
@@ -140,7 +142,7 @@ impl Error {
         Some(fix.to_owned())
     }
 
-    /// The error, and what changes it.
+    /// Returns the error's text with its fix.
     pub fn with_fix(&self) -> String {
         match self.fix() {
             Some(fix) => format!("{self}; to get it: {fix}"),
@@ -166,8 +168,8 @@ fn list(paths: &[PathBuf]) -> String {
 }
 
 impl Container {
-    /// Runs it until `shutdown` completes, then stops and removes it. A container that ends by itself is an error, and
-    /// removed as well.
+    /// Runs the container until `shutdown` completes, then stops and removes it. It is an error if
+    /// the container ends by itself; it is removed then too.
     ///
     /// # Errors
     /// Any [`Error`].
@@ -175,7 +177,8 @@ impl Container {
         self,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Error> {
-        // Listened to from the beginning; a start is finished all the same, and its container found here.
+        // `shutdown` is watched from the beginning. A start that is under way still completes, so
+        // that its container is known here and can be removed.
         let mut shutdown = tokio::spawn(shutdown);
         if !daemon::is_where_testcontainers_looks(&self.socket) {
             return Err(Error::NotInEnvironment {
@@ -183,17 +186,17 @@ impl Container {
             });
         }
         let daemon = Daemon::connect(&self.socket).await?;
-        // testcontainers would pull it.
+        // testcontainers would pull a missing image.
         if !daemon.has_image(&self.image).await? {
             return Err(Error::NoImage { image: self.image });
         }
-        // Left by a process that was killed while it watched it.
+        // A watching process that was killed may have left its container.
         remove_container(&daemon, &self.name).await?;
         let started = self.request().start().await;
         let container = match started {
             Ok(container) => container,
             Err(error) => {
-                // One that was made and could not start is still there.
+                // A container that was created but could not start still exists.
                 remove_container(&daemon, &self.name).await?;
                 return Err(self.explain(&error));
             }
@@ -225,7 +228,7 @@ impl Container {
         result
     }
 
-    /// The value of `DOCKER_HOST` that leads to its container engine.
+    /// Returns the value of `DOCKER_HOST` that leads to the container engine.
     pub fn daemon_address(&self) -> String {
         daemon::address(&self.socket)
     }
@@ -250,12 +253,13 @@ impl Container {
             .with_container_name(&self.name)
             .with_labels(&self.labels)
             .with_cmd(&self.command)
-            // icebox has probes of its own; an image's check may leave things in the lake.
+            // icebox has its own probes. An image's health check may leave things in the lake.
             .with_health_check(Healthcheck::none())
             .with_host_config_modifier(move |config| {
                 daemon::settle_version();
                 config.network_mode = Some(network.clone());
-                // Without a port of its own, a container would get all that its image names, on all addresses.
+                // Otherwise a container without ports would publish every port that its image
+                // names, on all addresses.
                 config.publish_all_ports = Some(false);
                 config.port_bindings = Some(bindings.clone());
             });
@@ -278,7 +282,7 @@ impl Container {
         request
     }
 
-    /// What went wrong with testcontainers, in the user's terms.
+    /// Explains an error of testcontainers in the user's terms.
     fn explain(&self, error: &TestcontainersError) -> Error {
         let reason = crate::chain(error);
         let taken = ["port is already allocated", "address already in use"];
@@ -309,7 +313,7 @@ impl Container {
     }
 }
 
-/// Removes a container that testcontainers has started, also one that somebody else has removed already.
+/// Removes a container that testcontainers started, even if another process has already removed it.
 async fn remove_started(
     container: ContainerAsync<GenericImage>,
     daemon: &Daemon,
@@ -321,7 +325,7 @@ async fn remove_started(
     Ok(())
 }
 
-/// Waits for the end of a container; gives its exit code.
+/// Waits until a container ends, and returns its exit code.
 async fn wait(daemon: &Daemon, id: &str) -> Result<i64, Error> {
     let mut answers = Box::pin(
         daemon
@@ -339,7 +343,7 @@ async fn wait(daemon: &Daemon, id: &str) -> Result<i64, Error> {
     }
 }
 
-/// Appends what a container prints to the file `log`, until it ends.
+/// Appends a container's output to the file `log` until the container ends.
 async fn follow(daemon: Daemon, id: String, log: PathBuf) -> Result<(), Error> {
     let failed = |source| Error::Log {
         path: log.clone(),
@@ -364,7 +368,8 @@ async fn follow(daemon: Daemon, id: String, log: PathBuf) -> Result<(), Error> {
     Ok(())
 }
 
-/// The name of an image, and its tag or digest, so that `name:tag` gives the reference again.
+/// Splits an image's reference into its name and its tag or digest, so that `name:tag` is the
+/// reference again.
 fn split_reference(image: &str) -> (String, String) {
     let name_starts = image.rfind('/').map_or(0, |slash| slash + 1);
     match image[name_starts..].rfind(':') {

@@ -1,5 +1,6 @@
-//! The engine `containers`: PostgreSQL with `pg_lake` and `pgduck_server` in one container or two, an S3 server in another, on a
-//! network of their own. The images are those of `compose/`, or what the environment names instead.
+//! The engine `containers`: PostgreSQL with `pg_lake` and `pgduck_server` in one container or two,
+//! and an S3 server in another, on a network of their own. The images are those of `compose/`,
+//! unless the environment names others.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -24,22 +25,24 @@ use crate::sandbox::container::{self, Belongings, Container, Daemon, PgDuckInsid
 use crate::sandbox::settings::Settings;
 use crate::sandbox::{EngineKind, Error, Options, SandboxInfo, StateDir, chain};
 
-/// The images' names and settings, as the compose file has them.
+/// The default images and settings, as in the compose file.
 const DEFAULTS: &str = include_str!("../../../compose/.env");
-/// For images that are not icebox's own.
+/// The entrypoint for images that are not icebox's own.
 const ENTRYPOINT: &str = include_str!("../../../compose/entrypoint.sh");
 const ENTRYPOINT_PATH: &str = "/icebox-entrypoint.sh";
 
-/// The volume of PostgreSQL and pgduck_server; they share it where they are in two containers.
+/// The directory of the volume of PostgreSQL and pgduck_server. They share it if they run in two
+/// containers.
 const POSTGRES_HOME: &str = "/var/lib/postgresql";
 const S3_DATA: &str = "/data";
 const POSTGRES_PORT: u16 = 5432;
 const S3_PORT: u16 = 9000;
 
-/// In the place of keys that there are none of: the entrypoint wants some. The secret that it makes is replaced by its name.
+/// A placeholder for S3 keys that do not exist, because the entrypoint requires some. The secret
+/// that it creates is later replaced by name.
 const NO_KEY: &str = "none";
 
-/// The watching process stops its container in this time.
+/// The signal for the process that watches a container, and the time it has to stop the container.
 const STOP: &[(Signal, Duration)] = &[(
     Signal::SIGTERM,
     container::STOP_PATIENCE.saturating_add(Duration::from_secs(10)),
@@ -85,20 +88,20 @@ impl Provider for Containers {
     }
 }
 
-/// What the containers are made from.
+/// The images of the containers, and their settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Images {
     postgres: String,
-    /// `None`: pgduck_server is in the same image.
+    /// The image of pgduck_server; `None` if it is in PostgreSQL's image.
     pgduck: Option<String>,
     s3: String,
     s3_command: Vec<String>,
-    /// A quarter of the machine's where empty.
+    /// The memory limit of pgduck_server; a quarter of the machine's memory if empty.
     memory_limit: String,
 }
 
 impl Images {
-    /// As the environment says, else as the compose file does.
+    /// Returns what the environment names, or else what the compose file names.
     fn configured() -> Images {
         Images::from(|name| std::env::var(name).ok())
     }
@@ -145,7 +148,7 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
             recorded_socket: recorded.socket,
         });
     }
-    // Whose network and S3 server it uses.
+    // The sandbox whose network and S3 server this one uses.
     let lake = match context.attached {
         Some(attached) => Belongings::of(&StateDir::new(&attached.lake)?, socket),
         None => belongings.clone(),
@@ -241,7 +244,8 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         pgduck
     });
     if let Some(pgduck) = &mut pgduck {
-        // These images are other people's, and know nothing of the roles.
+        // These images are not icebox's own, so they get icebox's entrypoint and the server that it
+        // is to run.
         for (container, role) in [(&mut postgres, "postgres"), (pgduck, "pgduck")] {
             container.entrypoint = Some(ENTRYPOINT_PATH.to_owned());
             container.files = vec![(ENTRYPOINT_PATH.to_owned(), ENTRYPOINT.to_owned(), 0o755)];
@@ -268,7 +272,8 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         let access = lake_access(server, s3_inside, sts_endpoint, attached)?;
         components.insert(0, access);
     }
-    // PostgreSQL starts once pgduck_server has its socket, so it has no probe of its own.
+    // PostgreSQL starts only after pgduck_server has its socket, so pgduck_server has no probe of
+    // its own.
     components.extend(pgduck.map(|pgduck| component("pgduck_server", volume, pgduck, vec![])));
     if let Some(address) = settings.s3_address() {
         let mut s3 = maker.container("s3", &images.s3);
@@ -307,7 +312,8 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
     })
 }
 
-/// Where a container is reached that is for this machine, and for others if it is to be.
+/// Returns the addresses of a container's port: one for this machine, and the public one if there
+/// is one. 0.0.0.0 alone serves for both.
 fn addresses(
     address: SocketAddrV4,
     public: Option<Ipv4Addr>,
@@ -320,7 +326,7 @@ fn addresses(
     all.into_iter().flatten().map(here)
 }
 
-/// Makes containers of one sandbox.
+/// A maker of one sandbox's containers.
 struct Maker<'a> {
     belongings: &'a Belongings,
     network: &'a str,
@@ -363,7 +369,8 @@ fn component(
     }
 }
 
-/// An HTTP answer, then the bucket. Where the account is empty, its user makes that.
+/// Returns the steps that make the S3 server ready: an HTTP answer, then the bucket. In an empty
+/// account, the user creates the bucket.
 fn s3_ready(info: &SandboxInfo, store: &S3Config, address: SocketAddr) -> Vec<Step> {
     let make_bucket = action(
         (store.clone(), info.bucket.clone()),
@@ -374,7 +381,8 @@ fn s3_ready(info: &SandboxInfo, store: &S3Config, address: SocketAddr) -> Vec<St
     [answers].into_iter().chain(then).collect()
 }
 
-/// IAM and STS before the S3 server, which knows sessions by the policies that it is given for them and nothing else.
+/// Returns the component with IAM and STS in front of the S3 server. All that the S3 server knows
+/// of a session is the session policy that it is given.
 fn aws_component(
     state: &StateDir,
     settings: &Settings,
@@ -403,7 +411,8 @@ fn aws_component(
     }
 }
 
-/// The server's version, and whether it has pg_cron: an image does not tell.
+/// Returns a function that asks the server for its version and whether it has pg_cron. An image
+/// does not tell.
 fn ask() -> Ask {
     Arc::new(|mut info| {
         Box::pin(async move {
@@ -422,7 +431,8 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(owned).collect()
 }
 
-/// Runs `work` to its end, also where the caller is on a runtime that it must not block.
+/// Runs `work` to completion on a runtime and a thread of its own, because the caller may be on a
+/// runtime that it must not block.
 fn wait_for<T: Send>(
     work: impl Future<Output = Result<T, container::Error>> + Send,
 ) -> Result<T, container::Error> {

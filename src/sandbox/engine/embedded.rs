@@ -1,4 +1,5 @@
-//! The engine `embedded`: a plain PostgreSQL from this machine, icebox's stand-in for `pg_lake`, icebox's S3 server.
+//! The engine `embedded`: a plain PostgreSQL of this machine, icebox's stand-in for `pg_lake`, and
+//! icebox's S3 server.
 
 use super::SUPERUSER;
 use super::local::{Lake, Local, STOP};

@@ -1,5 +1,5 @@
-//! What the engines have in common that run PostgreSQL on this machine: the server, icebox's S3 server, and how both are
-//! told of. What differs is data: see [`Lake`].
+//! What the engines that run PostgreSQL on this machine have in common: the server, icebox's S3
+//! server, and how both are reached. What differs is data: see [`Lake`].
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,37 +22,40 @@ use crate::sandbox::component::{
 use crate::sandbox::settings::Settings;
 use crate::sandbox::{Attached, Error, SandboxInfo, StateDir};
 
-/// A fast shutdown ends sessions in an orderly way, an immediate one at once; both leave a usable cluster.
+/// The signals that stop PostgreSQL. A fast shutdown ends sessions in an orderly way, an immediate
+/// one ends them at once; both leave a usable cluster.
 const STOP_POSTGRES: &[(Signal, Duration)] = &[
     (Signal::SIGINT, Duration::from_secs(10)),
     (Signal::SIGQUIT, Duration::from_secs(5)),
 ];
 pub const STOP: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(5))];
 
-/// A sandbox on this machine: its places, ports and accounts.
+/// A sandbox on this machine: its directories, ports and accounts.
 pub struct Local<'a> {
     context: &'a Context<'a>,
     pub installation: Installation,
-    /// Whom PostgreSQL runs as, where that is not the current user.
+    /// The account that PostgreSQL runs as, if that is not the current user.
     pub account: Option<Account>,
-    /// For files that PostgreSQL's account may read. It is icebox's own.
+    /// The directory for files that PostgreSQL's account may read. icebox owns it.
     pub postgres_dir: PathBuf,
-    /// The folders of the sockets, see [`StateDir::socket_dir`].
+    /// The parent of the sockets' directories, see [`StateDir::socket_dir`].
     pub sockets: PathBuf,
     pub postgres_sockets: PathBuf,
     pub postgres_port: u16,
     pub s3: S3Config,
 }
 
-/// What plays the lake on one of these engines.
+/// The part that differs between these engines: the server program, its settings, and the lake
+/// engine.
 pub struct Lake {
     /// The `postgres` program to start.
     pub program: PathBuf,
-    /// The libraries that PostgreSQL loads at its start, if they are installed.
+    /// The libraries that PostgreSQL loads at its start if they are installed.
     pub preload: &'static [&'static str],
-    /// PostgreSQL's settings beyond those of any sandbox.
+    /// PostgreSQL's settings in addition to those of every sandbox.
     pub settings: Vec<(&'static str, String)>,
-    /// What PostgreSQL sends its Iceberg work to, and what that needs, in the order in which they are stopped.
+    /// The components to which PostgreSQL sends its Iceberg work, and those that they need, in the
+    /// order in which they are stopped.
     pub engine: Vec<Component>,
 }
 
@@ -76,17 +79,17 @@ impl<'a> Local<'a> {
         })
     }
 
-    /// The sandbox's bucket.
+    /// Returns the sandbox's bucket.
     pub fn bucket(&self) -> &str {
         &self.context.settings.bucket
     }
 
-    /// Whose lake it is on, where that is another sandbox's.
+    /// Returns what is known of the other sandbox, if this server is on its lake.
     pub fn attached(&self) -> Option<&Attached> {
         self.context.attached
     }
 
-    /// Of the role [`SUPERUSER`].
+    /// Returns the password of the role [`SUPERUSER`].
     pub fn lake_password(&self) -> &str {
         &self.context.settings.lake_password
     }
@@ -168,7 +171,7 @@ impl<'a> Local<'a> {
     }
 }
 
-/// What everybody can reach now.
+/// Returns a warning that names the ports that other machines can reach.
 pub fn listening(settings: &Settings, public: Ipv4Addr) -> String {
     let ports = [
         Some(settings.postgres_address()),
@@ -186,7 +189,8 @@ pub fn listening(settings: &Settings, public: Ipv4Addr) -> String {
     )
 }
 
-/// `superuser` gets in whoever else may.
+/// Returns the component for PostgreSQL. Its probe connects as `superuser`, whom the access rules
+/// always let in.
 fn postgres_component(server: Server, info: &SandboxInfo, superuser: Endpoint) -> Component {
     let (prepared, started, bootstrapped) = (server.clone(), server.clone(), server);
     Component {
@@ -215,7 +219,7 @@ fn s3_component(
     listen: SocketAddr,
 ) -> Component {
     let mut ready = vec![Step::Probe(Probe::Http(listen))];
-    // Where the account is empty, its user makes both.
+    // In an empty account, the user creates the bucket and the role.
     if info.role_arn.is_some() {
         let input = (info.s3.clone(), info.bucket.clone());
         ready.push(action(input, |(s3, bucket)| async move {
@@ -241,7 +245,7 @@ fn s3_component(
     }
 }
 
-/// Makes the role that a ready account has.
+/// Returns a step that creates the role of a ready account.
 pub fn ensure_role(info: &SandboxInfo) -> Step {
     let input = (info.s3.clone(), info.bucket.clone());
     action(input, |(s3, bucket)| async move {
@@ -249,7 +253,7 @@ pub fn ensure_role(info: &SandboxInfo) -> Step {
     })
 }
 
-/// A step that runs `work` on a copy of `input`.
+/// Returns a step that runs `work` on a copy of `input`.
 pub fn action<I, F>(input: I, work: impl Fn(I) -> F + Send + Sync + Clone + 'static) -> Step
 where
     I: Clone + Send + Sync + 'static,
@@ -259,7 +263,7 @@ where
     Step::Do(action)
 }
 
-/// Where things worth keeping between sandboxes are, `None` without a home directory.
+/// Returns the cache directory that sandboxes share; `None` without a home directory.
 fn cache_dir() -> Option<PathBuf> {
     let base = match std::env::var_os("XDG_CACHE_HOME") {
         Some(dir) if !dir.is_empty() => PathBuf::from(dir),

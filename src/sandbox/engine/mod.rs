@@ -1,4 +1,4 @@
-//! The engines: what plays PostgreSQL, `pg_lake` and S3. One file each; nothing else knows which one is running.
+//! The engines: implementations of PostgreSQL, `pg_lake` and S3, one file each.
 
 mod containers;
 mod embedded;
@@ -15,21 +15,21 @@ use super::container::Belongings;
 use super::settings::Settings;
 use super::{Attached, Engine, EngineKind, Error, Options, SandboxInfo, StateDir, chain};
 
-/// An engine, as something that may or may not work on this machine.
+/// An engine that may or may not work on this machine.
 pub trait Provider: Sync {
     fn kind(&self) -> EngineKind;
 
-    /// Looks for what the engine needs, without a network and without starting anything; or says what is missing.
-    /// `is_library`: the sandbox will run inside the current program.
+    /// Looks for what the engine needs, or says what is missing. Does not use the network and
+    /// starts no server. With `is_library`, the sandbox will run inside the current program.
     fn find(&self, options: &Options, is_library: bool) -> Result<Found, Missing>;
 }
 
-/// Why an engine cannot be used.
+/// The reason why an engine cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// Half a sentence.
+    /// The reason, as half a sentence.
     pub reason: String,
-    /// The command, or the place to read, that changes that.
+    /// The command, or the place to read, that fixes it.
     pub fix: Option<String>,
 }
 
@@ -48,51 +48,51 @@ impl std::fmt::Display for Missing {
     }
 }
 
-/// icebox's own superuser: the lake engine asks it what has been committed.
+/// The name of icebox's own superuser, as whom the lake engine asks what has been committed.
 pub const SUPERUSER: &str = "icebox_lake";
 
-/// What makes the components of a sandbox; blocks, but only for files and short commands.
+/// A function that makes the plan of a sandbox. It blocks, but only for files and short commands.
 type MakePlan = Box<dyn FnOnce(&Context<'_>) -> Result<Plan, Error> + Send>;
 
 /// An engine that works here.
 pub struct Found {
-    /// Half a sentence: what it was found on.
+    /// The thing that was found, as half a sentence.
     pub reason: String,
     pub plan: MakePlan,
 }
 
-/// What an engine builds on.
+/// The input from which an engine makes its plan.
 pub struct Context<'a> {
     pub state: &'a StateDir,
     pub settings: &'a Settings,
-    /// What it needs to know of another sandbox, if it is a server on the lake of that one.
+    /// The lake of another sandbox, if this is a server on it.
     pub attached: Option<&'a Attached>,
     pub engine: EngineKind,
     pub reason: &'a str,
 }
 
-/// Completes what is told about a sandbox by asking its server.
+/// A function that completes a `SandboxInfo` by asking the running server.
 pub type Ask = Arc<
     dyn Fn(SandboxInfo) -> Pin<Box<dyn Future<Output = Result<SandboxInfo, BoxError>> + Send>>
         + Send
         + Sync,
 >;
 
-/// A sandbox that only needs to be started.
+/// A sandbox that is ready to be started.
 pub struct Plan {
-    /// In the order in which they are stopped; they start together.
+    /// The components in the order in which they are stopped. They start together.
     pub components: Vec<Component>,
     pub info: SandboxInfo,
-    /// Asked once everything is up, where something of `info` cannot be known before.
+    /// Called once everything is up, if part of `info` cannot be known before.
     pub ask: Option<Ask>,
-    /// What the user should know.
+    /// Messages for the user.
     pub notices: Vec<String>,
 }
 
 /// The engine that a sandbox will run on.
 pub struct Chosen {
     pub kind: EngineKind,
-    /// One line: why this one.
+    /// The reason why this engine was chosen, in one line.
     pub reason: String,
     pub plan: MakePlan,
 }
@@ -104,7 +104,7 @@ pub const PROVIDERS: [&dyn Provider; 3] = [
     &embedded::Embedded,
 ];
 
-/// Takes the engine that was asked for, or the first that works.
+/// Chooses the engine that was asked for, or the first that works.
 pub fn choose(options: &Options, is_library: bool) -> Result<Chosen, Error> {
     let wanted = match options.engine {
         Engine::Auto => None,
@@ -141,8 +141,9 @@ pub fn choose(options: &Options, is_library: bool) -> Result<Chosen, Error> {
     })
 }
 
-/// Removes what a stopped sandbox, or one that was killed, still has outside its state directory and its processes. The
-/// data stays. A failure is logged: there is nothing that a caller could do, and the next start tries again.
+/// Removes the containers and the network that a stopped or killed sandbox still has outside its
+/// state directory and its processes. The data stays. A failure is only logged: a caller could not
+/// fix it, and the next start tries again.
 pub async fn remove_leftovers(state: &StateDir) {
     if let Err(error) = remove_belongings(state, false).await {
         tracing::warn!(

@@ -1,5 +1,5 @@
-//! The engine `native`: a PostgreSQL of this machine that has the real `pg_lake`, its `pgduck_server`, and icebox's S3
-//! server. Nothing of the installation is changed.
+//! The engine `native`: a PostgreSQL of this machine that has the real `pg_lake`, its
+//! `pgduck_server`, and icebox's S3 server. The installation is not changed.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::postgres::{Installation, configuration};
 use crate::sandbox::component::PgDuckAt;
 use crate::sandbox::{EngineKind, Error, Options};
 
-/// The versions that `pg_lake` is built for.
+/// The major versions of PostgreSQL that `pg_lake` is built for.
 const VERSIONS: RangeInclusive<u32> = 16..=18;
 const SERVER: &str = "pgduck_server";
 const INSTALL: &str = "see \"Engines\" in icebox's README: packages of pg_lake for PostgreSQL 16 to 18 \
@@ -61,8 +61,8 @@ impl Provider for Native {
     }
 }
 
-/// The `pgduck_server` that goes with an installation that has `pg_lake`: beside its programs, else in one of these
-/// places. Or what is missing.
+/// Finds the `pgduck_server` that belongs to an installation with `pg_lake`: beside its programs,
+/// or else in one of these directories. The error says what is missing.
 fn server_of(installation: &Installation, places: &[PathBuf]) -> Result<PathBuf, String> {
     let bin_dir = &installation.bin_dir;
     let because = |reason: String| Err(format!("{}: {reason}", bin_dir.display()));
@@ -116,7 +116,8 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
     };
     let settings = vec![
         ("pg_lake_engine.host", socket.to_string()),
-        // With these two, tables have the layout of the guide, and a catalog that Snowflake can follow.
+        // With these two settings, tables have the layout of the guide and a catalog that Snowflake
+        // can follow.
         ("pg_lake_iceberg.default_catalog", "object_store".to_owned()),
         (
             "pg_lake_iceberg.object_store_catalog_location_prefix",
@@ -151,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// An installation as the search sees one, without a server that runs.
+    /// Makes an installation as the search sees one, without a server that runs.
     fn installation(root: &Path, major: u32) -> Installation {
         for dir in ["bin", "share/extension", "lib"] {
             std::fs::create_dir_all(root.join(dir)).unwrap();

@@ -1,8 +1,9 @@
-//! `pgduck_server` as a component: the process with DuckDB that the real `pg_lake` sends its queries to.
+//! `pgduck_server` as a component: the process with DuckDB to which the real `pg_lake` sends its
+//! queries.
 //!
 //! ```text
 //! <dir>/pgduck.sql       its init file: the secret of the S3 server (0600)
-//! <dir>/pgduck.offline   which program was seen to start without a network, see `starts_offline`
+//! <dir>/pgduck.offline   the program that was seen to start offline, see `starts_offline`
 //! <dir>/pgduck/          its home: duckdb.db, cache/, and DuckDB's extensions in .duckdb/
 //! ```
 
@@ -28,28 +29,31 @@ use crate::sandbox::component::{
 };
 use crate::sandbox::{Attached, Error, StateDir, process};
 
-/// What DuckDB may use of the memory, for example `4GB`.
+/// The environment variable with DuckDB's memory limit, for example `4GB`.
 const MEMORY_LIMIT: &str = "ICEBOX_PGDUCK_MEMORY_LIMIT";
-/// A directory of DuckDB's extensions, as `~/.duckdb/extensions` is.
+/// The environment variable with a directory of DuckDB's extensions, laid out like
+/// `~/.duckdb/extensions`.
 const EXTENSIONS_DIR: &str = "ICEBOX_PGDUCK_EXTENSIONS";
-/// Extensions of DuckDB that `pgduck_server` loads when it starts, and that need not be built into it.
+/// The extensions of DuckDB that `pgduck_server` loads when it starts, and that need not be built
+/// into it.
 const EXTENSIONS: [&str; 2] = ["spatial", "delta"];
-/// How icebox's stand-in reaches PostgreSQL; the real program does not look.
+/// The environment variable with the connection string by which icebox's stand-in reaches
+/// PostgreSQL. The real program ignores it.
 const POSTGRES: &str = "ICEBOX_PGDUCK_POSTGRES";
-/// For a start without a network: DuckDB loads some 100 MB.
+/// The time limit of a trial start without a network. DuckDB loads some 100 MB.
 const TRIAL: Duration = Duration::from_secs(30);
 
 /// One `pgduck_server`.
 pub struct PgDuck {
     pub program: PathBuf,
     pub socket: EngineSocket,
-    /// Where its files are, in a directory of icebox's own that `account` may enter.
+    /// The directory of its files, which icebox owns and `account` may enter.
     pub dir: PathBuf,
-    /// PostgreSQL's: the two hand files to each other.
+    /// PostgreSQL's account: the two servers exchange files.
     pub account: Option<Account>,
     /// The secret that it starts with.
     pub secret: Secret,
-    /// A connection string for a superuser of the PostgreSQL that it works for.
+    /// The connection string of a superuser of its PostgreSQL.
     pub postgres: String,
 }
 
@@ -60,7 +64,7 @@ impl PgDuck {
         Component {
             name: "pgduck_server",
             endpoint: pgduck.socket.path().display().to_string(),
-            // It listens once DuckDB and all of its extensions are there.
+            // It listens once DuckDB and all of its extensions are loaded.
             ready: vec![Step::Probe(Probe::UnixSocket(pgduck.socket.path()))],
             launch: Launch::Program(Arc::new(move || {
                 let is_offline = started
@@ -136,7 +140,7 @@ impl PgDuck {
         Ok(self.give(path)?)
     }
 
-    /// Makes a file the account's.
+    /// Makes the account the owner of a file.
     fn give(&self, path: &Path) -> Result<(), crate::postgres::Error> {
         match &self.account {
             Some(account) => account.own(path),
@@ -158,8 +162,8 @@ impl PgDuck {
         Ok(self.give(&path)?)
     }
 
-    /// Copies DuckDB's extensions from where the user or PostgreSQL's account has them: the server would look for
-    /// them in its home, and otherwise on the network.
+    /// Copies DuckDB's extensions from where the user or PostgreSQL's account has them. Otherwise
+    /// the server would look for them in its home directory and then on the network.
     fn copy_extensions(&self) -> Result<(), Error> {
         let homes = [
             std::env::var_os("HOME").map(PathBuf::from),
@@ -175,7 +179,8 @@ impl PgDuck {
         let named = std::env::var_os(EXTENSIONS_DIR).map(PathBuf::from);
         for from in named.into_iter().chain(usual) {
             for name in EXTENSIONS {
-                // <version of DuckDB>/<platform>/<name>.duckdb_extension, and a description beside it.
+                // Each is <version>/<platform>/<name>.duckdb_extension, with a description beside
+                // it.
                 let pattern = format!(
                     "{}/*/*/{name}.duckdb_extension*",
                     glob::Pattern::escape(&from.to_string_lossy())
@@ -212,12 +217,12 @@ impl PgDuck {
         self.dir.join("pgduck.offline")
     }
 
-    /// The program that was last seen to start without a network.
+    /// Returns the mark of the program that was last seen to start without a network.
     fn marker(&self) -> String {
         std::fs::read_to_string(self.marker_path()).unwrap_or_default()
     }
 
-    /// What tells the program that is installed now from others.
+    /// Returns the mark of the program that is installed now, which tells it from other builds.
     fn marker_of_now(&self) -> Option<String> {
         let program = self.program.canonicalize().ok()?;
         let metadata = program.metadata().ok()?;
@@ -225,9 +230,10 @@ impl PgDuck {
         Some(format!("{} {size} {time}", program.display()))
     }
 
-    /// Whether it starts when it may not install extensions of DuckDB. Otherwise it asks the network for one at each
-    /// start (`INSTALL spatial`), which ends it where there is no network; but where that extension is not on this
-    /// machine yet, it must. Only a trial tells.
+    /// Returns whether the server starts when it must not install extensions of DuckDB. If it may,
+    /// it asks the network for one at each start (`INSTALL spatial`), and ends if there is no
+    /// network. But it must be allowed to if that extension is not on this machine yet. Only a
+    /// trial tells.
     fn starts_offline(&self) -> Result<bool, Error> {
         let socket = EngineSocket {
             port: self.socket.port - 1,
@@ -267,11 +273,12 @@ impl PgDuck {
     }
 }
 
-/// What gives a `pgduck_server` the keys of the role in the grant of a sandbox on the lake of another. `s3` is the service as that server
-/// reaches it.
+/// Returns the component that gives a `pgduck_server` the credentials of the granted role, for a
+/// server on the lake of another sandbox. `s3` is the S3 service as that `pgduck_server` reaches
+/// it.
 ///
 /// # Errors
-/// What an earlier one has noted cannot be removed.
+/// The record of an earlier secret sync cannot be removed.
 pub fn lake_access(
     server: PgDuckAt,
     s3: S3Config,
@@ -292,13 +299,14 @@ pub fn lake_access(
             policies,
         }),
         prepare: None,
-        // A server that has not heard of its grant would refuse what the grant allows.
+        // Without the credentials of its grant, the server would refuse what the grant allows.
         ready: vec![Step::Probe(Probe::Grant(grant.clone()))],
         stop: STOP,
     })
 }
 
-/// As the environment says, else a quarter of the machine's memory, but at least 1 GB.
+/// Returns DuckDB's memory limit: what the environment says, or else a quarter of the machine's
+/// memory, but at least 1 GB.
 fn memory_limit() -> String {
     match std::env::var(MEMORY_LIMIT) {
         Ok(limit) if !limit.is_empty() => limit,
@@ -306,7 +314,7 @@ fn memory_limit() -> String {
     }
 }
 
-/// The machine's memory (proc(5), `/proc/meminfo`).
+/// Returns the machine's memory in megabytes (proc(5), `/proc/meminfo`).
 fn memory_megabytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text

@@ -18,12 +18,12 @@ use crate::sandbox::{
     Attached, Engine, EngineKind, Error, Options, Sandbox, SandboxBuilder, SandboxInfo, StateDir,
 };
 
-/// For an instance to go by a new grant.
+/// The time an instance has to use a new grant.
 const GRANT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The servers that run, and where those are kept that do not.
+/// The servers that run, and what is needed to start others.
 pub struct Instances {
-    /// The sandbox's own.
+    /// The state directory of the sandbox itself.
     state: StateDir,
     engine: EngineKind,
     options: Options,
@@ -67,7 +67,7 @@ impl Instances {
         }
     }
 
-    /// Starts a server, a new one where there is none of this number. It lets nobody in but icebox.
+    /// Starts a server; a new one if there is none with this id. It accepts no clients but icebox.
     pub async fn start(&self, id: u64) -> Result<SandboxInfo, Error> {
         let clients = Clients::new(Vec::new(), Vec::new());
         let state = StateDir::new(&self.place(id))?;
@@ -92,7 +92,7 @@ impl Instances {
         Ok(info)
     }
 
-    /// Stops a server; its data stays.
+    /// Stops a server. Its data stays.
     pub async fn stop(&self, id: u64) {
         let instance = self.running.lock().await.remove(&id);
         if let Some(instance) = instance {
@@ -111,7 +111,7 @@ impl Instances {
         supervisor::remove(&StateDir::new(&self.place(id))?).await
     }
 
-    /// Lets in clients from these blocks of addresses. Sessions that are open go on.
+    /// Sets the blocks of addresses whose clients are accepted or blocked. Open sessions are kept.
     pub async fn allow(
         &self,
         id: u64,
@@ -120,7 +120,7 @@ impl Instances {
     ) -> Result<(), BoxError> {
         let running = self.running.lock().await;
         let Some(instance) = running.get(&id) else {
-            // It is told when it starts again.
+            // It gets the rules when it starts again.
             return Ok(());
         };
         instance.clients.set(allowed, blocked);
@@ -134,7 +134,7 @@ impl Instances {
         write_rules(&superuser, &rules).await
     }
 
-    /// Gives a role of a running server another password.
+    /// Sets the password of a role of a running server.
     pub async fn set_password(&self, id: u64, role: &str, password: &str) -> Result<(), BoxError> {
         let superuser = {
             let running = self.running.lock().await;
@@ -146,19 +146,20 @@ impl Instances {
         Ok(connect(&superuser).await?.batch_execute(&sql).await?)
     }
 
-    /// Says by what role a server reaches the lake from now on; by none, it cannot.
+    /// Sets the role by which a server reaches the lake from now on. Without a grant it has no
+    /// access.
     pub async fn grant(&self, id: u64, grant: Option<&StorageGrant>) -> Result<(), BoxError> {
         let path = StateDir::new(&self.place(id))?.storage_grant();
         storage::write(&path, grant)?;
         let is_running = self.running.lock().await.contains_key(&id);
-        // The lake engine of the engine `embedded` looks at the grant each time.
+        // The lake engine of the engine `embedded` reads the grant each time.
         if is_running && self.engine != EngineKind::Embedded {
             let holds = async {
                 while !keeper::is_done(&path) {
                     tokio::time::sleep(Duration::from_millis(4)).await;
                 }
             };
-            // The keeper goes on trying where pgduck_server does not answer.
+            // The secret sync keeps trying while pgduck_server does not answer.
             if tokio::time::timeout(GRANT_PATIENCE, holds).await.is_err() {
                 tracing::warn!(
                     id,
@@ -174,12 +175,12 @@ impl Instances {
     }
 }
 
-/// Gives a running server new access rules, and waits until new connections go by them.
+/// Writes new access rules on a running server, and waits until they apply to new connections.
 async fn write_rules(superuser: &Endpoint, rules: &str) -> Result<(), BoxError> {
     let client = connect(superuser).await?;
     let file: String = client.query_one("SHOW hba_file", &[]).await?.try_get(0)?;
     let lines: Vec<String> = rules.lines().map(quote_literal).collect();
-    // The rules have neither tabs nor backslashes, which COPY would escape.
+    // The rules contain neither tabs nor backslashes, which COPY would escape.
     let sql = format!(
         "COPY (SELECT unnest(ARRAY[{}])) TO {}",
         lines.join(", "),

@@ -1,11 +1,12 @@
-//! The Snowflake side of a sandbox as a component: the account, its tasks, and the endpoint that drivers connect to.
+//! The Snowflake side of a sandbox as a component: the account, its tasks, and the endpoint that
+//! drivers connect to.
 //!
 //! ```text
 //! <state directory>/
-//!   snowflake/objects/   the account's objects
-//!   snowflake/principals.json the keys of its users in AWS
-//!   snowflake/clock.json where its clock is, unless that is the system's
-//!   instances/<id>/      the state directory of each POSTGRES INSTANCE
+//!   snowflake/objects/         the account's objects
+//!   snowflake/principals.json  the access keys of its users in AWS
+//!   snowflake/clock.json       the state of its clock, unless that follows the system's
+//!   instances/<id>/            the state directory of each POSTGRES INSTANCE
 //! ```
 
 mod instances;
@@ -36,47 +37,47 @@ use crate::snowflake::schedule::{Clock, ClockState, TimeScale};
 use crate::snowflake::{rest, tasks};
 use world::SandboxWorld;
 
-/// The user whom drivers log in as, and the name of the account.
+/// The user that drivers log in as. The account has the same name.
 const USER: &str = "ICEBOX";
 const ACCOUNT: &str = "ICEBOX";
 
-/// Where native tables are kept: a bucket of the Snowflake side's own.
+/// The bucket of native tables, which belongs to the Snowflake side.
 const STORAGE: &str = "icebox-snowflake";
 
-/// Its PostgreSQL instances end with it.
+/// The signal that stops the component. Its PostgreSQL instances end with it, which takes longer.
 const STOP: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(20))];
 
-/// How often the clock's place is written down.
+/// The interval at which the clock's state is persisted.
 const CLOCK_KEPT_EVERY: Duration = Duration::from_secs(1);
 
-/// What the component needs to know.
+/// The configuration of the component.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Config {
-    /// Of the sandbox.
+    /// The state directory of the sandbox.
     state_dir: PathBuf,
     info: SnowflakeInfo,
-    /// As whoever the Snowflake side's own bucket belongs to.
+    /// The S3 service, with the keys of the account that owns the Snowflake side's own bucket.
     s3: S3Config,
-    /// IAM and STS, as the root user of Snowflake's account.
+    /// IAM and STS, with the keys of the root user of Snowflake's account.
     aws: S3Config,
-    /// For PostgreSQL instances: without keys.
+    /// The S3 service for PostgreSQL instances, without keys.
     instances_s3: S3Config,
-    /// See `icebox up --listen`.
+    /// The address for other machines, see `icebox up --listen`.
     public: Option<IpAddr>,
     bucket: String,
-    /// What PostgreSQL instances run on.
+    /// The engine of PostgreSQL instances.
     engine: EngineKind,
     pg_bin: Option<PathBuf>,
     time_scale: Option<TimeScale>,
-    /// Of the sandbox's own server.
+    /// The endpoint of the sandbox's own server, without its password.
     postgres: Endpoint,
     postgres_version: String,
-    /// The role that is there from the beginning; `None` where the account is empty at first.
+    /// The role that a ready account has from the start; `None` if the account was empty at first.
     role_arn: Option<String>,
 }
 
 impl Plan {
-    /// Adds the Snowflake side.
+    /// Adds the Snowflake side to the plan.
     pub(super) fn add_snowflake(
         &mut self,
         state: &StateDir,
@@ -84,7 +85,7 @@ impl Plan {
         options: &Options,
     ) {
         let address = settings.snowflake_address().into();
-        // MinIO has one account.
+        // MinIO has only one account.
         let is_minio = self.info.engine == EngineKind::Containers;
         let info = SnowflakeInfo {
             address,
@@ -112,7 +113,7 @@ impl Plan {
             pg_bin: options.pg_bin.clone(),
             time_scale: options.time_scale,
             postgres: Endpoint {
-                // Nobody is told it.
+                // The Snowflake side shows this password to no one.
                 password: String::new(),
                 ..self.info.postgres.clone()
             },
@@ -120,7 +121,7 @@ impl Plan {
             role_arn: self.info.role_arn.clone(),
         };
         self.info.snowflake = Some(info);
-        // It goes first, and what it uses after it.
+        // It is stopped first, before the components that it uses.
         self.components.insert(
             0,
             Component {
@@ -136,7 +137,7 @@ impl Plan {
 }
 
 impl Config {
-    /// Runs it until `shutdown` completes.
+    /// Runs the Snowflake side until `shutdown` completes.
     pub async fn run(
         self,
         isolation: Isolation,
@@ -178,7 +179,7 @@ impl Config {
     }
 }
 
-/// The clock where it was, at the speed that is asked for.
+/// Opens the clock with its persisted state, and sets its speed if one is given.
 fn open_clock(state: &StateDir, file: &Path, scale: Option<TimeScale>) -> Result<Clock, Error> {
     let kept: Option<ClockState> = state.read_json(file)?;
     let clock = kept.map_or_else(Clock::system, Clock::restore);

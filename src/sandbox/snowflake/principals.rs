@@ -1,6 +1,7 @@
-//! The users of Snowflake's AWS account, as whom it takes on roles, and the roles that it has taken on.
+//! The users of Snowflake's AWS account, as whom it assumes roles, and the roles that it has
+//! assumed.
 //!
-//! Their keys are in `snowflake/principals.json` (0600), by ARN.
+//! The users' keys are in `snowflake/principals.json` (0600), by ARN.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -14,17 +15,17 @@ use crate::sandbox::{Error, StateDir, aws};
 use crate::snowflake::world::Role;
 use crate::tables::LakeIo;
 
-/// What the sessions of roles are called.
+/// The session name of assumed roles.
 const SESSION: &str = "snowflake";
 
-/// The principals, and the object store through each role.
+/// The principals, and the object store as seen through each role.
 pub struct Principals {
     state: StateDir,
-    /// As the root user of Snowflake's account.
+    /// The AWS endpoint, with the keys of the root user of Snowflake's account.
     s3: S3Config,
     keys: Mutex<BTreeMap<String, Keys>>,
     lakes: Mutex<HashMap<Role, (Arc<RoleCredentials>, LakeIo)>>,
-    /// One is made at a time.
+    /// Locked while a user is created, so that only one is created at a time.
     making: tokio::sync::Mutex<()>,
 }
 
@@ -45,10 +46,10 @@ impl Principals {
         keys.get(arn).cloned()
     }
 
-    /// Makes the user of an ARN, if there is none.
+    /// Creates the user with this ARN if it does not exist.
     ///
     /// # Errors
-    /// What IAM says, or that the keys cannot be kept.
+    /// Any error of IAM, or that the keys cannot be persisted.
     pub async fn add(&self, arn: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let _one = self.making.lock().await;
         if self.keys(arn).is_some() {
@@ -57,7 +58,7 @@ impl Principals {
         let name = arn.rsplit('/').next().unwrap_or(arn);
         let iam = aws::client(&self.s3);
         let credentials = match iam.create_principal(name).await {
-            // Made by a process that ended before it could keep the keys.
+            // The user was created by a process that ended before it could persist the keys.
             Err(AwsError::Aws { code, .. }) if code == "EntityAlreadyExists" => {
                 iam.create_access_key(name).await?
             }
@@ -73,7 +74,7 @@ impl Principals {
         Ok(())
     }
 
-    /// The object store through a role. The error is what STS says.
+    /// Returns the object store as seen through a role. The error is the message of STS.
     pub async fn lake(&self, role: &Role) -> Result<LakeIo, String> {
         let (credentials, lake) = self.known(role)?;
         match credentials.get().await {

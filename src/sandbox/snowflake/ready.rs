@@ -1,5 +1,5 @@
-//! What a new account has beside Snowflake's own: the sandbox's PostgreSQL as the instance ICEBOX, and a database ICEBOX that is
-//! linked to its Iceberg tables.
+//! What a new account has beside Snowflake's own objects: the sandbox's PostgreSQL as the instance
+//! ICEBOX, and a database ICEBOX that is linked to its Iceberg tables.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::snowflake::session::Session;
 use crate::snowflake::statement::{self, Statement};
 use crate::snowflake::world::Postgres;
 
-/// The instance, the database, and what begins the names of the integrations.
+/// The name of the instance and of the database, and the prefix of the integrations' names.
 pub const NAME: &str = "ICEBOX";
 
-/// Makes them, unless the instance is there.
+/// Creates these objects, unless the instance exists.
 pub async fn furnish(
     account: &Arc<Account>,
     server: &Postgres,

@@ -1,4 +1,4 @@
-//! The sandbox as the Snowflake side sees it.
+//! The sandbox as the host of the Snowflake side.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use crate::tables::LakeIo;
 pub struct SandboxWorld {
     clock: Clock,
     lake: LakeIo,
-    /// Where the audit trail is.
+    /// The directory of the audit trail.
     audit: PathBuf,
     principals: Principals,
-    /// The sandbox's own server, and its version.
+    /// The endpoint of the sandbox's own server, and its version.
     postgres: (Endpoint, String),
     instances: Instances,
 }
@@ -58,12 +58,12 @@ impl SandboxWorld {
         })
     }
 
-    /// Starts the servers again that ran when the account was last open.
+    /// Starts the servers that were not suspended when the account was last open.
     pub async fn start_instances(&self, account: &Arc<Account>) {
         postgres_instance::resume_all(account).await;
     }
 
-    /// The sandbox's own server.
+    /// Returns the sandbox's own server.
     pub fn own(&self) -> SqlResult<Postgres> {
         let (endpoint, version) = &self.postgres;
         Ok(Postgres {
@@ -75,7 +75,7 @@ impl SandboxWorld {
         })
     }
 
-    /// By which keys a role is taken on.
+    /// Returns the keys of the principal that assumes the grant's role.
     fn keys_of(&self, grant: &Grant) -> SqlResult<Keys> {
         let arn = &grant.role.user_arn;
         self.principals.keys(arn).ok_or_else(|| {
@@ -185,7 +185,8 @@ impl World for SandboxWorld {
         removed.map_err(|error| not_possible("remove", &id.to_string(), &error))
     }
 
-    /// The sandbox's own server lets in all of this machine.
+    /// Sets which clients may connect. The sandbox's own server accepts all clients of this
+    /// machine.
     async fn allow_postgres(&self, id: u64, access: &Access) -> SqlResult<()> {
         if id == OWN {
             return Ok(());
@@ -209,7 +210,7 @@ impl World for SandboxWorld {
     }
 }
 
-/// A grant with these keys, for its location only.
+/// Returns a storage grant with these keys. A session policy limits it to the grant's location.
 fn storage_grant(principal: Keys, id: u64, grant: &Grant) -> StorageGrant {
     let role = &grant.role;
     let place = grant.location.trim_start_matches("s3://");
@@ -237,7 +238,7 @@ fn is_own(done: &str) -> SqlError {
     SqlError::new(604_060, "0A000", text)
 }
 
-/// A server's certificate (PEM).
+/// Returns a server's certificate (PEM).
 fn certificate(endpoint: &Endpoint) -> SqlResult<String> {
     let Some(path) = &endpoint.ca_file else {
         return Ok(String::new());

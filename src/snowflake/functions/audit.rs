@@ -1,4 +1,4 @@
-//! What the sandbox's AWS account was asked, and what it answered.
+//! The audit trail: requests to the sandbox's AWS account and their answers.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use crate::snowflake::object::columns::{Column, count, optional, table, text, ti
 use crate::snowflake::rows::Rows;
 use crate::snowflake::session::Session;
 
-/// The newest first, 100 unless RESULT_LIMIT says otherwise.
+/// Returns the entries of the audit trail, newest first: 100, unless RESULT_LIMIT says otherwise.
 pub fn trail(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows> {
     let is_in = range(arguments, "START_TIME", "END_TIME")?;
     let limit = arguments.limit(100)?;

@@ -1,4 +1,4 @@
-//! Table functions that tell what has happened.
+//! Table functions on the history of statements, loads, refreshes and task runs.
 
 use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
@@ -18,7 +18,7 @@ use crate::snowflake::session::Session;
 use crate::snowflake::syntax;
 use crate::snowflake::types::DataType;
 
-/// An argument that must be given.
+/// Returns the text of a required argument.
 fn required(arguments: &Arguments<'_>, name: &str) -> SqlResult<String> {
     arguments.text(name).ok_or_else(|| {
         let text = format!("missing argument {name}");
@@ -26,7 +26,7 @@ fn required(arguments: &Arguments<'_>, name: &str) -> SqlResult<String> {
     })
 }
 
-/// The object whose name an argument is.
+/// Returns the object that an argument names.
 fn object(
     session: &Session,
     arguments: &Arguments<'_>,
@@ -38,7 +38,8 @@ fn object(
     session.account().find(kind, &full)
 }
 
-/// Whether a moment is in the range of two arguments.
+/// Returns a predicate for times within the range that two arguments give. Both bounds are
+/// inclusive, and each may be missing.
 pub(super) fn range(
     arguments: &Arguments<'_>,
     from: &str,
@@ -77,7 +78,7 @@ pub fn copies(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows> {
     table(COPIES, &loads)
 }
 
-/// A load, and the table that it was for.
+/// A loaded file with the table that it was loaded into.
 pub(super) struct Loaded {
     pub(super) table: ObjectName,
     load: Load,
@@ -91,7 +92,7 @@ impl std::ops::Deref for Loaded {
     }
 }
 
-/// What was loaded into these tables, the newest first.
+/// Returns the files that were loaded into these tables, newest first.
 pub(super) fn loaded(tables: impl IntoIterator<Item = Object>) -> Vec<Loaded> {
     let of_table = |object: Object| {
         loads(&object).to_vec().into_iter().map(move |load| Loaded {
@@ -183,7 +184,8 @@ const TASK_RUNS: &[Column<TaskRun>] = &[
     Column::text("CONFIG", |run| optional(run.config.clone())),
 ];
 
-/// `TASK_DEPENDENTS(TASK_NAME => 't' [, RECURSIVE => FALSE])`: the task and those after it, as SHOW TASKS has them.
+/// Runs `TASK_DEPENDENTS(TASK_NAME => 't' [, RECURSIVE => FALSE])`: the task and its dependents,
+/// with the columns of SHOW TASKS.
 pub fn task_dependents(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows> {
     let root = object(session, arguments, "TASK_NAME", Kind::Task)?;
     let is_recursive = arguments.get("RECURSIVE") != Some(&ScalarValue::Boolean(Some(false)));
@@ -242,7 +244,7 @@ const REFRESHES: &[Column<(Refresh, bool)>] = &[
     }),
 ];
 
-/// Statements, the newest first, those that run before those that have ended.
+/// Returns the statements that are wanted: running ones first, then ended ones, each newest first.
 pub fn queries(
     session: &Session,
     arguments: &Arguments<'_>,

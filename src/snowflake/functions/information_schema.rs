@@ -1,5 +1,5 @@
-//! The views of INFORMATION_SCHEMA (Snowflake documentation, "Snowflake Information Schema"): what is in one database, and the
-//! account's databases and roles.
+//! The views of INFORMATION_SCHEMA (Snowflake documentation, "Snowflake Information Schema"): the
+//! contents of one database, and the account's databases and roles.
 
 use datafusion::common::ScalarValue;
 
@@ -16,7 +16,7 @@ use crate::snowflake::types::DataType;
 
 pub const INFORMATION_SCHEMA: &str = "INFORMATION_SCHEMA";
 
-/// A view: its name, and where its rows come from.
+/// A view: its name and the source of its rows.
 struct View {
     name: &'static str,
     source: Source,
@@ -27,7 +27,7 @@ enum Source {
     Objects(Kind, &'static [Column]),
     /// A row for each column of each table.
     Columns,
-    /// A row for each of the views themselves; with the tables before them if that is true.
+    /// A row for each of the views themselves, after those of the tables if the flag is true.
     Views(bool),
     /// A row for each file that was loaded into a table.
     Loads,
@@ -285,7 +285,7 @@ const COLUMNS: &[Column<TableColumn>] = &[
 
 const MOST_OCTETS: u64 = 134_217_728;
 
-/// A type without its arguments; VARCHAR is TEXT.
+/// Returns the name of a type without its arguments. VARCHAR is TEXT.
 pub fn type_name(ty: DataType) -> String {
     match ty {
         DataType::Text { .. } => "TEXT".to_owned(),
@@ -334,12 +334,12 @@ const LOADS: &[Column<Loaded>] = &[
     Column::number("ROW_PARSED", |load| count(load.rows)),
 ];
 
-/// Whether a full name is one of INFORMATION_SCHEMA.
+/// Returns whether a full name is that of a view in INFORMATION_SCHEMA.
 pub fn is_view(full: &ObjectName) -> bool {
     full.0.len() == 3 && full.0[1].as_str() == INFORMATION_SCHEMA
 }
 
-/// The rows of a view by its full name.
+/// Returns the rows of the view with this full name.
 ///
 /// # Errors
 /// If there is no such database or view.
@@ -394,7 +394,8 @@ fn views(database: &ObjectName) -> impl Iterator<Item = Relation> + use<> {
     })
 }
 
-/// The columns of all tables whose names begin with these parts. A table that cannot be read is left out.
+/// Returns the columns of all tables whose names begin with these parts. A table that cannot be
+/// read is left out.
 pub async fn columns_of(session: &Session, within: &[Ident]) -> SqlResult<Vec<TableColumn>> {
     let mut all = Vec::new();
     for object in session.account().list(Kind::Table, within) {

@@ -1,4 +1,4 @@
-//! Functions and views that tell of the session and the account.
+//! Functions and views that query the session and the account.
 
 mod audit;
 mod history;
@@ -17,7 +17,7 @@ use super::session::Session;
 pub use information_schema::{INFORMATION_SCHEMA, columns_of, is_view, type_name, view};
 pub use session::{names as session_functions, session_function};
 
-/// The arguments of a table function by name, those without one in the given order.
+/// The arguments of a table function: by name, or in the order of its declaration.
 struct Arguments<'a> {
     given: &'a [Argument],
     order: &'static [&'static str],
@@ -58,7 +58,7 @@ impl Arguments<'_> {
         }
     }
 
-    /// RESULT_LIMIT, from 1 to 10,000.
+    /// Returns RESULT_LIMIT, from 1 to 10,000, or `default` if it is not given.
     fn limit(&self, default: usize) -> SqlResult<usize> {
         let Some(value) = self.get("RESULT_LIMIT") else {
             return Ok(default);
@@ -69,7 +69,7 @@ impl Arguments<'_> {
         }
     }
 
-    /// Names that the function does not know.
+    /// Checks that the function has an argument of every given name.
     fn check(&self, function: &str) -> SqlResult<()> {
         let unknown = self.given.iter().filter_map(|one| one.name.as_ref());
         let unknown = unknown
@@ -89,7 +89,7 @@ impl Arguments<'_> {
     }
 }
 
-/// A table function: its name, its arguments in the order that those without a name have, and its rows.
+/// A table function: its name, its arguments in the order of positional ones, and its rows.
 struct TableFunction {
     name: &'static str,
     arguments: &'static [&'static str],
@@ -184,7 +184,8 @@ const TABLE_FUNCTIONS: &[TableFunction] = &[
     },
 ];
 
-/// `TABLE(name(arguments))`; all but RESULT_SCAN may stand in INFORMATION_SCHEMA.
+/// Runs `TABLE(name(arguments))`. All functions but RESULT_SCAN may be qualified with
+/// INFORMATION_SCHEMA.
 pub fn table_function(session: &Session, name: &ObjectName, given: &[Argument]) -> SqlResult<Rows> {
     let last = name.last().as_str();
     let found = TABLE_FUNCTIONS.iter().find(|one| one.name == last);

@@ -1,4 +1,4 @@
-//! Functions without a table that ask the session or the account.
+//! Scalar functions that query the session or the account.
 
 use std::time::Duration;
 
@@ -17,14 +17,15 @@ use crate::snowflake::session::Session;
 use crate::snowflake::syntax;
 use crate::snowflake::types::DataType;
 
-/// What a call is of: the session and the arguments.
+/// A call of a function: the session and the arguments.
 struct Call<'a> {
     session: &'a Session,
     name: &'a str,
     arguments: &'a [ScalarValue],
 }
 
-/// A function that is called: its name, the least and the most arguments, and its value, a VARCHAR unless it says otherwise.
+/// A scalar function: its name, its least and greatest number of arguments, and its value, which is
+/// a VARCHAR unless the function gives another type.
 struct Function {
     name: &'static str,
     arity: (usize, usize),
@@ -50,7 +51,7 @@ macro_rules! functions {
     };
 }
 
-/// What a function may give.
+/// A value that a function may return.
 trait IntoValue {
     fn into_value(self) -> SqlResult<Value>;
 }
@@ -99,7 +100,7 @@ const FUNCTIONS: &[Function] = functions! {
     "SYSTEM$TYPEOF" (1, 1) => |call: Call<'_>| text(DataType::of_arrow(&call.arguments[0].data_type()).to_string());
 };
 
-/// Functions that wait for something.
+/// Functions that await something.
 const WAITING: &[Function] = functions! {
     waiting
     "GET_DDL" (2, 3) => ddl;
@@ -109,10 +110,10 @@ const WAITING: &[Function] = functions! {
     "SYSTEM$WAIT" (1, 2) => wait;
 };
 
-/// The value of a function that asks the session; None if there is no such function.
+/// Returns the value of a function of the session; `None` if there is no such function.
 ///
 /// # Errors
-/// The function's.
+/// If the number of arguments is wrong, or the function fails.
 pub async fn session_function(
     session: &Session,
     name: &str,
@@ -142,7 +143,7 @@ pub async fn session_function(
     (function.value)(call).await.map(Some)
 }
 
-/// The names of these functions.
+/// Returns the names of all functions of the session.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FUNCTIONS
         .iter()
@@ -168,7 +169,7 @@ impl Call<'_> {
         }
     }
 
-    /// The full name that the first argument is.
+    /// Returns the object that the first argument names.
     fn object(&self, kind: Kind) -> SqlResult<crate::snowflake::object::Object> {
         let name = syntax::name(self.text(0)?)?;
         let full = self.session.full_name(kind, &name)?;
@@ -197,7 +198,7 @@ fn last_query_id(call: Call<'_>) -> SqlResult<ScalarValue> {
     Ok(optional(call.session.last_query_id(index)))
 }
 
-/// A session variable by its name; NULL if it is not set.
+/// Returns the value of a session variable by its name; NULL if it is not set.
 fn variable(call: Call<'_>) -> SqlResult<ScalarValue> {
     let name = Ident::quoted(call.text(0)?);
     let current = call.session.current();
@@ -230,7 +231,7 @@ fn auto_refresh_status(call: Call<'_>) -> SqlResult<ScalarValue> {
     Ok(optional(iceberg_table::auto_refresh_status(&table)))
 }
 
-/// How a linked database follows its catalog, as JSON.
+/// Returns the link status of a catalog-linked database, as JSON.
 fn link_status(call: Call<'_>) -> SqlResult<ScalarValue> {
     let database = call.object(Kind::Database)?;
     if database::link(&database).is_none() {
@@ -279,8 +280,9 @@ async fn verify_volume(call: Call<'_>) -> SqlResult<Value> {
     Ok((text(answer), DataType::TEXT))
 }
 
-/// `SYSTEM$ICEBOX_CLOCK()` tells the sandbox's time as JSON; `SYSTEM$ICEBOX_CLOCK('ADVANCE', '2 MINUTES')` moves it on, and
-/// `SYSTEM$ICEBOX_CLOCK('SCALE', '60')` lets it run faster. Only icebox has it.
+/// Runs `SYSTEM$ICEBOX_CLOCK()`, which returns the sandbox's time as JSON.
+/// `SYSTEM$ICEBOX_CLOCK('ADVANCE', '2 MINUTES')` advances the clock, and
+/// `SYSTEM$ICEBOX_CLOCK('SCALE', '60')` makes it run faster. Snowflake does not have this function.
 async fn clock(call: Call<'_>) -> SqlResult<Value> {
     let clock = call.session.account().world.clock();
     if !call.arguments.is_empty() {
@@ -291,7 +293,8 @@ async fn clock(call: Call<'_>) -> SqlResult<Value> {
                 let (amount, unit) = value.trim().split_once(' ').ok_or_else(bad)?;
                 let amount = amount.parse().map_err(|_| bad())?;
                 let (_, by) = duration(amount, unit.trim()).ok_or_else(bad)?;
-                // What a task that asks for it holds up is itself.
+                // The clock waits for running tasks, so a task that advances it would wait for
+                // itself.
                 let advanced = tokio::time::timeout(MOST_PATIENCE, clock.advance(by)).await;
                 advanced.map_err(|_| {
                     let text = "The clock cannot be advanced while a task runs that does not end.";
@@ -311,10 +314,10 @@ async fn clock(call: Call<'_>) -> SqlResult<Value> {
     Ok((text(answer.to_string()), DataType::TEXT))
 }
 
-/// How long the clock may take to come to its new time.
+/// How long advancing the clock may take, in real time.
 const MOST_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The unit's name in lower case, and an amount of it.
+/// Returns the unit's name in lower case, and the duration of `amount` units.
 fn duration(amount: u64, unit: &str) -> Option<(String, Duration)> {
     const UNITS: &[(&str, u64)] = &[
         ("MILLISECONDS", 1),
@@ -330,7 +333,7 @@ fn duration(amount: u64, unit: &str) -> Option<(String, Duration)> {
     Some((name.to_lowercase(), length))
 }
 
-/// `SYSTEM$WAIT(amount [, unit])`: by the account's clock.
+/// Runs `SYSTEM$WAIT(amount [, unit])`, which waits by the account's clock.
 async fn wait(call: Call<'_>) -> SqlResult<Value> {
     let unit = match call.arguments.len() {
         1 => "SECONDS",

@@ -1,4 +1,4 @@
-//! Catalog integrations: where Snowflake learns of Iceberg tables that others write.
+//! Catalog integrations: where Snowflake finds Iceberg tables that other engines write.
 
 use async_trait::async_trait;
 
@@ -13,9 +13,9 @@ use crate::snowflake::session::Session;
 
 pub struct Definition;
 
-/// The source of tables that are known by their metadata files.
+/// The CATALOG_SOURCE of tables that are created from metadata files.
 pub const OBJECT_STORE: &str = "OBJECT_STORE";
-/// The source that is the catalog of a PostgreSQL instance.
+/// The CATALOG_SOURCE that is the catalog of a PostgreSQL instance.
 pub const SNOWFLAKE_POSTGRES: &str = "SNOWFLAKE_POSTGRES";
 
 const ABOUT: About = About {
@@ -52,7 +52,7 @@ const ABOUT: About = About {
     ],
 };
 
-/// In the order in which DESCRIBE shows them.
+/// The options of REST_CONFIG, in the order in which DESCRIBE shows them.
 const REST_CONFIG: &[Property] = &[
     Property::new("CATALOG_NAME", PropertyType::Text).required(),
     Property::new(
@@ -63,15 +63,15 @@ const REST_CONFIG: &[Property] = &[
     Property::new("POSTGRES_INSTANCE", PropertyType::Name).required(),
 ];
 
-/// Whether the source is the catalog of a PostgreSQL instance.
+/// Returns whether an integration's source is the catalog of a PostgreSQL instance.
 pub fn is_postgres(one: &Object) -> bool {
     one.properties.text("CATALOG_SOURCE").as_deref() == Some(SNOWFLAKE_POSTGRES)
 }
 
-/// The PostgreSQL instance whose catalog an integration is.
+/// Returns the PostgreSQL instance whose catalog an integration reads.
 ///
 /// # Errors
-/// If there is none of that name.
+/// If there is no instance of that name.
 pub fn instance(account: &Account, integration: &Object) -> SqlResult<Object> {
     let config = integration.properties.options("REST_CONFIG");
     let name = config.and_then(|config| config.name("POSTGRES_INSTANCE"));
@@ -79,7 +79,10 @@ pub fn instance(account: &Account, integration: &Object) -> SqlResult<Object> {
     account.find(Kind::PostgresInstance, name)
 }
 
-/// The catalog integration that a table names. Enabled, or it is an error.
+/// Returns the catalog integration that a table names.
+///
+/// # Errors
+/// If it does not exist or is not enabled.
 pub fn find(account: &Account, name: &ObjectName) -> SqlResult<Object> {
     let found = account.get(Kind::CatalogIntegration, name);
     let found = found.filter(|one| one.properties.is_true("ENABLED"));

@@ -1,4 +1,5 @@
-//! Columns of SHOW and of other lists, described as data; those that many kinds of objects have; and the making of values.
+//! Columns of SHOW and of other lists, described as data; the columns that many kinds of objects
+//! share; and constructors of values.
 
 use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
@@ -9,16 +10,16 @@ use crate::snowflake::names::Ident;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::types::DataType;
 
-/// A column: its name, its type, and where a row has its value from.
+/// A column: its name, its type, and the function that gives its value for a row.
 pub struct Column<T: 'static = Object> {
     pub name: &'static str,
     pub ty: DataType,
     pub value: fn(&T) -> ScalarValue,
 }
 
-/// A time, in the session's zone.
+/// The type of points in time, shown in the session's time zone.
 pub const TIME: DataType = DataType::TimestampLtz { scale: 3 };
-/// A small number.
+/// The type of small whole numbers.
 pub const COUNT: DataType = DataType::Number {
     precision: 10,
     scale: 0,
@@ -38,39 +39,39 @@ pub const ENABLED: Column = column("enabled", |object| {
 });
 pub const IS_CURRENT: Column = column("is_current", |object| yes_no(object.is_current));
 
-/// A text column of objects.
+/// Returns a text column of objects.
 pub const fn column(name: &'static str, value: fn(&Object) -> ScalarValue) -> Column {
     Column::text(name, value)
 }
 
 impl<T> Column<T> {
-    /// A column of a type.
+    /// Returns a column of a type.
     pub const fn of(name: &'static str, ty: DataType, value: fn(&T) -> ScalarValue) -> Column<T> {
         Column { name, ty, value }
     }
 
-    /// A text column.
+    /// Returns a text column.
     pub const fn text(name: &'static str, value: fn(&T) -> ScalarValue) -> Column<T> {
         Column::of(name, DataType::TEXT, value)
     }
 
-    /// A column of whole numbers.
+    /// Returns a column of whole numbers.
     pub const fn number(name: &'static str, value: fn(&T) -> ScalarValue) -> Column<T> {
         Column::of(name, DataType::INTEGER, value)
     }
 
-    /// A column of moments.
+    /// Returns a column of points in time.
     pub const fn time(name: &'static str, value: fn(&T) -> ScalarValue) -> Column<T> {
         Column::of(name, TIME, value)
     }
 
-    /// A column that has no value here, and is there because the real one has it.
+    /// Returns a column that is always NULL here, and is present because Snowflake has it.
     pub const fn null(name: &'static str, ty: DataType) -> Column<T> {
         Column::of(name, ty, |_| ScalarValue::Null)
     }
 }
 
-/// A row for each item.
+/// Builds a result set with a row for each item.
 pub fn table<'a, T>(
     columns: &[Column<T>],
     items: impl IntoIterator<Item = &'a T>,
@@ -81,7 +82,7 @@ pub fn table<'a, T>(
     Rows::of(&names, rows.collect::<Vec<_>>())
 }
 
-/// The part of an object's name that is the name of what contains it, or an empty text.
+/// Returns a part of the name of the object's container, or an empty text if there is no such part.
 fn part(object: &Object, index: usize) -> ScalarValue {
     let parts = &object.name.0[..object.name.0.len() - 1];
     text(parts.get(index).map_or("", Ident::as_str))
@@ -91,12 +92,12 @@ pub fn text(text: impl Into<String>) -> ScalarValue {
     ScalarValue::Utf8(Some(text.into()))
 }
 
-/// A text, or NULL.
+/// Returns a text, or NULL.
 pub fn optional(text: Option<String>) -> ScalarValue {
     ScalarValue::Utf8(text)
 }
 
-/// `Y` or `N`.
+/// Returns `Y` or `N`.
 pub fn yes_no(value: bool) -> ScalarValue {
     text(if value { "Y" } else { "N" })
 }
@@ -109,12 +110,13 @@ pub fn optional_time(at: Option<DateTime<Utc>>) -> ScalarValue {
     ScalarValue::TimestampMillisecond(at.map(|at| at.timestamp_millis()), Some("UTC".into()))
 }
 
-/// A whole number, or NULL.
+/// Returns a whole number, or NULL.
 pub fn count(value: impl Into<Option<u64>>) -> ScalarValue {
     ScalarValue::UInt64(value.into())
 }
 
-/// DESCRIBE's answer for integrations: `property, property_type, property_value, property_default`.
+/// Builds DESCRIBE's result set for integrations:
+/// `property, property_type, property_value, property_default`.
 pub fn described<'a>(
     rows: impl IntoIterator<Item = (&'a str, &'a str, Option<String>, &'a str)>,
 ) -> Rows {
@@ -137,7 +139,8 @@ pub fn described<'a>(
     )
 }
 
-/// The same with the name of a group of properties before each.
+/// Builds DESCRIBE's result set for properties in groups: that of [`described`] with the name of
+/// the group, `parent_property`, before each row.
 pub fn described_in_groups<'a>(
     rows: impl IntoIterator<Item = (&'a str, String, &'a str, Option<String>, &'a str)>,
 ) -> Rows {
@@ -162,7 +165,7 @@ pub fn described_in_groups<'a>(
     )
 }
 
-/// DESCRIBE's answer for containers: what is inside, `created_on, name, kind`.
+/// Builds DESCRIBE's result set for containers, the list of contents: `created_on, name, kind`.
 pub fn contents<'a>(objects: impl IntoIterator<Item = (Kind, &'a Object)>) -> SqlResult<Rows> {
     let rows = objects.into_iter().map(|(kind, object)| {
         vec![

@@ -26,7 +26,7 @@ const PROPERTIES: &[Property] = &[
     properties::COMMENT,
 ];
 
-/// Snowflake documentation, "CREATE DATABASE (catalog-linked)".
+/// The options of LINKED_CATALOG (Snowflake documentation, "CREATE DATABASE (catalog-linked)").
 const LINKED_CATALOG: &[Property] = &[
     Property::new("CATALOG", PropertyType::Name).required(),
     Property::new("ALLOWED_NAMESPACES", PropertyType::Texts),
@@ -43,12 +43,14 @@ const LINKED_CATALOG: &[Property] = &[
     Property::new("SYNC_INTERVAL_SECONDS", PropertyType::Integer(30, 86_400)).with_default("30"),
 ];
 
-/// The catalog that a database is linked to, with the options of the link.
+/// Returns the link of a database to a catalog, as the options of LINKED_CATALOG; `None` if the
+/// database is not linked.
 pub fn link(database: &Object) -> Option<&Properties> {
     database.properties.options("LINKED_CATALOG")
 }
 
-/// The name that something of the catalog has in a linked database: the same, unless the catalog is said to ignore case.
+/// Returns the name in a linked database of a schema or table of the catalog: unchanged, unless the
+/// database has CATALOG_CASE_SENSITIVITY = CASE_INSENSITIVE.
 pub fn ident_of(database: &Object, name: &str) -> Ident {
     let case = database.properties.text("CATALOG_CASE_SENSITIVITY");
     match case.as_deref() {
@@ -57,10 +59,11 @@ pub fn ident_of(database: &Object, name: &str) -> Ident {
     }
 }
 
-/// Nothing may be made, changed or dropped in a linked database: its catalog is PostgreSQL's.
+/// Checks that an object may be created, changed or dropped: not in a linked database, whose
+/// catalog belongs to PostgreSQL.
 ///
 /// # Errors
-/// If the object of this name is, or would be, in one.
+/// If the object of this name is, or would be, in a linked database.
 pub fn check_writable(account: &Account, kind: Kind, name: &ObjectName) -> SqlResult<()> {
     if kind.scope() == Scope::Account {
         return Ok(());
@@ -150,7 +153,8 @@ impl super::Definition for Definition {
             polling::furnish(account, &database)?;
             session.use_database(name.last(), None);
             account.polls.ring();
-            // What goes wrong is told by SYSTEM$CATALOG_LINK_STATUS, as the link is made anyway.
+            // The database is created even if the catalog cannot be read.
+            // SYSTEM$CATALOG_LINK_STATUS shows the error.
             let _ = polling::sync(account, &database).await;
             return Ok(());
         }

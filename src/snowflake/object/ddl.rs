@@ -1,4 +1,4 @@
-//! GET_DDL: the statements that make objects again.
+//! GET_DDL: the statements that recreate objects.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -10,7 +10,7 @@ use crate::snowflake::names::ObjectName;
 use crate::snowflake::session::Session;
 use crate::snowflake::syntax;
 
-/// The types that GET_DDL takes, of those that are here (Snowflake documentation, "GET_DDL").
+/// The object types that GET_DDL takes here (Snowflake documentation, "GET_DDL").
 const TYPES: &[(&str, Kind)] = &[
     ("DATABASE", Kind::Database),
     ("SCHEMA", Kind::Schema),
@@ -23,7 +23,8 @@ const TYPES: &[(&str, Kind)] = &[
     ("INTEGRATION", Kind::StorageIntegration),
 ];
 
-/// `GET_DDL('type', 'name' [, full names])`: for databases and schemas with all that is inside, as far as GET_DDL has it.
+/// Runs `GET_DDL('type', 'name' [, full names])`. For databases and schemas the result includes
+/// their contents, except for kinds that GET_DDL does not support.
 ///
 /// # Errors
 /// If there is no such type or object.
@@ -62,7 +63,7 @@ pub fn get_ddl<'a>(
     .boxed()
 }
 
-/// Adds the statement of an object, and of what is in it.
+/// Adds the statement that recreates an object, and those of its contents.
 fn one<'a>(
     session: &'a Session,
     kind: Kind,
@@ -95,7 +96,7 @@ fn one<'a>(
     .boxed()
 }
 
-/// Tasks come after those that they follow.
+/// Orders tasks so that each comes after its predecessors. Objects of other kinds keep their order.
 fn ordered(kind: Kind, mut objects: Vec<Object>) -> Vec<Object> {
     if kind != Kind::Task {
         return objects;
@@ -113,12 +114,12 @@ fn ordered(kind: Kind, mut objects: Vec<Object>) -> Vec<Object> {
     ordered
 }
 
-/// A text as a literal.
+/// Writes a text as a string literal.
 pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// A value as it stands in a statement.
+/// Writes a value as it appears in a statement.
 fn written(value: &Value) -> String {
     let list = |items: Vec<String>| format!("({})", items.join(", "));
     match value {
@@ -141,7 +142,8 @@ fn all(options: &Properties, separator: &str) -> String {
     options.collect::<Vec<_>>().join(separator)
 }
 
-/// The options of an object that are not what they are by default, each after `before`: `\n\tNAME=value`.
+/// Writes the options of an object that differ from their defaults, each after `before`:
+/// `\n\tNAME=value`.
 pub fn options(properties: &Properties, known: &[Property], before: &str) -> String {
     let changed = known.iter().filter_map(|property| {
         let value = properties.get(property.name)?;
@@ -151,7 +153,7 @@ pub fn options(properties: &Properties, known: &[Property], before: &str) -> Str
     changed.collect()
 }
 
-/// Full names as they stand in a list.
+/// Writes names as a comma-separated list.
 pub fn names(names: &[ObjectName]) -> String {
     let names = names.iter().map(ToString::to_string);
     names.collect::<Vec<_>>().join(", ")

@@ -1,4 +1,4 @@
-//! External volumes: the bucket of Iceberg tables, and the role through which it is reached.
+//! External volumes: the location of Iceberg tables, and the role that gives access to it.
 
 use async_trait::async_trait;
 use serde_json::json;
@@ -53,7 +53,8 @@ const ENCRYPTION: &[Property] = &[
     Property::new("KMS_KEY_ID", PropertyType::Text),
 ];
 
-/// The base URL of a volume's active location, ending in a slash. The first location is the active one: all are in S3, in one region.
+/// Returns the base URL of a volume's active location, ending in a slash. The first location is the
+/// active one, because all are in S3 in one region.
 pub fn base_url(volume: &Object) -> String {
     let locations = volume.properties.options_list("STORAGE_LOCATIONS");
     let url = locations
@@ -63,13 +64,13 @@ pub fn base_url(volume: &Object) -> String {
     format!("{}/", url.trim_end_matches('/'))
 }
 
-/// The role of a volume's active location.
+/// Returns the ARN of the role of a volume's active location.
 pub fn role_arn(volume: &Object) -> Option<String> {
     let locations = volume.properties.options_list("STORAGE_LOCATIONS");
     locations.first()?.text("STORAGE_AWS_ROLE_ARN")
 }
 
-/// The name of a volume's active location.
+/// Returns the name of a volume's active location.
 pub fn active(volume: &Object) -> String {
     let locations = volume.properties.options_list("STORAGE_LOCATIONS");
     let name = locations.first().and_then(|one| one.text("NAME"));
@@ -167,7 +168,7 @@ impl super::Definition for Definition {
                 "",
             ));
         }
-        // Which location is active is found out at the first use.
+        // Snowflake chooses the active location at the first use.
         let tables = session.account().list(Kind::Table, &[]);
         let is_used = tables
             .iter()

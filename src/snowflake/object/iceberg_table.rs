@@ -1,5 +1,5 @@
-//! Iceberg tables that others write: a metadata file on an external volume that REFRESH moves on, or a table of a PostgreSQL
-//! instance's catalog.
+//! Iceberg tables that other engines write. They have a metadata file on an external volume, which
+//! REFRESH replaces, or are tables of a PostgreSQL instance's catalog.
 
 use std::collections::BTreeMap;
 
@@ -36,20 +36,20 @@ pub const PROPERTIES: &[Property] = &[
     properties::COMMENT,
 ];
 
-/// What ALTER ICEBERG TABLE … SET changes.
+/// The options that ALTER ICEBERG TABLE … SET may change.
 pub const ALTERABLE: &[Property] = &[AUTO_REFRESH, REPLACE_INVALID, properties::COMMENT];
 
-/// Refreshes that a table remembers.
+/// The greatest number of refreshes in a table's history.
 const HISTORY: usize = 1000;
 
-/// Where a table is now, and where it was.
+/// The present metadata file of a table, and its history.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct IcebergTable {
-    /// The metadata file's URL.
+    /// The URL of the metadata file.
     pub metadata_location: String,
-    /// The oldest first; the last is the present one.
+    /// The refreshes, oldest first. The last one gave the present state.
     pub refreshes: Vec<Refresh>,
-    /// Why AUTO_REFRESH could not go on the last time.
+    /// Why the last AUTO_REFRESH failed.
     #[serde(default)]
     pub stalled: Option<String>,
 }
@@ -61,13 +61,13 @@ pub struct Refresh {
     pub snapshot_id: Option<i64>,
     pub sequence_number: i64,
     pub schema_id: i32,
-    /// What the writer said of the snapshot, such as `total-records`.
+    /// The writer's summary of the snapshot, such as `total-records`.
     #[serde(default)]
     pub summary: BTreeMap<String, String>,
 }
 
 impl IcebergTable {
-    /// A table at a metadata file.
+    /// Returns a table whose history begins with this refresh.
     pub fn at(refresh: Refresh) -> IcebergTable {
         IcebergTable {
             metadata_location: refresh.metadata_location.clone(),
@@ -76,7 +76,8 @@ impl IcebergTable {
         }
     }
 
-    /// Rows and bytes of data, as the writer counted them.
+    /// Returns the number of rows and the size of the data files in bytes, from the writer's
+    /// summary.
     pub fn size(&self) -> Option<(u64, u64)> {
         let summary = &self.refreshes.last()?.summary;
         let number = |name| {
@@ -100,7 +101,8 @@ pub fn of(object: &Object) -> Option<&IcebergTable> {
     }
 }
 
-/// The URL of a path on a table's volume. The path is below the volume's base URL and cannot leave it.
+/// Returns the URL of a path on a table's volume. The path is relative to the volume's base URL and
+/// must not leave it.
 fn on_volume(account: &Account, properties: &Properties, path: &str) -> SqlResult<String> {
     let volume = properties.name("EXTERNAL_VOLUME").ok_or_else(|| {
         SqlError::compilation(
@@ -122,7 +124,7 @@ fn on_volume(account: &Account, properties: &Properties, path: &str) -> SqlResul
     Ok(format!("{base}{path}"))
 }
 
-/// The catalog integration of a table or its options.
+/// Returns the catalog integration that the options of a table name.
 fn catalog(account: &Account, properties: &Properties) -> SqlResult<Object> {
     let name = properties.name("CATALOG");
     let name =
@@ -130,7 +132,7 @@ fn catalog(account: &Account, properties: &Properties) -> SqlResult<Object> {
     catalog_integration::find(account, name)
 }
 
-/// What a table's catalog says of it, if it is one of PostgreSQL.
+/// Returns the entry of a table in a PostgreSQL catalog.
 fn entry<'a>(
     catalog: &Object,
     properties: &Properties,
@@ -148,7 +150,7 @@ fn entry<'a>(
     postgres_catalog::find(entries, &namespace, &table)
 }
 
-/// An option of the other kind of catalogs.
+/// Checks that there is no option that belongs to the other kind of catalog.
 fn check_options(catalog: &Object, properties: &Properties) -> SqlResult<()> {
     const OF_POSTGRES: &[&str] = &["CATALOG_TABLE_NAME", "CATALOG_NAMESPACE"];
     const OF_FILES: &[&str] = &["METADATA_FILE_PATH"];
@@ -172,7 +174,9 @@ fn check_options(catalog: &Object, properties: &Properties) -> SqlResult<()> {
     Err(SqlError::compilation(1008, "22023", text))
 }
 
-/// Where a new table is, or one that is to be refreshed.
+/// Returns the metadata location of a table that is created or refreshed: the one in the catalog,
+/// or the one at `path` on the volume. It is `None` if the catalog has no files and no path is
+/// given.
 async fn locate(
     account: &Account,
     properties: &Properties,
@@ -195,7 +199,8 @@ async fn locate(
     Ok(Some(entry.metadata_location.clone()))
 }
 
-/// Reads a metadata file as a table of these options would, and tells of a refresh to it.
+/// Reads a metadata file with the access that a table with these options has, and returns the
+/// refresh to it.
 pub fn read<'a>(
     account: &'a Account,
     properties: &'a Properties,
@@ -238,7 +243,7 @@ pub fn read<'a>(
     .boxed()
 }
 
-/// `CREATE ICEBERG TABLE name …` of an external catalog.
+/// Runs `CREATE ICEBERG TABLE name …` for an external catalog.
 pub async fn create(session: &Session, create: Create, cursor: &mut Cursor<'_>) -> SqlResult<Rows> {
     let properties = Properties::parse_new(cursor, PROPERTIES)?;
     cursor.expect_end()?;
@@ -258,8 +263,9 @@ pub async fn create(session: &Session, create: Create, cursor: &mut Cursor<'_>) 
     Ok(rows)
 }
 
-/// `ALTER ICEBERG TABLE name REFRESH ['path']`: the table becomes what the file says, newer or older. Without a path it becomes
-/// what its catalog says, or is read again from where it is.
+/// Runs `ALTER ICEBERG TABLE name REFRESH ['path']`. The table takes the state of the metadata
+/// file, newer or older. Without a path it takes the state that its catalog has, or its present
+/// metadata file is read again.
 pub fn refresh<'a>(
     session: &'a Session,
     object: &'a Object,
@@ -282,7 +288,7 @@ pub fn refresh<'a>(
     .boxed()
 }
 
-/// Makes a table that of a metadata file.
+/// Sets a table to the state of a metadata file, and adds the refresh to its history.
 pub async fn move_to(account: &Account, object: &Object, location: &str) -> SqlResult<()> {
     let refresh = read(account, &object.properties, location).await?;
     account.update(Kind::Table, &object.name, |object| {
@@ -297,7 +303,8 @@ pub async fn move_to(account: &Account, object: &Object, location: &str) -> SqlR
     })
 }
 
-/// Brings a table with AUTO_REFRESH up to its catalog, of which `entries` was read; what goes wrong is kept with the table.
+/// Refreshes a table with AUTO_REFRESH from its catalog, whose tables are `entries`. An error is
+/// recorded with the table.
 pub async fn follow(account: &Account, object: &Object, entries: &SqlResult<Vec<Entry>>) {
     let followed = async {
         let catalog = catalog(account, &object.properties)?;
@@ -317,7 +324,7 @@ pub async fn follow(account: &Account, object: &Object, entries: &SqlResult<Vec<
     if let Some(reason) = &stalled {
         tracing::warn!(table = %object.name, reason, "AUTO_REFRESH has stalled");
     }
-    // A table that was dropped meanwhile needs nothing.
+    // If the table was dropped meanwhile, there is nothing to record.
     let _ = account.update(Kind::Table, &object.name, |object| {
         if let State::IcebergTable(table) = &mut object.state {
             table.stalled = stalled;
@@ -326,7 +333,7 @@ pub async fn follow(account: &Account, object: &Object, entries: &SqlResult<Vec<
     });
 }
 
-/// How AUTO_REFRESH goes, as JSON; None where it is off.
+/// Returns the status of AUTO_REFRESH, as JSON; `None` where it is off.
 pub fn auto_refresh_status(object: &Object) -> Option<String> {
     let table = of(object).filter(|_| object.properties.is_true("AUTO_REFRESH"))?;
     let last = table.refreshes.last();
@@ -334,7 +341,7 @@ pub fn auto_refresh_status(object: &Object) -> Option<String> {
         "executionState": if table.stalled.is_some() { "STALLED" } else { "RUNNING" },
         "pendingSnapshotCount": 0,
         "currentMetadataFile": table.metadata_location,
-        // A text: it has more digits than numbers in JSON may have for many readers.
+        // A text, because the id has more digits than many JSON readers keep in a number.
         "currentSnapshotId": last.and_then(|last| last.snapshot_id).map(|id| id.to_string()),
         "lastUpdatedTime": last.map(|last| last.at.to_rfc3339()),
     });
@@ -344,7 +351,7 @@ pub fn auto_refresh_status(object: &Object) -> Option<String> {
     Some(status.to_string())
 }
 
-/// `SYSTEM$GET_ICEBERG_TABLE_INFORMATION`.
+/// Runs `SYSTEM$GET_ICEBERG_TABLE_INFORMATION`.
 pub fn information(session: &Session, name: &ObjectName) -> SqlResult<String> {
     let full = session.full_name(Kind::Table, name)?;
     let object = session.account().find(Kind::Table, &full)?;
@@ -356,7 +363,7 @@ pub fn information(session: &Session, name: &ObjectName) -> SqlResult<String> {
     Ok(answer.to_string())
 }
 
-/// The statement that makes a table again, at the file where it is now.
+/// Returns the statement that recreates a table at its present metadata file.
 pub fn made_by(account: &Account, object: &Object, name: &str) -> String {
     let mut properties = object.properties.clone();
     let volume = properties.name("EXTERNAL_VOLUME");

@@ -1,4 +1,4 @@
-//! The objects of an account: what they are called, what they have, and what one sees of them.
+//! The objects of an account: their kinds, properties and columns.
 //!
 //! Every kind is one file with a [`Definition`]; [`Kind::definition`] is the one table of them.
 
@@ -54,7 +54,7 @@ pub enum Kind {
     ExternalVolume,
     CatalogIntegration,
     PostgresInstance,
-    /// Native and Iceberg tables, which share their names.
+    /// Native and Iceberg tables, which share a namespace.
     Table,
     Stage,
     Stream,
@@ -62,7 +62,7 @@ pub enum Kind {
     Task,
 }
 
-/// All kinds. Where the words of one begin another's, the longer come first.
+/// All kinds. Where the words of one kind begin with those of another, the longer come first.
 pub const KINDS: [Kind; 15] = [
     Kind::Role,
     Kind::Warehouse,
@@ -81,7 +81,7 @@ pub const KINDS: [Kind; 15] = [
     Kind::Task,
 ];
 
-/// What contains an object.
+/// The container of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     Account,
@@ -90,7 +90,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// How many parts a full name has.
+    /// Returns the number of parts that a full name has.
     pub fn parts(self) -> usize {
         match self {
             Scope::Account => 1,
@@ -100,22 +100,23 @@ impl Scope {
     }
 }
 
-/// An object as the account keeps it.
+/// An object as the account stores it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Object {
-    /// Full, with the database and the schema that it is in.
+    /// The full name, with the database and the schema that contain the object.
     pub name: ObjectName,
-    /// Unique in the account; a replaced object gets a new one.
+    /// Unique in the account. A replaced object gets a new id.
     pub id: u64,
     pub owner: Ident,
     pub created_on: DateTime<Utc>,
-    /// The last ALTER.
+    /// The time of the last ALTER.
     pub updated_on: DateTime<Utc>,
-    /// What a user has set, and defaults.
+    /// Options that the user has set, and defaults.
     pub properties: Properties,
-    /// What icebox knows about it besides.
+    /// The state that icebox records besides the options.
     pub state: State,
-    /// Whether it is the session's current one; known only where a session is shown it.
+    /// Whether it is a current object of the session. It is set only when the object is shown to a
+    /// session.
     #[serde(skip)]
     pub is_current: bool,
 }
@@ -126,7 +127,7 @@ impl Object {
     }
 }
 
-/// What an object is besides its properties.
+/// The state of an object besides its properties.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum State {
@@ -142,59 +143,60 @@ pub enum State {
     Warehouse(warehouse::Warehouse),
 }
 
-/// `CREATE [OR REPLACE] … [IF NOT EXISTS] name`, as far as it is the same for all kinds.
+/// The part of `CREATE [OR REPLACE] … [IF NOT EXISTS] name` that all kinds share.
 #[derive(Clone, Debug)]
 pub struct Create {
-    /// As it was written.
+    /// The name as it was written.
     pub name: ObjectName,
     pub or_replace: bool,
     pub if_not_exists: bool,
 }
 
-/// What a kind of object is, as data.
+/// The description of a kind of object, as data.
 pub struct About {
     pub kind: Kind,
-    /// What it is called in statements, in upper case: `NETWORK RULE`. Other words for the same come after the first.
+    /// The kind's words in statements, in upper case: `NETWORK RULE`. Synonyms come after the
+    /// first.
     pub words: &'static [&'static str],
-    /// What many of it are called in SHOW, in the same way: `NETWORK RULES`.
+    /// The kind's plural in SHOW, in upper case: `NETWORK RULES`. Synonyms come after the first.
     pub plural: &'static [&'static str],
     pub scope: Scope,
-    /// What messages call it: `Integration 'X' does not exist`.
+    /// The noun in messages: `Integration 'X' does not exist`.
     pub noun: &'static str,
-    /// What CREATE answers before and after the name.
+    /// The texts that CREATE returns before and after the name.
     pub created: (&'static str, &'static str),
-    /// The options of CREATE, and of ALTER … SET.
+    /// The options of CREATE and of ALTER … SET.
     pub properties: &'static [Property],
     /// The columns of SHOW.
     pub columns: &'static [Column],
 }
 
-/// A kind of object: what it is, and what statements do with it.
+/// The definition of a kind of object: its description, and what statements do with it.
 #[async_trait]
 pub trait Definition: Sync {
     fn about(&self) -> &'static About;
 
-    /// The error that there is no such object.
+    /// Returns the error for an object that does not exist.
     fn missing(&self, name: &ObjectName) -> SqlError {
         SqlError::no_such(self.about().noun, name)
     }
 
-    /// The options that follow the name in CREATE.
+    /// Parses the options that follow the name in CREATE.
     fn options(&self, cursor: &mut Cursor<'_>) -> SqlResult<Properties> {
         Properties::parse_new(cursor, self.about().properties)
     }
 
-    /// What a new object is besides its options.
+    /// Returns the state of a new object.
     fn state(&self, _session: &Session, _properties: &Properties) -> State {
         State::None
     }
 
-    /// Called after an object was made.
+    /// Runs after an object was created.
     async fn created(&self, _session: &Session, _name: &ObjectName) -> SqlResult<()> {
         Ok(())
     }
 
-    /// Runs what follows the name in CREATE.
+    /// Parses and runs what follows the name in CREATE.
     async fn create(
         &self,
         context: Context<'_>,
@@ -216,17 +218,17 @@ pub trait Definition: Sync {
         Ok(rows)
     }
 
-    /// Checks options of a new or an altered object beyond their types.
+    /// Checks the options of a new or an altered object beyond their types.
     fn check(&self, _session: &Session, _properties: &Properties) -> SqlResult<()> {
         Ok(())
     }
 
-    /// The options that ALTER … SET and UNSET may change.
+    /// Returns the options that ALTER … SET and UNSET may change.
     fn alterable(&self, _object: &Object) -> &'static [Property] {
         self.about().properties
     }
 
-    /// Runs what follows the name in ALTER, besides RENAME TO, SET and UNSET.
+    /// Parses and runs what follows the name in ALTER, except RENAME TO, SET and UNSET.
     async fn alter(
         &self,
         _session: &Session,
@@ -236,28 +238,28 @@ pub trait Definition: Sync {
         Err(cursor.unexpected())
     }
 
-    /// Called before SET and UNSET; an error leaves the object as it is.
+    /// Runs before SET and UNSET. An error leaves the object unchanged.
     fn before_alter(&self, _session: &Session, _object: &Object) -> SqlResult<()> {
         Ok(())
     }
 
-    /// Called after SET and UNSET have changed the object.
+    /// Runs after SET and UNSET have changed the object.
     async fn altered(&self, _session: &Session, _object: &Object) -> SqlResult<()> {
         Ok(())
     }
 
-    /// Called before an object is dropped; an error keeps it.
+    /// Runs before an object is dropped. An error keeps the object.
     async fn before_drop(&self, _session: &Session, _object: &Object) -> SqlResult<()> {
         Ok(())
     }
 
-    /// The statement that makes the object again, under this name and without its semicolon; None where GET_DDL does not have
-    /// the kind.
+    /// Returns the statement that recreates the object under this name, without a semicolon; `None`
+    /// where GET_DDL does not support the kind.
     async fn ddl(&self, _: &Session, _: &Object, _name: &str) -> SqlResult<Option<String>> {
         Ok(None)
     }
 
-    /// The answer of DESCRIBE.
+    /// Returns the result set of DESCRIBE.
     async fn describe(&self, session: &Session, object: &Object) -> SqlResult<Rows>;
 }
 
@@ -290,7 +292,7 @@ impl Kind {
         self.about().scope
     }
 
-    /// The error that there is no such object.
+    /// Returns the error for an object that does not exist.
     pub fn missing(self, name: &ObjectName) -> SqlError {
         self.definition().missing(name)
     }
@@ -299,7 +301,7 @@ impl Kind {
         matches!(self, Kind::Database | Kind::Schema)
     }
 
-    /// Whether objects of this kind are inside of containers of that kind.
+    /// Returns whether containers of the kind `container` contain objects of this kind.
     pub fn is_inside(self, container: Kind) -> bool {
         match container {
             Kind::Database => self.scope() != Scope::Account && self != Kind::Database,
@@ -308,7 +310,7 @@ impl Kind {
         }
     }
 
-    /// The kind whose words come next; they are passed.
+    /// Consumes the words of a kind if they come next, and returns the kind.
     pub fn accept(cursor: &mut Cursor<'_>) -> Option<Kind> {
         let mut kinds = KINDS.into_iter();
         kinds.find(|kind| {

@@ -1,4 +1,4 @@
-//! Native tables: how they are kept, as Iceberg in the sandbox's own bucket.
+//! Native tables, which are stored as Iceberg tables in the sandbox's own bucket.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,22 +27,23 @@ pub struct Table {
     pub columns: Vec<TableColumn>,
     #[serde(default)]
     pub rows: u64,
-    /// Of the data files.
+    /// The total size of the data files.
     #[serde(default)]
     pub bytes: u64,
-    /// The oldest first. They are the table's own, as in Snowflake ("Load metadata"): one that replaces it loads the files again.
+    /// The loaded files, oldest first. They belong to the table, as in Snowflake ("Load metadata"):
+    /// a table that replaces this one loads the files again.
     #[serde(default)]
     pub loads: Vec<Load>,
 }
 
-/// A file that COPY INTO has read into a table.
+/// A file that COPY INTO has loaded into a table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Load {
     pub stage_location: String,
-    /// Its path in the stage.
+    /// The path of the file in the stage.
     pub file: String,
     pub etag: String,
-    /// Bytes.
+    /// In bytes.
     pub size: u64,
     pub at: DateTime<Utc>,
     pub rows: u64,
@@ -51,7 +52,7 @@ pub struct Load {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TableColumn {
     pub name: Ident,
-    /// As SQL.
+    /// The type as SQL.
     pub ty: String,
     pub is_nullable: bool,
 }
@@ -69,12 +70,12 @@ pub fn of(object: &Object) -> Option<&Table> {
     }
 }
 
-/// What COPY INTO has read into a table.
+/// Returns the files that COPY INTO has loaded into a table.
 pub fn loads(object: &Object) -> &[Load] {
     of(object).map_or(&[], |table| &table.loads)
 }
 
-/// The type that a column has in Iceberg.
+/// Returns the Iceberg type of a column.
 pub fn iceberg_type(ty: DataType) -> SqlResult<Type> {
     let primitive = match ty {
         DataType::Number { precision, scale } => PrimitiveType::Decimal {
@@ -98,7 +99,7 @@ pub fn iceberg_type(ty: DataType) -> SqlResult<Type> {
     Ok(Type::Primitive(primitive))
 }
 
-/// Makes a native table, without rows.
+/// Creates a native table without rows.
 pub fn make<'a>(
     session: &'a Session,
     create: &'a Create,
@@ -143,14 +144,14 @@ pub fn make<'a>(
     .boxed()
 }
 
-/// Appends rows to a native table; the columns of the batches are the table's, by name.
+/// Appends rows to a native table. The columns of the batches are matched to the table's by name.
 pub fn append<'a>(
     session: &'a Session,
     name: &'a ObjectName,
     batches: Vec<RecordBatch>,
 ) -> BoxFuture<'a, SqlResult<u64>> {
     async move {
-        // Writers of a table queue.
+        // Writers of a table run one after another.
         let lock = session.account().write_lock(name);
         let _queued = lock.lock().await;
         append_queued(session, name, batches, Vec::new()).await
@@ -158,7 +159,7 @@ pub fn append<'a>(
     .boxed()
 }
 
-/// The error of writing to a table of an external catalog.
+/// Returns the error for a write to a table of an external catalog.
 pub fn read_only(name: &ObjectName) -> SqlError {
     let text = format!(
         "Iceberg table {} of an external catalog is read-only.",
@@ -167,8 +168,8 @@ pub fn read_only(name: &ObjectName) -> SqlError {
     SqlError::compilation(93_620, "0A000", text)
 }
 
-/// As [`append`], for whoever has the table's write lock; the rows and the loads that they are from are there at once, or
-/// neither.
+/// Appends rows to a native table whose write lock the caller holds, with the files that they were
+/// loaded from. Both appear at once, or neither does.
 pub fn append_queued<'a>(
     session: &'a Session,
     name: &'a ObjectName,

@@ -1,4 +1,4 @@
-//! Network policies: which network rules, and so which addresses, may connect.
+//! Network policies: the network rules, and so the addresses, that may connect.
 
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
@@ -57,14 +57,14 @@ fn count(policy: &Object, list: &str) -> ScalarValue {
     text(policy.properties.texts(list).len().to_string())
 }
 
-/// Who may connect to a server of a policy: first all of `blocked` may not, then all of `allowed` may.
+/// Who may connect to a server with a policy: `blocked` is checked first, then `allowed`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     pub allowed: Vec<Block>,
     pub blocked: Vec<Block>,
 }
 
-/// The full names of the rules in a list of a policy.
+/// Returns the full names of the rules in a list of a policy.
 fn names(session: &Session, properties: &Properties, list: &str) -> SqlResult<Vec<ObjectName>> {
     let names = properties.texts(list).iter().map(|name| {
         let parsed = syntax::name(name).map_err(|_| SqlError::bad_value(name, list))?;
@@ -73,19 +73,20 @@ fn names(session: &Session, properties: &Properties, list: &str) -> SqlResult<Ve
     names.collect()
 }
 
-/// The full names of all rules of a policy.
+/// Returns the full names of all rules of a policy.
 pub fn rules(session: &Session, policy: &Object) -> SqlResult<Vec<ObjectName>> {
     let mut all = names(session, &policy.properties, ALLOWED_RULES)?;
     all.extend(names(session, &policy.properties, BLOCKED_RULES)?);
     Ok(all)
 }
 
-/// What a policy means for PostgreSQL: only rules of the mode POSTGRES_INGRESS count.
+/// Returns the access to PostgreSQL that a policy gives. Only rules of the mode POSTGRES_INGRESS
+/// count.
 pub fn access(session: &Session, policy: &Object) -> SqlResult<Access> {
     let blocks = |list| -> SqlResult<Vec<Block>> {
         let mut blocks = Vec::new();
         for name in names(session, &policy.properties, list)? {
-            // A rule that is gone allows nobody.
+            // A rule that no longer exists is ignored: it neither allows nor blocks anybody.
             if let Some(rule) = session.account().get(Kind::NetworkRule, &name)
                 && network_rule::is_postgres_ingress(&rule)
             {

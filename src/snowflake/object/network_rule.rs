@@ -64,19 +64,19 @@ const MODES: &[&str] = &[
     "POSTGRES_INGRESS",
     "POSTGRES_EGRESS",
 ];
-/// The modes that addresses may have.
+/// The modes of rules with IPv4 addresses.
 const IPV4_MODES: &[&str] = &["INGRESS", "POSTGRES_INGRESS", "POSTGRES_EGRESS"];
 
 /// A block of IPv4 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     pub address: Ipv4Addr,
-    /// Bits of the address that count.
+    /// The length of the prefix.
     pub bits: u8,
 }
 
 impl Block {
-    /// `1.2.3.4` or `1.2.3.0/24`.
+    /// Parses `1.2.3.4` or `1.2.3.0/24`.
     pub fn parse(text: &str) -> Option<Block> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, bits.parse().ok()?),
@@ -93,12 +93,12 @@ impl std::fmt::Display for Block {
     }
 }
 
-/// Whether a rule is about who may connect to PostgreSQL.
+/// Returns whether a rule controls who may connect to PostgreSQL.
 pub fn is_postgres_ingress(rule: &Object) -> bool {
     rule.properties.text("MODE").as_deref() == Some("POSTGRES_INGRESS")
 }
 
-/// A rule's addresses.
+/// Returns a rule's address blocks.
 pub fn blocks(rule: &Object) -> Vec<Block> {
     let values = rule.properties.texts("VALUE_LIST").iter();
     values.filter_map(|value| Block::parse(value)).collect()

@@ -1,4 +1,4 @@
-//! PostgreSQL instances: real servers of the sandbox's engine.
+//! PostgreSQL instances, which are real servers of the sandbox's PostgreSQL engine.
 
 use std::sync::Arc;
 
@@ -26,13 +26,13 @@ use crate::snowflake::world::{Grant, NewPostgres, Postgres};
 
 pub struct Definition;
 
-/// By which the world knows the server that is there without CREATE POSTGRES INSTANCE.
+/// The host's id of the server that exists without CREATE POSTGRES INSTANCE.
 pub const OWN: u64 = 0;
 
-/// A server, as it is known after it was made.
+/// The server of an instance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Instance {
-    /// By which the world knows it.
+    /// The host's id of the server.
     pub id: u64,
     pub host: String,
     pub port: u16,
@@ -41,7 +41,8 @@ pub struct Instance {
     pub is_suspended: bool,
 }
 
-/// What pg_lake runs on comes first: it does not run on burstable instances.
+/// The compute families. Those that pg_lake runs on come first: it does not run on burstable
+/// instances.
 const FAMILIES: &[&str] = &[
     "STANDARD_M",
     "STANDARD_L",
@@ -66,7 +67,7 @@ const FAMILIES: &[&str] = &[
     "BURST_M",
 ];
 
-/// The roles that every instance is made with.
+/// The roles that every instance is created with.
 const ROLES: &[&str] = &["snowflake_admin", "application"];
 
 const PROPERTIES: &[Property] = &[
@@ -159,7 +160,7 @@ fn state(object: &Object) -> &'static str {
     }
 }
 
-/// `15` of `15.18`.
+/// Returns the major version, such as `15` for `15.18`.
 fn major(version: &str) -> String {
     version.split('.').next().unwrap_or(version).to_owned()
 }
@@ -169,7 +170,7 @@ fn settings(object: &Object) -> String {
     settings.unwrap_or_else(|| "{}".to_owned())
 }
 
-/// Tells the server of an instance whom its network policy lets in: without one, nobody.
+/// Applies an instance's network policy to its server. Without a policy nobody may connect.
 pub async fn apply_policy(session: &Session, object: &Object) -> SqlResult<()> {
     let Some(instance) = of(object) else {
         return Ok(());
@@ -188,7 +189,7 @@ pub async fn apply_policy(session: &Session, object: &Object) -> SqlResult<()> {
         .await
 }
 
-/// Tells the server of an instance through which role it writes: that of its storage integration.
+/// Applies the role of an instance's storage integration to its server, which writes through it.
 async fn apply_storage(session: &Session, object: &Object) -> SqlResult<()> {
     let Some(instance) = of(object) else {
         return Ok(());
@@ -214,7 +215,7 @@ async fn apply_storage(session: &Session, object: &Object) -> SqlResult<()> {
         .await
 }
 
-/// The same for every instance of an integration.
+/// Applies a storage integration to the servers of all instances that use it.
 pub async fn apply_integration(session: &Session, name: &ObjectName) -> SqlResult<()> {
     for instance in session.account().list(Kind::PostgresInstance, &[]) {
         if instance.properties.name("STORAGE_INTEGRATION") == Some(name) {
@@ -224,7 +225,8 @@ pub async fn apply_integration(session: &Session, name: &ObjectName) -> SqlResul
     Ok(())
 }
 
-/// Keeps where a server is that has started, and tells it whom it may let in.
+/// Records the address of a server that has started, and applies its storage integration and
+/// network policy.
 async fn is_running(session: &Session, object: &Object, server: &Postgres) -> SqlResult<()> {
     let account = session.account();
     let instance = Instance {
@@ -243,12 +245,12 @@ async fn is_running(session: &Session, object: &Object, server: &Postgres) -> Sq
     apply_policy(session, &object).await
 }
 
-/// Whether an instance is the server that is there anyway.
+/// Returns whether an instance is the server that exists without CREATE POSTGRES INSTANCE.
 pub fn is_own(object: &Object) -> bool {
     of(object).is_some_and(|instance| instance.id == OWN)
 }
 
-/// Makes the server that is there anyway an instance.
+/// Registers the server that exists without CREATE POSTGRES INSTANCE as an instance.
 pub async fn adopt(session: &Session, name: ObjectName, server: &Postgres) -> SqlResult<()> {
     let mut properties = Properties::default();
     for (name, value) in [
@@ -281,7 +283,8 @@ fn is_suspended(account: &Account, object: &Object) -> SqlResult<()> {
     })
 }
 
-/// Starts every server that was not suspended when the account was last open. One that does not start is suspended.
+/// Starts every server that was not suspended when the account was last open. An instance whose
+/// server does not start is suspended.
 pub async fn resume_all(account: &Arc<Account>) {
     let session = Session::new(Arc::clone(account), Ident::unquoted("SYSTEM"));
     let instances = account.list(Kind::PostgresInstance, &[]);
@@ -302,7 +305,7 @@ pub async fn resume_all(account: &Arc<Account>) {
 }
 
 impl Definition {
-    /// Another password for one of the roles that every instance has.
+    /// Sets a new password for one of the roles that every instance has.
     async fn reset_access(
         &self,
         session: &Session,

@@ -59,19 +59,19 @@ const ABOUT: About = About {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Procedure {
     pub arguments: Vec<Argument>,
-    /// As it was written: a type, or `TABLE (…)`.
+    /// As written: a type, or `TABLE (…)`.
     pub returns: String,
     pub body: String,
-    /// Whether it runs with the rights and in the place of its caller.
+    /// Whether the procedure runs with the caller's rights and in the caller's session.
     pub as_caller: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Argument {
     pub name: Ident,
-    /// As SQL.
+    /// The type as SQL.
     pub ty: String,
-    /// An expression, for a caller that gives none.
+    /// The expression for the default value, for a call without the argument.
     pub default: Option<String>,
 }
 
@@ -86,7 +86,7 @@ fn count(object: &Object) -> Option<u64> {
     of(object).map(|procedure| procedure.arguments.len() as u64)
 }
 
-/// `SP_X(VARCHAR, NUMBER) RETURN VARCHAR`.
+/// Returns the signature, such as `SP_X(VARCHAR, NUMBER) RETURN VARCHAR`.
 fn signature(object: &Object) -> String {
     let Some(procedure) = of(object) else {
         return String::new();
@@ -104,7 +104,7 @@ fn signature(object: &Object) -> String {
     )
 }
 
-/// `(NAME VARCHAR, COUNT NUMBER)`.
+/// Returns the arguments, such as `(NAME VARCHAR, COUNT NUMBER)`.
 pub fn arguments(object: &Object) -> String {
     let arguments = of(object).map(|procedure| procedure.arguments.as_slice());
     let arguments = arguments.unwrap_or_default().iter();
@@ -112,7 +112,7 @@ pub fn arguments(object: &Object) -> String {
     format!("({})", arguments.collect::<Vec<_>>().join(", "))
 }
 
-/// A type without its arguments.
+/// Returns a type without its arguments.
 fn bare(ty: &str) -> String {
     let name = ty.split('(').next().unwrap_or(ty);
     name.trim().to_uppercase()
@@ -181,7 +181,7 @@ impl super::Definition for Definition {
             }
             Err(_) => cursor.take_rest().to_owned(),
         };
-        // A body that does not parse is refused now, as Snowflake does.
+        // As in Snowflake, a body that does not parse is refused at CREATE.
         Script::parse(&body)?;
         let state = State::Procedure(Procedure {
             arguments,
@@ -244,7 +244,7 @@ impl super::Definition for Definition {
     }
 }
 
-/// A literal, as it stands in the text.
+/// Parses a literal and returns it as written.
 fn literal(cursor: &mut Cursor<'_>) -> SqlResult<String> {
     let start = cursor.offset();
     cursor.accept_token(&Token::Minus);

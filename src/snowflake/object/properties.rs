@@ -1,4 +1,4 @@
-//! The options of statements, `NAME = value`, described as data and read by one parser.
+//! The options of statements, `NAME = value`, which are described as data and read by one parser.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,34 +10,34 @@ use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::ObjectName;
 use crate::snowflake::syntax::{self, Cursor};
 
-/// An option that a kind of object has.
+/// An option of a kind of object.
 #[derive(Debug)]
 pub struct Property {
-    /// In upper case.
+    /// The name, in upper case.
     pub name: &'static str,
     pub ty: PropertyType,
-    /// What it is when nobody says otherwise, as its value stands in a statement; `None` leaves it unset.
+    /// The default value, as written in a statement; `None` leaves the option unset.
     pub default: Option<&'static str>,
     pub is_required: bool,
 }
 
-/// What an option takes.
+/// The type of an option's value.
 #[derive(Debug)]
 pub enum PropertyType {
     Text,
     /// TRUE or FALSE.
     Boolean,
-    /// A whole number in a range.
+    /// A whole number in a range, with its least and greatest value.
     Integer(u64, u64),
     /// One of these words, quoted or not.
     OneOf(&'static [&'static str]),
     /// The name of an object, quoted or not.
     Name,
-    /// Texts in brackets.
+    /// Texts in parentheses.
     Texts,
-    /// Options in brackets.
+    /// Options in parentheses.
     Options(&'static [Property]),
-    /// Options in brackets, again and again in brackets.
+    /// A list of options, `((NAME = value …), …)`.
     OptionsList(&'static [Property]),
 }
 
@@ -61,14 +61,14 @@ impl Property {
         self
     }
 
-    /// Its value when nobody says otherwise.
+    /// Returns the default value.
     pub fn default_value(&self) -> Option<Value> {
         let mut cursor = Cursor::new(self.default?).ok()?;
         self.parse_value(&mut cursor).ok()
     }
 }
 
-/// COMMENT, which nearly every object has.
+/// The option COMMENT, which nearly every object has.
 pub const COMMENT: Property = Property::new("COMMENT", PropertyType::Text);
 
 /// An option's value.
@@ -85,7 +85,7 @@ pub enum Value {
 }
 
 impl fmt::Display for Value {
-    /// As DESCRIBE shows it.
+    /// Writes the value as DESCRIBE shows it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Text(text) => f.write_str(text),
@@ -104,7 +104,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// The values of options that are set, by name.
+/// The values of the options that are set, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Properties(BTreeMap<String, Value>);
@@ -114,7 +114,7 @@ impl Properties {
         self.0.get(name)
     }
 
-    /// A value as text; `None` where it is unset.
+    /// Returns a value as text; `None` where it is unset.
     pub fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(Value::to_string)
     }
@@ -170,12 +170,13 @@ impl Properties {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Takes over all values of `other`.
+    /// Sets all values of `other`.
     pub fn extend(&mut self, other: Properties) {
         self.0.extend(other.0);
     }
 
-    /// Reads `NAME = value …` as far as names of `known` follow, with or without commas between; each at most once.
+    /// Parses `NAME = value …` as long as names of `known` follow, with or without commas between
+    /// them. Each may appear once.
     pub fn parse(cursor: &mut Cursor<'_>, known: &[Property]) -> SqlResult<Properties> {
         let mut properties = Properties::default();
         loop {
@@ -197,14 +198,15 @@ impl Properties {
         }
     }
 
-    /// The same for a new object: what is required must be there, and what has a default gets it.
+    /// Parses the options of a new object: required ones must be given, and missing ones get their
+    /// defaults.
     pub fn parse_new(cursor: &mut Cursor<'_>, known: &[Property]) -> SqlResult<Properties> {
         let mut properties = Properties::parse(cursor, known)?;
         properties.complete(known)?;
         Ok(properties)
     }
 
-    /// Checks what is required, and sets what has a default.
+    /// Checks the required options, and sets missing ones to their defaults.
     pub fn complete(&mut self, known: &[Property]) -> SqlResult<()> {
         let missing: Vec<_> = known
             .iter()
@@ -226,7 +228,7 @@ impl Properties {
 }
 
 impl fmt::Display for Properties {
-    /// `{NAME=value, …}`, as DESCRIBE shows options inside of options.
+    /// Writes `{NAME=value, …}`, as DESCRIBE shows options within options.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
         for (index, (name, value)) in self.0.iter().enumerate() {
@@ -291,7 +293,7 @@ impl Property {
     }
 }
 
-/// A word such as TRUE or STANDARD, or the same in quotes.
+/// Parses a word such as TRUE or STANDARD, quoted or not.
 fn word_or_string(cursor: &mut Cursor<'_>) -> SqlResult<String> {
     match cursor.string() {
         Ok(text) => Ok(text),

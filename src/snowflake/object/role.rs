@@ -1,4 +1,4 @@
-//! Roles: names and owners; what a role may do is not checked.
+//! Roles: names and owners. Privileges are not checked.
 
 use async_trait::async_trait;
 

@@ -1,4 +1,4 @@
-//! External stages with their directory tables: the files of a bucket as they were when last listed.
+//! External stages with their directory tables, which hold the files of a bucket as last listed.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -45,7 +45,7 @@ const DIRECTORY: &[Property] = &[
     Property::new("AUTO_REFRESH", PropertyType::Boolean).with_default("FALSE"),
 ];
 
-/// How loads read files, where the COPY does not say it.
+/// The options of file formats, which a load uses where the COPY does not give them.
 pub const FILE_FORMAT: &[Property] = &[
     Property::new("TYPE", PropertyType::OneOf(&["CSV", "PARQUET"])).with_default("'CSV'"),
     Property::new("FIELD_DELIMITER", PropertyType::Text),
@@ -87,28 +87,28 @@ const ABOUT: About = About {
     ],
 };
 
-/// A stage's directory table, and what has changed in it.
+/// The state of a stage: its directory table and the changes to it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Stage {
-    /// By path below the stage's URL.
+    /// The files, by their paths relative to the stage's URL.
     pub files: BTreeMap<String, File>,
-    /// The oldest first, without those that all streams have consumed.
+    /// The changes, oldest first, without those that all streams have consumed.
     pub changes: Vec<Change>,
-    /// The number of the newest change that was left out.
+    /// The number of the newest change that was removed because all streams have consumed it.
     #[serde(default)]
     pub consumed: u64,
 }
 
-/// A file as a listing of the bucket gave it.
+/// A file as in a listing of the bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
-    /// Bytes.
+    /// In bytes.
     pub size: u64,
     pub last_modified: DateTime<Utc>,
     pub etag: String,
 }
 
-/// A file that a refresh has found or missed.
+/// A file that a refresh has added to the directory table or removed from it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Change {
     /// Counts from 1.
@@ -119,20 +119,21 @@ pub struct Change {
 }
 
 impl Stage {
-    /// The number of the newest change.
+    /// Returns the number of the newest change.
     pub fn last_change(&self) -> u64 {
         self.changes
             .last()
             .map_or(self.consumed, |change| change.number)
     }
 
-    /// Leaves out the changes up to a number.
+    /// Removes the changes up to a number, inclusive.
     fn forget(&mut self, number: u64) {
         self.changes.retain(|change| change.number > number);
         self.consumed = self.consumed.max(number);
     }
 
-    /// Takes over a new listing of what is below `prefix`; what it changed, as REFRESH answers it.
+    /// Updates the directory table from a new listing of the files below `prefix`. Returns the
+    /// changes as REFRESH shows them: path and status.
     fn refresh(
         &mut self,
         listed: BTreeMap<String, File>,
@@ -175,19 +176,19 @@ impl Stage {
     }
 }
 
-/// A stage's URL, ending in a slash.
+/// Returns a stage's URL, ending in a slash.
 pub fn url(stage: &Object) -> String {
     let url = stage.properties.text("URL").unwrap_or_default();
     format!("{}/", url.trim_end_matches('/'))
 }
 
-/// Whether a stage has a directory table.
+/// Returns whether a stage has a directory table.
 pub fn has_directory(stage: &Object) -> bool {
     let options = stage.properties.options("DIRECTORY");
     options.is_some_and(|options| options.is_true("ENABLE"))
 }
 
-/// The stage of a name, which must have a directory table.
+/// Returns the stage of a name. Without a directory table it is an error.
 pub fn with_directory(session: &Session, name: &ObjectName) -> SqlResult<Object> {
     let full = session.full_name(Kind::Stage, name)?;
     let stage = session.account().find(Kind::Stage, &full)?;
@@ -200,7 +201,7 @@ pub fn with_directory(session: &Session, name: &ObjectName) -> SqlResult<Object>
     }
 }
 
-/// What a stage knows of its files.
+/// Returns the state of a stage.
 pub fn of(stage: &Object) -> Stage {
     match &stage.state {
         State::Stage(state) => state.clone(),
@@ -208,10 +209,11 @@ pub fn of(stage: &Object) -> Stage {
     }
 }
 
-/// The object store as a stage reaches it: through its integration.
+/// Returns the object store as a stage reaches it, through its storage integration.
 ///
 /// # Errors
-/// If the integration is gone, disabled, does not allow the stage's URL, or its role cannot be taken on.
+/// If the integration does not exist, is disabled or does not allow the stage's URL, or its role
+/// cannot be assumed.
 pub fn lake<'a>(session: &'a Session, stage: &'a Object) -> BoxFuture<'a, SqlResult<LakeIo>> {
     async move {
         let account = session.account();
@@ -230,7 +232,8 @@ pub fn lake<'a>(session: &'a Session, stage: &'a Object) -> BoxFuture<'a, SqlRes
     .boxed()
 }
 
-/// Lists the bucket below a stage's URL and `below`, with paths as they are below the URL.
+/// Lists the files of the bucket whose paths begin with `below`. Paths are relative to the stage's
+/// URL.
 pub fn list<'a>(
     session: &'a Session,
     stage: &'a Object,
@@ -239,7 +242,7 @@ pub fn list<'a>(
     async move {
         let url = url(stage);
         let lake = lake(session, stage).await?;
-        // A listing goes by whole segments, and `below` may end inside of one.
+        // The object store lists by whole path segments, and `below` may end within one.
         let folder = match below.rfind('/') {
             Some(end) => &below[..end],
             None => "",
@@ -273,7 +276,7 @@ pub fn list<'a>(
     .boxed()
 }
 
-/// Brings a stage's directory table up to date with the bucket, below `subpath`.
+/// Updates a stage's directory table from the bucket, for paths that begin with `subpath`.
 async fn refresh(
     session: &Session,
     name: &ObjectName,
@@ -282,7 +285,7 @@ async fn refresh(
     let account = session.account();
     let stage = account.find(Kind::Stage, name)?;
     let listed = list(session, &stage, subpath).await?;
-    // A stream that is made from now on starts after all that is known.
+    // Without streams all changes are removed: a new stream starts after the last one.
     let consumed = stream::consumed(account, &stage).unwrap_or_else(|| of(&stage).last_change());
     account.update(Kind::Stage, name, |stage| {
         let mut state = of(stage);
@@ -308,7 +311,7 @@ pub const DIRECTORY_COLUMNS: [(&str, DataType); 6] = [
     ("FILE_URL", DataType::TEXT),
 ];
 
-/// A file as a row of a directory table.
+/// Returns a file as a row of a directory table.
 pub fn directory_row(
     session: &Session,
     stage: &ObjectName,
@@ -316,7 +319,7 @@ pub fn directory_row(
     file: &File,
 ) -> Vec<ScalarValue> {
     let account = session.account().world.account_locator().to_lowercase();
-    // A multipart upload's ETag is no MD5.
+    // The ETag of a multipart upload is not an MD5.
     let md5 = (!file.etag.contains('-')).then(|| file.etag.clone());
     vec![
         text(path),
@@ -330,7 +333,7 @@ pub fn directory_row(
     ]
 }
 
-/// `DIRECTORY(@stage)`.
+/// Runs `DIRECTORY(@stage)`.
 pub fn directory(session: &Session, name: &ObjectName) -> SqlResult<Rows> {
     let stage = with_directory(session, name).map_err(|error| match error.code {
         2003 => SqlError::compilation(
@@ -348,7 +351,7 @@ pub fn directory(session: &Session, name: &ObjectName) -> SqlResult<Rows> {
     Rows::of(&DIRECTORY_COLUMNS, rows.collect::<Vec<_>>())
 }
 
-/// `LIST @stage/path`: the bucket as it is now.
+/// Runs `LIST @stage/path` on the bucket as it is now.
 pub async fn list_rows(session: &Session, name: &ObjectName, below: &str) -> SqlResult<Rows> {
     let full = session.full_name(Kind::Stage, name)?;
     let stage = session.account().find(Kind::Stage, &full)?;
@@ -409,7 +412,7 @@ impl super::Definition for Definition {
         let is_there = session.is_there(Kind::Stage, &create)?;
         let mut state = Stage::default();
         if lists && !is_there {
-            // A stage that cannot be listed is not made.
+            // A stage that cannot be listed is not created.
             let now = session.account().now();
             let probe = Object {
                 name: session.full_name(Kind::Stage, &create.name)?,

@@ -1,4 +1,5 @@
-//! Storage integrations: the role that Snowflake takes on to reach a bucket, and as whom.
+//! Storage integrations: the role that Snowflake assumes to reach a bucket, and the principal that
+//! assumes it.
 
 use async_trait::async_trait;
 use rand::Rng;
@@ -16,7 +17,7 @@ pub struct Definition;
 
 /// The type of integrations through which PostgreSQL writes.
 pub const POSTGRES: &str = "POSTGRES_EXTERNAL_STORAGE";
-/// The type of integrations of stages.
+/// The type of integrations that stages use.
 pub const STAGE: &str = "EXTERNAL_STAGE";
 
 const ABOUT: About = About {
@@ -53,7 +54,8 @@ const ABOUT: About = About {
     ],
 };
 
-/// As whom Snowflake takes on a role: each integration and each external volume has its own external id.
+/// The principal that assumes a role. Each integration and each external volume has its own
+/// external id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     pub user_arn: String,
@@ -61,7 +63,8 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// A new one. The user is the account's, or for PostgreSQL the one user of that name.
+    /// Returns a new principal. Its user is new, except for PostgreSQL, whose integrations share
+    /// one user. A missing external id is generated.
     pub fn new(session: &Session, is_postgres: bool, external_id: Option<String>) -> Principal {
         const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         let world = &session.account().world;
@@ -80,7 +83,7 @@ impl Principal {
     }
 }
 
-/// Makes a new object's principal known to AWS.
+/// Creates the IAM user of a new object's principal in AWS.
 pub async fn introduce(session: &Session, kind: Kind, name: &ObjectName) -> SqlResult<()> {
     let account = session.account();
     match account.find(kind, name)?.state {
@@ -89,7 +92,8 @@ pub async fn introduce(session: &Session, kind: Kind, name: &ObjectName) -> SqlR
     }
 }
 
-/// The integration of a name, as a value of the parameter `parameter`; it must be of the type.
+/// Returns the storage integration of a name, which must be of the type `ty`. Errors name
+/// `parameter`, the option that the name is the value of.
 pub fn of_type(
     session: &Session,
     name: &ObjectName,
@@ -106,7 +110,8 @@ pub fn of_type(
     }
 }
 
-/// Whether a location is inside one of an integration's allowed locations, and in none of the blocked.
+/// Returns whether a location is within one of an integration's allowed locations, and within none
+/// of its blocked ones.
 pub fn allows(integration: &Object, location: &str) -> bool {
     let is_in = |list: &str| {
         let mut places = integration.properties.texts(list).iter();
@@ -120,10 +125,10 @@ pub fn allows(integration: &Object, location: &str) -> bool {
     is_in("STORAGE_ALLOWED_LOCATIONS") && !is_in("STORAGE_BLOCKED_LOCATIONS")
 }
 
-/// A location must be one that an integration allows.
+/// Checks that an integration allows a location.
 ///
 /// # Errors
-/// If it is not.
+/// If the integration does not allow it.
 pub fn check_location(integration: &Object, location: &str) -> SqlResult<()> {
     if allows(integration, location) {
         return Ok(());
@@ -168,7 +173,7 @@ impl super::Definition for Definition {
 
     async fn created(&self, session: &Session, name: &ObjectName) -> SqlResult<()> {
         introduce(session, Kind::StorageIntegration, name).await?;
-        // One in place of another has another external id.
+        // A replaced integration has a new external id.
         postgres_instance::apply_integration(session, name).await
     }
 
@@ -237,7 +242,7 @@ impl super::Definition for Definition {
     }
 }
 
-/// The bucket and the key of `s3://bucket/key`.
+/// Splits `s3://bucket/key` into the bucket and the key.
 pub fn bucket_of(location: &str) -> Option<(&str, &str)> {
     let rest = location
         .strip_prefix("s3://")

@@ -1,4 +1,5 @@
-//! Streams on the directory tables of stages: what refreshes have found since the stream was last consumed.
+//! Streams on the directory tables of stages: the changes that refreshes have found since the
+//! stream was last consumed.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ use crate::snowflake::types::DataType;
 
 pub struct Definition;
 
-/// After so many days without being consumed a stream is stale.
+/// The number of days after which an unconsumed stream is stale.
 const STALE_AFTER_DAYS: i64 = 14;
 
 const PROPERTIES: &[Property] = &[
@@ -69,10 +70,11 @@ const ABOUT: About = About {
     ],
 };
 
-/// Where a stream is.
+/// The state of a stream.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stream {
-    /// The stage's full name, and the id that it had: a replaced stage ends the stream.
+    /// The stage's full name and id. The stream becomes unreadable when the stage is replaced,
+    /// which changes its id.
     pub stage: ObjectName,
     pub stage_id: u64,
     /// The number of the last change that was consumed.
@@ -87,7 +89,8 @@ fn of(stream: &Object) -> Option<&Stream> {
     }
 }
 
-/// Up to which change all streams on a stage have consumed it; none without streams.
+/// Returns the number of the last change that all streams on a stage have consumed; `None` if there
+/// is no stream.
 pub fn consumed(account: &Account, stage: &Object) -> Option<u64> {
     let streams = account.list(Kind::Stream, &[]);
     let states = streams.iter().filter_map(of);
@@ -95,7 +98,7 @@ pub fn consumed(account: &Account, stage: &Object) -> Option<u64> {
     own.map(|state| state.offset).min()
 }
 
-/// Whether a stream has data, and nothing has consumed any since a moment.
+/// Returns whether a stream has data, and was last consumed before `since`.
 pub fn is_unconsumed(session: &Session, name: &ObjectName, since: DateTime<Utc>) -> bool {
     let known = session.full_name(Kind::Stream, name).ok();
     let stream = known.and_then(|full| session.account().get(Kind::Stream, &full));
@@ -109,8 +112,8 @@ fn source(stream: &Object) -> String {
         .unwrap_or_default()
 }
 
-/// The stream's stage and what has changed there, each path at most once with each action: a file that came and went meanwhile
-/// is not seen.
+/// Returns the stream's stage and its net changes: each path appears at most once with each action.
+/// A file that was added and removed again does not appear.
 fn changes(session: &Session, stream: &Object) -> SqlResult<(Object, Vec<Change>)> {
     let state = of(stream).ok_or_else(|| Kind::Stream.missing(&stream.name))?;
     let stage = session.account().get(Kind::Stage, &state.stage);
@@ -124,7 +127,8 @@ fn changes(session: &Session, stream: &Object) -> SqlResult<(Object, Vec<Change>
             );
             SqlError::compilation(91901, "01000", text)
         })?;
-    // The file before the offset, and the file now, by path.
+    // By path: the removal of the file that existed at the offset, and the insertion of the present
+    // one.
     let mut net: BTreeMap<String, (Option<Change>, Option<Change>)> = BTreeMap::new();
     for change in stage::of(&stage).changes {
         if change.number <= state.offset {
@@ -148,14 +152,14 @@ fn changes(session: &Session, stream: &Object) -> SqlResult<(Object, Vec<Change>
     Ok((stage, changes.collect()))
 }
 
-/// `SYSTEM$STREAM_HAS_DATA`.
+/// Runs `SYSTEM$STREAM_HAS_DATA`.
 pub fn has_data(session: &Session, name: &ObjectName) -> SqlResult<bool> {
     let full = session.full_name(Kind::Stream, name)?;
     let stream = session.account().find(Kind::Stream, &full)?;
     Ok(!changes(session, &stream)?.1.is_empty())
 }
 
-/// What a stream shows, and the number of the change up to which that is.
+/// Returns the rows of a stream, and the number of the last change that they include.
 pub fn rows(session: &Session, stream: &Object) -> SqlResult<(Rows, u64)> {
     let (stage, changes) = changes(session, stream)?;
     let mut columns = DIRECTORY_COLUMNS.to_vec();
@@ -177,7 +181,7 @@ pub fn rows(session: &Session, stream: &Object) -> SqlResult<(Rows, u64)> {
     Ok((rows, stage::of(&stage).last_change()))
 }
 
-/// Moves a stream's offset: what a statement that writes has read of it is consumed.
+/// Advances a stream's offset over the changes that a DML statement has read.
 pub fn consume(session: &Session, name: &ObjectName, offset: u64) -> SqlResult<()> {
     let now = session.account().now();
     session.account().update(Kind::Stream, name, |stream| {
@@ -248,7 +252,7 @@ impl super::Definition for Definition {
     }
 
     async fn describe(&self, _: &Session, stream: &Object) -> SqlResult<Rows> {
-        // DESCRIBE STREAM answers the row of SHOW STREAMS.
+        // DESCRIBE STREAM returns the row of SHOW STREAMS.
         columns::table(ABOUT.columns, [stream])
     }
 }

@@ -1,4 +1,4 @@
-//! Tables: native ones and Iceberg tables of external catalogs, which share their names.
+//! Tables: native ones and Iceberg tables of external catalogs, which share a namespace.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -68,7 +68,7 @@ const ABOUT: About = About {
     ],
 };
 
-/// Rows and bytes, where they are known.
+/// Returns the number of rows and of bytes, where they are known.
 pub fn size(table: &Object) -> Option<(u64, u64)> {
     match &table.state {
         State::Table(table) => Some((table.rows, table.bytes)),
@@ -77,7 +77,7 @@ pub fn size(table: &Object) -> Option<(u64, u64)> {
     }
 }
 
-/// SHOW ICEBERG TABLES.
+/// The description of Iceberg tables for SHOW ICEBERG TABLES.
 pub const ICEBERG: About = About {
     words: &["ICEBERG TABLE"],
     plural: &["ICEBERG TABLES"],
@@ -119,7 +119,7 @@ fn property(table: &Object, name: &str) -> ScalarValue {
     ScalarValue::Utf8(table.properties.text(name))
 }
 
-/// Where a table's metadata file is.
+/// Returns the location of a table's metadata file.
 pub fn metadata_location(object: &Object) -> Option<&str> {
     match &object.state {
         State::Table(table) => Some(&table.metadata_location),
@@ -128,7 +128,7 @@ pub fn metadata_location(object: &Object) -> Option<&str> {
     }
 }
 
-/// `name type [NOT NULL] …` of CREATE TABLE.
+/// Parses `name type [NOT NULL] …` of CREATE TABLE.
 fn parse_column(cursor: &mut Cursor<'_>) -> SqlResult<TableColumn> {
     let name = cursor.ident()?;
     let ty = data_type(cursor)?;
@@ -292,7 +292,7 @@ impl super::Definition for Definition {
     }
 }
 
-/// `CREATE TABLE … AS SELECT`, with or without a list of columns.
+/// Runs `CREATE TABLE … AS SELECT`, with or without a list of columns.
 fn create_as<'a>(
     context: Context<'a>,
     create: &'a Create,

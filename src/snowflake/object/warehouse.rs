@@ -1,4 +1,4 @@
-//! Warehouses: a session needs one, as in the cloud; they compute nothing here.
+//! Warehouses. A session needs one, as in Snowflake, but they compute nothing here.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -91,7 +91,7 @@ const ABOUT: About = About {
     ],
 };
 
-/// What a warehouse is doing.
+/// The state of a warehouse.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Warehouse {
     pub is_suspended: bool,
@@ -101,7 +101,7 @@ fn is_suspended(warehouse: &Object) -> bool {
     matches!(&warehouse.state, State::Warehouse(state) if state.is_suspended)
 }
 
-/// `X-Small`, `Medium`, `2X-Large`: as SHOW writes it.
+/// Returns the size as SHOW writes it: `X-Small`, `Medium`, `2X-Large`.
 fn size(warehouse: &Object) -> &'static str {
     let size = warehouse
         .properties

@@ -1,5 +1,5 @@
-//! Aggregates that DataFusion has not: the only value of a query in the place of a value (it would give a row for each), and a sum
-//! that notices when it passes 38 digits.
+//! Aggregates that DataFusion lacks: the check that a scalar subquery has at most one row
+//! (DataFusion would give one row for each), and a SUM that reports an overflow of 38 digits.
 
 use std::any::Any;
 use std::sync::{Arc, LazyLock};
@@ -24,7 +24,7 @@ static SINGLE: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
     Arc::new(AggregateUDF::from(Single { signature }))
 });
 
-/// The same query, which fails if it has more than one row.
+/// Returns the subquery with a check that fails with error 090150 if it has more than one row.
 pub fn checked(subquery: Subquery) -> Result<Subquery> {
     if has_one_row(&subquery.subquery) {
         return Ok(subquery);
@@ -41,14 +41,14 @@ pub fn checked(subquery: Subquery) -> Result<Subquery> {
         Vec::new(),
         None,
     );
-    // Another name than the column's, which a correlation may group by.
+    // The alias differs from the column's name, by which a correlated subquery may be grouped.
     let single = Expr::AggregateFunction(call).alias("#single");
     let input = Arc::clone(&subquery.subquery);
     let aggregate = Aggregate::try_new(input, Vec::new(), vec![single])?;
     Ok(subquery.with_plan(Arc::new(LogicalPlan::Aggregate(aggregate))))
 }
 
-/// Whether a plan cannot have two rows.
+/// Returns whether a plan can only have one row or none.
 fn has_one_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(projection) => has_one_row(&projection.input),
@@ -59,7 +59,7 @@ fn has_one_row(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// The aggregate that gives the only value.
+/// The aggregate function that returns the only value of a group.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Single {
     signature: Signature,
@@ -108,7 +108,7 @@ impl AggregateUDFImpl for Single {
     }
 }
 
-/// The value so far, and of how many rows it is.
+/// The value so far, and the number of rows seen.
 #[derive(Debug)]
 struct Only {
     value: ScalarValue,
@@ -174,7 +174,7 @@ static WIDE_SUM: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
     Arc::new(AggregateUDF::from(WideSum { signature }))
 });
 
-/// A sum of numbers of many digits.
+/// Returns the SUM for numbers of so many digits that a total may need more than 128 bits.
 pub fn wide_sum() -> Arc<AggregateUDF> {
     Arc::clone(&WIDE_SUM)
 }
@@ -233,7 +233,7 @@ impl AggregateUDFImpl for WideSum {
 #[derive(Debug)]
 struct Sum {
     sum: Option<i128>,
-    /// Of the values that are not NULL.
+    /// Number of values that are not NULL.
     count: i64,
     scale: i8,
 }

@@ -1,4 +1,4 @@
-//! Between moments and the readings of wall clocks.
+//! Conversions between moments and the readings of wall clocks.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Timelike};
 use chrono_tz::Tz;
@@ -6,15 +6,15 @@ use chrono_tz::Tz;
 use super::value::{SECOND, Timestamp, Zone};
 use crate::snowflake::error::{SqlError, SqlResult};
 
-/// The day that dates count from.
+/// The date from which days are counted.
 const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a day");
 /// Nanoseconds in a day.
 pub const DAY: i64 = 86_400 * 1_000_000_000;
 
-/// A time zone by its IANA name.
+/// Finds a time zone by its IANA name.
 ///
 /// # Errors
-/// If there is none of that name.
+/// If there is no zone of that name.
 pub fn zone(name: &str) -> SqlResult<Tz> {
     name.parse().map_err(|_| {
         SqlError::new(
@@ -25,18 +25,18 @@ pub fn zone(name: &str) -> SqlResult<Tz> {
     })
 }
 
-/// The date of a count of days.
+/// Converts days since 1970-01-01 to a date.
 pub fn date(days: i32) -> SqlResult<NaiveDate> {
     let date = EPOCH.checked_add_signed(chrono::Duration::days(days.into()));
     date.ok_or_else(|| out_of_range(format_args!("{days} days since 1970")))
 }
 
-/// The days of a date since 1970.
+/// Converts a date to days since 1970-01-01.
 pub fn days(date: NaiveDate) -> i32 {
     date.signed_duration_since(EPOCH).num_days() as i32
 }
 
-/// The time of day of nanoseconds since midnight.
+/// Converts nanoseconds since midnight to a time of day.
 pub fn time(nanos: i64) -> SqlResult<NaiveTime> {
     let (seconds, rest) = (
         nanos.div_euclid(SECOND as i64),
@@ -52,12 +52,12 @@ pub fn nanos_of_day(time: NaiveTime) -> i64 {
     i64::from(time.num_seconds_from_midnight()) * SECOND as i64 + i64::from(time.nanosecond())
 }
 
-/// Nanoseconds since 1970 of a clock's reading.
+/// Converts a wall clock's reading to nanoseconds since 1970-01-01 00:00.
 pub fn nanos(reading: NaiveDateTime) -> i128 {
     i128::from(reading.and_utc().timestamp()) * SECOND + i128::from(reading.nanosecond())
 }
 
-/// The reading of a clock so many nanoseconds after 1970.
+/// Converts nanoseconds since 1970-01-01 00:00 to a wall clock's reading.
 pub fn reading(nanos: i128) -> SqlResult<NaiveDateTime> {
     let seconds = i64::try_from(nanos.div_euclid(SECOND)).ok();
     let moment = seconds.and_then(|s| DateTime::from_timestamp(s, nanos.rem_euclid(SECOND) as u32));
@@ -65,10 +65,10 @@ pub fn reading(nanos: i128) -> SqlResult<NaiveDateTime> {
     Ok(moment.naive_utc())
 }
 
-/// What the timestamp's own clock shows.
+/// Returns the reading of the timestamp's own wall clock.
 pub fn wall(timestamp: Timestamp, session: Tz) -> SqlResult<NaiveDateTime> {
     let shift = i128::from(offset(timestamp, session)?) * 60 * SECOND;
-    // A zone may have been off by seconds, long ago.
+    // Historic offsets of a zone may include seconds, which an offset in minutes would lose.
     match timestamp.zone {
         Zone::Session => {
             let utc = reading(timestamp.nanos)?;
@@ -78,7 +78,7 @@ pub fn wall(timestamp: Timestamp, session: Tz) -> SqlResult<NaiveDateTime> {
     }
 }
 
-/// Minutes that the timestamp's clock is ahead of UTC; 0 without a zone.
+/// Returns the minutes by which the timestamp's wall clock is ahead of UTC; 0 without a zone.
 pub fn offset(timestamp: Timestamp, session: Tz) -> SqlResult<i32> {
     Ok(match timestamp.zone {
         Zone::None => 0,
@@ -94,8 +94,9 @@ pub fn offset(timestamp: Timestamp, session: Tz) -> SqlResult<i32> {
     })
 }
 
-/// The moment at which the session's clock shows a reading: the first if there are two, and the one that a clock not yet
-/// put forward would show if there is none.
+/// Returns the moment, in nanoseconds since 1970 UTC, at which the session's wall clock shows
+/// `local`. A reading that occurs twice (clocks go back) is the first of the two. A reading that
+/// never occurs (clocks go forward) is converted with the offset in force before the change.
 pub fn moment(local: NaiveDateTime, session: Tz) -> SqlResult<i128> {
     if let Some(moment) = session.from_local_datetime(&local).earliest() {
         return Ok(nanos(moment.naive_utc()));
@@ -108,7 +109,7 @@ pub fn moment(local: NaiveDateTime, session: Tz) -> SqlResult<i128> {
     Ok(nanos(local) - i128::from(offset) * SECOND)
 }
 
-/// A reading of a clock of this zone, as a timestamp.
+/// Converts a wall clock's reading in this zone to a timestamp.
 pub fn timestamp(local: NaiveDateTime, zone: Zone, session: Tz) -> SqlResult<Timestamp> {
     let nanos = match zone {
         Zone::None => nanos(local),
@@ -118,8 +119,8 @@ pub fn timestamp(local: NaiveDateTime, zone: Zone, session: Tz) -> SqlResult<Tim
     Ok(Timestamp { nanos, zone })
 }
 
-/// The same moment or reading in another kind of timestamp: a clock without a zone is read in the session's, and one that
-/// loses its zone keeps its reading.
+/// Converts a timestamp to another kind. A timestamp without a zone is read in the session's time
+/// zone; one that loses its zone keeps the reading of its wall clock.
 pub fn convert(timestamp: Timestamp, to: Zone, session: Tz) -> SqlResult<Timestamp> {
     match (timestamp.zone, to) {
         (Zone::None, Zone::None) => Ok(timestamp),
@@ -154,7 +155,7 @@ mod tests {
         for (reading, utc) in [
             ("2024-01-15 12:00:00", "2024-01-15 20:00:00"),
             ("2024-07-15 12:00:00", "2024-07-15 19:00:00"),
-            // Twice that day, and never that day.
+            // The first reading occurs twice on that day, the second never.
             ("2024-11-03 01:30:00", "2024-11-03 08:30:00"),
             ("2024-03-10 02:30:00", "2024-03-10 10:30:00"),
         ] {

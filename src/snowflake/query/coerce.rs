@@ -1,4 +1,5 @@
-//! The analyzer's rule that gives operands Snowflake's types, and what else a plan needs that its expressions do not show.
+//! The analyzer rule that gives operands Snowflake's types, in expressions and in the plan nodes
+//! that combine columns.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use super::unify::{cast, common, compared, is_semi, literal, type_of, unified};
 use crate::snowflake::error::SqlError;
 use crate::snowflake::types::DataType;
 
-/// The analyzer's rule.
+/// DataFusion's analyzer rule that applies Snowflake's implicit casts.
 #[derive(Debug)]
 pub struct SnowflakeTypes;
 
@@ -150,7 +151,7 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             if function.fun.name() == "sum" && is_wide(&function.params.args, schema)? {
                 function.fun = WindowFunctionDefinition::AggregateUDF(aggregates::wide_sum());
             }
-            // LAG and LEAD, whose default may have more digits than the values.
+            // The default of LAG and LEAD may have more digits than the values.
             if let [value, _, default] = function.params.args.as_mut_slice()
                 && let Some(both) = unified(vec![value.clone(), default.clone()], schema)?
                 && let Ok([wider, wider_default]) = <[Expr; 2]>::try_from(both)
@@ -164,11 +165,11 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }
 }
 
-/// A cast to a type that Arrow's types do not show.
+/// Declares an expression as a type that its Arrow type does not show.
 fn declared(expr: Expr, ty: Option<DataType>) -> Expr {
     match ty {
         Some(ty) => {
-            // The text is JSON already: to be declared, not to be turned into a JSON string.
+            // The text is JSON already. `$cast` would turn it into a JSON string.
             let function = Arc::clone(&FUNCTIONS["$declare"]);
             let arguments = vec![expr, lit(ty.to_string())];
             Expr::ScalarFunction(ScalarFunction::new_udf(function, arguments))
@@ -177,7 +178,8 @@ fn declared(expr: Expr, ty: Option<DataType>) -> Expr {
     }
 }
 
-/// DataFusion's aggregates and window functions would forget that a text is JSON.
+/// Refuses a semi-structured argument of any aggregate or window function but COUNT: DataFusion
+/// would not keep the information that the text is JSON.
 fn refuse_semi(name: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
     for arg in args {
         if name != "count"
@@ -191,7 +193,8 @@ fn refuse_semi(name: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
     Ok(())
 }
 
-/// Whether a sum of these could pass 128 bits, which DataFusion's would not notice.
+/// Returns whether a sum of these arguments could exceed 128 bits, which DataFusion's SUM would not
+/// notice.
 fn is_wide(args: &[Expr], schema: &DFSchema) -> Result<bool> {
     const SAFE: u8 = 28;
     let ty = args
@@ -240,7 +243,8 @@ fn case_of(case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(declared(case, semi)))
 }
 
-/// What a node needs besides its expressions.
+/// Casts the columns that a plan node combines: the inputs of a union, the keys of a join, and the
+/// recursive term of a recursive query.
 fn node(plan: LogicalPlan) -> Result<LogicalPlan> {
     match plan {
         LogicalPlan::Union(union) => {
@@ -310,7 +314,7 @@ fn node(plan: LogicalPlan) -> Result<LogicalPlan> {
             Ok(LogicalPlan::Join(join))
         }
         LogicalPlan::RecursiveQuery(mut query) => {
-            // The recursion's rows become what the first ones are.
+            // The recursive term gets the types of the first rows.
             let wanted = Arc::clone(query.static_term.schema());
             let term = Arc::clone(&query.recursive_term);
             let mut columns = Vec::new();
@@ -330,7 +334,7 @@ fn node(plan: LogicalPlan) -> Result<LogicalPlan> {
     }
 }
 
-/// The text of a column that is a literal in a projection.
+/// Returns the text of a projection's column if it is a literal.
 fn constant_text(plan: &LogicalPlan, place: usize) -> Option<String> {
     match plan {
         LogicalPlan::Projection(projection) => projection

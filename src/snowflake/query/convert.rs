@@ -12,17 +12,17 @@ use super::value::{SECOND, Timestamp, Value, Zone};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::types::DataType;
 
-/// What conversions depend on besides the value.
+/// The session settings on which conversions depend.
 #[derive(Clone, Copy, Debug)]
 pub struct Session {
-    /// The session's TIMEZONE.
+    /// The session parameter TIMEZONE.
     pub zone: Tz,
 }
 
-/// A value as one of another type.
+/// Converts a value to another type.
 ///
 /// # Errors
-/// If the value has no counterpart there, with Snowflake's code for it.
+/// If the value cannot be represented in that type, with Snowflake's code for it.
 pub fn convert<'a>(value: Value<'a>, to: DataType, session: Session) -> SqlResult<Value<'a>> {
     if value.is_null() {
         return Ok(Value::Null);
@@ -36,7 +36,7 @@ pub fn convert<'a>(value: Value<'a>, to: DataType, session: Session) -> SqlResul
         DataType::Text { length } => {
             let text = text(value, session)?;
             match text.char_indices().nth(length as usize) {
-                // A cast cuts; only storing refuses.
+                // A cast truncates a text; storing it in a table is an error instead, see `store`.
                 Some((end, _)) => Value::text(&text[..end]),
                 None => Value::Text(text),
             }
@@ -65,7 +65,7 @@ pub fn convert<'a>(value: Value<'a>, to: DataType, session: Session) -> SqlResul
     })
 }
 
-/// A conversion that Snowflake does not have.
+/// Creates the error of a conversion that Snowflake does not have.
 fn failed(value: &Value<'_>, to: DataType) -> SqlError {
     let text = match value {
         Value::Text(text) => text.clone().into_owned(),
@@ -93,7 +93,7 @@ pub fn float(value: &Value<'_>) -> SqlResult<f64> {
         Value::Float(float) => Ok(*float),
         Value::Text(text) => {
             let text = text.trim();
-            // Rust reads also `infinity` and `nan`, as Snowflake does.
+            // Rust also reads `infinity` and `nan`, as Snowflake does.
             text.parse().map_err(|_| not_numeric(text))
         }
         other => Ok(number(other)?.to_f64()),
@@ -126,7 +126,7 @@ fn boolean(value: &Value<'_>) -> SqlResult<bool> {
     }
 }
 
-/// A value's text in the default output formats.
+/// Formats a value in Snowflake's default output format.
 pub fn text<'a>(value: Value<'a>, session: Session) -> SqlResult<Cow<'a, str>> {
     Ok(match value {
         Value::Text(text) | Value::Json(text) => text,
@@ -147,7 +147,8 @@ pub fn text<'a>(value: Value<'a>, session: Session) -> SqlResult<Cow<'a, str>> {
     })
 }
 
-/// A float as C's `%.15g` and, where that is not exact, `%.17g` would show it.
+/// Formats a float as the shortest text that is read back as the same float. Non-zero magnitudes
+/// below 1e-5 and from 1e15 on have an exponent of at least two digits, such as `1e+20`.
 pub fn float_text(float: f64) -> String {
     if float.is_nan() {
         return "NaN".to_owned();
@@ -204,7 +205,7 @@ fn binary<'a>(value: Value<'a>) -> SqlResult<Value<'a>> {
     }
 }
 
-/// Date, time of day and offset of a value that has any of them.
+/// Returns the date, time of day and offset of a date, a time or a timestamp.
 pub fn parts(value: &Value<'_>, session: Session) -> SqlResult<Parts> {
     Ok(match value {
         Value::Date(days) => Parts {
@@ -271,8 +272,9 @@ fn truncated(nanos: i128, scale: u8) -> i128 {
     nanos.div_euclid(unit) * unit
 }
 
-/// Nanoseconds since 1970 of a text that is a whole number: seconds, or milliseconds, microseconds, nanoseconds where it is
-/// too large for those (documentation of TO_TIMESTAMP).
+/// Reads a text that is a whole number as a count since 1970, and returns nanoseconds. The count is
+/// in seconds, or in milliseconds, microseconds or nanoseconds if it is too large for the coarser
+/// unit (documentation of TO_TIMESTAMP).
 fn epoch_seconds(text: &str) -> Option<i128> {
     let count: i128 = text.trim().parse().ok()?;
     let unit = match count.unsigned_abs() {
@@ -284,7 +286,7 @@ fn epoch_seconds(text: &str) -> Option<i128> {
     Some(count * unit)
 }
 
-/// A timestamp without a zone or of the session's.
+/// Converts a value to a timestamp without a zone or in the session's time zone.
 fn timestamp(value: &Value<'_>, zone: Zone, scale: u8, session: Session) -> SqlResult<Timestamp> {
     let found = match value {
         Value::Timestamp(timestamp) => clock::convert(*timestamp, zone, session.zone)?,
@@ -309,7 +311,8 @@ fn timestamp(value: &Value<'_>, zone: Zone, scale: u8, session: Session) -> SqlR
     })
 }
 
-/// A timestamp with an offset: the text's own, or the session's at that moment.
+/// Converts a value to a TIMESTAMP_TZ. The offset is the text's own, or else the session's at that
+/// moment.
 fn with_zone(value: &Value<'_>, scale: u8, session: Session) -> SqlResult<Timestamp> {
     if let Value::Timestamp(
         timestamp @ Timestamp {
@@ -335,7 +338,8 @@ fn with_zone(value: &Value<'_>, scale: u8, session: Session) -> SqlResult<Timest
     })
 }
 
-/// The timestamp of what a text or a format gave. Without a zone, a given offset is dropped; otherwise it is minded.
+/// Builds a timestamp from the components that were read from a text. An offset in the text is
+/// dropped for TIMESTAMP_NTZ and applied otherwise.
 pub fn of_parts(parts: Parts, zone: Zone, session: Session) -> SqlResult<Timestamp> {
     let reading = parts.date.and_time(parts.time);
     match (zone, parts.offset) {

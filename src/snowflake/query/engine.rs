@@ -1,4 +1,4 @@
-//! From a query's text to its rows.
+//! The query engine: from a query's text to its rows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,16 +37,19 @@ use crate::snowflake::rows::Rows;
 use crate::snowflake::syntax;
 use crate::snowflake::types::{DataType, TYPE_KEY};
 
-/// DataFusion as Snowflake's query engine. Made once: a query takes a copy of its state, which holds no functions.
+/// DataFusion as Snowflake's query engine. It is built once; each query clones its session state,
+/// which is cheap because no functions are registered in it.
 #[derive(Debug)]
 pub struct Engine {
     state: SessionState,
-    /// For plans with a recursive query.
+    /// The session state for plans with a recursive query.
     recursive: SessionState,
 }
 
-/// DataFusion's rules without the one that loses limits: once `LimitPushdown` has put a limit into rows in memory,
-/// `ProjectionPushdown` makes them anew in another order of columns, without it. It has run before, too.
+/// Returns DataFusion's physical optimizer rules without the `ProjectionPushdown` that runs after
+/// `LimitPushdown`. `LimitPushdown` moves a limit into an in-memory scan; a later
+/// `ProjectionPushdown` rebuilds the scan with its columns in another order and loses the limit. An
+/// earlier run of `ProjectionPushdown` remains.
 fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut is_limited = false;
     let mut rules = PhysicalOptimizer::new().rules;
@@ -66,7 +69,7 @@ pub struct Plan {
 }
 
 impl Engine {
-    /// An engine that reads with `runtime`, and optimizes with these rules.
+    /// Creates an engine that reads with `runtime` and optimizes with these logical rules.
     pub fn new(
         runtime: Arc<RuntimeEnv>,
         optimizer_rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
@@ -98,7 +101,7 @@ impl Engine {
     /// Runs a query to its end.
     ///
     /// # Errors
-    /// With Snowflake's codes; see [`failure`].
+    /// The query's error with Snowflake's code; see [`failure`].
     pub async fn run(
         &self,
         sql: &str,
@@ -108,10 +111,10 @@ impl Engine {
         self.plan(sql, catalog, parameters).await?.rows().await
     }
 
-    /// Plans a query, whose columns are known then.
+    /// Plans a query. Its columns are known before it runs.
     ///
     /// # Errors
-    /// Everything that Snowflake finds when it compiles.
+    /// Everything that Snowflake reports when it compiles a query.
     pub async fn plan(
         &self,
         sql: &str,
@@ -129,10 +132,11 @@ impl Engine {
                 .await?;
             let planned = self.analyzed(*query, &tables, &state);
             match planned {
-                // A column beside `*` that is also in it.
+                // `SELECT *, a`: a column beside `*` that `*` also contains gets a suffix.
                 Err(error) if !suffix_plain && is_repeated_name(&error) => suffix_plain = true,
                 Err(error) => {
-                    // An alias may be used in the list that it stands in, and in WHERE.
+                    // Snowflake lets an alias be used in its own SELECT list, in WHERE and in later
+                    // clauses.
                     let is_alias = failure::unknown_name(&error)
                         .is_some_and(|name| rewrite::use_alias(&mut parsed.query, name));
                     if !is_alias {
@@ -179,7 +183,7 @@ impl Engine {
         state
     }
 
-    /// The plan of a rewritten query, with its types settled.
+    /// Plans a rewritten query and resolves the types of its expressions.
     fn analyzed(
         &self,
         query: Query,
@@ -198,7 +202,8 @@ impl Engine {
         state.analyzer().execute_and_check(plan, options, |_, _| {})
     }
 
-    /// Asks the session for all that a query needs, and puts the values of calls into it.
+    /// Gets everything that a query needs from the session: replaces session functions in the query
+    /// by their values, and returns the tables by their generated names.
     async fn provide(
         &self,
         needs: Needs,
@@ -213,7 +218,8 @@ impl Engine {
             for mut argument in call.arguments {
                 rewrite::answer(&mut argument, &answers);
                 let value = self.constant(argument, state);
-                // The session's functions have constants; what is called on a column is no function at all.
+                // A session function takes constants only. With a column as an argument (error 904,
+                // invalid identifier) the call is not one, and its name is unknown.
                 let value = value.map_err(|error| match error.code {
                     904 => rewrite::unknown(&call.name),
                     _ => error,
@@ -271,7 +277,7 @@ impl Engine {
         Ok(tables)
     }
 
-    /// The value of an expression that reads no table.
+    /// Evaluates an expression that reads no table.
     fn constant(&self, expr: AstExpr, state: &SessionState) -> SqlResult<(ScalarValue, DataType)> {
         let failed = |error: DataFusionError| failure::of(&error, &HashMap::new());
         let query = rewrite::select_one(expr);
@@ -303,15 +309,15 @@ impl Engine {
 }
 
 impl Plan {
-    /// The columns, each with its Snowflake type.
+    /// Returns the columns, each with its Snowflake type.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// Starts the query; batches have the plan's schema.
+    /// Starts the query. The batches have the plan's schema.
     ///
     /// # Errors
-    /// If it cannot be started. Errors of single rows come with the batches.
+    /// If the query cannot be started. Errors of single rows come with the batches.
     pub async fn stream(self) -> SqlResult<impl Stream<Item = SqlResult<RecordBatch>> + Send> {
         let Plan {
             logical,
@@ -330,7 +336,7 @@ impl Plan {
     /// Runs the query to its end.
     ///
     /// # Errors
-    /// Also those of single rows, such as a division by zero.
+    /// Errors of the start, and of single rows, such as a division by zero.
     pub async fn rows(self) -> SqlResult<Rows> {
         let schema = Arc::clone(&self.schema);
         let batches = self.stream().await?.try_collect().await?;
@@ -350,7 +356,8 @@ async fn start(
     execute_stream(physical, state.task_ctx())
 }
 
-/// The batch under the declared names and types; an optimisation may have changed a text's encoding.
+/// Returns the batch with the declared names and types; the optimizer may have changed the encoding
+/// of a text column.
 fn as_declared(batch: &RecordBatch, schema: &SchemaRef) -> SqlResult<RecordBatch> {
     let columns = batch
         .columns()
@@ -368,14 +375,14 @@ fn as_declared(batch: &RecordBatch, schema: &SchemaRef) -> SqlResult<RecordBatch
         .map_err(|error| SqlError::internal(&error))
 }
 
-/// Rows as a table.
+/// Makes rows a table.
 fn in_memory(rows: Rows) -> SqlResult<Arc<dyn TableProvider>> {
     let table = MemTable::try_new(rows.schema, vec![rows.batches]);
     let table = table.map_err(|error| failure::of(&error, &HashMap::new()))?;
     Ok(Arc::new(table))
 }
 
-/// A table with other names for its columns.
+/// Gives the columns of a table other names.
 fn renamed(
     provider: Arc<dyn TableProvider>,
     names: &[String],

@@ -1,4 +1,4 @@
-//! DataFusion's errors with Snowflake's codes and words.
+//! Translation of DataFusion's errors to Snowflake's codes and messages.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,8 @@ use datafusion::error::DataFusionError;
 use super::rewrite::{DUPLICATE, MARK};
 use crate::snowflake::error::{Position, SqlError};
 
-/// The error that a client sees. `places` tells where names stand in the statement.
+/// Converts an error to the one that a client sees. `places` has the place in the statement where
+/// each identifier first occurs.
 pub fn of(error: &DataFusionError, places: &HashMap<String, Position>) -> SqlError {
     match error {
         DataFusionError::External(inner) => external(inner.as_ref(), places),
@@ -37,7 +38,7 @@ pub fn of(error: &DataFusionError, places: &HashMap<String, Position>) -> SqlErr
     }
 }
 
-/// The name of the column that is not there, if that is the error and the name stands alone.
+/// Returns the name of a missing column if that is the error and the name has no qualifier.
 pub fn unknown_name(error: &DataFusionError) -> Option<&str> {
     match error {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
@@ -105,7 +106,8 @@ fn schema(error: &SchemaError, places: &HashMap<String, Position>) -> SqlError {
                 .and_then(|qualifier| places.get(qualifier))
                 .or_else(|| places.get(&field.name));
             let place = match qualifier {
-                // The qualifier first stands elsewhere than before this column, as a rule.
+                // A qualifier usually occurs first elsewhere than before this column, so the
+                // column's own place is preferred.
                 Some(_) => places.get(&field.name).or(place),
                 None => place,
             };
@@ -156,6 +158,7 @@ fn plan(text: &str) -> SqlError {
         let text = "invalid number of result columns for set operator input branches, expected the same in all";
         return SqlError::compilation(1789, "42601", text);
     }
-    // What DataFusion cannot plan is no syntax error: it has been parsed.
+    // The query has been parsed, so what DataFusion cannot plan is an unsupported feature and not a
+    // syntax error.
     SqlError::unsupported(text)
 }

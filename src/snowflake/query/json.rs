@@ -1,4 +1,5 @@
-//! Semi-structured values: VARIANT, OBJECT and ARRAY are JSON texts, with keys in order and without blanks between.
+//! Semi-structured values. VARIANT, OBJECT and ARRAY are JSON texts with sorted keys and without
+//! white space.
 
 use std::sync::Arc;
 
@@ -12,10 +13,10 @@ use super::value::{Column, Value};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::types::DataType;
 
-/// Reads a JSON text.
+/// Parses a JSON text.
 ///
 /// # Errors
-/// If it is none, or has a number with more digits than icebox keeps.
+/// If the text is not JSON, or has a number with more digits than icebox keeps.
 pub fn parse(text: &str) -> SqlResult<Json> {
     if has_long_number(text) {
         return Err(SqlError::unsupported(
@@ -26,7 +27,7 @@ pub fn parse(text: &str) -> SqlResult<Json> {
         .map_err(|error| SqlError::new(100069, "22P02", format!("Error parsing JSON: {error}")))
 }
 
-/// Whether there is a number whose digits a float cannot keep.
+/// Returns whether a JSON text has a number of more than 15 digits, which a float cannot keep.
 fn has_long_number(text: &str) -> bool {
     let (mut quoted, mut escaped, mut digits, mut in_number) = (false, false, 0, false);
     for c in text.chars() {
@@ -49,7 +50,7 @@ fn has_long_number(text: &str) -> bool {
     false
 }
 
-/// A JSON value as its text, with the keys of objects in order.
+/// Formats a JSON value, with the keys of objects sorted.
 pub fn text(json: &Json) -> String {
     sorted(json).to_string()
 }
@@ -65,7 +66,7 @@ fn sorted(json: &Json) -> Json {
             Json::Object(entries.collect())
         }
         Json::Array(items) => Json::Array(items.iter().map(sorted).collect()),
-        // 1.0 is a whole number, and shown as one.
+        // 1.0 is a whole number and shown as 1.
         Json::Number(number) if number.is_f64() => match number.as_f64() {
             Some(float) if float.fract() == 0.0 && float.abs() < 1e15 => {
                 Json::Number((float as i64).into())
@@ -76,7 +77,7 @@ fn sorted(json: &Json) -> Json {
     }
 }
 
-/// A value of another type as the JSON text that a VARIANT of it is.
+/// Converts a value of another type to the JSON text of a VARIANT.
 pub fn of_value(value: &Value<'_>, session: Session) -> SqlResult<String> {
     Ok(text(&to_json(value, session)?))
 }
@@ -92,7 +93,7 @@ pub fn to_json(value: &Value<'_>, session: Session) -> SqlResult<Json> {
         Value::Null => Json::Null,
         Value::Boolean(boolean) => Json::Bool(*boolean),
         Value::Number(exact) => {
-            // Zeros at the end are no digits.
+            // Trailing zeros after the point do not count as digits.
             let mut exact = *exact;
             while exact.scale > 0 && exact.digits % 10 == 0 {
                 exact.digits /= 10;
@@ -115,7 +116,7 @@ pub fn to_json(value: &Value<'_>, session: Session) -> SqlResult<Json> {
     })
 }
 
-/// A VARIANT as a value of another type. JSON's null is NULL there.
+/// Converts a VARIANT to another type. A null of JSON becomes NULL, except in a VARIANT.
 pub fn convert<'a>(json: &str, to: DataType, session: Session) -> SqlResult<Value<'a>> {
     let failed = || {
         SqlError::new(
@@ -144,7 +145,7 @@ pub fn convert<'a>(json: &str, to: DataType, session: Session) -> SqlResult<Valu
     }
 }
 
-/// The value of what is neither an object nor an array.
+/// Returns the value of JSON that is neither an object nor an array; None for these two.
 fn scalar(json: &Json) -> Option<Value<'static>> {
     match json {
         Json::String(text) => Some(Value::text(text.as_str())),
@@ -165,10 +166,10 @@ pub enum Step {
     Index(usize),
 }
 
-/// Reads a path.
+/// Parses a path.
 ///
 /// # Errors
-/// If it is none.
+/// If the text is not a path.
 pub fn path(text: &str) -> SqlResult<Vec<Step>> {
     let bad = || SqlError::new(100070, "22000", format!("Invalid extraction path '{text}'"));
     let mut steps = Vec::new();
@@ -202,7 +203,7 @@ pub fn path(text: &str) -> SqlResult<Vec<Step>> {
     Ok(steps)
 }
 
-/// What is at a path; None if nothing is.
+/// Returns the value at a path; None if there is none.
 pub fn get<'a>(json: &'a Json, steps: &[Step]) -> Option<&'a Json> {
     steps.iter().try_fold(json, |json, step| match step {
         Step::Key(key) => json.get(key),
@@ -210,7 +211,7 @@ pub fn get<'a>(json: &'a Json, steps: &[Step]) -> Option<&'a Json> {
     })
 }
 
-/// The type of a JSON value as TYPEOF names it.
+/// Returns the name that TYPEOF gives to the type of a JSON value.
 pub fn type_name(json: &Json) -> &'static str {
     match json {
         Json::Null => "NULL_VALUE",
@@ -226,7 +227,7 @@ pub fn type_name(json: &Json) -> &'static str {
     }
 }
 
-/// Arrow's lists, structs and maps as JSON, as columns of files may have them.
+/// Converts Arrow's lists, structs and maps, as data files have them, to JSON.
 pub fn of_nested(array: &ArrayRef, field: &Field) -> SqlResult<StringArray> {
     let rows = (0..array.len()).map(|row| match array.is_null(row) {
         true => Ok(None),
@@ -258,7 +259,7 @@ fn nested(array: &ArrayRef, field: &Field, row: usize) -> SqlResult<Json> {
             let mut map = Map::new();
             if let Some(array) = any.downcast_ref::<StructArray>() {
                 for (field, column) in fields.iter().zip(array.columns()) {
-                    // Snowflake has no key for a NULL.
+                    // Snowflake leaves out the key of a NULL.
                     if !column.is_null(row) {
                         map.insert(field.name().clone(), nested(column, field, row)?);
                     }
@@ -292,7 +293,7 @@ fn nested(array: &ArrayRef, field: &Field, row: usize) -> SqlResult<Json> {
         _ => {
             let one = array.slice(row, 1);
             let column = Column::new(&(Arc::clone(&one) as ArrayRef), field)?;
-            // Times of day and dates do not depend on the session; moments are shown in UTC.
+            // Dates and times of day do not depend on the session. Moments are shown in UTC.
             let session = Session {
                 zone: chrono_tz::UTC,
             };

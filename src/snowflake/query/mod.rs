@@ -1,8 +1,10 @@
-//! Queries with Snowflake's meaning, on DataFusion.
+//! Queries with Snowflake's semantics, on DataFusion.
 //!
-//! A query goes through five steps: [`parse`] reads it with names in upper case; [`rewrite`] turns what Snowflake reads otherwise
-//! than DataFusion into functions of ours ([`functions`]), and names what the session must provide; the [`Catalog`] provides it;
-//! [`planner`], [`unify`] and [`coerce`] plan it with Snowflake's types; DataFusion runs it. What none of them knows is an error.
+//! A query goes through five steps: [`parse`] reads it, with names in upper case. [`rewrite`]
+//! replaces what Snowflake and DataFusion read differently by functions of icebox ([`functions`]),
+//! and lists what the session must provide. The [`Catalog`] provides it. [`planner`], [`unify`] and
+//! [`coerce`] plan the query with Snowflake's types. DataFusion runs it. Whatever none of these
+//! steps supports is an error.
 
 mod aggregates;
 mod clock;
@@ -44,28 +46,28 @@ pub use render::render;
 pub use rewrite::{function_names, is_aggregate};
 pub use store::{Misfit, store};
 
-/// A session's time zone until it chooses another.
+/// The default of the session parameter TIMEZONE.
 pub const DEFAULT_ZONE: Tz = chrono_tz::America::Los_Angeles;
 
-/// What a query needs of its session.
+/// What a query needs from its session.
 #[async_trait]
 pub trait Catalog: Send + Sync {
-    /// A table or view by its name as it was written, of one to three parts, now or at a point in time. Its columns are named as
-    /// Snowflake names them.
+    /// Finds a table or view, now or at a moment in the past. The name is as written, with one to
+    /// three parts. The columns have Snowflake's names.
     async fn table(
         &self,
         name: &ObjectName,
         at: Option<&TimeTravel>,
     ) -> SqlResult<Arc<dyn TableProvider>>;
 
-    /// The rows of `TABLE(name(arguments))`.
+    /// Returns the rows of `TABLE(name(arguments))`.
     async fn table_function(&self, name: &ObjectName, arguments: &[Argument]) -> SqlResult<Rows>;
 
-    /// The rows of `DIRECTORY(@stage)`.
+    /// Returns the rows of `DIRECTORY(@stage)`.
     async fn directory(&self, stage: &ObjectName) -> SqlResult<Rows>;
 
-    /// The value of a function that asks the session, such as `CURRENT_ROLE()` or `SYSTEM$STREAM_HAS_DATA('s')`; None if there is
-    /// no such function. The name is in upper case.
+    /// Evaluates a function that depends on the session, such as `CURRENT_ROLE()` or
+    /// `SYSTEM$STREAM_HAS_DATA('s')`. The name is in upper case. None if there is no such function.
     async fn session_function(
         &self,
         name: &str,
@@ -76,50 +78,52 @@ pub trait Catalog: Send + Sync {
 /// An argument of a table function.
 #[derive(Clone, Debug)]
 pub struct Argument {
-    /// None if it stood without one.
+    /// None for an argument without a name.
     pub name: Option<Ident>,
     pub value: ScalarValue,
     pub ty: DataType,
 }
 
-/// `AT(…)` or `BEFORE(…)`.
+/// The clause `AT(…)` or `BEFORE(…)` of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimeTravel {
     pub before: bool,
     pub moment: Moment,
 }
 
-/// Which state of a table is meant.
+/// The state of a table that AT or BEFORE selects.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Moment {
     /// A timestamp of any kind.
     Timestamp(ScalarValue, DataType),
-    /// Seconds from now, negative.
+    /// Seconds relative to now; negative for the past.
     Offset(ScalarValue),
-    /// A query's id.
+    /// A query id.
     Statement(String),
     Stream(String),
-    /// An Iceberg snapshot's id.
+    /// An Iceberg snapshot id.
     Version(ScalarValue),
 }
 
-/// What a query depends on besides the tables.
+/// The settings and variables on which a query depends, besides its tables.
 #[derive(Clone, Debug)]
 pub struct Parameters {
-    /// TIMEZONE
+    /// The session parameter TIMEZONE.
     pub zone: Tz,
-    /// The moment of the statement.
+    /// The moment of the statement, which CURRENT_TIMESTAMP returns.
     pub now: DateTime<Utc>,
-    /// Values of `:name` by the name in upper case, and of `?` and `:1` by their number.
+    /// Values of bind variables: of `:name` by name in upper case, and of `?` and `:1` by number.
     pub bindings: HashMap<String, (ScalarValue, DataType)>,
-    /// Session variables, by the name in upper case.
+    /// Values of session variables, by name in upper case.
     pub variables: HashMap<String, (ScalarValue, DataType)>,
-    /// The results that `FROM $1`, `FROM $2` … of a pipe mean.
+    /// The results of the earlier statements of a pipe, the latest first. `FROM $1`, `FROM $2` and
+    /// so on read them.
     pub earlier: Vec<Rows>,
 }
 
 impl Parameters {
-    /// Those of a statement at a moment, in Snowflake's default time zone.
+    /// Returns the parameters of a statement at a moment, in Snowflake's default time zone, without
+    /// variables.
     pub fn at(now: DateTime<Utc>) -> Parameters {
         Parameters {
             zone: DEFAULT_ZONE,

@@ -1,4 +1,4 @@
-//! Exact numbers, and what Snowflake's arithmetic makes of their precision and scale.
+//! Exact numbers, and the precision and scale of arithmetic results in Snowflake.
 
 use std::fmt;
 
@@ -6,24 +6,25 @@ use arrow::datatypes::i256;
 
 use crate::snowflake::error::{SqlError, SqlResult};
 
-/// The most digits of a NUMBER.
+/// The maximum number of digits of a NUMBER.
 pub const MAX_PRECISION: u8 = 38;
 
-/// `digits` over ten to the power of `scale`.
+/// An exact number: `digits` divided by ten to the power of `scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number {
     pub digits: i128,
     pub scale: u8,
 }
 
-/// The declared digits of a NUMBER.
+/// The declared precision and scale of a NUMBER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Precision {
     pub precision: u8,
     pub scale: u8,
 }
 
-/// An operation whose result type follows from its operands' (documentation, "Arithmetic operators").
+/// An operation whose result type follows from the types of its operands (documentation,
+/// "Arithmetic operators").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arithmetic {
     Add,
@@ -44,7 +45,7 @@ impl Arithmetic {
         }
     }
 
-    /// The result's precision and scale.
+    /// Returns the precision and scale of the result.
     pub fn result(self, left: Precision, right: Precision) -> Precision {
         let (s1, s2) = (left.scale, right.scale);
         let (l1, l2) = (left.precision - s1, right.precision - s2);
@@ -60,7 +61,7 @@ impl Arithmetic {
         }
     }
 
-    /// The result in `scale` digits after the point, rounded half away from zero.
+    /// Computes the result with `scale` digits after the point, rounded half away from zero.
     ///
     /// # Errors
     /// Division by zero, or a result of more than 38 digits.
@@ -108,7 +109,7 @@ impl Arithmetic {
         }
     }
 
-    /// The same where 128 bits are too few on the way.
+    /// Computes the result in 256 bits, for intermediate values that do not fit in 128.
     fn apply_wide(self, left: Number, right: Number, scale: u8) -> SqlResult<i128> {
         let overflow = || out_of_range(format_args!("{left} {} {right}", self.symbol()));
         let ten = |power: u8| i256::from_i128(10).checked_pow(u32::from(power));
@@ -154,7 +155,7 @@ impl Arithmetic {
     }
 }
 
-/// One more than the largest digits.
+/// The smallest positive integer of more than 38 digits.
 const LIMIT: u128 = 10_u128.pow(38);
 
 fn rescaled_pair(left: Number, right: Number, scale: u8) -> Option<(i128, i128)> {
@@ -164,7 +165,8 @@ fn rescaled_pair(left: Number, right: Number, scale: u8) -> Option<(i128, i128)>
     ))
 }
 
-/// The same number with another scale, rounded half away from zero; None if that does not fit 128 bits.
+/// Changes the scale of a number, rounded half away from zero. None if the result does not fit in
+/// 128 bits.
 pub fn rescale(digits: i128, from: u8, to: u8) -> Option<i128> {
     match to.checked_sub(from) {
         Some(0) => Some(digits),
@@ -183,7 +185,7 @@ fn rounded_quotient(dividend: i128, divisor: i128) -> i128 {
     } else {
         -1
     };
-    // Without doubling the rest, which might overflow.
+    // Compares without doubling the remainder, which might overflow.
     match rest.unsigned_abs() >= divisor.unsigned_abs() - rest.unsigned_abs() && rest != 0 {
         true => quotient + away,
         false => quotient,
@@ -217,30 +219,31 @@ impl Number {
         Number { digits, scale: 0 }
     }
 
-    /// The nearest float.
+    /// Converts to the nearest float.
     pub fn to_f64(self) -> f64 {
-        // Through the text, which is exact.
+        // The text is exact, and parsing it rounds only once.
         self.to_string().parse().unwrap_or(f64::NAN)
     }
 
-    /// The digits that it has, at least one, and as many as there are after the point.
+    /// Returns the number of digits: at least one, and at least as many as the scale.
     pub fn precision(self) -> u8 {
         let digits = self.digits.unsigned_abs().checked_ilog10().unwrap_or(0) as u8 + 1;
         digits.max(self.scale)
     }
 
-    /// Rounded half away from zero to `scale` digits, which may be more.
+    /// Changes the scale, rounded half away from zero. The new scale may be larger.
     pub fn with_scale(self, scale: u8) -> SqlResult<Number> {
         let digits = rescale(self.digits, self.scale, scale).ok_or_else(|| out_of_range(self))?;
         Ok(Number { digits, scale })
     }
 
-    /// The whole number, rounded half away from zero.
+    /// Rounds half away from zero to a whole number.
     pub fn rounded(self) -> i128 {
         rescale(self.digits, self.scale, 0).unwrap_or(0)
     }
 
-    /// A number as text: `12`, `-1.50`, `.5`, `1e3`. None if it is none, or has too many digits before the point.
+    /// Parses a number such as `12`, `-1.50`, `.5` or `1e3`. None if the text is not a number or
+    /// has too many digits before the point.
     pub fn parse(text: &str) -> Option<Number> {
         let text = text.trim();
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
@@ -264,7 +267,7 @@ impl Number {
                 .checked_add(i128::from(byte - b'0'))?;
         }
         for (at, byte) in fraction.bytes().enumerate() {
-            // What no NUMBER can hold is rounded.
+            // Digits that no NUMBER can hold are rounded.
             let Some(next) = digits
                 .checked_mul(10)
                 .and_then(|digits| digits.checked_add(i128::from(byte - b'0')))
@@ -289,7 +292,8 @@ impl Number {
         (digits.unsigned_abs() < LIMIT).then_some(Number { digits, scale })
     }
 
-    /// The float's value as it is shown, with as many digits as there are.
+    /// Converts a float by its shortest decimal text. None if it is not finite or too large for a
+    /// NUMBER.
     pub fn of_float(float: f64) -> Option<Number> {
         match float.is_finite() {
             true => Number::parse(&format!("{float:e}")),
@@ -311,10 +315,10 @@ impl fmt::Display for Number {
     }
 }
 
-/// The digits of a number in a column of this precision and scale.
+/// Returns the digits of a number in a column of this precision and scale.
 ///
 /// # Errors
-/// If it has too many digits.
+/// If the number has too many digits.
 pub fn fit(number: Number, precision: u8, scale: u8) -> SqlResult<i128> {
     let digits = number.with_scale(scale)?.digits;
     match digits.unsigned_abs() < 10_u128.pow(u32::from(precision)) {
@@ -343,7 +347,7 @@ mod tests {
         Number::parse(text).unwrap()
     }
 
-    /// What an operation makes of two literals, with the type of the result.
+    /// Applies an operation to two literals, and formats the result with its type.
     fn apply(left: &str, op: Arithmetic, right: &str) -> String {
         let of = |number: Number| Precision {
             precision: number.precision(),
@@ -393,7 +397,7 @@ mod tests {
             .apply(large, Number::integer(0), 6)
             .unwrap_err();
         assert_eq!(error.to_string(), "100051 (22012): Division by zero");
-        // 9e37 / 9e37 needs 9e43 on the way.
+        // 9e37 / 9e37 has an intermediate value of 9e43.
         assert_eq!(
             Arithmetic::Divide.apply(large, large, 6).unwrap(),
             1_000_000

@@ -1,4 +1,4 @@
-//! From a text to sqlparser's syntax tree, with names as Snowflake stores them.
+//! Parsing of a query's text into sqlparser's syntax tree, with names as Snowflake stores them.
 
 use std::collections::HashMap;
 
@@ -13,12 +13,13 @@ use datafusion::sql::sqlparser::tokenizer::{
 use crate::snowflake::error::{Position, SqlError, SqlResult};
 use crate::snowflake::syntax::Cursor;
 
-/// A query, and what its columns are called where they have no alias.
+/// A parsed query, with the names of columns that have no alias.
 pub struct Parsed {
     pub query: Box<Query>,
-    /// By the place of a SELECT keyword, the texts of the items of its list, in upper case.
+    /// The texts of the items of each SELECT list, in upper case, by the place of the SELECT
+    /// keyword.
     pub item_names: HashMap<Location, Vec<String>>,
-    /// Where each identifier first stands.
+    /// The place where each identifier first occurs.
     pub places: HashMap<String, Position>,
 }
 
@@ -32,7 +33,7 @@ struct Item {
 /// Parses one query.
 ///
 /// # Errors
-/// If the text is not a query, with the place.
+/// If the text is not a query, with the place of the syntax error.
 pub fn parse(sql: &str) -> SqlResult<Parsed> {
     let items = tokens(sql)?;
     let item_names = item_names(sql, &items);
@@ -50,14 +51,16 @@ pub fn parse(sql: &str) -> SqlResult<Parsed> {
     })
 }
 
-/// The tokens, with unquoted names in upper case. What follows a colon is the key of an object, and keeps its case.
+/// Returns the tokens, with unquoted names in upper case. A name after a colon is the key of an
+/// object and keeps its case.
 fn tokens(sql: &str) -> SqlResult<Vec<Item>> {
     let mut cursor = Cursor::new(sql)?;
     let mut items: Vec<Item> = Vec::new();
     let mut in_path = false;
     while !cursor.is_at_end() {
         let (start, position) = (cursor.offset(), cursor.position());
-        // They are no operators of Snowflake's, and stand for something else below.
+        // `<=>` and `~~` are not operators of Snowflake. `with_operators` uses these tokens for IS
+        // [NOT] DISTINCT FROM.
         if matches!(cursor.peek(), Some(Token::Spaceship | Token::DoubleTilde)) {
             return Err(cursor.unexpected());
         }
@@ -81,7 +84,8 @@ fn tokens(sql: &str) -> SqlResult<Vec<Item>> {
             Token::Word(word) if word.quote_style.is_none() && !in_path => {
                 word.value = word.value.to_uppercase();
             }
-            // An earlier result of a pipe stands where a table does.
+            // A placeholder after FROM or JOIN, such as an earlier result of a pipe, is the name of
+            // a relation.
             Token::Placeholder(name) if follows_from(previous) => {
                 token = Token::Word(Word {
                     value: name.clone(),
@@ -112,7 +116,8 @@ fn location(position: Position) -> Location {
     Location::new(position.line.into(), u64::from(position.column) + 1)
 }
 
-/// As the parser wants them: with a blank where there was one.
+/// Returns the tokens as sqlparser expects them, with a blank wherever the text has white space or
+/// a comment.
 fn with_blanks(items: Vec<Item>) -> Vec<TokenWithSpan> {
     let mut tokens = Vec::with_capacity(items.len() * 2);
     let mut last = 0;
@@ -130,8 +135,9 @@ fn with_blanks(items: Vec<Item>) -> Vec<TokenWithSpan> {
     tokens
 }
 
-/// Turns IS [NOT] DISTINCT FROM into operators of one token: sqlparser reads `a IS DISTINCT FROM b OR c` as
-/// `a IS DISTINCT FROM (b OR c)`, while an operator binds as tightly as `=`.
+/// Turns `IS [NOT] DISTINCT FROM` into operators of one token. sqlparser reads
+/// `a IS DISTINCT FROM b OR c` as `a IS DISTINCT FROM (b OR c)`, while such an operator binds as
+/// tightly as `=`.
 fn with_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     for token in tokens {
@@ -146,7 +152,8 @@ fn with_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     out
 }
 
-/// Whether tokens end in `IS [NOT] DISTINCT`: over how many of them, and the operator for it.
+/// Returns how many tokens a trailing `IS [NOT] DISTINCT` has, and the operator that replaces it;
+/// None if the tokens do not end with it.
 fn distinct_from(tokens: &[TokenWithSpan]) -> Option<(usize, Token)> {
     let mut words = tokens
         .iter()
@@ -178,7 +185,7 @@ fn query(tokens: Vec<TokenWithSpan>) -> Result<Box<Query>, ParserError> {
     }
 }
 
-/// The parser's error as Snowflake words it: where, and what stood there.
+/// Converts sqlparser's error to Snowflake's syntax error, with the place and the unexpected token.
 fn syntax(error: &ParserError, sql: &str) -> SqlError {
     let text = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.as_str(),
@@ -210,7 +217,7 @@ fn syntax(error: &ParserError, sql: &str) -> SqlError {
     }
 }
 
-/// The texts of the items of every SELECT list.
+/// Returns the texts of the items of every SELECT list.
 fn item_names(sql: &str, items: &[Item]) -> HashMap<Location, Vec<String>> {
     let keyword = |at: usize| match items.get(at).map(|item| &item.token) {
         Some(Token::Word(word)) if word.quote_style.is_none() => word.keyword,
@@ -278,7 +285,8 @@ fn item_names(sql: &str, items: &[Item]) -> HashMap<Location, Vec<String>> {
     names
 }
 
-/// The text of an expression as a column's name: in upper case but for quoted names, with one blank where there were some.
+/// Returns the text of an expression as the name of its column: in upper case except for quoted
+/// names, with white space reduced to one blank.
 fn text_of(sql: &str, items: &[Item]) -> String {
     let mut out = String::new();
     let mut last = None;

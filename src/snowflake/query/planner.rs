@@ -1,4 +1,5 @@
-//! What DataFusion's planner asks: the tables of a query, and the functions, of which there are only ours.
+//! The names that DataFusion's planner looks up: the tables of one query, and the functions that a
+//! rewritten query may call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -19,7 +20,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, TableSource, WindowUDF};
 use super::functions::FUNCTIONS;
 use super::unify;
 
-/// DataFusion's aggregates that the rewriting calls.
+/// DataFusion's aggregates that rewritten queries call, by name.
 static AGGREGATES: LazyLock<HashMap<String, Arc<AggregateUDF>>> = LazyLock::new(|| {
     const NAMES: &[&str] = &[
         "sum",
@@ -52,7 +53,7 @@ static AGGREGATES: LazyLock<HashMap<String, Arc<AggregateUDF>>> = LazyLock::new(
     found
 });
 
-/// DataFusion's window functions.
+/// DataFusion's window functions, by name.
 static WINDOWS: LazyLock<HashMap<String, Arc<WindowUDF>>> = LazyLock::new(|| {
     let all = all_default_window_functions().into_iter();
     all.map(|function| (function.name().to_owned(), function))
@@ -62,7 +63,7 @@ static WINDOWS: LazyLock<HashMap<String, Arc<WindowUDF>>> = LazyLock::new(|| {
 static EXPR_PLANNERS: LazyLock<Vec<Arc<dyn ExprPlanner>>> =
     LazyLock::new(|| vec![Arc::new(Comparisons)]);
 
-/// The tables of one query by the names that the rewriting gave them.
+/// The planner's context: the tables of one query by the names that the rewriter gave them.
 pub struct Context<'a> {
     pub tables: &'a HashMap<String, Arc<dyn TableProvider>>,
     pub options: &'a ConfigOptions,
@@ -88,7 +89,8 @@ impl ContextProvider for Context<'_> {
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         match name {
-            // It stops at the first that is not NULL, which no function of ours can.
+            // DataFusion's `coalesce` stops at the first argument that is not NULL. A function of
+            // icebox cannot, because its arguments are evaluated first.
             "coalesce" => Some(datafusion::functions::core::coalesce()),
             _ => FUNCTIONS.get(name).cloned(),
         }
@@ -123,7 +125,8 @@ impl ContextProvider for Context<'_> {
     }
 }
 
-/// Gives both sides of a comparison one type before DataFusion looks at them.
+/// The expression planner that gives both sides of a comparison one type before DataFusion applies
+/// its own rules.
 #[derive(Debug)]
 struct Comparisons;
 

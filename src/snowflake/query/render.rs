@@ -1,4 +1,5 @@
-//! Values as text: in Snowflake's default output formats, and so that they can be read again.
+//! Values as text: in Snowflake's default output formats, and in a form that can be read back
+//! exactly.
 
 use std::sync::Arc;
 
@@ -13,10 +14,11 @@ use super::value::{Column, Value, Zone};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::types::DataType;
 
-/// A value of a type as Snowflake's clients show it by default; None for NULL.
+/// Formats a value of a type as Snowflake's clients show it by default; None for NULL.
 ///
-/// The formats are those of the parameters TIMESTAMP_NTZ_OUTPUT_FORMAT and so on as they are unless set:
-/// `YYYY-MM-DD HH24:MI:SS.FF3`, with ` TZHTZM` behind where there is a zone, `YYYY-MM-DD`, and `HH24:MI:SS`.
+/// The formats are the defaults of the parameters TIMESTAMP_NTZ_OUTPUT_FORMAT and so on:
+/// `YYYY-MM-DD HH24:MI:SS.FF3`, followed by ` TZHTZM` if there is a zone, `YYYY-MM-DD`, and
+/// `HH24:MI:SS`.
 ///
 /// # Errors
 /// If the value is not of the type.
@@ -33,7 +35,7 @@ pub fn render(value: &ScalarValue, ty: DataType, zone: Tz) -> SqlResult<Option<S
     })
 }
 
-/// A value's text from which a cast to the type makes the same value.
+/// Returns a text that a cast to the type converts back to the same value.
 pub fn exact(value: &ScalarValue, ty: DataType) -> SqlResult<String> {
     let session = Session {
         zone: chrono_tz::UTC,
@@ -52,7 +54,7 @@ pub fn exact(value: &ScalarValue, ty: DataType) -> SqlResult<String> {
     Ok(Format::new(format)?.format(convert::parts(&value, session)?))
 }
 
-/// A value of DataFusion's as one of ours.
+/// Converts a value of DataFusion to one of icebox.
 fn of_scalar(value: &ScalarValue, ty: DataType) -> SqlResult<Value<'static>> {
     let failed = |error| super::failure::of(&error, &Default::default());
     let array: ArrayRef = value.to_array().map_err(failed)?;

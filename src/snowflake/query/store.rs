@@ -1,5 +1,5 @@
-//! Values on their way into a table: as a cast converts them, but nothing is cut off (documentation, "String & binary data
-//! types": a text that is too long is an error).
+//! Conversion of values for storage in a table. It converts as a cast does, but truncates nothing
+//! (documentation, "String & binary data types": a text that is too long is an error).
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
@@ -11,18 +11,19 @@ use super::value::{self, Column, Value, Zone};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::types::DataType;
 
-/// A value that a column cannot take.
+/// A value that a column cannot store.
 #[derive(Debug)]
 pub struct Misfit {
-    /// In the array, from 0.
+    /// The row in the array, from 0.
     pub row: usize,
     pub error: SqlError,
 }
 
-/// An array of `from` as one of `to`, with `zone` for what depends on the session's time zone.
+/// Converts an array of the field `from` to one of the field `to`. `zone` is the session's time
+/// zone, on which some conversions depend.
 ///
 /// # Errors
-/// The first value that has no counterpart.
+/// The first value that cannot be converted.
 pub fn store(array: &ArrayRef, from: &Field, to: &Field, zone: Tz) -> Result<ArrayRef, Misfit> {
     let whole = |error| Misfit { row: 0, error };
     let ty = DataType::of_field(to);
@@ -33,7 +34,8 @@ pub fn store(array: &ArrayRef, from: &Field, to: &Field, zone: Tz) -> Result<Arr
         row = index;
         fitting(column.get(index), ty, session)
     });
-    // Building asks for one value after another, and ends at the first that it cannot take.
+    // `build` takes one value after another and stops at the first error, so `row` is that value's
+    // row.
     value::build(to, values).map_err(|error| Misfit { row, error })
 }
 

@@ -1,5 +1,6 @@
-//! One type for two or more operands: where they differ, one is cast as Snowflake casts it, before DataFusion would by its own
-//! rules (which turn a number that is compared with a text into a text).
+//! One type for two or more operands. Where the types differ, an operand is cast as Snowflake casts
+//! it, before DataFusion applies its own rules (which turn a number that is compared with a text
+//! into a text).
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::number::{MAX_PRECISION, Number};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::types::DataType;
 
-/// The type of an expression; None for a NULL without one.
+/// Returns the type of an expression; None for a NULL without a type.
 pub fn type_of(expr: &Expr, schema: &DFSchema) -> Result<Option<DataType>> {
     if let Some(precision) = whole_number(expr) {
         return Ok(Some(DataType::Number {
@@ -28,7 +29,7 @@ pub fn type_of(expr: &Expr, schema: &DFSchema) -> Result<Option<DataType>> {
     })
 }
 
-/// The digits of a literal that is a whole number.
+/// Returns the number of digits of a literal that is a whole number.
 fn whole_number(expr: &Expr) -> Option<u8> {
     match expr {
         Expr::Literal(ScalarValue::Int64(Some(value)), _) => {
@@ -38,7 +39,7 @@ fn whole_number(expr: &Expr) -> Option<u8> {
     }
 }
 
-/// The text of a literal.
+/// Returns the text of a literal.
 pub fn literal(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(value, _) => value.try_as_str()?,
@@ -53,7 +54,8 @@ pub fn cast(expr: Expr, ty: DataType) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(function, arguments))
 }
 
-/// The number type that a text is read as: a literal's own, otherwise one with room on both sides of the point.
+/// Returns the number type as which a text is read: a literal's own, otherwise one with room on
+/// both sides of the point.
 fn number_of_text(expr: &Expr) -> SqlResult<DataType> {
     match literal(expr) {
         Some(text) => {
@@ -83,7 +85,7 @@ pub fn is_semi(ty: DataType) -> bool {
     matches!(ty, DataType::Variant | DataType::Object | DataType::Array)
 }
 
-/// Both sides of a comparison, with a cast where their types cannot be compared as they are.
+/// Returns both sides of a comparison, one of them cast if their types cannot be compared.
 pub fn compared(
     op: &str,
     left: Expr,
@@ -108,20 +110,20 @@ pub fn compared(
 }
 
 enum Toward {
-    /// The two can be compared.
+    /// The two types can be compared.
     Same,
-    /// This one becomes a value of that type.
+    /// The operand is cast to that type.
     Cast(SqlResult<DataType>),
     None,
 }
 
-/// What a side of type `own` becomes beside one of type `other`.
+/// Returns what an operand of type `own` is cast to beside one of type `other`.
 fn towards(own: DataType, expr: &Expr, other: DataType) -> Toward {
     use DataType as T;
     match (own, other) {
         (T::Number { .. } | T::Float, T::Number { .. } | T::Float) => Toward::Same,
         (T::Text { .. }, T::Text { .. }) | (T::Uuid, T::Uuid) => Toward::Same,
-        // A file's UUIDs are 16 bytes.
+        // UUIDs in data files are 16 bytes.
         (T::Uuid, T::Text { .. }) => Toward::Cast(Ok(T::TEXT)),
         (T::Binary { .. }, T::Binary { .. }) | (T::Time { .. }, T::Time { .. }) => Toward::Same,
         (T::TimestampNtz { .. }, T::TimestampNtz { .. }) => Toward::Same,
@@ -139,7 +141,7 @@ fn towards(own: DataType, expr: &Expr, other: DataType) -> Toward {
             Toward::Cast(Ok(other))
         }
         (T::Number { .. } | T::Float, T::Boolean) => Toward::Cast(Ok(T::Boolean)),
-        // A date is its midnight; a clock without a zone is the session's.
+        // A date is compared as its midnight, and a TIMESTAMP_NTZ in the session's time zone.
         (T::Date, other) if is_timestamp(other) => Toward::Cast(Ok(match other {
             T::TimestampTz { scale } => T::TimestampLtz { scale },
             other => other,
@@ -155,7 +157,8 @@ fn towards(own: DataType, expr: &Expr, other: DataType) -> Toward {
     }
 }
 
-/// The type of a CASE, a COALESCE or a union of these.
+/// Returns the type of a CASE, a COALESCE or a union of operands of these types. A literal has its
+/// text beside its type. None if no operand has a type.
 pub fn common(types: &[(Option<DataType>, Option<&str>)]) -> SqlResult<Option<DataType>> {
     let mut found: Option<DataType> = None;
     for (ty, text) in types {
@@ -165,7 +168,7 @@ pub fn common(types: &[(Option<DataType>, Option<&str>)]) -> SqlResult<Option<Da
             Some(found) => wider(found, *ty, *text)?,
         });
     }
-    // A literal that came before the first number has been taken for text.
+    // Callers put literals last: a literal before the first number would count as text.
     Ok(found)
 }
 
@@ -213,7 +216,7 @@ fn wider(a: DataType, b: DataType, b_text: Option<&str>) -> SqlResult<DataType> 
         (T::Date, T::TimestampNtz { .. } | T::TimestampLtz { .. }) => b,
         (T::TimestampNtz { .. } | T::TimestampLtz { .. }, T::Date) => a,
         (T::Variant, _) | (_, T::Variant) => T::Variant,
-        // A literal is a constant of the other type, if it can be.
+        // A literal becomes a constant of the other type if it can be read as one.
         (T::Number { .. }, T::Text { .. }) => match b_text.map(Number::parse) {
             Some(Some(number)) => {
                 let own = T::Number {
@@ -233,13 +236,13 @@ fn wider(a: DataType, b: DataType, b_text: Option<&str>) -> SqlResult<DataType> 
     })
 }
 
-/// These expressions with the casts that give them one type.
+/// Casts expressions to one common type. None if there is nothing to cast.
 pub fn unified(mut exprs: Vec<Expr>, schema: &DFSchema) -> Result<Option<Vec<Expr>>> {
     let mut types = Vec::with_capacity(exprs.len());
     for expr in &exprs {
         types.push((type_of(expr, schema)?, literal(expr)));
     }
-    // Literals last, so that they become what the others are.
+    // Literals come last, so that they take the type of the others.
     let mut order: Vec<_> = types.clone();
     order.sort_by_key(|(_, text)| text.is_some());
     let Some(ty) = common(&order).map_err(external)? else {

@@ -1,4 +1,4 @@
-//! Values as functions see them, and how they are read from and put into Arrow arrays.
+//! Values as functions compute them, and their conversion from and to Arrow arrays.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::snowflake::types::DataType;
 /// Nanoseconds in a second.
 pub const SECOND: i128 = 1_000_000_000;
 
-/// One value.
+/// A value of any type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
     Null,
@@ -26,30 +26,30 @@ pub enum Value<'a> {
     Float(f64),
     Text(Cow<'a, str>),
     Boolean(bool),
-    /// Days since 1970.
+    /// Days since 1970-01-01.
     Date(i32),
     /// Nanoseconds since midnight.
     Time(i64),
     Timestamp(Timestamp),
-    /// VARIANT, OBJECT and ARRAY, as JSON.
+    /// VARIANT, OBJECT and ARRAY, as JSON text.
     Json(Cow<'a, str>),
     Binary(Cow<'a, [u8]>),
 }
 
-/// A moment, or a wall clock's reading where there is no zone.
+/// A moment, or a wall clock's reading if there is no zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp {
-    /// Since 1970, in UTC unless there is no zone.
+    /// Nanoseconds since 1970-01-01 00:00, in UTC if there is a zone.
     pub nanos: i128,
     pub zone: Zone,
 }
 
-/// What a timestamp's wall clock is.
+/// The zone of a timestamp's wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Zone {
     /// TIMESTAMP_NTZ
     None,
-    /// TIMESTAMP_LTZ: the session's.
+    /// TIMESTAMP_LTZ: the session's time zone.
     Session,
     /// TIMESTAMP_TZ: minutes east of UTC.
     Fixed(i32),
@@ -88,7 +88,7 @@ impl Value<'_> {
     }
 }
 
-/// An array of one of the forms that all others are cast to.
+/// An Arrow array in one of the few forms that all others are cast to.
 pub enum Column {
     Null,
     Number(Decimal128Array, u8),
@@ -98,7 +98,7 @@ pub enum Column {
     Boolean(BooleanArray),
     Date(Date32Array),
     Time(Time64NanosecondArray),
-    /// Counts of a unit of so many nanoseconds.
+    /// Counts of a unit, the unit's nanoseconds, and the zone.
     Timestamp(Int64Array, i128, Zone),
     Binary(BinaryArray),
 }
@@ -107,7 +107,7 @@ impl Column {
     /// Reads an array of a field.
     ///
     /// # Errors
-    /// If values of its Arrow type have no place in Snowflake's types.
+    /// If Snowflake's types cannot represent values of its Arrow type.
     pub fn new(array: &ArrayRef, field: &Field) -> SqlResult<Column> {
         let to = |ty: &ArrowType| exact_cast(array, ty);
         if array.data_type() == &ArrowType::Null {
@@ -191,7 +191,7 @@ impl Column {
     }
 }
 
-/// A cast that fails for what does not fit, where Arrow's own would give NULL.
+/// Casts an array. A value that does not fit is an error, where Arrow's default would be NULL.
 pub fn exact_cast(array: &ArrayRef, ty: &ArrowType) -> SqlResult<ArrayRef> {
     let options = CastOptions {
         safe: false,
@@ -214,7 +214,7 @@ fn uuids(array: &ArrayRef) -> SqlResult<StringArray> {
         .collect())
 }
 
-/// The nanoseconds of a unit.
+/// Returns the nanoseconds of a unit.
 pub fn nanos_of(unit: TimeUnit) -> i128 {
     match unit {
         TimeUnit::Second => SECOND,
@@ -224,7 +224,7 @@ pub fn nanos_of(unit: TimeUnit) -> i128 {
     }
 }
 
-/// The minutes of `+02:00`; 0 for UTC by any name.
+/// Parses an offset such as `+02:00` into minutes; 0 for UTC by any name.
 pub fn offset_minutes(text: &str) -> i32 {
     let sign = if text.starts_with('-') { -1 } else { 1 };
     let Some((hours, minutes)) = text.trim_start_matches(['+', '-']).split_once(':') else {
@@ -234,16 +234,17 @@ pub fn offset_minutes(text: &str) -> i32 {
     sign * (number(hours) * 60 + number(minutes))
 }
 
-/// `+02:00` of minutes.
+/// Formats an offset in minutes, such as `+02:00`.
 pub fn offset_text(minutes: i32) -> String {
     let sign = if minutes < 0 { '-' } else { '+' };
     format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
 }
 
-/// Puts values into an array of a field.
+/// Builds an array of a field from values.
 ///
 /// # Errors
-/// If a value does not fit; a number too long, or a timestamp too far away.
+/// If a value does not fit, such as a number with too many digits or a timestamp outside the range
+/// of 64 bits.
 pub fn build<'a>(
     field: &Field,
     values: impl ExactSizeIterator<Item = SqlResult<Value<'a>>>,

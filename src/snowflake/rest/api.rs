@@ -1,7 +1,8 @@
-//! The [SQL API](https://docs.snowflake.com/en/developer-guide/sql-api/reference): statements by plain HTTP.
+//! The [SQL API](https://docs.snowflake.com/en/developer-guide/sql-api/reference): statements over
+//! plain HTTP.
 //!
-//! A bearer token opens a session for each statement, as in the cloud. A session token of the drivers' protocol is taken too; its
-//! statements run in that session.
+//! A bearer token opens a new session for each statement, as in Snowflake. A session token of the
+//! drivers' protocol is accepted too; its statements run in that session.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -57,7 +58,7 @@ pub(super) async fn submit(endpoint: &Endpoint, call: &Call) -> Result<Reply, Fa
         parameters,
     };
     let statement = endpoint.statements.start(session, asked);
-    // 0 is the longest time that there is.
+    // 0 means the longest time that is allowed.
     if let Some(seconds) = body.timeout.filter(|seconds| *seconds > 0) {
         let statement = Arc::clone(&statement);
         tokio::spawn(async move {
@@ -211,7 +212,7 @@ struct ResultSet<'a> {
     created_on: u64,
 }
 
-/// Counts what is written.
+/// A writer that only counts bytes.
 struct Size(usize);
 
 impl io::Write for Size {

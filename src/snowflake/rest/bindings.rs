@@ -1,7 +1,8 @@
-//! Values that a client binds, as typed columns.
+//! The bind variables of a client, as typed columns.
 //!
-//! Each has a type and a text: numbers and texts as they are written, dates in milliseconds and moments in nanoseconds since 1970,
-//! times in nanoseconds since midnight, bytes in hexadecimal.
+//! Each value has a type and a text. Numbers and texts are as written, dates are in milliseconds
+//! and timestamps in nanoseconds since 1970, times are in nanoseconds since midnight, and binary
+//! values are in hexadecimal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::types::{DataType, MAX_BINARY, TYPE_KEY};
 
-/// One placeholder's value, or its values where a statement is to run for many rows.
+/// The value of one bind variable, or its values if a statement runs for many rows.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Bind {
     #[serde(rename = "type")]
@@ -31,10 +32,11 @@ pub(super) struct Bind {
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
-/// Columns `1`, `2`, … with a row for each value.
+/// Returns the columns `1`, `2`, … with a row for each value.
 ///
 /// # Errors
-/// If a value is not of its type, or the placeholders are not numbered from 1, or their values are not as many.
+/// If a value is not of its type, the variables are not numbered from 1, or they have different
+/// numbers of values.
 pub(super) fn rows(bindings: &BTreeMap<String, Bind>) -> SqlResult<Rows> {
     let mut fields = Vec::new();
     let mut arrays: Vec<ArrayRef> = Vec::new();
@@ -72,7 +74,8 @@ fn invalid(text: impl std::fmt::Display) -> SqlError {
     SqlError::compilation(2049, "42601", text)
 }
 
-/// A text that is not a value of its type; the code and the name are those of the conversion functions.
+/// Returns the error for a text that is not a value of its type, with the code and the name that
+/// the conversion functions use.
 fn not_recognized(code: i32, state: &'static str, kind: &str, text: &str) -> SqlError {
     SqlError::new(code, state, format!("{kind} '{text}' is not recognized"))
 }
@@ -138,7 +141,7 @@ impl Bind {
             "VARIANT" => Ok((DataType::Variant, texts(values))),
             "OBJECT" => Ok((DataType::Object, texts(values))),
             "ARRAY" => Ok((DataType::Array, texts(values))),
-            // ANY is what drivers call the type of None.
+            // ANY is the drivers' name for the type of None.
             "TEXT" | "ANY" | "VARCHAR" | "STRING" => Ok((DataType::TEXT, texts(values))),
             other => Err(invalid(format_args!(
                 "Bind variables of type '{other}' are not supported."
@@ -147,7 +150,7 @@ impl Bind {
     }
 }
 
-/// A value's text; clients that are not drivers send numbers and booleans too.
+/// Returns a value's text. Clients other than drivers send numbers and booleans too.
 fn text(value: &Value) -> SqlResult<Option<String>> {
     match value {
         Value::Null => Ok(None),
@@ -159,7 +162,7 @@ fn text(value: &Value) -> SqlResult<Option<String>> {
     }
 }
 
-/// Values of a column, or NULL.
+/// The values of a column; `None` is NULL.
 struct Values<T>(Vec<Option<T>>);
 
 impl<T> Values<T> {
@@ -198,7 +201,7 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
     digits.map(byte).collect()
 }
 
-/// Numbers in the smallest type that holds them all.
+/// Returns numbers in the smallest type that holds all of them.
 fn numbers(values: &[Option<String>]) -> SqlResult<(DataType, ArrayRef)> {
     let parsed = each(values, Decimal::parse, numeric)?.0;
     let known = || parsed.iter().flatten();
@@ -227,7 +230,7 @@ fn numbers(values: &[Option<String>]) -> SqlResult<(DataType, ArrayRef)> {
     Ok((ty, Arc::new(array)))
 }
 
-/// A number as digits and the count of those after the point.
+/// A decimal number: its digits, and how many of them follow the point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Decimal {
     digits: i128,
@@ -235,7 +238,7 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// `-12.50`, `1E+3`, `.5`.
+    /// Parses `-12.50`, `1E+3`, `.5`.
     fn parse(text: &str) -> Option<Decimal> {
         let text = text.trim();
         let (number, exponent) = match text.split_once(['e', 'E']) {
@@ -278,8 +281,8 @@ impl Decimal {
     }
 }
 
-/// Moments, in nanoseconds; in microseconds where one is too far from 1970. A column has one offset from UTC: where the values have
-/// several, it is none.
+/// Returns timestamps in nanoseconds, or in microseconds if one is too far from 1970. A column has
+/// one offset from UTC: values with different offsets get the offset 0.
 fn moments(ty: DataType, values: &[Option<String>]) -> SqlResult<(DataType, ArrayRef)> {
     let fail = |text: &str| not_recognized(100035, "22007", "Timestamp", text);
     let parsed = each(values, moment, fail)?.0;
@@ -318,7 +321,9 @@ fn moments(ty: DataType, values: &[Option<String>]) -> SqlResult<(DataType, Arra
     }
 }
 
-/// Nanoseconds since 1970, and the offset from UTC in minutes if one is given: `1700000000000000000 1560`, or a date and time.
+/// Parses nanoseconds since 1970 with an optional offset, `1700000000000000000 1560`, or a date and
+/// time. The result is in nanoseconds since 1970, with the offset from UTC in minutes if there is
+/// one.
 fn moment(text: &str) -> Option<(i128, Option<i32>)> {
     let (number, offset) = match text.split_once(' ') {
         Some((number, offset)) => (number, Some(offset)),
@@ -336,7 +341,7 @@ fn moment(text: &str) -> Option<(i128, Option<i32>)> {
     Some((nanos.into(), None))
 }
 
-/// `+02:00` for 120.
+/// Writes an offset in minutes, such as `+02:00` for 120.
 fn zone(minutes: i32) -> String {
     let sign = if minutes < 0 { '-' } else { '+' };
     let minutes = minutes.abs();

@@ -1,4 +1,4 @@
-//! A request as the handlers see it: read, unpacked, and taken apart.
+//! A request as the handlers see it: read, decompressed and parsed.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -15,12 +15,12 @@ use serde::de::DeserializeOwned;
 
 use super::reply::Failure;
 
-/// The code of a request that is not one.
+/// The code of a request that cannot be understood.
 const BAD_REQUEST: i32 = 390400;
 
 pub(super) struct Call {
     pub method: Method,
-    /// The path between its slashes.
+    /// The segments of the path.
     pub path: Vec<String>,
     pub query: HashMap<String, String>,
     authorization: Option<String>,
@@ -28,7 +28,8 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Reads all of a request, up to `most` bytes of body, both as it is sent and unpacked.
+    /// Reads a whole request. The body may have at most `most` bytes, both as sent and
+    /// decompressed.
     pub async fn read(request: http::Request<Incoming>, most: usize) -> Result<Call, Failure> {
         let (parts, body) = request.into_parts();
         let packed = read(body, most).await?;
@@ -50,7 +51,8 @@ impl Call {
         })
     }
 
-    /// The body, as JSON. No body is an empty object, as drivers leave it out where nothing is to be said.
+    /// Parses the body as JSON. An empty body is an empty object, because drivers leave it out
+    /// where it has no content.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         let body: &[u8] = match self.body.is_empty() {
             true => b"{}",
@@ -59,7 +61,7 @@ impl Call {
         serde_json::from_slice(body).map_err(|error| bad_request(format_args!("the body: {error}")))
     }
 
-    /// The token of `Authorization: Snowflake Token="…"`.
+    /// Returns the token of `Authorization: Snowflake Token="…"`.
     pub fn token(&self) -> Option<&str> {
         let rest = self.authorization.as_deref()?.strip_prefix("Snowflake ")?;
         rest.trim()
@@ -68,13 +70,13 @@ impl Call {
             .filter(|token| !token.is_empty())
     }
 
-    /// The token of `Authorization: Bearer …`.
+    /// Returns the token of `Authorization: Bearer …`.
     pub fn bearer(&self) -> Option<&str> {
         let rest = self.authorization.as_deref()?.strip_prefix("Bearer ")?;
         Some(rest.trim()).filter(|token| !token.is_empty())
     }
 
-    /// What the client calls this request; it sends the same again when it tries once more.
+    /// Returns the client's id of the request, which stays the same when the client retries.
     pub fn request_id(&self) -> Option<&str> {
         let id = ["requestId", "request_id"]
             .iter()
@@ -83,7 +85,8 @@ impl Call {
     }
 }
 
-/// A request that cannot be understood. The status is 200: drivers try again for minutes on 400.
+/// Returns the failure for a request that cannot be understood. Its HTTP status is 200, because
+/// drivers retry for minutes after a 400.
 pub(super) fn bad_request(what: impl std::fmt::Display) -> Failure {
     Failure::of(BAD_REQUEST, format!("Bad request; {what}"))
 }
@@ -112,7 +115,7 @@ fn unpack(parts: &Parts, body: Vec<u8>, most: usize) -> Result<Vec<u8>, Failure>
     let encoding = parts.headers.get(CONTENT_ENCODING);
     match encoding.map(|value| value.as_bytes()) {
         None | Some(b"identity") => Ok(body),
-        // An empty body is sent as it is, whatever the header says.
+        // An empty body is not compressed, whatever the header says.
         Some(b"gzip") if body.is_empty() => Ok(body),
         Some(b"gzip") => {
             let mut unpacked = Vec::new();

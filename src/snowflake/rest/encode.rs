@@ -1,4 +1,5 @@
-//! Rows as the protocol writes them: every value is a text or null, in a form that its column's type gives.
+//! Rows as the protocol writes them: every value is a text or null, in a form that depends on its
+//! column's type.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,7 +20,7 @@ use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::types::{DataType, MAX_LAKE_TEXT, MAX_TEXT};
 
-/// What a client is told about a column.
+/// The description of a column that is sent to a client.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ColumnType {
@@ -52,7 +53,7 @@ impl ColumnType {
             scale: None,
             collation: None,
         };
-        // Moments have a precision, always 0.
+        // Times and timestamps have a precision, which is always 0.
         let mut moment = |ty, scale| {
             column.ty = ty;
             (column.precision, column.scale) = (Some(0), Some(scale));
@@ -75,7 +76,7 @@ impl ColumnType {
                 column.length = Some(length);
                 column.byte_length = Some(length.saturating_mul(4).min(most));
             }
-            // Drivers do not know the type; its text has 36 characters.
+            // Drivers do not know the type. Its text has 36 characters.
             DataType::Uuid => (column.length, column.byte_length) = (Some(36), Some(36)),
             DataType::Binary { length } => {
                 column.ty = "binary";
@@ -92,12 +93,13 @@ impl ColumnType {
     }
 }
 
-/// In what the two protocols differ.
+/// The differences between the two protocols in writing values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
-    /// False and true.
+    /// The texts for false and true.
     booleans: [&'static str; 2],
-    /// Digits of a moment's seconds; `None` is as many as its type has.
+    /// The number of digits after the point in the seconds of a time or timestamp; `None` is the
+    /// scale of its type.
     digits: Option<u8>,
     null: Option<&'static str>,
 }
@@ -109,7 +111,7 @@ impl Form {
         null: None,
     };
 
-    /// The SQL API's `jsonv2`.
+    /// Returns the form of the SQL API's `jsonv2`.
     pub fn api(has_nulls: bool) -> Form {
         Form {
             booleans: ["false", "true"],
@@ -119,7 +121,7 @@ impl Form {
     }
 }
 
-/// Rows, ready to be written. It serializes as an array of arrays.
+/// Rows that are ready to be written. They serialize as an array of arrays.
 pub(super) struct RowSet {
     form: Form,
     columns: Vec<ColumnType>,
@@ -127,6 +129,8 @@ pub(super) struct RowSet {
 }
 
 impl RowSet {
+    /// Converts rows to the form of a protocol.
+    ///
     /// # Errors
     /// If a column's values are not of its type.
     pub fn new(rows: &Rows, form: Form) -> SqlResult<RowSet> {
@@ -203,7 +207,7 @@ impl Serialize for Cell<'_> {
     }
 }
 
-/// A column's values in the one Arrow type that its writing needs.
+/// A column's values in the one Arrow type from which they are written.
 enum Cells {
     Text(StringArray),
     Number {
@@ -212,9 +216,9 @@ enum Cells {
     },
     Float(Float64Array),
     Boolean(BooleanArray),
-    /// Days since 1970.
+    /// In days since 1970.
     Date(Int64Array),
-    /// Parts of a second since 1970 or midnight.
+    /// In units of `unit` since 1970 or midnight.
     Moment {
         values: Int64Array,
         unit: TimeUnit,
@@ -307,7 +311,7 @@ impl Cells {
     }
 }
 
-/// A value that does not fit is an error: Arrow would else make it NULL.
+/// Casts an array. A value that does not fit is an error; by default Arrow would make it NULL.
 fn cast_array(array: &ArrayRef, to: &ArrowType) -> Result<ArrayRef, ArrowError> {
     let options = CastOptions {
         safe: false,
@@ -345,7 +349,7 @@ impl fmt::Display for Cell<'_> {
                 let value = values.value(row);
                 let per_second = per_second(*unit);
                 let nanos = i128::from(value) * (1_000_000_000 / i128::from(per_second));
-                // Digits beyond the scale are cut off, towards the past.
+                // Digits beyond the scale are cut off, rounding towards the past.
                 let cut = 10_i128.pow(9 - u32::from((*scale).min(9)));
                 let digits = self.form.digits.unwrap_or(*scale).min(9);
                 let value_at = nanos.div_euclid(cut) * cut / 10_i128.pow(9 - u32::from(digits));
@@ -376,14 +380,15 @@ fn per_second(unit: TimeUnit) -> i64 {
     }
 }
 
-/// An offset from UTC as the protocol has it: in minutes, and a day more, so that it is never negative.
+/// Returns an offset from UTC as the protocol writes it: in minutes, plus the minutes of a day so
+/// that it is never negative.
 fn minutes(zone: Tz, seconds: i64) -> i32 {
     let moment = DateTime::<Utc>::from_timestamp(seconds, 0).unwrap_or_default();
     let offset = zone.offset_from_utc_datetime(&moment.naive_utc());
     offset.fix().local_minus_utc() / 60 + 1440
 }
 
-/// A number of `scale` digits after the point.
+/// Writes a number with `scale` digits after the point.
 fn decimal(f: &mut fmt::Formatter<'_>, value: i128, scale: u8) -> fmt::Result {
     if scale == 0 {
         return write!(f, "{value}");
@@ -398,7 +403,7 @@ fn decimal(f: &mut fmt::Formatter<'_>, value: i128, scale: u8) -> fmt::Result {
     )
 }
 
-/// With an exponent where the digits would be many.
+/// Writes a floating-point number, with an exponent if it is very large or very small.
 fn float(f: &mut fmt::Formatter<'_>, value: f64) -> fmt::Result {
     let size = value.abs();
     if value.is_nan() {

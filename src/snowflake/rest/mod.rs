@@ -1,9 +1,9 @@
 //! The endpoint that Snowflake's own drivers connect to.
 //!
-//! It speaks the drivers' login and query protocol (`/session/…`, `/queries/…`) and the
-//! [SQL API](https://docs.snowflake.com/en/developer-guide/sql-api/reference) (`/api/v2/statements`), both with JSON results.
-//! It knows sessions, tokens and statements under way; what a statement does is an [`Account`]'s matter. The protocol's facts are
-//! in `docs/behaviour.md`, "The drivers' protocol".
+//! It implements the drivers' login and query protocol (`/session/…`, `/queries/…`) and the [SQL
+//! API](https://docs.snowflake.com/en/developer-guide/sql-api/reference) (`/api/v2/statements`),
+//! both with JSON results. It manages sessions, tokens and running statements; an [`Account`] runs
+//! the statements. The facts of the protocol are in `docs/behaviour.md`, "The drivers' protocol".
 
 mod api;
 mod bindings;
@@ -28,56 +28,58 @@ use super::rows::Rows;
 
 pub use server::serve;
 
-/// What the endpoint answers for.
+/// The account behind the endpoint.
 #[async_trait]
 pub trait Account: Send + Sync + 'static {
-    /// Checks the credentials and opens a session with these names, as far as they are given.
+    /// Checks the credentials, and opens a session with those of the names that are given.
     ///
     /// # Errors
-    /// [`incorrect_login`], or what is wrong with a name.
+    /// [`incorrect_login`], or the error of an invalid name.
     async fn login(&self, login: Login) -> SqlResult<Arc<dyn Session>>;
 }
 
-/// A session of an account. It ends when nobody holds it any more.
+/// A session of an account. It ends when its last reference is dropped.
 #[async_trait]
 pub trait Session: Send + Sync {
     /// Runs one statement. Statements of one session may run at the same time.
     async fn execute(&self, request: Request) -> SqlResult<Answer>;
 
-    /// Who logged in. The results of a statement are for this user's sessions only.
+    /// Returns the user who logged in. The results of a statement are for this user's sessions
+    /// only.
     fn user(&self) -> Ident;
 
-    /// A number that no other session of the account has.
+    /// Returns the number of the session, which is unique in the account.
     fn id(&self) -> u64;
 
-    /// What USE has chosen last.
+    /// Returns the current objects, as the last USE set them.
     fn names(&self) -> SessionNames;
 
-    /// The session's parameters that a driver acts on, such as `TIMEZONE` and `TIMESTAMP_OUTPUT_FORMAT`.
+    /// Returns the session parameters that a driver acts on, such as `TIMEZONE` and
+    /// `TIMESTAMP_OUTPUT_FORMAT`.
     fn parameters(&self) -> Vec<(String, Value)>;
 
-    /// What the account has to say besides answers, which this session's client is then the only one to show. None where the
-    /// client would not show it.
+    /// Removes and returns the account's notices, for this session's client alone to show. Returns
+    /// none if the client does not show notices.
     fn notices(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Ends the statement of this [`Request::query_id`], whose `execute` then answers [`canceled`]. One that is not running is
-    /// none of its concern.
+    /// Cancels the statement with this [`Request::query_id`], whose `execute` then returns
+    /// [`canceled`]. Does nothing if no such statement is running.
     fn cancel(&self, query_id: &str);
 }
 
-/// Who wants a session, and how it is to start.
+/// A login request: the credentials, and the state that the session starts with.
 pub struct Login {
     pub credentials: Credentials,
     pub names: SessionNames,
-    /// The program and its version, such as `PythonConnector 4.8.1`.
+    /// The client program and its version, such as `PythonConnector 4.8.1`.
     pub client: String,
-    /// Session parameters that the client sets.
+    /// The session parameters that the client sets.
     pub parameters: Map<String, Value>,
 }
 
-/// What a client proves itself with. It has no `Debug`, so that none is ever logged.
+/// The credentials of a client. There is no `Debug` implementation, so that they are never logged.
 pub enum Credentials {
     Password {
         user: String,
@@ -96,36 +98,39 @@ pub struct SessionNames {
     pub role: Option<Ident>,
 }
 
-/// A statement to run.
+/// A request to run a statement.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The statement's id in the query history.
     pub query_id: String,
     /// One statement without its semicolon.
     pub sql: String,
-    /// Values for `?` and `:1`: the columns `1`, `2` and so on, with a row for each time that an INSERT is to run.
-    /// No columns if nothing is bound.
+    /// The values for `?` and `:1`: the columns `1`, `2` and so on, with a row for each time that
+    /// an INSERT is to run. There are no columns if no values are bound.
     pub bindings: Rows,
-    /// Only the columns are wanted: the statement has no effect, and the answer no rows.
+    /// Whether only the columns are wanted. Then the statement has no effect, and the result has no
+    /// rows.
     pub describe_only: bool,
     /// Parameters for this statement alone, such as `QUERY_TAG`.
     pub parameters: Map<String, Value>,
 }
 
-/// What a statement answers.
+/// The result of a statement.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub rows: Rows,
     pub kind: StatementKind,
 }
 
-/// What drivers want to know about a statement; the values are the protocol's `statementTypeId`.
+/// The kind of a statement, as drivers distinguish it. The values are the protocol's
+/// `statementTypeId`.
 ///
-/// Drivers count the rows of DML by its columns `number of rows inserted`, `number of rows updated`, `number of rows deleted`.
+/// Drivers read the row counts of DML from its columns `number of rows inserted`,
+/// `number of rows updated`, `number of rows deleted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum StatementKind {
-    /// CALL too.
+    /// SELECT and CALL.
     Select = 0x1000,
     Explain = 0x2000,
     Insert = 0x3100,
@@ -145,18 +150,20 @@ pub enum StatementKind {
     Several = 0xA000,
 }
 
-/// How long things last, and how large they may be.
+/// The time and size limits of the endpoint.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// A statement that takes longer is answered with an address to ask again at.
+    /// How long a request waits for its statement. After that the reply has an address at which to
+    /// ask again.
     pub patience: Duration,
-    /// How long a session token is good. A driver then renews it by its master token.
+    /// How long a session token is valid. A driver renews it with its master token.
     pub session_validity: Duration,
-    /// How long a session lasts that is not used.
+    /// How long an unused session lasts.
     pub master_validity: Duration,
-    /// The largest request, in bytes, unpacked.
+    /// The size of the largest request, in bytes after decompression.
     pub max_request: usize,
-    /// Results that are kept to be asked for again, in bytes; the oldest go first.
+    /// The total size in bytes of the results that are kept to be fetched again. The oldest are
+    /// dropped first.
     pub max_results: usize,
 }
 
@@ -172,18 +179,18 @@ impl Default for Config {
     }
 }
 
-/// An id for a statement, in the shape that drivers check.
+/// Returns a new id for a statement, in the format that drivers check.
 pub fn new_query_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// The error for a wrong user or password.
+/// Returns the error for a wrong user or password.
 pub fn incorrect_login() -> super::error::SqlError {
     let text = "Incorrect username or password was specified.";
     super::error::SqlError::new(390100, "28000", text)
 }
 
-/// The error of a statement that was ended by request.
+/// Returns the error of a cancelled statement.
 pub fn canceled() -> super::error::SqlError {
     super::error::SqlError::new(604, "57014", "SQL execution canceled")
 }

@@ -1,4 +1,5 @@
-//! The drivers' queries: sending one, waiting for it, asking about it, ending it.
+//! The drivers' queries: submitting a statement, waiting for it, asking for its status and
+//! cancelling it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,11 +19,12 @@ use super::{Answer, StatementKind};
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::syntax::Cursor;
 
-/// The codes of a statement that is still running: drivers ask again.
+/// The codes of a statement that is still running, which make drivers ask again.
 const IN_PROGRESS: &str = "333333";
 const IN_PROGRESS_ASYNC: &str = "333334";
 const IN_PROGRESS_TEXT: &str = "Query execution in progress.";
-/// Writing so many rows takes too long for the threads that answer requests.
+/// The number of rows from which an answer is written on a separate thread, because it takes too
+/// long for the threads that serve requests.
 const MANY_ROWS: usize = 10_000;
 
 #[derive(Deserialize)]
@@ -93,7 +95,7 @@ pub(super) fn abort_one(endpoint: &Endpoint, call: &Call, id: &str) -> Result<Re
     Ok(Reply::success(Value::Null))
 }
 
-/// Tells the session of a running statement to end it.
+/// Cancels a running statement.
 pub(super) fn cancel(statement: Option<Arc<Statement>>) -> SqlResult<()> {
     match statement.is_some_and(|statement| statement.cancel()) {
         true => Ok(()),
@@ -105,7 +107,7 @@ pub(super) fn cancel(statement: Option<Arc<Statement>>) -> SqlResult<()> {
     }
 }
 
-/// How many statements a text may hold.
+/// Returns how many statements a text may hold.
 pub(super) fn statement_count(parameters: &Map<String, Value>) -> usize {
     let count = match parameters.get("MULTI_STATEMENT_COUNT") {
         Some(Value::String(text)) => text.parse().ok(),
@@ -123,7 +125,7 @@ async fn wait(endpoint: &Endpoint, statement: Arc<Statement>) -> Result<Reply, F
     written(rows, move || finished(&statement, &outcome)).await
 }
 
-/// Writes an answer; one of many rows on a thread of its own.
+/// Writes an answer, on a separate thread if it has many rows.
 pub(super) async fn written(
     rows: usize,
     write: impl FnOnce() -> Result<Reply, Failure> + Send + 'static,
@@ -209,7 +211,8 @@ struct Data<'a> {
     result_ids: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result_types: Option<String>,
-    /// Not of Snowflake's protocol; only for clients that [show them](super::Session::notices).
+    /// The account's notices. They are not part of Snowflake's protocol, and are sent only to
+    /// clients that [show them](super::Session::notices).
     #[serde(rename = "iceboxNotices", skip_serializing_if = "<[_]>::is_empty")]
     notices: &'a [String],
 }
@@ -227,7 +230,8 @@ fn kind_of(statement: &Statement) -> u32 {
     answer.map_or(0, |answer| answer.kind as u32)
 }
 
-/// DML's result is one row of counts, in columns whose names tell what was counted.
+/// The columns of the result of DML, which is one row of counts, and the names of the counts in the
+/// protocol.
 const COUNTS: [(&str, &str); 4] = [
     ("number of rows inserted", "numRowsInserted"),
     ("number of rows updated", "numRowsUpdated"),
@@ -255,7 +259,7 @@ fn stats(answer: &Answer) -> Option<Value> {
     Some(Value::Object(stats))
 }
 
-/// Rows of a query, or rows that DML changed.
+/// Returns the number of rows of a query, or of rows that DML changed.
 fn total(answer: &Answer) -> u64 {
     match counts(answer) {
         Some([inserted, updated, deleted, _]) => inserted + updated + deleted,
@@ -263,7 +267,7 @@ fn total(answer: &Answer) -> u64 {
     }
 }
 
-/// How many values a statement wants bound.
+/// Returns the number of `?` placeholders in a statement.
 fn placeholders(sql: &str) -> usize {
     let Ok(mut cursor) = Cursor::new(sql) else {
         return 0;
@@ -300,7 +304,7 @@ fn monitored(statement: &Statement) -> Value {
     })
 }
 
-/// Milliseconds since 1970.
+/// Returns a time in milliseconds since 1970.
 pub(super) fn millis(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

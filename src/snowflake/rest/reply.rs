@@ -1,4 +1,4 @@
-//! What is sent back: always JSON.
+//! Replies of the endpoint, which are always JSON.
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::snowflake::error::SqlError;
 
-/// An answer, whole.
+/// A complete reply.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub status: StatusCode,
@@ -18,18 +18,18 @@ impl Reply {
     pub fn json(body: &impl Serialize) -> Reply {
         let (status, body) = match serde_json::to_string(body) {
             Ok(body) => (StatusCode::OK, body),
-            // A map with keys that are not texts, which no answer has.
+            // This happens only for a map whose keys are not texts, which no reply has.
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         };
         Reply { status, body }
     }
 
-    /// The envelope of a call that worked.
+    /// Returns the reply of a successful call.
     pub fn success(data: impl Serialize) -> Reply {
         Reply::with_code(None, None, data)
     }
 
-    /// The same, with a code that tells what kind of success it is.
+    /// Returns the reply of a successful call, with a code for the kind of success.
     pub fn with_code(code: Option<&str>, message: Option<&str>, data: impl Serialize) -> Reply {
         Reply::json(&Envelope {
             data,
@@ -61,8 +61,8 @@ struct Envelope<'a, T> {
     success: bool,
 }
 
-/// Why a call did not work. The status is 200 unless the call itself was wrong: drivers take most others for a failing network and
-/// try again.
+/// The failure of a call. Its status is 200 unless the request itself was wrong: drivers take most
+/// other statuses for a network failure and try again.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     error: SqlError,
@@ -91,7 +91,7 @@ impl Failure {
         &self.error
     }
 
-    /// As the drivers' protocol has it.
+    /// Returns the failure as a reply of the drivers' protocol.
     pub fn into_reply(self) -> Reply {
         let SqlError {
             code,
@@ -124,7 +124,8 @@ impl Failure {
         Reply::json(&body).status(self.status)
     }
 
-    /// As the SQL API has it, with a status that tells what went wrong.
+    /// Returns the failure as a reply of the SQL API, with an HTTP status that shows what went
+    /// wrong.
     pub fn into_api_reply(self) -> Reply {
         let status = match (self.status, &self.query_id) {
             (StatusCode::OK, Some(_)) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -153,7 +154,7 @@ impl From<SqlError> for Failure {
     }
 }
 
-/// A code as drivers expect it.
+/// Formats a code as drivers expect it.
 pub(super) fn six_digits(code: i32) -> String {
     format!("{code:06}")
 }

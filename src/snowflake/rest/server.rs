@@ -1,4 +1,4 @@
-//! Connections and routes.
+//! Connections and routes of the endpoint.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -16,7 +16,7 @@ use super::tokens::Sessions;
 use super::{Account, Config, api, query, session};
 use crate::connections::{self, Listeners};
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub(super) struct Endpoint {
     pub account: Arc<dyn Account>,
     pub sessions: Sessions,
@@ -24,10 +24,11 @@ pub(super) struct Endpoint {
     pub config: Config,
 }
 
-/// Answers drivers until `shutdown` is done; then statements under way are cancelled, and requests have five seconds to end.
+/// Serves drivers until `shutdown` completes. Then running statements are cancelled, and requests
+/// have five seconds to end.
 ///
 /// # Errors
-/// None at present: what goes wrong with one connection is logged and ends that connection.
+/// None at present: an error of one connection is logged and ends that connection.
 pub async fn serve(
     listeners: Listeners,
     account: Arc<dyn Account>,
@@ -79,7 +80,7 @@ async fn route(endpoint: &Endpoint, call: Call) -> Result<Reply, Failure> {
         (&Method::POST, ["session", "token-request"]) => session::renew(endpoint, &call),
         (&Method::POST, ["session", "heartbeat"]) => session::heartbeat(endpoint, &call),
         (&Method::POST, ["session"]) => session::close(endpoint, &call),
-        // What it says is nobody's business here.
+        // Telemetry is accepted and ignored.
         (&Method::POST, ["telemetry", "send"]) => Ok(Reply::success("Log Received")),
         (&Method::POST, ["queries", "v1", "query-request"]) => query::submit(endpoint, &call).await,
         (&Method::POST, ["queries", "v1", "abort-request"]) => query::abort(endpoint, &call),

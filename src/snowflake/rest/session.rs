@@ -1,4 +1,4 @@
-//! Logging in, keeping a session, and leaving it.
+//! Login, heartbeat, renewal and logout of sessions.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -11,7 +11,7 @@ use super::{Credentials, Login, Session, SessionNames};
 use crate::snowflake::error::SqlError;
 use crate::snowflake::names::Ident;
 
-/// The only way to log in: a user and a password.
+/// The only authenticator that is supported: user and password.
 const AUTHENTICATOR: &str = "SNOWFLAKE";
 
 #[derive(Deserialize)]
@@ -104,7 +104,7 @@ pub(super) fn close(endpoint: &Endpoint, call: &Call) -> Result<Reply, Failure> 
     Ok(Reply::success(Value::Null))
 }
 
-/// Names as they were given to a client: upper case unless in double quotes.
+/// Parses the names that a client gives: upper case unless in double quotes.
 pub(super) fn names(given: [Option<&str>; 4]) -> SessionNames {
     let ident = |text: &str| {
         let inner = text
@@ -125,9 +125,10 @@ pub(super) fn names(given: [Option<&str>; 4]) -> SessionNames {
     }
 }
 
-/// The session's parameters, and those that are the endpoint's own.
+/// Returns the parameters of the session and those of the endpoint.
 pub(super) fn parameters(session: &dyn Session) -> Vec<Value> {
-    // Results are JSON, and values are bound in the request: there is no stage to send them through.
+    // Results are JSON, and values are bound in the request, because there is no stage to send them
+    // through.
     let own = [
         ("PYTHON_CONNECTOR_QUERY_RESULT_FORMAT", json!("JSON")),
         ("JDBC_QUERY_RESULT_FORMAT", json!("JSON")),

@@ -1,4 +1,4 @@
-//! Statements under way, and the results of those that ended.
+//! Running statements, and the results of ended ones.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -18,12 +18,12 @@ use crate::snowflake::names::Ident;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::syntax::split;
 
-/// Statements that are known after they ended.
+/// The greatest number of ended statements that are kept.
 const MAX_ENDED: usize = 1000;
-/// When a session is told again to end a statement.
+/// The interval at which a session is asked again to cancel a statement.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// What a client asked for; the same again is the same request tried once more.
+/// A client's request. A repeated request with the same id is a retry.
 #[derive(Clone)]
 pub(super) struct Asked {
     pub request_id: Option<String>,
@@ -31,7 +31,7 @@ pub(super) struct Asked {
     pub bindings: Rows,
     pub describe_only: bool,
     pub parameters: Map<String, Value>,
-    /// How many statements the text may hold; 0 is any number.
+    /// How many statements the text may hold; 0 means any number.
     pub statement_count: usize,
 }
 
@@ -43,23 +43,23 @@ pub(super) struct Statement {
     pub started: SystemTime,
     pub session_id: u64,
     user: Ident,
-    /// Until it ends: a result keeps no session open.
+    /// The session, until the statement ends: a kept result does not keep its session open.
     session: Mutex<Option<Arc<dyn Session>>>,
     is_ending: AtomicBool,
     request_id: Option<String>,
     outcome: watch::Receiver<Option<Arc<Outcome>>>,
 }
 
-/// How a statement ended.
+/// The outcome of a statement.
 pub(super) struct Outcome {
     pub result: SqlResult<Answer>,
-    /// The statements of a request with several.
+    /// The statements of a request that has several.
     pub parts: Vec<Arc<Statement>>,
     pub ended: SystemTime,
-    /// What the session was like at the end.
+    /// The session's current objects when the statement ended.
     pub names: SessionNames,
     pub parameters: Vec<Value>,
-    /// For the client to show besides the answer.
+    /// The account's notices, for the client to show.
     pub notices: Vec<String>,
 }
 
@@ -86,13 +86,14 @@ impl Statement {
         (Arc::new(statement), sender)
     }
 
-    /// Tells its session to end it; false if it has ended.
+    /// Asks the session to cancel the statement. Returns false if the statement has ended.
     pub fn cancel(self: &Arc<Self>) -> bool {
         let Some(session) = self.session().clone() else {
             return false;
         };
         session.cancel(&self.query_id);
-        // It may not have reached the session yet, so it is told until it has an effect.
+        // The statement may not have reached the session yet, so the session is asked until the
+        // statement ends.
         if !self.is_ending.swap(true, Ordering::Relaxed) {
             let statement = Arc::clone(self);
             tokio::spawn(async move {
@@ -108,13 +109,13 @@ impl Statement {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How it ended, if it does within this time.
+    /// Waits for the outcome, for at most `patience`.
     pub async fn outcome(&self, patience: Duration) -> Option<Arc<Outcome>> {
         let mut outcome = self.outcome.clone();
         let ended = outcome.wait_for(Option::is_some);
         match tokio::time::timeout(patience, ended).await {
             Ok(Ok(ended)) => ended.clone(),
-            // Cut off by a server that stops.
+            // The statement was aborted because the server stops.
             Ok(Err(_)) | Err(_) => None,
         }
     }
@@ -135,7 +136,7 @@ pub(super) struct Statements {
 struct Known {
     by_query: HashMap<String, Entry>,
     by_request: HashMap<String, Arc<Statement>>,
-    /// Those that ended, oldest first, with the size of their rows.
+    /// The ended statements, oldest first, with the size of their rows in bytes.
     ended: VecDeque<(String, usize)>,
     ended_bytes: usize,
 }
@@ -146,7 +147,7 @@ struct Entry {
 }
 
 impl Statements {
-    /// Keeps results of up to `max_results` bytes together.
+    /// Returns an empty list, which keeps results of up to `max_results` bytes in total.
     pub fn new(max_results: usize) -> Statements {
         Statements {
             known: Arc::default(),
@@ -154,7 +155,7 @@ impl Statements {
         }
     }
 
-    /// Starts a statement, unless the request is one that is known.
+    /// Starts a statement. A retry of a known request returns the statement of that request.
     pub fn start(&self, session: Arc<dyn Session>, asked: Asked) -> Arc<Statement> {
         let mut known = self.lock();
         if let Some(same) = known.same(session.as_ref(), &asked) {
@@ -163,12 +164,12 @@ impl Statements {
         let (request_id, is_described) = (asked.request_id.clone(), asked.describe_only);
         let (statement, sender) = Statement::new(&session, request_id, &asked.sql, is_described);
         let (all, running) = (self.clone(), Arc::clone(&statement));
-        // It goes on if the client goes away, as in the cloud.
+        // As in Snowflake, the statement continues if the client disconnects.
         let task = tokio::spawn(async move {
             let mut parts = Vec::new();
             let result = all.run(&running, &session, asked, &mut parts).await;
             let mut outcome = Outcome::now(session.as_ref(), result, parts);
-            // An error has no place for them; they wait for the next answer.
+            // An error reply has no field for notices. They wait for the next answer.
             if outcome.result.is_ok() {
                 outcome.notices = session.notices();
             }
@@ -178,10 +179,10 @@ impl Statements {
         statement
     }
 
-    /// A statement of this user.
+    /// Returns a statement of this user.
     ///
     /// # Errors
-    /// If there is none, or none any more.
+    /// If there is no such statement, or it is no longer kept.
     pub fn get(&self, query_id: &str, user: &Ident) -> SqlResult<Arc<Statement>> {
         let known = self.lock();
         let found = known.by_query.get(query_id).map(|entry| &entry.statement);
@@ -191,7 +192,7 @@ impl Statements {
             .ok_or_else(|| SqlError::new(709, "02000", format!("Statement {query_id} not found")))
     }
 
-    /// The statement of a request of this user, while it is running.
+    /// Returns the statement of a request of this user, if it is running.
     pub fn running(&self, request_id: &str, user: &Ident) -> Option<Arc<Statement>> {
         let known = self.lock();
         let found = known.by_request.get(request_id)?;
@@ -199,7 +200,7 @@ impl Statements {
         is_running.then(|| Arc::clone(found))
     }
 
-    /// Tells the sessions to end all statements under way.
+    /// Asks the sessions to cancel all running statements.
     pub fn cancel_all(&self) {
         let running: Vec<Arc<Statement>> = {
             let known = self.lock();
@@ -211,7 +212,7 @@ impl Statements {
         }
     }
 
-    /// Drops what is still running.
+    /// Aborts all statements that are still running.
     pub fn abort_all(&self) {
         for entry in self.lock().by_query.values() {
             if let Some(task) = &entry.task {
@@ -313,7 +314,7 @@ impl Known {
         }
     }
 
-    /// Makes room for a result: the oldest go, but never the newest.
+    /// Adds an ended statement, and drops the oldest ones to make room. The newest is always kept.
     fn end(&mut self, query_id: &str, bytes: usize, max_results: usize) {
         self.ended.push_back((query_id.to_owned(), bytes));
         self.ended_bytes += bytes;
@@ -358,7 +359,8 @@ impl Outcome {
     }
 }
 
-/// The statements of a text, each with the comments before it, so that an error's place is that in the text where there is one.
+/// Splits a text into its statements, each with the comments before it. A single statement starts
+/// at the start of the text, so that the positions in its errors are those in the text.
 fn texts(sql: &str) -> SqlResult<Vec<&str>> {
     let statements = split(sql)?;
     match statements.as_slice() {
@@ -371,7 +373,7 @@ fn texts(sql: &str) -> SqlResult<Vec<&str>> {
     }
 }
 
-/// A statement that panics has failed, and nothing else.
+/// Runs a statement. A panic fails this statement only.
 async fn execute(session: &dyn Session, request: Request) -> SqlResult<Answer> {
     let sql = request.sql.clone();
     let done = AssertUnwindSafe(session.execute(request))

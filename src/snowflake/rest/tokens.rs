@@ -1,4 +1,4 @@
-//! Sessions by their tokens.
+//! The open sessions, by their tokens.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,23 +15,23 @@ use tokio::time::Instant;
 use super::reply::Failure;
 use super::{Config, Session};
 
-/// How long a token that is no longer good is still known, to tell its owner why.
+/// How long an invalid token is remembered, so that its owner gets the reason for the refusal.
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
-/// A session's tokens, as they are handed out once.
+/// A session's tokens, which are returned to the client once.
 pub(super) struct Issued {
     pub session: String,
     pub master: String,
 }
 
-/// Why a token gives no session.
+/// The reason why a token gives no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     Missing,
     Unknown,
-    /// The driver is to renew it.
+    /// The driver must renew the token.
     Expired,
-    /// The driver is to log in again.
+    /// The driver must log in again.
     MasterExpired,
     Closed,
 }
@@ -65,8 +65,8 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// The open sessions. Tokens are 256 random bits and kept as their SHA-256 alone: looking one up takes a time that tells nothing
-/// about the others.
+/// The open sessions. Tokens are 256 random bits. Only their SHA-256 is stored, so that the time of
+/// a lookup reveals nothing about other tokens.
 pub(super) struct Sessions {
     session_validity: Duration,
     master_validity: Duration,
@@ -76,17 +76,17 @@ pub(super) struct Sessions {
 struct Token {
     open: Arc<Open>,
     is_master: bool,
-    /// When it stops being good; a master token lasts as long as its session.
+    /// When the token expires. A master token is valid as long as its session.
     expires: Instant,
 }
 
-/// A session, until it is closed or left alone for too long.
+/// A session, until it is closed or expires unused.
 struct Open(Mutex<State>);
 
 struct State {
     session: Option<Arc<dyn Session>>,
     expires: Instant,
-    /// Whether it was its owner who ended it.
+    /// Whether the client closed the session.
     is_closed: bool,
 }
 
@@ -99,7 +99,7 @@ impl Sessions {
         }
     }
 
-    /// Hands out tokens for a session just opened.
+    /// Issues tokens for a new session.
     pub fn open(&self, session: Arc<dyn Session>) -> Result<Issued, Failure> {
         self.sweep();
         let open = Arc::new(Open(Mutex::new(State {
@@ -110,13 +110,13 @@ impl Sessions {
         self.issue(&open)
     }
 
-    /// The session of a session token. Using it keeps it open.
+    /// Returns the session of a session token, and extends its validity.
     pub fn get(&self, token: Option<&str>) -> Result<Arc<dyn Session>, Refusal> {
         let (open, expires) = self.find(token, false)?;
         let session = open
             .touch(self.master_validity)
             .map_err(|refusal| match refusal {
-                // The driver tries to renew it, and is told then.
+                // The driver then tries to renew the token, and gets this reason.
                 Refusal::MasterExpired => Refusal::Expired,
                 other => other,
             })?;
@@ -126,14 +126,15 @@ impl Sessions {
         }
     }
 
-    /// New tokens for the session of a master token. Those that it had stay good for their time, as other threads may be using them.
+    /// Issues new tokens for the session of a master token. The old tokens stay valid for their
+    /// time, because other threads may be using them.
     pub fn renew(&self, master: Option<&str>) -> Result<Issued, Failure> {
         let (open, _) = self.find(master, true)?;
         open.touch(self.master_validity)?;
         self.issue(&open)
     }
 
-    /// Ends the session of a token; one that is not known has ended.
+    /// Closes the session of a token. Does nothing if the token is not known.
     pub fn close(&self, token: Option<&str>) {
         if let Ok((open, _)) = self.find(token, false) {
             let mut state = open.lock();
@@ -178,7 +179,7 @@ impl Sessions {
         Ok((Arc::clone(&found.open), found.expires))
     }
 
-    /// Ends sessions that were left alone, and forgets tokens that stopped being good long ago.
+    /// Ends sessions that expired unused, and forgets tokens that became invalid long ago.
     fn sweep(&self) {
         let now = Instant::now();
         self.lock().retain(|_, token| {

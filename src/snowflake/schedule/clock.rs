@@ -1,4 +1,5 @@
-//! The time that schedules go by. It may run faster than real time, be stepped, and stand still.
+//! The sandbox's clock, which schedules go by. It may run faster than real time, be advanced in
+//! steps, or be stopped.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,12 +11,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
-/// How many seconds pass in a real one; 0: the clock stands, and is only stepped.
+/// How many seconds pass in a real second. At 0 the clock is stopped and only advances in steps.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct TimeScale(f64);
 
-/// A scale that no clock can run at.
+/// The error for an invalid time scale.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("the time scale {0} is not a number from 0 (the clock stands) to 100000")]
 pub struct ScaleError(String);
@@ -23,7 +24,7 @@ pub struct ScaleError(String);
 impl TimeScale {
     /// Real time.
     pub const REAL: TimeScale = TimeScale(1.0);
-    /// No time passes.
+    /// A stopped clock.
     pub const STOPPED: TimeScale = TimeScale(0.0);
 
     const FASTEST: f64 = 100_000.0;
@@ -65,38 +66,42 @@ impl fmt::Display for TimeScale {
     }
 }
 
-/// What a clock keeps over a restart. Time stands while nothing runs, but for a clock that follows the system's.
+/// The state of a clock that is persisted over a restart. Time does not pass while the sandbox is
+/// down, unless the clock follows the system's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClockState {
     pub now: DateTime<Utc>,
     pub scale: TimeScale,
-    /// The time is the system's, as long as the clock is neither stepped nor scaled.
+    /// Whether the time is the system's. It is, as long as the clock is neither advanced nor
+    /// scaled.
     pub is_system: bool,
 }
 
-/// A clock; its clones are the same clock.
+/// A clock. Clones share one clock.
 #[derive(Clone)]
 pub struct Clock(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// Changes when real waiting times do, and when nobody holds the clock any more.
+    /// Signals that sleepers must look at the time again, or that the last hold was dropped.
     changed: watch::Sender<()>,
 }
 
 struct State {
-    /// The time at a real instant.
+    /// The clock's time at a real instant.
     anchor: (DateTime<Utc>, Instant),
     scale: TimeScale,
     is_system: bool,
-    /// Who sleeps until when; the number tells apart those of one instant.
+    /// The sleepers by the time until which they sleep. The number distinguishes sleepers with the
+    /// same time.
     sleepers: BTreeMap<(DateTime<Utc>, u64), oneshot::Sender<Hold>>,
     next_sleeper: u64,
-    /// How many are awake, see [`Hold`].
+    /// The number of woken sleepers that have not finished; see [`Hold`].
     holds: usize,
 }
 
-/// Keeps [`Clock::advance`] from going on, so that what was due at one time is done before the next. Dropped: done.
+/// Keeps [`Clock::advance`] from going on, so that the work that was due at one time is finished
+/// before the next time. It is dropped when the work is finished.
 #[must_use = "while it is kept, Clock::advance waits"]
 pub struct Hold(Clock);
 
@@ -108,7 +113,7 @@ impl Drop for Hold {
 }
 
 impl Hold {
-    /// Sleeps until the next time without letting [`Clock::advance`] pass it.
+    /// Sleeps until another time without letting [`Clock::advance`] pass it.
     pub async fn sleep_until(self, instant: DateTime<Utc>) -> Hold {
         let clock = self.0.clone();
         let sleeper = clock.register(instant);
@@ -117,7 +122,7 @@ impl Hold {
     }
 }
 
-/// A sleeper that is among the clock's, unless it was woken; dropped, it no longer is.
+/// A registered sleeper. Dropping it removes it from the clock's sleepers, unless it was woken.
 struct Sleeper<'a> {
     clock: &'a Clock,
     key: (DateTime<Utc>, u64),
@@ -130,11 +135,12 @@ impl Drop for Sleeper<'_> {
     }
 }
 
-/// A clock that follows the system's is looked at this often, because the system's may be set.
+/// How often a clock that follows the system's looks at the time, because the system's clock may be
+/// set.
 const LOOK: Duration = Duration::from_secs(5);
 
 impl Clock {
-    /// The system's clock.
+    /// Returns a clock that follows the system's.
     pub fn system() -> Clock {
         Clock::restore(ClockState {
             now: Utc::now(),
@@ -143,7 +149,7 @@ impl Clock {
         })
     }
 
-    /// A clock that shows a time, and goes on from it.
+    /// Returns a clock that starts at a time of its own.
     pub fn starting_at(now: DateTime<Utc>, scale: TimeScale) -> Clock {
         Clock::restore(ClockState {
             now,
@@ -152,7 +158,7 @@ impl Clock {
         })
     }
 
-    /// A clock that goes on from where another was.
+    /// Returns a clock that continues from a persisted state.
     pub fn restore(state: ClockState) -> Clock {
         Clock(Arc::new(Shared {
             state: Mutex::new(State {
@@ -184,7 +190,7 @@ impl Clock {
         self.lock().scale
     }
 
-    /// Lets time pass faster or slower from now on.
+    /// Sets the time scale from now on.
     pub fn set_scale(&self, scale: TimeScale) {
         let mut state = self.lock();
         if scale == state.scale {
@@ -197,8 +203,8 @@ impl Clock {
         self.0.changed.send_replace(());
     }
 
-    /// Moves the clock on. It stops at each time until which somebody sleeps, and goes on when those that it woke have
-    /// dropped their [`Hold`]; one that holds the clock must not wait for this.
+    /// Advances the clock. It stops at each time until which there is a sleeper, and continues when
+    /// the woken sleepers have dropped their [`Hold`]. The holder of a hold must not wait for this.
     pub async fn advance(&self, by: Duration) {
         let by = TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
         let now = self.now();
@@ -218,14 +224,14 @@ impl Clock {
                 return;
             }
             for sleeper in due {
-                // One that no longer sleeps drops its hold with this.
+                // If the sleeper was dropped meanwhile, the hold is dropped here.
                 let _ = sleeper.send(Hold(self.clone()));
             }
         }
     }
 
-    /// Moves to the first time until which somebody sleeps, or to the target if there is none before it; those who are
-    /// due then, each counted as holding the clock.
+    /// Advances to the earliest time of a sleeper, or to the target if no sleeper is due by then.
+    /// Returns the sleepers that are due, each of which counts as a hold.
     fn step(&self, target: DateTime<Utc>) -> Vec<oneshot::Sender<Hold>> {
         let mut state = self.lock();
         let first = state.sleepers.keys().next().map(|(instant, _)| *instant);
@@ -244,7 +250,7 @@ impl Clock {
         due.into_values().collect()
     }
 
-    /// Sleeps until a time. While the answer is kept, [`Clock::advance`] waits.
+    /// Sleeps until a time. While the returned hold exists, [`Clock::advance`] waits.
     pub async fn sleep_until(&self, instant: DateTime<Utc>) -> Hold {
         self.wait(self.register(instant)).await
     }
@@ -269,7 +275,8 @@ impl Clock {
             let real = {
                 let mut state = self.lock();
                 let is_due = state.now() >= sleeper.key.0;
-                // Not among the sleepers: `advance` has it, and sends the hold.
+                // If the sleeper is no longer registered, `advance` has its sender and sends the
+                // hold.
                 if is_due && let Some(sender) = state.sleepers.remove(&sleeper.key) {
                     state.holds += 1;
                     drop(state);
@@ -311,13 +318,14 @@ impl State {
             .unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
-    /// Sets the time: from now on it is the clock's own.
+    /// Sets the time. The clock no longer follows the system's.
     fn set(&mut self, now: DateTime<Utc>) {
         self.anchor = (now, Instant::now());
         self.is_system = false;
     }
 
-    /// How long to wait before it may be that late; `None` if time does not pass.
+    /// Returns the real time to wait before the clock may reach `instant`; `None` if the clock is
+    /// stopped.
     fn real_until(&self, instant: DateTime<Utc>) -> Option<Duration> {
         if self.scale == TimeScale::STOPPED {
             return None;
@@ -349,12 +357,12 @@ mod tests {
         Duration::from_secs(60) * count
     }
 
-    /// Notes the time every few minutes, until it was noted often enough.
+    /// Logs the time at an interval, `count` times.
     async fn every(clock: Clock, interval: u32, count: usize, log: Arc<Mutex<Vec<String>>>) {
         let mut next = instant(START) + minutes(interval);
         let mut hold = clock.sleep_until(next).await;
         for done in 1..=count {
-            // Work that takes real time, while the clock is held.
+            // The work takes real time while the hold exists.
             tokio::time::sleep(Duration::from_millis(2)).await;
             log.lock()
                 .unwrap()
@@ -388,7 +396,7 @@ mod tests {
             task.await.unwrap();
         }
         let mut log = log.lock().unwrap().split_off(3);
-        // Two that are due at the same time come in any order.
+        // Two sleepers that are due at the same time wake in any order.
         log[..2].sort();
         assert_eq!(log, ["2@09:06", "3@09:06", "2@09:08", "3@09:09"]);
         assert_eq!(clock.now(), instant("2026-03-01T09:15:00Z"));
@@ -411,7 +419,7 @@ mod tests {
         let slept = tokio::time::timeout(patience, clock.sleep_until(later)).await;
         assert!(slept.is_err());
         assert!(clock.lock().sleepers.is_empty());
-        // One that is woken at the moment at which it gives up.
+        // A sleeper that is dropped at the moment at which it is woken.
         let mut asleep = Box::pin(clock.sleep_until(later));
         assert!(futures::poll!(&mut asleep).is_pending());
         let mut advance = Box::pin(clock.advance(minutes(6)));
@@ -468,7 +476,7 @@ mod tests {
         let clock = Clock::system();
         let away = |clock: &Clock| (clock.now() - Utc::now()).num_seconds().abs();
         assert!(away(&clock) < 5 && clock.state().is_system);
-        // Time that passed while nothing ran has passed.
+        // A clock that follows the system's has also advanced while nothing ran.
         let mut state = clock.state();
         state.now -= minutes(90);
         assert!(away(&Clock::restore(state)) < 5);

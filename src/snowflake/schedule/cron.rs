@@ -5,10 +5,12 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-/// How many days ahead a match is searched: the 29th of February can be eight years away.
+/// The number of days that are searched for a match: two 29ths of February can be eight years
+/// apart.
 const HORIZON: u64 = 9 * 366;
 
-/// One of the five fields: its name in errors, its values, and the names that stand for them.
+/// One of the five fields: its name in errors, its least and greatest value, and the names of its
+/// values.
 struct Field {
     name: &'static str,
     least: u8,
@@ -17,14 +19,14 @@ struct Field {
     last: Last,
 }
 
-/// What L means in a field.
+/// The meaning of L in a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Last {
-    /// Nothing.
+    /// L is not allowed.
     No,
     /// The last value: the last day of the month.
     Alone,
-    /// With a value before it, its last one of the month; alone, the last day of the week.
+    /// After a value: that weekday's last one in the month. Alone: the last day of the week.
     Weekday,
 }
 
@@ -81,7 +83,7 @@ impl PartialEq for CronSchedule {
 }
 
 impl CronSchedule {
-    /// The schedule of five fields and a time zone, or what is wrong with them.
+    /// Parses five fields and a time zone. The error says what is wrong with them.
     pub fn parse(words: &[&str]) -> Result<CronSchedule, String> {
         let [fields @ .., zone] = words else {
             return Err(wrong_count());
@@ -106,11 +108,12 @@ impl CronSchedule {
         Ok(CronSchedule { cron, zone: *zone })
     }
 
-    /// The first match after an instant. A local time that comes twice matches twice, one that is left out not at all
-    /// (Snowflake documentation, CREATE TASK, on daylight saving time).
+    /// Returns the first match after an instant. A local time that occurs twice matches twice, and
+    /// one that is skipped does not match (Snowflake documentation, CREATE TASK, on daylight saving
+    /// time).
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let today = after.with_timezone(&self.zone).date_naive();
-        // A day whose last hour comes twice may still have a match when the next has begun.
+        // A day whose last hour occurs twice may still have a match after the next day has begun.
         let first = today.checked_sub_days(Days::new(1))?;
         let mut found: Option<DateTime<Utc>> = None;
         for ahead in 0..HORIZON {
@@ -124,7 +127,7 @@ impl CronSchedule {
         found
     }
 
-    /// The matches of a day, in no order.
+    /// Returns the matches on a day, in no order.
     fn matches_on(&self, day: NaiveDate) -> impl Iterator<Item = DateTime<Utc>> {
         let pattern = &self.cron.pattern;
         let is_day = pattern.month_match(day.month()).unwrap_or(false)
@@ -154,7 +157,7 @@ fn wrong_count() -> String {
 }
 
 impl Field {
-    /// The field with numbers in place of names.
+    /// Returns the field with numbers in place of names.
     fn plain(&self, text: &str) -> Result<String, String> {
         let items = text.split(',').map(|item| {
             self.item(item).ok_or_else(|| {
@@ -171,14 +174,15 @@ impl Field {
         Ok(items.collect::<Result<Vec<_>, _>>()?.join(","))
     }
 
-    /// `*`, a value, a range, each possibly with a step; or L.
+    /// Parses one item: `*`, a value or a range, each possibly with a step, or L.
     fn item(&self, item: &str) -> Option<String> {
         if let Some(value) = item.strip_suffix(['L', 'l']) {
             return match (self.last, value) {
                 (Last::No, _) => self.value(item).map(|it| it.to_string()),
                 (Last::Alone, "") => Some("L".to_owned()),
                 (Last::Alone, _) => None,
-                // Saturday, as in other implementations of L; Snowflake's documentation does not say.
+                // Saturday, as in other implementations of L. Snowflake's documentation does not
+                // say.
                 (Last::Weekday, "") => Some(self.most.to_string()),
                 (Last::Weekday, value) => Some(format!("{}L", self.value(value)?)),
             };
@@ -196,7 +200,8 @@ impl Field {
             None => {
                 let value = self.value(range)?;
                 match step {
-                    // A day of the week is 0 to 7 for the matcher.
+                    // The matcher's days of the week go to 7, so an open range needs an upper
+                    // bound.
                     Some(_) => format!("{value}-{}", self.most),
                     None => value.to_string(),
                 }

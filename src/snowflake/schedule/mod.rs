@@ -1,4 +1,4 @@
-//! When tasks run: their schedules, and the clock that these go by.
+//! The schedules of tasks, and the clock that they go by.
 
 mod clock;
 mod cron;
@@ -19,8 +19,8 @@ const LONGEST: i64 = 11_520 * 60 * 1000;
 
 const INVALID: &str = "Invalid schedule was specified. Please refer to the docs on what constitutes a valid schedule.";
 
-/// What SCHEDULE says: `2 MINUTES`, or `USING CRON 0 9-17 * * SUN America/Los_Angeles` (Snowflake documentation, CREATE
-/// TASK).
+/// The value of SCHEDULE: `2 MINUTES`, or `USING CRON 0 9-17 * * SUN America/Los_Angeles`
+/// (Snowflake documentation, CREATE TASK).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     text: String,
@@ -37,7 +37,7 @@ impl Schedule {
     /// Parses a schedule.
     ///
     /// # Errors
-    /// With Snowflake's texts; what is wrong with a cron expression is added to them.
+    /// Snowflake's texts; for a cron expression they also say what is wrong with it.
     pub fn parse(text: &str) -> SqlResult<Schedule> {
         let mut words = text.split_whitespace();
         let mut is_next = |word| {
@@ -60,8 +60,9 @@ impl Schedule {
         })
     }
 
-    /// The first run after an instant. Intervals are counted from when the task was resumed, so that the first run comes
-    /// one interval later. `None`: a cron expression that matches no day, such as the 30th of February.
+    /// Returns the first run after an instant. Intervals count from when the task was resumed, so
+    /// the first run comes one interval later. The result is `None` for a cron expression that
+    /// matches no day, such as the 30th of February.
     pub fn next_after(
         &self,
         resumed: DateTime<Utc>,
@@ -79,7 +80,7 @@ impl Schedule {
         }
     }
 
-    /// The interval, if it is one.
+    /// Returns the interval; `None` for a cron expression.
     pub fn interval(&self) -> Option<Duration> {
         match self.times {
             Times::Every(interval) => Some(interval),
@@ -89,7 +90,7 @@ impl Schedule {
 }
 
 impl fmt::Display for Schedule {
-    /// As it was written.
+    /// Writes the schedule as it was given.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
@@ -99,7 +100,7 @@ fn invalid(text: impl fmt::Display) -> SqlError {
     SqlError::compilation(1008, "22023", text)
 }
 
-/// `<n> <unit>`: one white space between them, any after them, none before.
+/// Parses `<n> <unit>`, with one white space between them, any number after them and none before.
 fn interval(text: &str) -> SqlResult<Duration> {
     let is_space = |c: char| c.is_ascii_whitespace() || c == '\u{b}';
     let mut words = text.trim_end_matches(is_space).split(is_space);
@@ -220,7 +221,7 @@ mod tests {
         }
     }
 
-    /// The first runs after an instant, each in the form of the time zone.
+    /// Returns the first runs after an instant, in local time of the schedule's time zone.
     fn runs(cron: &str, after: &str, count: usize) -> Vec<String> {
         let schedule = Schedule::parse(&format!("USING CRON {cron}")).unwrap();
         let zone: chrono_tz::Tz = cron.rsplit(' ').next().unwrap().parse().unwrap();
@@ -283,7 +284,7 @@ mod tests {
                 "Fri 2027-01-01 00:00 UTC"
             ]
         );
-        // Either of the two days, if both are given.
+        // If day of month and day of week are both given, one of them must match.
         assert_eq!(
             runs("0 0 10-11 * TUE,THU UTC", "2026-01-08T12:00:00Z", 4),
             [
@@ -308,7 +309,8 @@ mod tests {
 
     #[test]
     fn changes_of_the_clock() {
-        // 1 o'clock comes twice in autumn, 2 o'clock not at all in spring, as the documentation says.
+        // In autumn 1 o'clock occurs twice, and in spring 2 o'clock does not occur, as in the
+        // documentation.
         assert_eq!(
             runs("0 1 * * * America/Los_Angeles", "2026-10-31T20:00:00Z", 3),
             [
@@ -330,7 +332,7 @@ mod tests {
                 "Sun 2026-11-01 03:30 PST"
             ]
         );
-        // At midnight: in Havana a day's first hour comes twice, in Beirut a day's last.
+        // Changes at midnight: in Havana the first hour of a day occurs twice, in Beirut the last.
         assert_eq!(
             runs("30 0 * * * America/Havana", "2026-10-31T20:00:00Z", 3),
             [

@@ -1,4 +1,4 @@
-//! What a body consists of.
+//! The syntax tree of a scripting block.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::snowflake::error::Position;
 use crate::snowflake::names::Ident;
 use crate::snowflake::types::DataType;
 
-/// `[DECLARE …] BEGIN … [EXCEPTION …] END [label]`
+/// A block: `[DECLARE …] BEGIN … [EXCEPTION …] END [label]`
 #[derive(Clone, Debug)]
 pub struct Block {
     pub declarations: Vec<Declaration>,
@@ -17,7 +17,7 @@ pub struct Block {
     pub label: Option<Ident>,
 }
 
-/// A name that a block introduces, in DECLARE or with LET.
+/// The declaration of a name in a block, in DECLARE or with LET.
 #[derive(Clone, Debug)]
 pub struct Declaration {
     pub name: Ident,
@@ -27,7 +27,7 @@ pub struct Declaration {
 
 #[derive(Clone, Debug)]
 pub enum Declared {
-    /// At least one of the two is there.
+    /// A variable, with a type, an initial value, or both.
     Variable {
         ty: Option<DataType>,
         initial: Option<Operand>,
@@ -37,14 +37,14 @@ pub enum Declared {
     Exception(Arc<Exception>),
 }
 
-/// What a cursor runs over.
+/// The source of a cursor's rows.
 #[derive(Clone, Debug)]
 pub enum Rows {
     Query(Template),
     ResultSet(Reference),
 }
 
-/// `name EXCEPTION (code, 'message')`
+/// The declaration of an exception: `name EXCEPTION (code, 'message')`
 #[derive(Clone, Debug)]
 pub struct Exception {
     pub name: Ident,
@@ -52,11 +52,11 @@ pub struct Exception {
     pub message: Option<String>,
 }
 
-/// A name that refers to something introduced before.
+/// A reference to a declared name.
 #[derive(Clone, Debug)]
 pub struct Reference {
     pub name: Ident,
-    /// As an error shows it: as it stood, if it stood with a colon.
+    /// The name as errors show it: as written, if it was written with a colon.
     pub shown: String,
     pub position: Position,
 }
@@ -112,12 +112,12 @@ pub struct Loop {
     pub label: Option<Ident>,
 }
 
-/// How often a loop runs.
+/// The control of a loop, which decides how often it runs.
 #[derive(Clone, Debug)]
 pub enum Control {
     Forever,
     While(Expression),
-    /// REPEAT: the condition comes after the body, and ends the loop.
+    /// REPEAT: the condition comes after the body, and ends the loop when it is true.
     Until(Expression),
     Range {
         variable: Ident,
@@ -139,18 +139,19 @@ pub enum Return {
     Cursor(Reference),
 }
 
-/// What is assigned or returned: an expression, which a RESULTSET takes as a query if it is one in brackets.
+/// The operand of an assignment or RETURN: an expression. If it is a query in parentheses, a
+/// RESULTSET takes it as a query.
 #[derive(Clone, Debug)]
 pub struct Operand {
     pub expression: Expression,
     pub query: Option<Query>,
 }
 
-/// A statement that is run by the host.
+/// A statement that the host runs.
 #[derive(Clone, Debug)]
 pub enum Query {
     Sql(Template),
-    /// EXECUTE IMMEDIATE
+    /// EXECUTE IMMEDIATE.
     Immediate {
         position: Position,
         text: Box<Expression>,
@@ -167,7 +168,7 @@ impl Query {
     }
 }
 
-/// `WHEN … [EXIT | CONTINUE] THEN …`
+/// An exception handler: `WHEN … [EXIT | CONTINUE] THEN …`
 #[derive(Clone, Debug)]
 pub struct Handler {
     pub catches: Vec<Catch>,

@@ -1,5 +1,5 @@
-//! What is wrong with a body before any of it runs: names that nothing introduced, names introduced twice, labels that
-//! no loop has.
+//! The check of a body before it runs. It finds references to undeclared names, names declared
+//! twice, and labels that no loop has.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use super::template::{Place, Template};
 use crate::snowflake::error::{Position, SqlError, SqlResult};
 use crate::snowflake::names::Ident;
 
-/// Variables that are always there, or in handlers.
+/// The built-in variables, some of which exist in handlers only.
 pub const BUILT_IN: [&str; 6] = [
     "SQLCODE",
     "SQLERRM",
@@ -23,7 +23,7 @@ pub const BUILT_IN: [&str; 6] = [
     "SQLNOTFOUND",
 ];
 
-/// Checks a body with the names of its arguments.
+/// Checks a body whose arguments have these names.
 pub fn check(body: &Block, arguments: impl IntoIterator<Item = Ident>) -> SqlResult<()> {
     let mut checker = Checker::default();
     let arguments = arguments.into_iter().map(|name| (name, What::Value));
@@ -50,7 +50,7 @@ struct Checker {
     scopes: Vec<HashMap<Ident, What>>,
     exceptions: Vec<HashSet<Ident>>,
     labels: Vec<Label>,
-    /// How many handlers are around.
+    /// The number of enclosing handlers.
     handlers: usize,
 }
 
@@ -80,8 +80,9 @@ impl Checker {
         Ok(())
     }
 
-    /// An EXIT handler knows what DECLARE introduced, and no LET; a CONTINUE handler all of the block (so the
-    /// documentation's example of one).
+    /// Checks a handler. An EXIT handler sees the names that DECLARE introduces, but not those of
+    /// LET. A CONTINUE handler sees all names of the block, as in the documentation's example of
+    /// one.
     fn handler(&mut self, handler: &Handler, declared: &HashMap<Ident, What>) -> SqlResult<()> {
         for catch in &handler.catches {
             if let Catch::Exception(reference) = catch {
@@ -287,7 +288,8 @@ impl Checker {
         Ok(())
     }
 
-    /// A column of a row whose type is known only when the cursor is open.
+    /// Returns whether a place is a column of a row without a cast. The type of such a column is
+    /// known only when the cursor is open.
     fn is_untyped(&self, place: &Place) -> bool {
         place.column.is_some() && !place.is_cast && self.find(&place.name) == Some(What::Row)
     }
@@ -370,7 +372,7 @@ fn invalid(reference: &Reference) -> SqlError {
     SqlError::invalid_identifier(&reference.shown, Some(reference.position))
 }
 
-/// A name that one scope introduces twice.
+/// Returns the error for a name that is declared twice in one scope.
 pub fn declared_twice(name: &Ident, position: Position) -> SqlError {
     let text = format!(" Variable with name '{}' declared twice.", name.as_str());
     compilation(position, text)

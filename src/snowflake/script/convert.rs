@@ -1,4 +1,4 @@
-//! What a variable makes of a value that is assigned to it.
+//! The conversion of values to the types of the variables that they are assigned to.
 
 use datafusion::common::ScalarValue;
 
@@ -6,13 +6,14 @@ use super::value::Value;
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::types::DataType;
 
-/// A value as a type. `None`: the conversion depends on the session, such as on its formats and time zone, or is not
-/// among numbers, texts and booleans; then the host's CAST does it.
+/// Converts a value to a type. The result is `None` if the conversion depends on the session, such
+/// as on its formats and time zone, or is not among numbers, texts and booleans. Then the host must
+/// evaluate a CAST.
 ///
-/// `shown` is the value as an error shows it: the text of its expression.
+/// `shown` is the value as errors show it: the text of its expression.
 ///
 /// # Errors
-/// If the value has no counterpart in the type, with the texts that casts have.
+/// If the value has no counterpart in the type, with the error texts of casts.
 pub fn convert(value: &Value, ty: DataType, shown: &str) -> SqlResult<Option<Value>> {
     use DataType as T;
     if value.is_null() {
@@ -46,7 +47,7 @@ pub fn convert(value: &Value, ty: DataType, shown: &str) -> SqlResult<Option<Val
     Ok(Some(Value::new(ty, converted)))
 }
 
-/// Whether a text is not longer than a type allows.
+/// Checks that a text is not longer than its type allows, in characters.
 pub fn fits(text: &str, length: u32) -> SqlResult<()> {
     match text.len() <= length as usize || text.chars().count() <= length as usize {
         true => Ok(()),
@@ -57,7 +58,7 @@ pub fn fits(text: &str, length: u32) -> SqlResult<()> {
     }
 }
 
-/// A number, text or boolean as text; `None` for other types, and for NULL.
+/// Returns a number, text or boolean as text; `None` for other types and for NULL.
 pub fn plain_text(value: &Value) -> Option<String> {
     if let Some(text) = value.as_text() {
         return Some(text.to_owned());
@@ -76,8 +77,8 @@ pub fn plain_text(value: &Value) -> Option<String> {
     }
 }
 
-/// Whether IF, WHILE, UNTIL and a CASE without a subject take a value as true: TRUE itself, or what is written `1` or
-/// `true` (seen on a live account).
+/// Returns whether IF, WHILE, UNTIL and a CASE without a subject take a value as true: TRUE itself,
+/// or a value whose text is `1` or `true` (seen on a live account).
 pub fn is_taken(value: &Value) -> bool {
     match value.ty {
         DataType::Boolean => value.as_boolean() == Some(true),
@@ -88,7 +89,7 @@ pub fn is_taken(value: &Value) -> bool {
     }
 }
 
-/// Pairs that no cast converts (seen on a live account).
+/// Returns whether no cast converts one type to the other (seen on a live account).
 fn is_refused(from: DataType, to: DataType) -> bool {
     use DataType as T;
     let is_time = |ty| {
@@ -131,7 +132,7 @@ fn not_a_number(text: &str) -> SqlError {
     SqlError::new(100_038, "22018", message)
 }
 
-/// The digits and the scale of what a value stands for as a number.
+/// Returns the digits and the scale of a value as a number; `None` for other types and for NULL.
 fn number(value: &Value) -> SqlResult<Option<(i128, u8)>> {
     if let Some(text) = value.as_text() {
         return parse(text).map(Some).ok_or_else(|| not_a_number(text));
@@ -140,7 +141,7 @@ fn number(value: &Value) -> SqlResult<Option<(i128, u8)>> {
         DataType::Number { .. } => value.as_number(),
         DataType::Boolean => value.as_boolean().map(|it| (i128::from(it), 0)),
         DataType::Float => match value.as_float() {
-            // The shortest text that is the same number: its digits are the ones that were meant.
+            // The shortest text that gives the same number has the digits that were meant.
             Some(number) => {
                 let text = format!("{number:?}");
                 Some(parse(&text).ok_or_else(|| out_of_range(&text))?)
@@ -151,7 +152,7 @@ fn number(value: &Value) -> SqlResult<Option<(i128, u8)>> {
     })
 }
 
-/// Digits and scale of a text such as ` -12.50` or `1e3`.
+/// Parses the digits and the scale of a text such as ` -12.50` or `1e3`.
 fn parse(text: &str) -> Option<(i128, u8)> {
     let text = text.trim().to_ascii_lowercase();
     let (mantissa, exponent) = match text.split_once('e') {
@@ -174,7 +175,7 @@ fn parse(text: &str) -> Option<(i128, u8)> {
         digits.push('0');
         scale += 1;
     }
-    // What is too fine for any type is cut, with one digit left to round by.
+    // Digits beyond any type's scale are cut off, except for one that is needed for rounding.
     while scale > 38 {
         digits.pop();
         scale -= 1;
@@ -202,7 +203,7 @@ fn number_of(digits: i128, from: u8, precision: u8, scale: u8) -> SqlResult<Scal
             .checked_mul(10_i128.pow(u32::from(up)))
             .ok_or_else(fail)?,
         None => {
-            // Half away from zero.
+            // Rounds half away from zero.
             let unit = 10_i128.pow(u32::from(from - scale));
             let (quotient, remainder) = (digits / unit, digits % unit);
             let rounds = remainder.unsigned_abs() * 2 >= unit.unsigned_abs();

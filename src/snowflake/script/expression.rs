@@ -1,4 +1,5 @@
-//! Expressions of scripting. The host evaluates them, except for those that are only a literal or a variable.
+//! Expressions of scripting. The host evaluates them, except for literals, variables and simple
+//! operations.
 
 use datafusion::common::ScalarValue;
 use sqlparser::tokenizer::Token;
@@ -13,14 +14,16 @@ use crate::snowflake::types::DataType;
 #[derive(Clone, Debug)]
 pub struct Expression {
     pub template: Template,
-    /// Its value, if it is a literal.
+    /// The value, if the expression is a literal.
     pub literal: Option<Value>,
-    /// How its value is found without the host, if that is so.
+    /// The operation that constant folding evaluates without the host, if the expression is simple
+    /// enough.
     pub simple: Option<Simple>,
 }
 
 impl Expression {
-    /// The expression up to a semicolon, a bracket that is not its own, or `is_end`.
+    /// Parses an expression up to a semicolon, an unmatched closing bracket, or a token for which
+    /// `is_end` is true.
     pub fn read(
         cursor: &mut Cursor<'_>,
         is_end: impl Fn(&Cursor<'_>) -> bool,
@@ -37,7 +40,8 @@ impl Expression {
         })
     }
 
-    /// A condition in brackets, which are not part of it if they hold all of it.
+    /// Parses a condition in parentheses. If the parentheses enclose all of it, they are not part
+    /// of the expression.
     pub fn condition(
         cursor: &mut Cursor<'_>,
         is_end: impl Fn(&Cursor<'_>) -> bool,
@@ -58,7 +62,7 @@ impl Expression {
     }
 }
 
-/// A literal whose value is plain: no fraction, exponent or prefix, of which the host knows the type.
+/// Parses a literal whose type is known without the host: one without fraction, exponent or prefix.
 pub fn literal(cursor: &mut Cursor<'_>) -> Option<Value> {
     let is_negative = cursor.accept_token(&Token::Minus);
     match cursor.bump()? {

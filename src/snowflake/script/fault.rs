@@ -1,4 +1,4 @@
-//! Errors of a running block: what kind they are, and what is left of them when nothing catches them.
+//! Exceptions of a running block: their kinds, and the error that an uncaught one becomes.
 
 use std::sync::Arc;
 
@@ -9,21 +9,21 @@ use crate::snowflake::error::{Position, SqlError};
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub kind: FaultKind,
-    /// As a handler sees it.
+    /// The error as a handler sees it.
     pub error: SqlError,
-    /// What raised it.
+    /// The position of the statement or expression that raised the exception.
     pub position: Position,
 }
 
 #[derive(Clone, Debug)]
 pub enum FaultKind {
-    /// STATEMENT_ERROR
+    /// STATEMENT_ERROR.
     Statement,
-    /// EXPRESSION_ERROR
+    /// EXPRESSION_ERROR.
     Expression,
     /// An exception that the body declares.
     Declared(Arc<Exception>),
-    /// The run was cancelled; nothing catches it.
+    /// The run was cancelled. No handler catches this.
     Cancelled,
 }
 
@@ -61,7 +61,8 @@ impl Fault {
         }
     }
 
-    /// The error of the whole run (Snowflake documentation, "Handling exceptions").
+    /// Returns the error of the whole run, for an exception that is not caught (Snowflake
+    /// documentation, "Handling exceptions").
     pub fn uncaught(self) -> SqlError {
         let name = match &self.kind {
             FaultKind::Statement => "STATEMENT_ERROR",
@@ -83,13 +84,13 @@ impl Fault {
     }
 }
 
-/// An error of a body that is found before any of it runs. The code is documented for types that cannot be inferred;
-/// that the others have it too is a guess.
+/// Returns an error that is found in a body before it runs. The code is documented for types that
+/// cannot be inferred; that the other errors have it too is a guess.
 pub fn compilation(position: Position, text: impl std::fmt::Display) -> SqlError {
     SqlError::located(92_228, "P0000", position, text)
 }
 
-/// An error of a statement of scripting itself; its code is a guess.
+/// Returns an error of a scripting statement itself. Its code is a guess.
 pub fn scripting(text: impl Into<String>) -> SqlError {
     SqlError::new(92_228, "P0000", text)
 }

@@ -1,8 +1,8 @@
-//! Snowflake Scripting: the language of procedures in SQL and of anonymous blocks (Snowflake documentation, "Snowflake
-//! Scripting reference").
+//! Snowflake Scripting: the language of procedures in SQL and of anonymous blocks (Snowflake
+//! documentation, "Snowflake Scripting reference").
 //!
-//! A body is parsed once ([`Script::parse`]); each run checks its names, and then goes through its statements. What is
-//! SQL in it, statements and expressions alike, is run by a [`Host`].
+//! A body is parsed once ([`Script::parse`]). Each run checks its names, and then runs its
+//! statements. A [`Host`] runs the SQL statements and evaluates the expressions in it.
 
 mod ast;
 mod check;
@@ -26,18 +26,20 @@ use super::names::Ident;
 use super::rows::Rows;
 use super::types::DataType;
 
-/// What runs the SQL of a script.
+/// The host of a script, which runs its SQL.
 #[async_trait]
 pub trait Host: Send {
-    /// Runs one SQL statement, or a block of scripting; `:name` and `?` in it stand for the values of `bindings`.
+    /// Runs one SQL statement or a scripting block. `:name` and `?` in it refer to the values of
+    /// `bindings`.
     async fn execute(&mut self, sql: &str, bindings: &Bindings) -> SqlResult<Rows>;
 
-    /// Runs the query of one value that an expression became, `SELECT …`, which is no statement of the script's.
+    /// Evaluates an expression in the form of a query of one value, `SELECT …`. Such a query is not
+    /// a statement of the script.
     async fn evaluate(&mut self, sql: &str, bindings: &Bindings) -> SqlResult<Rows> {
         self.execute(sql, bindings).await
     }
 
-    /// Whether the run shall end; asked before each statement.
+    /// Returns whether the run was cancelled. This is checked before each statement.
     fn is_cancelled(&self) -> bool {
         false
     }
@@ -47,10 +49,10 @@ pub trait Host: Send {
 #[derive(Clone, Debug)]
 pub struct Script(ast::Block);
 
-/// What a run returned.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub enum Returned {
-    /// The value of RETURN; NULL without one.
+    /// The value of RETURN, or NULL if there was no RETURN.
     Value(Value),
     /// The rows of `RETURN TABLE(…)`.
     Table(Rows),
@@ -60,16 +62,17 @@ impl Script {
     /// Parses a body: `[DECLARE …] BEGIN … END`, or one statement.
     ///
     /// # Errors
-    /// A syntax error with its line and column in the body, and names that DECLARE introduces twice.
+    /// If there is a syntax error, with its line and column in the body, or DECLARE introduces a
+    /// name twice.
     pub fn parse(body: &str) -> SqlResult<Script> {
         parse::body(body).map(Script)
     }
 
-    /// Runs it with arguments, which are variables of those types in it.
+    /// Runs the script with arguments, which are variables of those types in it.
     ///
     /// # Errors
-    /// Names that nothing introduced, before anything runs; then what nothing in the script catches, as
-    /// `Uncaught exception of type …`, with its place in the body.
+    /// If a name is not declared, before anything runs; or if the script does not catch an
+    /// exception, as `Uncaught exception of type …` with its position in the body.
     pub async fn run(
         &self,
         arguments: Vec<(Ident, DataType, ScalarValue)>,
@@ -85,10 +88,10 @@ impl Script {
     }
 }
 
-/// A value as a variable of a type holds it; `shown` is the value as an error shows it.
+/// Converts a value to the type of a variable. `shown` is the value as errors show it.
 ///
 /// # Errors
-/// If it cannot be converted.
+/// If the value cannot be converted.
 pub async fn cast(
     host: &mut dyn Host,
     value: Value,
@@ -100,7 +103,7 @@ pub async fn cast(
     }
     let mut bindings = Bindings::default();
     bindings.insert(Ident::unquoted("VALUE"), value);
-    // A length is checked here: a cast may cut.
+    // The length is checked here, because a cast may truncate the text.
     let wide = match ty {
         DataType::Text { .. } => DataType::TEXT,
         ty => ty,

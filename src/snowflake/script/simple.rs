@@ -1,5 +1,6 @@
-//! Expressions so simple that their value is plain without the host: one comparison, sum or difference of whole
-//! numbers or texts, and texts put together. Loops consist of little else.
+//! Constant folding: evaluation, without the host, of expressions whose result is certain. These
+//! are one comparison, sum or difference of whole numbers or texts, and concatenations. They are
+//! most of what loops evaluate.
 
 use datafusion::common::ScalarValue;
 use sqlparser::tokenizer::Token;
@@ -34,12 +35,13 @@ enum Operator {
 #[derive(Clone, Debug)]
 enum Operand {
     Literal(Value),
-    /// The number of a place in the template.
+    /// The index of a place in the template.
     Place(usize),
 }
 
 impl Simple {
-    /// Reads what is at the cursor, which is a copy at the template's start; `None` if it is anything more.
+    /// Parses the expression at the cursor, which is a copy at the template's start. The result is
+    /// `None` if it is not simple enough.
     pub fn read(mut cursor: Cursor<'_>, template: &Template) -> Option<Simple> {
         let start = cursor.offset();
         let end = start + template.text.len();
@@ -63,7 +65,7 @@ impl Simple {
         })
     }
 
-    /// The value, if the operands are of types for which it is plain.
+    /// Returns the value; `None` if the types of the operands require the host.
     pub fn value(
         &self,
         template: &Template,
@@ -109,7 +111,8 @@ impl Simple {
         fits.then(|| Value::new(ty, ScalarValue::Decimal128(Some(result), precision, 0)))
     }
 
-    /// What a comparison makes of an ordering; `None` is that of NULL.
+    /// Returns the result of a comparison from the ordering of its operands. The ordering is `None`
+    /// if one of them is NULL.
     fn compared(&self, ordering: Option<std::cmp::Ordering>) -> Option<Value> {
         let Some(ordering) = ordering else {
             return Some(Value::null(DataType::Boolean));
@@ -154,7 +157,7 @@ fn operator_of(token: &Token) -> Option<Operator> {
     })
 }
 
-/// The precision of a type of whole numbers.
+/// Returns the precision of a value of a whole-number type; `None` for other types.
 fn whole_digits(value: &Value) -> Option<u8> {
     match value.ty {
         DataType::Number {
@@ -165,7 +168,7 @@ fn whole_digits(value: &Value) -> Option<u8> {
     }
 }
 
-/// Texts and whole numbers one after the other; NULL if one of them is.
+/// Concatenates texts and whole numbers. The result is NULL if one of them is NULL.
 fn concat(operands: &[Value]) -> Option<Value> {
     let mut text = Some(String::new());
     for operand in operands {

@@ -1,4 +1,4 @@
-//! Texts of a body in which variables stand: expressions and statements.
+//! Templates: expressions and statements of a body, with the places where variables are.
 
 use std::ops::Range;
 
@@ -8,30 +8,30 @@ use crate::snowflake::error::{Position, SqlResult};
 use crate::snowflake::names::Ident;
 use crate::snowflake::syntax::{Cursor, ident_of};
 
-/// Where variables may stand in a text.
+/// The ways in which a text may refer to variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// As `:name`, and bare outside subqueries: the expressions of scripting.
+    /// As `:name`, and without a colon outside subqueries: in expressions of scripting.
     Expression,
-    /// As `:name`: SQL statements.
+    /// As `:name`: in SQL statements.
     Statement,
-    /// As `:name`, `:1` and `?`: what the host is given.
+    /// As `:name`, `:1` and `?`: in statements that the host receives.
     Bound,
 }
 
-/// A place of a text at which a variable stands, or may stand.
+/// A place in a text where there is, or may be, a variable.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Bytes of the text.
+    /// The range in the text, in bytes.
     range: Range<usize>,
     pub name: Ident,
-    /// The column, in `row.column`.
+    /// The column in `row.column`.
     pub column: Option<Ident>,
-    /// As it stood, without the colon.
+    /// The name as written, without the colon.
     pub written: String,
-    /// Whether it stood with a colon: then it can be nothing but a variable.
+    /// Whether there is a colon. Then the name can only be a variable.
     pub is_bind: bool,
-    /// Whether its type is plain, because it is cast.
+    /// Whether the variable is cast, so that its type is known.
     pub is_cast: bool,
     pub position: Position,
 }
@@ -44,7 +44,7 @@ pub struct Template {
     pub places: Vec<Place>,
 }
 
-/// Functions whose first argument is a part of dates, which is no variable.
+/// Functions whose first argument is a date part, which is not a variable.
 const DATE_FUNCTIONS: [&str; 12] = [
     "DATEADD",
     "DATEDIFF",
@@ -61,16 +61,17 @@ const DATE_FUNCTIONS: [&str; 12] = [
 ];
 
 impl Template {
-    /// A whole text.
+    /// Parses a whole text.
     ///
     /// # Errors
-    /// If a quote is not closed, or nothing is there.
+    /// If a quote is not closed, or the text is empty.
     pub fn parse(text: &str, mode: Mode) -> SqlResult<Template> {
         Template::read(&mut Cursor::new(text)?, mode, |_| false)
     }
 
-    /// The text up to a bracket that closes something before it, the semicolon after an expression, or a place
-    /// outside of brackets (and, in an expression, of CASE) at which `is_end` says so; all of it is passed.
+    /// Reads a text up to an unmatched closing bracket, the semicolon after an expression, or a
+    /// token outside of brackets (and, in an expression, outside of CASE) for which `is_end` is
+    /// true. The cursor is then after the text.
     pub fn read(
         cursor: &mut Cursor<'_>,
         mode: Mode,
@@ -111,7 +112,8 @@ impl Template {
         })
     }
 
-    /// Replaces a part, given in bytes of the whole source, by blanks, so that what follows keeps its place.
+    /// Replaces a part, given in bytes of the whole source, by blanks, so that the positions after
+    /// it stay the same.
     pub fn blank(&mut self, source_start: usize, part: Range<usize>) {
         let part = part.start - source_start..part.end - source_start;
         let blanks: String = self.text[part.clone()]
@@ -123,7 +125,7 @@ impl Template {
             .retain(|place| !part.contains(&place.range.start));
     }
 
-    /// The text with those places replaced for which `resolve` gives something.
+    /// Returns the text with each place replaced for which `resolve` returns a text.
     pub fn render(
         &self,
         mut resolve: impl FnMut(&Place) -> SqlResult<Option<String>>,
@@ -141,14 +143,15 @@ impl Template {
         Ok(text)
     }
 
-    /// The number of the place that starts at a byte of the text, and the byte at which it ends.
+    /// Returns the index of the place that starts at a byte of the text, and the byte at which it
+    /// ends.
     pub fn place_from(&self, start: usize) -> Option<(usize, usize)> {
         let mut places = self.places.iter().enumerate();
         let found = places.find(|(_, place)| place.range.start == start);
         found.map(|(number, place)| (number, place.range.end))
     }
 
-    /// The place, if it is all of the text.
+    /// Returns the place that is the whole text, if there is one.
     pub fn sole_place(&self) -> Option<&Place> {
         match self.places.as_slice() {
             [place] if place.range == (0..self.text.len()) => Some(place),
@@ -157,7 +160,7 @@ impl Template {
     }
 }
 
-/// A token that was passed.
+/// A consumed token.
 struct Passed {
     token: Token,
     end: usize,
@@ -172,17 +175,17 @@ impl Passed {
 struct Scanner {
     mode: Mode,
     start: usize,
-    /// For each open bracket, whether bare words in it are columns.
+    /// For each open bracket, whether words without a colon in it are columns.
     brackets: Vec<bool>,
     cases: usize,
     previous: Option<Passed>,
-    /// The one before `previous`.
+    /// The token before `previous`.
     before: Option<Passed>,
     places: Vec<Place>,
 }
 
 impl Scanner {
-    /// Passes one token, or more if they are one place.
+    /// Consumes one token, or all tokens of one place.
     fn pass(&mut self, cursor: &mut Cursor<'_>) {
         let (offset, position) = (cursor.offset(), cursor.position());
         match cursor.peek() {
@@ -244,7 +247,7 @@ impl Scanner {
         }
     }
 
-    /// Passes `name` or `row.column`, and notes it.
+    /// Consumes `name` or `row.column`, and records the place.
     fn place(&mut self, cursor: &mut Cursor<'_>, offset: usize, position: Position, is_bind: bool) {
         let in_cast = matches!(&self.previous, Some(passed) if passed.token == Token::LParen)
             && self
@@ -266,7 +269,7 @@ impl Scanner {
             self.step(cursor);
             self.step(cursor);
         }
-        // A function of a schema, `schema.function(…)`.
+        // A function in a schema, `schema.function(…)`.
         if column.is_some() && cursor.peek() == Some(&Token::LParen) {
             return;
         }
@@ -281,7 +284,8 @@ impl Scanner {
         });
     }
 
-    /// Whether a colon starts a reference, and no path into a value such as `v:a` or `f(x):a`.
+    /// Returns whether a colon starts a reference to a variable, and not a path into a value such
+    /// as `v:a` or `f(x):a`.
     fn is_bind(&self, cursor: &Cursor<'_>, offset: usize) -> bool {
         let is_name = match cursor.peek_at(1) {
             Some(Token::Word(_)) => true,
@@ -302,7 +306,7 @@ impl Scanner {
         is_name && !is_path
     }
 
-    /// Whether a word may be a variable without a colon.
+    /// Returns whether a word may be a variable without a colon.
     fn is_bare(&self, cursor: &Cursor<'_>) -> bool {
         if self.brackets.last().copied().unwrap_or(false) {
             return false;

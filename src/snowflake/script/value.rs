@@ -1,4 +1,4 @@
-//! Values of variables, and how statements get at them.
+//! The values of variables, and the bindings through which statements refer to them.
 
 use std::collections::BTreeMap;
 
@@ -22,13 +22,13 @@ impl Value {
         Value { ty, value }
     }
 
-    /// A value of the type that its Arrow type stands for.
+    /// Returns a value with the Snowflake type of its Arrow type.
     pub fn of(value: ScalarValue) -> Value {
         let ty = DataType::of_arrow(&value.data_type());
         Value { ty, value }
     }
 
-    /// NULL of a type.
+    /// Returns NULL of a type.
     pub fn null(ty: DataType) -> Value {
         let value = ScalarValue::try_from(&ty.to_arrow()).unwrap_or(ScalarValue::Null);
         Value { ty, value }
@@ -42,7 +42,7 @@ impl Value {
         Value::new(DataType::Boolean, ScalarValue::Boolean(Some(value)))
     }
 
-    /// A whole number.
+    /// Returns a whole number.
     pub fn integer(value: i128) -> Value {
         let value = ScalarValue::Decimal128(Some(value), 38, 0);
         Value::new(DataType::INTEGER, value)
@@ -52,7 +52,7 @@ impl Value {
         self.value.is_null()
     }
 
-    /// The text of a VARCHAR.
+    /// Returns the text of a VARCHAR; `None` for other types and for NULL.
     pub fn as_text(&self) -> Option<&str> {
         match self.ty {
             DataType::Text { .. } => self.value.try_as_str().flatten(),
@@ -60,7 +60,7 @@ impl Value {
         }
     }
 
-    /// The digits and the scale of a NUMBER.
+    /// Returns the digits and the scale of a NUMBER; `None` for other types and for NULL.
     pub fn as_number(&self) -> Option<(i128, u8)> {
         if !matches!(self.ty, DataType::Number { .. }) {
             return None;
@@ -90,7 +90,7 @@ impl Value {
     }
 }
 
-/// The values that a statement refers to: `:name` for a variable, `?` for what USING lists.
+/// The values that a statement refers to: variables by `:name`, and the values of USING by `?`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bindings {
     named: BTreeMap<Ident, Value>,
@@ -98,7 +98,7 @@ pub struct Bindings {
 }
 
 impl Bindings {
-    /// Bindings for the `?` of a statement, in order.
+    /// Returns bindings for the `?` of a statement, in order.
     pub fn positional(values: Vec<Value>) -> Bindings {
         Bindings {
             positional: values,
@@ -106,7 +106,7 @@ impl Bindings {
         }
     }
 
-    /// The same, with values for `?`.
+    /// Returns these bindings with other values for `?`.
     pub fn with_positional(mut self, values: Vec<Value>) -> Bindings {
         self.positional = values;
         self
@@ -116,17 +116,17 @@ impl Bindings {
         self.named.insert(name, value);
     }
 
-    /// The value of `:name`.
+    /// Returns the value of `:name`.
     pub fn get(&self, name: &Ident) -> Option<&Value> {
         self.named.get(name)
     }
 
-    /// All that have a name.
+    /// Iterates over the named values.
     pub fn iter(&self) -> impl Iterator<Item = (&Ident, &Value)> {
         self.named.iter()
     }
 
-    /// The value of a `?`, counted from 1; also that of `:1`.
+    /// Returns the value of the `?` with this number, counted from 1, which is also that of `:1`.
     pub fn nth(&self, number: usize) -> Option<&Value> {
         number.checked_sub(1).and_then(|at| self.positional.get(at))
     }
@@ -135,10 +135,11 @@ impl Bindings {
         self.named.is_empty() && self.positional.is_empty()
     }
 
-    /// The statement with each reference replaced by what `render` makes of its value, such as a literal or `$1`.
+    /// Replaces each reference in a statement by the text that `render` returns for its value, such
+    /// as a literal or `$1`.
     ///
     /// # Errors
-    /// If the statement refers to something that has no value here, with its place.
+    /// If a reference has no value, with its position.
     pub fn substitute(
         &self,
         sql: &str,

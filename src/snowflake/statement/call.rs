@@ -1,4 +1,4 @@
-//! CALL, EXECUTE IMMEDIATE, anonymous blocks, EXECUTE TASK.
+//! CALL, EXECUTE IMMEDIATE, anonymous blocks and EXECUTE TASK.
 
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
@@ -15,7 +15,7 @@ use crate::snowflake::script::{Bindings, Host, Returned, Script, Value};
 use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::DataType;
 
-/// Runs the statements of a script.
+/// The host of a script, which runs its statements in a session.
 struct Runner<'a> {
     context: Context<'a>,
 }
@@ -43,7 +43,7 @@ fn answer(rows: Rows) -> Answer {
     }
 }
 
-/// What a script has returned, as the one row that clients see.
+/// Returns the result set of a script: its table, or its value as one row.
 fn returned(returned: Returned, column: &str, ty: Option<DataType>) -> SqlResult<Rows> {
     match returned {
         Returned::Table(rows) => Ok(rows),
@@ -54,7 +54,7 @@ fn returned(returned: Returned, column: &str, ty: Option<DataType>) -> SqlResult
     }
 }
 
-/// An anonymous block.
+/// Runs an anonymous block.
 pub async fn block(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let is_transaction = cursor.accept("TRANSACTION") || cursor.accept("WORK");
     if (is_transaction || cursor.is_at_end()) && cursor.text().trim_start().len() >= 5 {
@@ -70,7 +70,7 @@ async fn run_block(context: Context<'_>, body: &str) -> SqlResult<Answer> {
     returned(result, "anonymous block", None).map(answer)
 }
 
-/// `EXECUTE IMMEDIATE 'text' | $$block$$ | expression [USING (…)]`
+/// Runs `EXECUTE IMMEDIATE 'text' | $$block$$ | expression [USING (…)]`.
 pub async fn execute_immediate(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let text = match cursor.string() {
         Ok(text) if cursor.is_at_end() || cursor.is_next("USING") => text,
@@ -107,7 +107,7 @@ pub async fn execute_immediate(context: Context<'_>, mut cursor: Cursor<'_>) -> 
     nested(context, &text, &bindings).await
 }
 
-/// `CALL name(arguments)`
+/// Runs `CALL name(arguments)`.
 pub async fn call(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let session = context.session;
     let given = cursor.name(3)?;
@@ -143,7 +143,7 @@ pub async fn call(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
     if values.next().is_some() {
         return Err(wrong_arguments(&object.name, arguments));
     }
-    // Names in a procedure of its owner's rights are those of its own schema.
+    // In a procedure with owner's rights, names are resolved in the procedure's own schema.
     let own;
     let home = match procedure.as_caller {
         true => session,
@@ -172,7 +172,7 @@ fn wrong_arguments(name: &ObjectName, given: &str) -> SqlError {
     SqlError::compilation(1044, "42P13", text)
 }
 
-/// The values of a list of expressions.
+/// Returns the values of a list of expressions.
 async fn values(context: Context<'_>, list: &str) -> SqlResult<Vec<ScalarValue>> {
     if list.trim().is_empty() {
         return Ok(Vec::new());
@@ -182,7 +182,7 @@ async fn values(context: Context<'_>, list: &str) -> SqlResult<Vec<ScalarValue>>
     Ok(columns.map(|column| rows.value(0, column)).collect())
 }
 
-/// `EXECUTE TASK name`
+/// Runs `EXECUTE TASK name`.
 pub async fn execute_task(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let session = context.session;
     let name = session.full_name(Kind::Task, &cursor.name(3)?)?;

@@ -27,12 +27,12 @@ const OPTIONS: &[Property] = &[
     Property::new("FORCE", PropertyType::Boolean).with_default("FALSE"),
 ];
 
-/// `@[database.schema.]stage[/path]`
+/// Parses `@[database.schema.]stage[/path]`.
 fn stage_path(cursor: &mut Cursor<'_>) -> SqlResult<(ObjectName, String)> {
     cursor.expect_token(&Token::AtSign)?;
     let name = cursor.name(3)?;
     let start = cursor.passed();
-    // A path has no blanks: it goes on as long as its tokens touch.
+    // A path has no blanks: it continues as long as there is no space between tokens.
     while !cursor.is_at_end() && cursor.offset() == cursor.passed() {
         cursor.bump();
     }
@@ -40,7 +40,7 @@ fn stage_path(cursor: &mut Cursor<'_>) -> SqlResult<(ObjectName, String)> {
     Ok((name, path.trim_start_matches('/').to_owned()))
 }
 
-/// `LIST @stage[/path]`
+/// Runs `LIST @stage[/path]`.
 pub async fn list(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let (name, path) = stage_path(&mut cursor)?;
     cursor.expect_end()?;
@@ -50,7 +50,7 @@ pub async fn list(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
     })
 }
 
-/// `COPY INTO table [(columns)] FROM @stage[/path] [FILES = (…)] [FILE_FORMAT = (…)] …`
+/// Runs `COPY INTO table [(columns)] FROM @stage[/path] [FILES = (…)] [FILE_FORMAT = (…)] …`.
 pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let session = context.session;
     let name = session.full_name(Kind::Table, &cursor.name(3)?)?;
@@ -75,7 +75,7 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
     {
         options.set("FILE_FORMAT", format.clone());
     }
-    // From here to the end, so that no two load the same file.
+    // The lock is held from here to the end, so that no two statements load the same file.
     let lock = account.write_lock(&name);
     let _queued = lock.lock().await;
     let object = account.find(Kind::Table, &name)?;
@@ -109,7 +109,7 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
         if !wanted.is_empty() && !wanted.iter().any(|one| one == below || *one == file) {
             continue;
         }
-        // A file is loaded into a table once, as long as it is the same.
+        // A file that has not changed is loaded into a table only once.
         let is_loaded = target
             .loads
             .iter()
@@ -172,7 +172,7 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
     })
 }
 
-/// Where in a file the row is that a table cannot take.
+/// Adds the file, row and column of a refused value to its error.
 fn located(refused: Refused, file: &str, table: &Table) -> SqlError {
     let mut error = refused.error;
     error.message.push_str(&format!("\n  File '{file}'"));

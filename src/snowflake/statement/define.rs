@@ -1,4 +1,5 @@
-//! CREATE, ALTER, DROP, UNDROP and DESCRIBE: the same for all kinds of objects, which say themselves what differs.
+//! CREATE, ALTER, DROP, UNDROP and DESCRIBE for all kinds of objects. The definition of each kind
+//! holds what differs.
 
 use sqlparser::tokenizer::Token;
 
@@ -10,7 +11,7 @@ use crate::snowflake::rest::{Answer, StatementKind};
 use crate::snowflake::rows::Rows;
 use crate::snowflake::syntax::Cursor;
 
-/// `CREATE [OR REPLACE] kind [IF NOT EXISTS] name …`
+/// Runs `CREATE [OR REPLACE] kind [IF NOT EXISTS] name …`.
 pub async fn create(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let or_replace = cursor.accept("OR REPLACE");
     let at = cursor.position();
@@ -31,7 +32,7 @@ pub async fn create(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<A
     Ok(done(rows))
 }
 
-/// `ALTER kind [IF EXISTS] name …`
+/// Runs `ALTER kind [IF EXISTS] name …`.
 pub async fn alter(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let session = context.session;
     let account = session.account();
@@ -107,14 +108,15 @@ pub async fn alter(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<An
     Ok(succeeded())
 }
 
-/// `DROP kind [IF EXISTS] name [CASCADE | RESTRICT]`
+/// Runs `DROP kind [IF EXISTS] name [CASCADE | RESTRICT]`.
 pub async fn drop(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let session = context.session;
     let kind = Kind::accept(&mut cursor).ok_or_else(|| cursor.unexpected())?;
     let if_exists = cursor.accept("IF EXISTS");
     let name = cursor.name(3)?;
     if kind == Kind::Procedure && cursor.peek() == Some(&Token::LParen) {
-        // Procedures go by name alone: the types of arguments do not tell them apart here.
+        // Procedures are identified by name alone, because icebox does not support overloading by
+        // argument types.
         cursor.bump();
         cursor.take_to_closing()?;
     }
@@ -157,7 +159,7 @@ pub async fn drop(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
     Ok(done(Rows::status(text)))
 }
 
-/// `UNDROP DATABASE | SCHEMA | TABLE name`
+/// Runs `UNDROP DATABASE | SCHEMA | TABLE name`.
 pub async fn undrop(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let at = cursor.position();
     let kind = Kind::accept(&mut cursor).ok_or_else(|| cursor.unexpected())?;
@@ -173,7 +175,7 @@ pub async fn undrop(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<A
     ))))
 }
 
-/// `DESCRIBE kind name`, also `DESCRIBE INTEGRATION name`.
+/// Runs `DESCRIBE kind name`, also `DESCRIBE INTEGRATION name`.
 pub async fn describe(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let session = context.session;
     let kinds = match Kind::accept(&mut cursor) {

@@ -1,4 +1,4 @@
-//! Files on a stage, read for COPY INTO: CSV and Parquet.
+//! Reading of CSV and Parquet files on a stage, for COPY INTO.
 
 use std::sync::Arc;
 
@@ -12,21 +12,21 @@ use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::object::properties::Properties;
 use crate::snowflake::rows::Rows;
 
-/// How a COPY reads its files.
+/// The options with which a COPY reads its files.
 pub struct Reading<'a> {
-    /// The columns that are wanted, in their order.
+    /// The wanted columns, in their order.
     pub columns: &'a [&'a str],
-    /// FILE_FORMAT.
+    /// The options of FILE_FORMAT.
     pub format: &'a Properties,
-    /// MATCH_BY_COLUMN_NAME.
+    /// The value of MATCH_BY_COLUMN_NAME.
     pub matching: Option<&'a str>,
 }
 
 impl Reading<'_> {
-    /// A file's rows, with the wanted columns.
+    /// Reads the wanted columns of a file.
     ///
     /// # Errors
-    /// If the file is not of the format, with its name.
+    /// If the file is not of the format. The error has the file's name.
     pub fn rows(&self, file: &str, bytes: Bytes) -> SqlResult<Rows> {
         match self.format.text("TYPE").as_deref() {
             Some("PARQUET") => self.parquet(file, bytes),
@@ -86,8 +86,8 @@ impl Reading<'_> {
         Schema::new(self.columns.iter().map(field).collect::<Vec<_>>())
     }
 
-    /// Each value as a text; NULL for what NULL_IF names (`\N` by default) and for nothing (documentation, "CREATE FILE FORMAT":
-    /// EMPTY_FIELD_AS_NULL is TRUE).
+    /// Reads each value of a CSV file as a text. The texts of NULL_IF (`\N` by default) and empty
+    /// fields are NULL (documentation, "CREATE FILE FORMAT": EMPTY_FIELD_AS_NULL is TRUE).
     fn csv(&self, file: &str, bytes: &[u8]) -> SqlResult<Rows> {
         let delimiter = self.one_byte("FIELD_DELIMITER")?.unwrap_or(b',');
         let quote = self.one_byte("FIELD_OPTIONALLY_ENCLOSED_BY")?;
@@ -134,7 +134,7 @@ impl Reading<'_> {
         Ok(Rows::new(schema, vec![batch]))
     }
 
-    /// An option of one character; none where it is not given, empty or NONE.
+    /// Returns an option of one character; `None` if it is not given, empty or NONE.
     fn one_byte(&self, option: &str) -> SqlResult<Option<u8>> {
         let text = self.format.text(option).unwrap_or_default();
         match text.as_bytes() {
@@ -149,7 +149,7 @@ impl Reading<'_> {
     }
 }
 
-/// How many lines were there to skip, up to a number, and what follows them.
+/// Skips up to `most` lines. Returns the number of skipped lines and the bytes after them.
 fn skip_lines(bytes: &[u8], most: usize) -> (usize, &[u8]) {
     let mut rest = bytes;
     for skipped in 0..most {

@@ -22,7 +22,7 @@ use crate::snowflake::session::Session;
 use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::DataType;
 
-/// `INSERT INTO name [(columns)] VALUES … | SELECT …`
+/// Runs `INSERT INTO name [(columns)] VALUES … | SELECT …`.
 pub async fn insert(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let session = context.session;
     let name = session.full_name(Kind::Table, &cursor.name(3)?)?;
@@ -36,7 +36,7 @@ pub async fn insert(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<A
     }
     let query = cursor.take_rest();
     let mut read = query::read(context, query).await?;
-    // All rows of an array binding are written at once.
+    // All rows of an array binding are appended at once.
     for bindings in context.repeats.iter().skip(1) {
         let again = Context {
             bindings,
@@ -62,8 +62,9 @@ fn is_query_in_brackets(cursor: &Cursor<'_>) -> bool {
     ahead.is_next("SELECT") || ahead.is_next("WITH") || ahead.is_next("VALUES")
 }
 
-/// Appends rows to a table, each value as its column's type: the columns that are named, or all, in their order; the others
-/// are NULL.
+/// Appends rows to a table, with each value converted to its column's type. The values are for the
+/// columns in `columns`, in that order, or for all columns. Other columns get NULL. Returns the
+/// number of rows.
 pub fn append_rows<'a>(
     session: &'a Session,
     name: &'a ObjectName,
@@ -82,15 +83,16 @@ pub fn append_rows<'a>(
     .boxed()
 }
 
-/// A row that a table cannot take.
+/// A row that a table does not accept.
 #[derive(Debug)]
 pub struct Refused {
-    /// The row, and the table's column, both from 0; `None` where it is not about one value.
+    /// The index of the row and of the table's column, both from 0; `None` if the error does not
+    /// concern one value.
     pub at: Option<(usize, usize)>,
     pub error: SqlError,
 }
 
-/// Rows with all columns of a table, each value as its column's type.
+/// Returns rows with all columns of a table, and each value converted to its column's type.
 pub fn as_stored(
     table: &Table,
     columns: Option<&[Ident]>,
@@ -115,7 +117,7 @@ pub fn as_stored(
             let array = match given.iter().position(|one| *one == index) {
                 Some(at) => {
                     let array = batch.column(at);
-                    // Rows of an array binding are of types of their own.
+                    // Rows of an array binding have types of their own.
                     let of_batch = batch.schema();
                     let from = [rows.schema.field(at), of_batch.field(at)];
                     let from = from[usize::from(from[0].data_type() != array.data_type())];
@@ -141,7 +143,7 @@ pub fn as_stored(
     Ok(batches)
 }
 
-/// The positions in the table of the columns that are named, or of all.
+/// Returns the positions in the table of the named columns, or of all columns.
 fn positions(table: &Table, columns: Option<&[Ident]>, got: usize) -> SqlResult<Vec<usize>> {
     let given: Vec<usize> = match columns {
         None => (0..table.columns.len()).collect(),

@@ -1,4 +1,4 @@
-//! Statements: one table of what they begin with, one function each.
+//! Statements: one table of their first words, and one function for each.
 
 mod call;
 mod copy;
@@ -26,17 +26,17 @@ use super::syntax::Cursor;
 
 pub use run::{Statement, run, value};
 
-/// What a statement runs with.
+/// The context in which a statement runs.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     pub session: &'a Session,
-    /// What `:name` and `?` stand for.
+    /// The values of `:name` and `?`.
     pub bindings: &'a Bindings,
-    /// The bindings of each time that an INSERT is to run, if it is more than one.
+    /// The bindings of each repetition of an INSERT, if it runs more than once.
     pub repeats: &'a [Bindings],
-    /// The answers that `$1`, `$2` … of a pipe stand for, `$1` the last one.
+    /// The results that `$1`, `$2` … refer to in a pipe. `$1` is the last one.
     pub earlier: &'a [Rows],
-    /// How many statements this one is inside of.
+    /// How many statements enclose this one.
     pub depth: usize,
     pub cancel: &'a CancellationToken,
     /// Session parameters for this statement alone.
@@ -44,7 +44,8 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Waits for something that may be left half done, such as a query; if the statement is cancelled meanwhile, it is.
+    /// Awaits work that may be dropped halfway, such as a query. Cancelling the statement drops the
+    /// work.
     pub async fn unless_cancelled<T>(
         &self,
         work: impl Future<Output = SqlResult<T>>,
@@ -57,26 +58,26 @@ impl Context<'_> {
     }
 }
 
-/// Runs what follows its first words.
+/// The function that runs a statement from the text after its first words.
 type Run = for<'a> fn(Context<'a>, Cursor<'a>) -> BoxFuture<'a, SqlResult<Answer>>;
 
-/// What a statement's columns are known from without running it.
+/// How the columns of a statement are known without its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Described {
-    /// The query's plan.
+    /// From the query's plan.
     Planned,
-    /// It has no effect, so it is run.
+    /// By running the statement, which has no effect.
     Same,
-    /// A number of rows.
+    /// The number of inserted rows.
     Inserted,
-    /// A value.
+    /// The value of a block.
     Block,
-    /// A text that tells that it is done.
+    /// The status of the statement.
     Status,
 }
 
-/// A kind of statement: the words that it begins with, and what runs it. Where the words of one begin another's, the longer
-/// come first.
+/// A kind of statement: its first words, and the function that runs it. Where the words of one kind
+/// begin with those of another, the longer come first.
 struct Verb {
     words: &'static str,
     run: Run,
@@ -123,7 +124,8 @@ const VERBS: &[Verb] = verbs! {
     "REVOKE" => place::grant, Status;
 };
 
-/// The kind of statement that begins here, its words passed. A query in brackets is a SELECT, whose text is looked at whole.
+/// Returns the kind of the statement at the cursor, and consumes its first words. A query in
+/// parentheses is a SELECT, which is run from its whole text.
 fn verb(cursor: &mut Cursor<'_>) -> Option<&'static Verb> {
     match cursor.peek() {
         Some(Token::LParen) => VERBS.first(),
@@ -131,7 +133,7 @@ fn verb(cursor: &mut Cursor<'_>) -> Option<&'static Verb> {
     }
 }
 
-/// The answer of a statement that changes what there is.
+/// Returns the answer of a statement that changes objects.
 fn done(rows: Rows) -> Answer {
     Answer {
         rows,

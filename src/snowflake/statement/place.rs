@@ -1,4 +1,4 @@
-//! What changes a session: USE, SET, ALTER SESSION; and statements that change nothing here.
+//! Session statements: USE, SET, ALTER SESSION, and statements without an effect in icebox.
 
 use sqlparser::tokenizer::Token;
 
@@ -12,7 +12,7 @@ use crate::snowflake::rest::{Answer, StatementKind};
 use crate::snowflake::session::Variable;
 use crate::snowflake::syntax::Cursor;
 
-/// `USE [ROLE | WAREHOUSE | DATABASE | SCHEMA] name`
+/// Runs `USE [ROLE | WAREHOUSE | DATABASE | SCHEMA] name`.
 pub async fn use_(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let session = context.session;
     if cursor.accept("SECONDARY ROLES") {
@@ -32,7 +32,7 @@ pub async fn use_(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
     };
     let name = cursor.name(2)?;
     cursor.expect_end()?;
-    // USE a.b goes to a schema.
+    // USE a.b selects a schema.
     let kind = match kind {
         Kind::Database if name.0.len() == 2 => Kind::Schema,
         kind => kind,
@@ -64,7 +64,7 @@ fn used() -> Answer {
     }
 }
 
-/// `SET name = expression`, `SET (a, b) = (1, 2)`
+/// Runs `SET name = expression` and `SET (a, b) = (1, 2)`.
 pub async fn set(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let names = match cursor.peek() {
         Some(Token::LParen) => cursor.list(Cursor::ident)?,
@@ -102,7 +102,7 @@ pub async fn set(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answ
     Ok(succeeded())
 }
 
-/// `UNSET name`, `UNSET (a, b)`
+/// Runs `UNSET name` and `UNSET (a, b)`.
 pub async fn unset(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let names = match cursor.peek() {
         Some(Token::LParen) => cursor.list(Cursor::ident)?,
@@ -117,7 +117,7 @@ pub async fn unset(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<An
     Ok(succeeded())
 }
 
-/// `ALTER SESSION SET name = value …`, `ALTER SESSION UNSET name, …`
+/// Runs `ALTER SESSION SET name = value …` and `ALTER SESSION UNSET name, …`.
 pub async fn alter_session(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let is_set = cursor.accept("SET");
     if !is_set {
@@ -160,7 +160,8 @@ pub async fn alter_session(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlR
     })
 }
 
-/// COMMIT and ROLLBACK, as they are outside of a transaction: every statement is committed when it ends.
+/// Runs COMMIT and ROLLBACK. There are no transactions of several statements, so both have no
+/// effect: every statement is committed when it ends.
 pub async fn transaction(_: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     cursor.accept("WORK");
     cursor.expect_end()?;
@@ -170,7 +171,7 @@ pub async fn transaction(_: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<An
     })
 }
 
-/// GRANT and REVOKE: what they name must be there; rights are not checked.
+/// Runs GRANT and REVOKE. The objects that they name must exist; privileges are not checked.
 pub async fn grant(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     while !cursor.is_next("ON") && !cursor.is_next("ROLE") {
         if cursor.bump().is_none() {

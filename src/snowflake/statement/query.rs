@@ -1,4 +1,4 @@
-//! SELECT, and what queries ask of the session.
+//! SELECT, and the tables and values that queries get from the session.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::DataType;
 use crate::snowflake::{functions, lake};
 
-/// SELECT, WITH, VALUES.
+/// Runs SELECT, WITH and VALUES.
 pub async fn select(context: Context<'_>, cursor: Cursor<'_>) -> SqlResult<Answer> {
     Ok(Answer {
         rows: run(context, cursor.text()).await?,
@@ -35,7 +35,7 @@ pub async fn run(context: Context<'_>, sql: &str) -> SqlResult<Rows> {
     Ok(read(context, sql).await?.rows)
 }
 
-/// A query's columns, without rows.
+/// Returns the columns of a query, without rows.
 pub async fn columns(context: Context<'_>, sql: &str) -> SqlResult<Rows> {
     let tables = Tables::new(context.session);
     let parameters = parameters(context);
@@ -45,22 +45,22 @@ pub async fn columns(context: Context<'_>, sql: &str) -> SqlResult<Rows> {
     Ok(Rows::new(Arc::clone(plan.schema()), vec![none]))
 }
 
-/// What a writing statement has read.
+/// The result of a query, with the streams that it read.
 pub struct Read {
     pub rows: Rows,
-    /// Streams, each with the number of the change up to which it was read.
+    /// The streams, each with the number of the last change that was read.
     streams: Vec<(ObjectName, u64)>,
 }
 
 impl Read {
-    /// Moves the streams on, for what was read of them is written now.
+    /// Consumes the streams, after a DML statement has written what was read from them.
     pub fn consume(&self, session: &Session) -> SqlResult<()> {
         let mut streams = self.streams.iter();
         streams.try_for_each(|(name, offset)| stream::consume(session, name, *offset))
     }
 }
 
-/// Runs a query for a statement that may write what it reads.
+/// Runs a query for a statement that may write the result.
 pub async fn read(context: Context<'_>, sql: &str) -> SqlResult<Read> {
     let tables = Tables::new(context.session);
     let parameters = parameters(context);

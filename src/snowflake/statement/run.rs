@@ -1,4 +1,4 @@
-//! Running a statement: its parts, its place in the history, its end before its time.
+//! Execution of a statement: its pipe, its entry in the query history, cancellation and timeout.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,26 +22,28 @@ use crate::snowflake::session::Session;
 use crate::snowflake::syntax::{self, Cursor};
 use crate::snowflake::types::DataType;
 
-/// Blocks and procedures that call each other at most so deep.
+/// The greatest depth of blocks and procedures that call each other.
 const MOST_DEPTH: usize = 16;
 
-/// A statement that a session is to run.
+/// A statement to run in a session.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    /// Its id in the query history, by which it can be cancelled and its result asked for.
+    /// The statement's id in the query history, for cancelling it and for fetching its result.
     pub query_id: String,
     /// One statement, with or without its semicolon, or several that are joined by `->>`.
     pub sql: String,
-    /// What `?`, `:1` and `:name` stand for; more than one for an INSERT that is to run for each.
+    /// The values of `?`, `:1` and `:name`. There is more than one set for an INSERT that runs once
+    /// for each.
     pub bindings: Vec<Bindings>,
-    /// Only the columns are wanted: the statement has no effect, and the answer no rows.
+    /// Whether only the columns are wanted. Then the statement has no effect, and the answer has no
+    /// rows.
     pub describe_only: bool,
-    /// Session parameters for this statement alone, such as `QUERY_TAG`; unknown ones are passed over.
+    /// Session parameters for this statement alone, such as `QUERY_TAG`. Unknown ones are ignored.
     pub parameters: BTreeMap<String, String>,
 }
 
 impl Statement {
-    /// A statement without bindings, under a new id.
+    /// Returns a statement without bindings, with a new id.
     pub fn new(sql: impl Into<String>) -> Statement {
         Statement {
             query_id: new_query_id(),
@@ -79,11 +81,13 @@ impl From<Request> for Statement {
     }
 }
 
-/// Runs a statement in a session: the way in for all front ends. It is in the account's query history from its beginning, and
-/// [`History::cancel`](crate::snowflake::history::History::cancel) ends it where that leaves nothing half done.
+/// Runs a statement in a session. All front ends use this function. The statement is in the
+/// account's query history from its beginning.
+/// [`History::cancel`](crate::snowflake::history::History::cancel) ends it at a point where no work
+/// is left half done.
 ///
 /// # Errors
-/// The statement's, or [`canceled`].
+/// The statement's error, or [`canceled`].
 pub fn run<'a>(session: &'a Session, statement: &'a Statement) -> BoxFuture<'a, SqlResult<Answer>> {
     async move {
         if let Some(database) = session.current().database {
@@ -105,10 +109,10 @@ pub fn run<'a>(session: &'a Session, statement: &'a Statement) -> BoxFuture<'a, 
     .boxed()
 }
 
-/// The value of an expression, which is no statement of its own.
+/// Evaluates an expression, without an entry in the query history.
 ///
 /// # Errors
-/// If it cannot be evaluated.
+/// If the expression cannot be evaluated.
 pub fn value<'a>(
     session: &'a Session,
     expression: &'a str,
@@ -130,7 +134,7 @@ pub fn value<'a>(
     .boxed()
 }
 
-/// Runs a statement of a script, under an id of its own.
+/// Runs a statement of a script, with its own id in the query history.
 pub fn nested<'a>(
     context: Context<'a>,
     sql: &'a str,
@@ -143,7 +147,7 @@ pub fn nested<'a>(
     .boxed()
 }
 
-/// Evaluates an expression of a script, which is no statement of its own.
+/// Evaluates an expression of a script, without an entry in the query history.
 pub fn evaluated<'a>(
     context: Context<'a>,
     sql: &'a str,
@@ -167,7 +171,8 @@ fn inner<'a>(context: Context<'a>, bindings: &'a Bindings) -> SqlResult<Context<
     })
 }
 
-/// A statement in the history, taken off the running ones whatever becomes of it.
+/// The history entry of a running statement. Dropping it records the statement as ended, also if
+/// its future was dropped.
 struct Recorded<'a> {
     session: &'a Session,
     query_id: &'a str,
@@ -244,7 +249,7 @@ async fn recorded(
 
 const TIMED_OUT: i32 = 630;
 
-/// Cancels what takes longer than STATEMENT_TIMEOUT_IN_SECONDS, which are seconds of the wall's clock.
+/// Cancels a statement that takes longer than STATEMENT_TIMEOUT_IN_SECONDS, in real time.
 async fn in_time(
     context: Context<'_>,
     work: impl Future<Output = SqlResult<Answer>>,
@@ -262,7 +267,7 @@ async fn in_time(
         Ok(result) => result,
         Err(_) => {
             context.cancel.cancel();
-            // It ends where it can.
+            // The statement ends at the next point where it can be cancelled.
             work.await.map_err(|_| {
                 let text = format!(
                     "Statement reached its statement or warehouse timeout of {seconds} second(s) and was canceled."
@@ -275,7 +280,7 @@ async fn in_time(
 
 /// One statement of a pipe.
 struct Part<'a> {
-    /// After its first words.
+    /// The cursor after the statement's first words.
     cursor: Cursor<'a>,
     verb: Option<&'static Verb>,
 }
@@ -313,7 +318,7 @@ async fn piped(
     unreachable!("a text has a part")
 }
 
-/// The columns of what a statement would answer.
+/// Returns the columns of a statement's result.
 async fn described(context: Context<'_>, verb: &Verb, cursor: Cursor<'_>) -> SqlResult<Answer> {
     let columns = |name: &str, ty: DataType, kind| {
         let rows = Rows::of(&[(name, ty)], Vec::<Vec<ScalarValue>>::new())?;
@@ -347,7 +352,7 @@ async fn described(context: Context<'_>, verb: &Verb, cursor: Cursor<'_>) -> Sql
     }
 }
 
-/// NULLs for the `?` of a query that is only described and has no values for them.
+/// Returns NULLs for the `?` of a query that is only described and has no values for them.
 fn nulls(context: Context<'_>, cursor: &Cursor<'_>) -> Option<Bindings> {
     if !context.bindings.is_empty() {
         return None;
@@ -362,7 +367,7 @@ fn nulls(context: Context<'_>, cursor: &Cursor<'_>) -> Option<Bindings> {
     (!nulls.is_empty()).then(|| Bindings::positional(nulls))
 }
 
-/// The statements of a pipe: `a ->> b ->> c`.
+/// Splits a pipe, `a ->> b ->> c`, into its statements.
 fn pipe(sql: &str) -> SqlResult<Vec<Part<'_>>> {
     let statements = syntax::split(sql)?;
     let sql = match statements.as_slice() {

@@ -9,16 +9,17 @@ use sqlparser::tokenizer::{Location, Token, Tokenizer, TokenizerError, Word};
 use crate::snowflake::error::{Position, SqlError, SqlResult};
 use crate::snowflake::names::{Ident, ObjectName};
 
-/// A token that is neither white space nor comment.
+/// A token that is neither white space nor a comment.
 #[derive(Clone, Debug)]
 struct Item {
     token: Token,
     position: Position,
-    /// Bytes of the text.
+    /// The bytes of the text that the token covers.
     range: Range<usize>,
 }
 
-/// Reads a text token by token. Cheap to clone: a parser may try something on a copy.
+/// A reader that goes through a text token by token. It is cheap to clone, so that a parser may
+/// look ahead on a copy.
 #[derive(Clone, Debug)]
 pub struct Cursor<'a> {
     text: &'a str,
@@ -27,6 +28,8 @@ pub struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    /// Tokenizes a text.
+    ///
     /// # Errors
     /// If a quote or a comment is not closed.
     pub fn new(text: &'a str) -> SqlResult<Cursor<'a>> {
@@ -50,7 +53,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub fn text(&self) -> &'a str {
         self.text
     }
@@ -59,7 +62,7 @@ impl<'a> Cursor<'a> {
         self.peek_at(0)
     }
 
-    /// The token after `ahead` others.
+    /// Returns the token after the next `ahead` tokens.
     pub fn peek_at(&self, ahead: usize) -> Option<&Token> {
         self.items.get(self.at + ahead).map(|item| &item.token)
     }
@@ -68,14 +71,14 @@ impl<'a> Cursor<'a> {
         self.at >= self.items.len()
     }
 
-    /// The next token, which is passed.
+    /// Consumes the next token and returns it.
     pub fn bump(&mut self) -> Option<Token> {
         let item = self.items.get(self.at)?;
         self.at += 1;
         Some(item.token.clone())
     }
 
-    /// Where the next token is, or the end.
+    /// Returns the place of the next token, or of the end of the text.
     pub fn position(&self) -> Position {
         match self.items.get(self.at) {
             Some(item) => item.position,
@@ -83,26 +86,26 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The byte of the text at which the next token starts; the text's length at the end.
+    /// Returns the byte offset at which the next token starts; the text's length at the end.
     pub fn offset(&self) -> usize {
         let item = self.items.get(self.at);
         item.map_or(self.text.len(), |item| item.range.start)
     }
 
-    /// The byte of the text at which the last passed token ends; 0 at the start.
+    /// Returns the byte offset at which the last consumed token ends; 0 at the start.
     pub fn passed(&self) -> usize {
         let item = self.at.checked_sub(1).and_then(|at| self.items.get(at));
         item.map_or(0, |item| item.range.end)
     }
 
-    /// What follows, as it stands in the text; all of it is passed.
+    /// Consumes all remaining tokens and returns their text as written.
     pub fn take_rest(&mut self) -> &'a str {
         let rest = &self.text[self.offset()..];
         self.at = self.items.len();
         rest.trim_end()
     }
 
-    /// The error that the next token may not stand here.
+    /// Creates the syntax error for the next token.
     pub fn unexpected(&self) -> SqlError {
         let found = match self.items.get(self.at) {
             Some(item) => &self.text[item.range.clone()],
@@ -111,13 +114,14 @@ impl<'a> Cursor<'a> {
         SqlError::syntax(self.position(), found)
     }
 
-    /// Whether these keywords come next; they are upper case, with one blank between them.
+    /// Returns whether these keywords come next. They are given in upper case, with one blank
+    /// between them.
     pub fn is_next(&self, keywords: &str) -> bool {
         let mut words = keywords.split(' ').enumerate();
         words.all(|(ahead, keyword)| is_keyword(self.peek_at(ahead), keyword))
     }
 
-    /// Passes these keywords if they come next.
+    /// Consumes these keywords if they come next, and returns whether they did.
     pub fn accept(&mut self, keywords: &str) -> bool {
         let is_next = self.is_next(keywords);
         if is_next {
@@ -126,7 +130,7 @@ impl<'a> Cursor<'a> {
         is_next
     }
 
-    /// Passes these keywords.
+    /// Consumes these keywords; any other token is a syntax error.
     pub fn expect(&mut self, keywords: &str) -> SqlResult<()> {
         for keyword in keywords.split(' ') {
             if !self.accept(keyword) {
@@ -136,7 +140,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Passes this token if it comes next.
+    /// Consumes this token if it comes next, and returns whether it did.
     pub fn accept_token(&mut self, token: &Token) -> bool {
         let is_next = self.peek() == Some(token);
         self.at += usize::from(is_next);
@@ -150,7 +154,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Nothing may follow.
+    /// Checks that no token is left.
     pub fn expect_end(&self) -> SqlResult<()> {
         match self.is_at_end() {
             true => Ok(()),
@@ -158,7 +162,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// An identifier, quoted or not.
+    /// Reads an identifier, quoted or not.
     pub fn ident(&mut self) -> SqlResult<Ident> {
         let Some(Token::Word(word)) = self.peek() else {
             return Err(self.unexpected());
@@ -168,7 +172,7 @@ impl<'a> Cursor<'a> {
         Ok(ident)
     }
 
-    /// A name of up to `parts` parts.
+    /// Reads a name of up to `parts` parts.
     pub fn name(&mut self, parts: usize) -> SqlResult<ObjectName> {
         let mut idents = vec![self.ident()?];
         while self.peek() == Some(&Token::Period) {
@@ -181,7 +185,7 @@ impl<'a> Cursor<'a> {
         Ok(ObjectName(idents))
     }
 
-    /// A string in single quotes or dollars, as its value.
+    /// Reads a string in single quotes or in `$$`, and returns its value.
     pub fn string(&mut self) -> SqlResult<String> {
         let value = match self.peek() {
             Some(Token::SingleQuotedString(value)) => value.clone(),
@@ -192,7 +196,7 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
-    /// A whole number without a sign.
+    /// Reads a whole number without a sign.
     pub fn integer(&mut self) -> SqlResult<u64> {
         let number = match self.peek() {
             Some(Token::Number(number, _)) => number.parse().ok(),
@@ -203,7 +207,7 @@ impl<'a> Cursor<'a> {
         Ok(number)
     }
 
-    /// `( item, … )`, possibly without items.
+    /// Reads `( item, … )`, possibly without items.
     pub fn list<T>(
         &mut self,
         mut item: impl FnMut(&mut Self) -> SqlResult<T>,
@@ -222,7 +226,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Passes tokens up to the bracket that closes one already passed, and that too; the text between.
+    /// Consumes tokens up to and including the bracket that closes one already consumed, and
+    /// returns the text before that bracket.
     pub fn take_to_closing(&mut self) -> SqlResult<&'a str> {
         let start = self.offset();
         let mut depth = 0_usize;
@@ -243,10 +248,10 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// A text that is a name as a whole, such as the argument of `SYSTEM$STREAM_HAS_DATA('s')`.
+/// Parses a text that consists of one name, such as the argument of `SYSTEM$STREAM_HAS_DATA('s')`.
 ///
 /// # Errors
-/// If it is something else.
+/// If the text is anything else.
 pub fn name(text: &str) -> SqlResult<ObjectName> {
     let mut cursor = Cursor::new(text)?;
     let name = cursor.name(3)?;
@@ -254,7 +259,7 @@ pub fn name(text: &str) -> SqlResult<ObjectName> {
     Ok(name)
 }
 
-/// An identifier as Snowflake stores it.
+/// Converts a word to an identifier as Snowflake stores it.
 pub fn ident_of(word: &Word) -> Ident {
     match word.quote_style {
         Some(_) => Ident::quoted(word.value.clone()),
@@ -288,7 +293,7 @@ fn not_closed(error: &TokenizerError) -> SqlError {
     SqlError::compilation(1003, "42000", text).at(position)
 }
 
-/// From lines and columns to bytes.
+/// The conversion from lines and columns to byte offsets.
 struct Offsets<'a> {
     lines: Vec<(usize, &'a str)>,
     length: usize,

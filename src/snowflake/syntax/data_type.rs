@@ -1,4 +1,4 @@
-//! Names of data types in statements.
+//! Data types in statements.
 
 use sqlparser::tokenizer::Token;
 
@@ -6,7 +6,7 @@ use super::Cursor;
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::types::DataType;
 
-/// Names of more than one word.
+/// Names of types that consist of more than one word.
 const LONG: &[&str] = &[
     "DOUBLE PRECISION",
     "CHAR VARYING",
@@ -16,7 +16,7 @@ const LONG: &[&str] = &[
     "TIMESTAMP WITH TIME ZONE",
 ];
 
-/// A type, such as `NUMBER(12, 2)` or `VARCHAR`.
+/// Reads a data type, such as `NUMBER(12, 2)` or `VARCHAR`.
 pub fn data_type(cursor: &mut Cursor<'_>) -> SqlResult<DataType> {
     let at = cursor.position();
     let long = LONG.iter().find(|words| cursor.accept(words));

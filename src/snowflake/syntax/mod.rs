@@ -1,4 +1,5 @@
-//! Reading statements: sqlparser's tokenizer, and a cursor over its tokens that every statement's own parser uses.
+//! Reading of statements: a cursor over the tokens of sqlparser's tokenizer, which the parser of
+//! every statement uses.
 
 mod cursor;
 mod data_type;

@@ -1,21 +1,22 @@
-//! Splitting a worksheet into statements.
+//! Splitting of a worksheet into statements.
 
 use sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use crate::snowflake::error::{Position, SqlResult};
 
-/// One statement of a text.
+/// One statement of a worksheet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement<'a> {
-    /// Without its semicolon and the comments around it.
+    /// The text, without its semicolon and the comments around it.
     pub sql: &'a str,
-    /// Where it starts in the text.
+    /// The place in the worksheet where the statement starts.
     pub position: Position,
 }
 
-/// Splits at semicolons that are not inside quotes, `$$`, comments, brackets, or a block of Snowflake Scripting
-/// (`BEGIN … END`, `DECLARE … BEGIN … END`, in which IF, CASE, FOR, WHILE, LOOP and REPEAT have their own END).
+/// Splits a text at semicolons that are not inside quotes, `$$`, comments, brackets, or a block of
+/// Snowflake Scripting (`BEGIN … END`, `DECLARE … BEGIN … END`, in which IF, CASE, FOR, WHILE, LOOP
+/// and REPEAT have their own END).
 ///
 /// # Errors
 /// If a quote or a comment is not closed.
@@ -34,9 +35,10 @@ pub fn split(text: &str) -> SqlResult<Vec<Statement<'_>>> {
     Ok(statements)
 }
 
-/// Whether a text ends with a semicolon that ends a statement, or has none at all: a prompt can run it.
+/// Returns whether a prompt can run a text: it has no statement, or its last statement ends with a
+/// semicolon.
 pub fn is_complete(text: &str) -> bool {
-    // What is not closed may still be.
+    // An open quote or comment may be closed on a later line.
     let Ok(mut cursor) = Cursor::new(text) else {
         return false;
     };
@@ -50,13 +52,14 @@ pub fn is_complete(text: &str) -> bool {
     !is_open
 }
 
-/// Passes one statement, without its semicolon.
+/// Consumes one statement, without its semicolon.
 pub fn pass_statement(cursor: &mut Cursor<'_>) {
     let (mut brackets, mut blocks) = (0_usize, 0_usize);
-    // `DECLARE a INT; b INT; BEGIN`: its semicolons belong to it.
+    // In `DECLARE a INT; b INT; BEGIN` the semicolons are part of the statement.
     let mut is_declaring = cursor.is_next("DECLARE");
     let mut previous = String::new();
-    // BEGIN opens a block only where a statement or a body starts; `BEGIN TRANSACTION` and a lone BEGIN do not.
+    // BEGIN opens a block only where a statement or a body starts; `BEGIN TRANSACTION` and BEGIN
+    // alone do not.
     let mut may_begin = true;
     while let Some(token) = cursor.peek() {
         match token {
@@ -98,16 +101,17 @@ pub fn pass_statement(cursor: &mut Cursor<'_>) {
     }
 }
 
-/// Whether such a keyword starts something that has an END of its own.
+/// Returns whether a keyword starts a construct that has an END of its own.
 fn opens(word: &str, previous: &str, cursor: &Cursor<'_>) -> bool {
     let starts_statement = matches!(
         previous,
         ";" | "BEGIN" | "THEN" | "ELSE" | "DO" | "LOOP" | "REPEAT"
     );
     match word {
-        // `REPEAT('x', 2)` is a function.
+        // `REPEAT('x', 2)` is a function call.
         "REPEAT" => starts_statement && cursor.peek_at(1) != Some(&Token::LParen),
-        // `FOR … DO` and `WHILE … DO` end in END FOR and END WHILE; the LOOP in `FOR … LOOP` is part of the same.
+        // `FOR … DO` and `WHILE … DO` end in END FOR and END WHILE. The LOOP in `FOR … LOOP`
+        // belongs to the FOR.
         _ => starts_statement,
     }
 }

@@ -1,4 +1,5 @@
-//! S3 with users' keys and temporary credentials: what their policies allow, and AWS's answer to the rest.
+//! S3 with users' keys and temporary credentials: what their policies allow, and the errors for
+//! everything else.
 
 use aws_sdk_s3::Client as S3;
 use aws_sdk_s3::primitives::ByteStream;
@@ -8,7 +9,7 @@ use icebox::aws::client::{AssumeRole, Credentials};
 use super::{ACCOUNTS, BUCKET, Lab, ROLE, document, root_credentials, wish};
 use crate::s3::error;
 
-/// A bucket with objects, and a session of a role with this policy.
+/// Starts a server with a bucket of objects, and assumes a role that has this policy.
 pub async fn session(policy: &str) -> (Lab, Credentials) {
     session_at(Lab::start().await, policy).await
 }
@@ -26,7 +27,7 @@ pub async fn session_at(lab: Lab, policy: &str) -> (Lab, Credentials) {
     (lab, credentials)
 }
 
-/// A policy of statements.
+/// Returns a policy with these statements, each given as effect, actions and resource.
 pub fn policy(statements: &[(&str, &[&str], &str)]) -> String {
     let statements: Vec<_> = statements
         .iter()
@@ -37,7 +38,8 @@ pub fn policy(statements: &[(&str, &[&str], &str)]) -> String {
     serde_json::json!({"Version": "2012-10-17", "Statement": statements}).to_string()
 }
 
-/// Every verb on a key, by name, with the status and code of its answer.
+/// Sends requests of the S3 operations on a key and its bucket, and returns the name of each
+/// operation with the status and code of the response.
 pub async fn verbs(s3: &S3, key: &str) -> Vec<(&'static str, u16, String)> {
     macro_rules! ask {
         ($name:literal, $request:expr) => {
@@ -120,7 +122,7 @@ pub async fn verbs(s3: &S3, key: &str) -> Vec<(&'static str, u16, String)> {
     ]
 }
 
-/// The verbs that did not succeed.
+/// Returns the names of the operations that did not succeed.
 pub fn refused(answers: &[(&'static str, u16, String)]) -> Vec<&'static str> {
     let refused = answers.iter().filter(|(_, status, _)| *status != 200);
     refused.map(|(name, _, _)| *name).collect()
@@ -173,7 +175,7 @@ async fn a_denied_prefix_is_refused_on_every_verb() {
     ];
     for (name, status, code) in &answers {
         if on_the_key.contains(name) {
-            // An answer to HEAD has no body, and so no code.
+            // The response to HEAD has no body, and so no code.
             let code = if *name == "head" {
                 "AccessDenied"
             } else {
@@ -304,7 +306,7 @@ async fn deleting_many_answers_for_each_key() {
     );
 }
 
-/// A session policy narrows what the role may, and widens nothing.
+/// A session policy restricts what the role allows, and grants nothing.
 #[tokio::test]
 async fn session_policies() {
     let (lab, _) = session(&policy(&[(
@@ -357,7 +359,7 @@ async fn session_policies() {
     );
 }
 
-/// Copies need both: reading there, writing here.
+/// A copy needs permission to read the source and to write the destination.
 #[tokio::test]
 async fn copies_need_permission_on_both_sides() {
     let (own, secret) = (
@@ -395,7 +397,8 @@ async fn copies_need_permission_on_both_sides() {
     );
 }
 
-/// Buckets are their account's: the root user of another has no access, and cannot take the name.
+/// A bucket belongs to its account: another account's root user cannot access it or create a bucket
+/// of the same name.
 #[tokio::test]
 async fn buckets_of_another_account() {
     let mut lab = Lab::start().await;
@@ -437,7 +440,7 @@ async fn buckets_of_another_account() {
     }
 }
 
-/// Variables and conditions that are about the caller and the request.
+/// Policy variables and conditions on the caller and the request.
 #[tokio::test]
 async fn homes_of_users() {
     let lab = Lab::start().await;

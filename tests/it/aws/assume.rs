@@ -1,4 +1,4 @@
-//! AssumeRole: who may, with what, and for how long.
+//! AssumeRole: who may call it, with which parameters, and for how long a session lasts.
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use icebox::aws::client::{AssumeRole, Credentials};
@@ -16,7 +16,7 @@ fn refusal(principal: &str) -> String {
     )
 }
 
-/// The three wrong values of the guide, one at a time, and each put right again.
+/// The three wrong values of the guide, one at a time, each of them corrected afterwards.
 #[tokio::test]
 async fn one_wrong_value_at_a_time() {
     let mut lab = Lab::start().await;
@@ -163,7 +163,7 @@ async fn durations() {
     let snowflake = lab.trusted("sf-1", "ID_1", POLICY).await;
     let user = lab.root(0);
     let trust_policy = user.get_role(ROLE).await.expect("the role").trust_policy;
-    // A role as IAM makes it, of an hour.
+    // A role with IAM's default maximum session duration, one hour.
     let short = user
         .create_role("short", &trust_policy, 3600)
         .await
@@ -202,7 +202,8 @@ async fn durations() {
     }
 }
 
-/// A session of a role assumes another one: for an hour at most, whatever that role allows.
+/// Role chaining: a session that assumes another role lasts one hour at most, whatever that role
+/// allows.
 #[tokio::test]
 async fn chained_roles_last_an_hour() {
     let lab = Lab::start().await;
@@ -234,12 +235,13 @@ async fn chained_roles_last_an_hour() {
         code == "ValidationError" && message.contains("1 hour"),
         "{message}"
     );
-    // Snowflake's principal itself is not trusted by the second.
+    // The second role does not trust Snowflake's principal itself.
     assert!(snowflake.assume_role(&chained(900)).await.is_err());
 }
 
-/// A principal of the role's own account needs a policy where the trust policy names the account only, and none where it
-/// names the principal; the root user may assume no role.
+/// A principal of the role's own account needs an identity policy if the trust policy names the
+/// account, and needs none if the trust policy names the principal. The root user may not assume a
+/// role.
 #[tokio::test]
 async fn principals_of_the_same_account() {
     let lab = Lab::start().await;
@@ -276,7 +278,8 @@ async fn principals_of_the_same_account() {
     assert_eq!(message, "Roles may not be assumed by root accounts.");
 }
 
-/// Where the root user does as MinIO's, it takes on a role that is not there, and its session policy is enforced.
+/// A root user that behaves like MinIO's can assume a role that does not exist, and its session
+/// policy is enforced.
 #[tokio::test]
 async fn the_root_user_of_minio() {
     let lab = Lab::start_as(Kind::Minio).await;
@@ -298,12 +301,13 @@ async fn the_root_user_of_minio() {
     put(&root_credentials(0), "outside")
         .await
         .expect("the root user may");
-    // A session takes on nothing.
+    // A session of this kind cannot assume a role.
     let again = lab.client(session).assume_role(&wish).await;
     assert_eq!(code(again).0, "AccessDenied");
 }
 
-/// A trust policy means the user that there was when it was saved, not another one of the same name.
+/// A trust policy applies to the user that existed when it was saved, and not to a later user of
+/// the same name.
 #[tokio::test]
 async fn a_user_that_was_made_again_is_somebody_else() {
     let lab = Lab::start().await;

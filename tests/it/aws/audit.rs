@@ -12,7 +12,8 @@ use super::access::session;
 use super::{ACCOUNTS, BUCKET, ROLE, document, role_arn};
 use crate::support::sandbox::icebox;
 
-/// What is done is written down: who, what, on which key, and why.
+/// Every request has an entry: who sent it, what it did, on which key, and why it was allowed or
+/// denied.
 #[tokio::test]
 async fn the_audit_trail() {
     let (mut lab, credentials) = session(&document("01-iam-policy.json", &[BUCKET])).await;
@@ -104,7 +105,8 @@ async fn the_audit_trail() {
     }
 }
 
-/// The command shows the last entries, for people or programs, and goes on as they come.
+/// `icebox audit` prints the last entries, as text or as JSON, and with `--follow` the new ones
+/// too.
 #[tokio::test]
 async fn the_command_shows_the_trail() {
     let (mut lab, _) = session(&document("01-iam-policy.json", &[BUCKET])).await;
@@ -120,7 +122,8 @@ async fn the_command_shows_the_trail() {
             _ = sender.send(serde_json::from_str::<Entry>(&line).expect("an entry"));
         }
     });
-    // The first may be there before the command is; the second comes while it follows.
+    // The first object may be written before the command starts; the second is written while it
+    // follows.
     let mut later = Entry::default();
     for key in ["frompg/first", "frompg/later"] {
         lab.put(key).await;

@@ -1,4 +1,4 @@
-//! The guide's steps on AWS by the aws command line and by boto3, both as they are.
+//! The guide's AWS steps, run with the unmodified `aws` command and with boto3.
 
 use std::path::Path;
 
@@ -18,13 +18,14 @@ fn environment(command: &mut Command, lab: &Lab, home: &Path) {
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env_remove("AWS_PROFILE")
         .env_remove("AWS_SESSION_TOKEN")
-        // The server is on loopback, whatever proxy this machine uses for the rest.
+        // The server is on loopback and must not be reached through an HTTP proxy.
         .env("NO_PROXY", "127.0.0.1")
         .env("no_proxy", "127.0.0.1")
         .current_dir(home);
 }
 
-/// Bucket, policy, role, attachment, session duration; then one principal is trusted, and then three.
+/// The bucket, the policy, the role, its policy attachment and its session duration; then a trust
+/// policy of one principal, and then of three.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_guide_by_the_aws_command() {
     let Some(python) = python_with("awscli").await else {
@@ -74,7 +75,7 @@ async fn the_guide_by_the_aws_command() {
     let own = aws("sts get-caller-identity --query Arn --output text").await;
     assert_eq!(own, format!("arn:aws:iam::{}:root", ACCOUNTS[0]));
 
-    // What DESCRIBE INTEGRATION shows: three principals, each with an external id.
+    // The values of DESCRIBE INTEGRATION: three principals, each with an external id.
     let mut principals = Vec::new();
     for (i, id) in [
         "ACME_SFCRole=1_a+b/c=",
@@ -139,7 +140,7 @@ async fn the_guide_by_the_aws_command() {
             .unwrap_or_else(|e| panic!("{}: {e}", principal.0));
     }
 
-    // As a person tries it: wrongly at first.
+    // The first attempts of a user, which fail.
     let (ok, printed) = run(&format!(
         "sts assume-role --role-arn {role} --role-session-name test --external-id none"
     ))
@@ -165,7 +166,7 @@ async fn the_guide_by_the_aws_command() {
     );
 }
 
-/// Every action, with its errors and pages.
+/// Every IAM and STS action, with its errors and its pagination.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn boto3() {
     let Some(python) = python_with("boto3").await else {

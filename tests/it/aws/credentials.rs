@@ -1,4 +1,4 @@
-//! S3 with credentials that are wrong in one way, on every verb and in presigned URLs.
+//! S3 with credentials that are wrong in one respect, on every operation and in presigned URLs.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use icebox::aws::client::{AssumeRole, Credentials};
 use super::access::{policy, session, verbs};
 use super::{ACCOUNTS, BUCKET, Lab, ROLE, code, root_credentials, trust, wish};
 
-/// Wrong credentials give the same code on every verb, and in presigned URLs.
+/// A kind of wrong credentials gives the same code on every operation and in presigned URLs.
 #[tokio::test]
 async fn wrong_credentials() {
     let (lab, right) = session(&policy(&[("Allow", &["s3:*"], "*")])).await;
@@ -82,7 +82,7 @@ async fn wrong_credentials() {
             if verb.starts_with("delete many") && *code == "AccessDenied" {
                 continue;
             }
-            // HEAD's answers have no body.
+            // The response to HEAD has no body, and so no code.
             let found_code = if verb.starts_with("head") {
                 code
             } else {
@@ -102,7 +102,7 @@ async fn wrong_credentials() {
     assert_eq!(answers[0].2, "body");
 }
 
-/// Follows presigned URLs of each verb, and returns the answers' statuses and bodies.
+/// Requests a presigned URL of each operation, and returns the status and body of each response.
 pub async fn presigned(s3: &S3, key: &str) -> Vec<(&'static str, u16, String)> {
     let hour = || PresigningConfig::expires_in(Duration::from_secs(3600)).expect("an hour");
     let (get, head) = (
@@ -145,17 +145,17 @@ pub async fn presigned(s3: &S3, key: &str) -> Vec<(&'static str, u16, String)> {
     answers
 }
 
-/// Every presigned URL is refused with this status and code.
+/// Checks that every presigned URL is refused with this status and code.
 async fn check_presigned(what: &str, s3: &S3, status: u16, code: &str) {
     for (verb, found, body) in presigned(s3, "frompg/a").await {
         assert_eq!(found, status, "{what}: {verb} {body}");
-        // HEAD's answers have no body.
+        // The response to HEAD has no body.
         let told = verb == "HEAD" || body.contains(&format!("<Code>{code}</Code>"));
         assert!(told, "{what}: {verb} {body}");
     }
 }
 
-/// Sessions end: what was right a moment ago is `ExpiredToken`.
+/// A session's credentials give `ExpiredToken` after its end.
 #[tokio::test]
 async fn expired_sessions() {
     let (lab, _) = session(&policy(&[("Allow", &["s3:*"], "*")])).await;
@@ -175,7 +175,7 @@ async fn expired_sessions() {
 }
 
 impl Lab {
-    /// Credentials whose time is over.
+    /// Returns credentials of a session that has expired.
     async fn expired_session(&self) -> Credentials {
         let client = self.client(root_credentials(1));
         let (_, key) = client.create_principal("late").await.expect("a principal");
@@ -196,8 +196,8 @@ impl Lab {
         self.aged(credentials)
     }
 
-    /// The same credentials with an end in the past, signed with the service's own secret: no session is shorter than a quarter
-    /// of an hour.
+    /// Returns the credentials with an expiration in the past, in a token signed with the service's
+    /// own secret. A test cannot wait for a real expiration: the shortest session lasts 15 minutes.
     fn aged(&self, credentials: Credentials) -> Credentials {
         let secret = std::fs::read_to_string(self.dir.path().join("s3/.icebox/iam/session-secret"));
         let token = credentials.session_token.as_ref().expect("a token");

@@ -1,4 +1,5 @@
-//! IAM and STS before an S3 service that is another's: its sessions may what the roles' policies say, by that service's own doing.
+//! The MinIO proxy: IAM and STS in front of another S3 service. That service itself enforces the
+//! policies of the roles on the sessions.
 
 use aws_sdk_s3::primitives::ByteStream;
 use icebox::aws::client::{AssumeRole, Credentials, Error};
@@ -14,7 +15,7 @@ async fn before_minio() -> Lab {
     Lab::start_as(Kind::BeforeMinio).await
 }
 
-/// Policies of a role, and of a session.
+/// Names of cases, each with a role's policy and a session policy.
 fn cases() -> Vec<(&'static str, String, Option<String>)> {
     let bucket = format!("arn:aws:s3:::{BUCKET}");
     let (all, frompg) = (format!("{bucket}/*"), format!("{bucket}/frompg/*"));
@@ -68,7 +69,8 @@ fn cases() -> Vec<(&'static str, String, Option<String>)> {
     ]
 }
 
-/// Every verb on keys inside and outside of what is allowed.
+/// Sends the requests of [`verbs`] for a key inside and for a key outside of `frompg/`, and returns
+/// the status of each.
 async fn answers(kind: Kind, role: &str, session: Option<String>) -> Vec<(String, u16)> {
     let (lab, _) = session_at(Lab::start_as(kind).await, role).await;
     let key = lab.root(1).create_access_key("sf").await.expect("a key");
@@ -96,7 +98,7 @@ async fn a_session_may_what_it_may_on_a_service_that_knows_its_role() {
     }
 }
 
-/// What is sent and received passes unchanged, and nobody has to hold it in memory.
+/// Requests and responses pass through the proxy unchanged.
 #[tokio::test]
 async fn objects_pass_as_they_are() {
     let (lab, credentials) =
@@ -169,7 +171,7 @@ async fn whom_it_knows() {
         let get = lab.s3(&wrong).get_object().bucket(BUCKET).key("frompg/a");
         assert_eq!(error(get.send().await), (status, code.to_owned()));
     }
-    // Not trusted.
+    // A principal that the role does not trust is refused.
     let (_, key) = lab
         .root(1)
         .create_principal("other")
@@ -179,7 +181,7 @@ async fn whom_it_knows() {
     assert_eq!(code(refused).0, "AccessDenied");
 }
 
-/// Users' keys, and their sessions, may what the users' policies say now.
+/// A user's keys and sessions have the permissions that the user's policies grant now.
 #[tokio::test]
 async fn users_may_what_their_policies_say() {
     let lab = before_minio().await;
@@ -256,7 +258,8 @@ async fn users_may_what_their_policies_say() {
     assert_eq!(error(gone.await), (403, "InvalidAccessKeyId".into()));
 }
 
-/// A session may what the role's policies say now, and not what they said when it was made.
+/// A session has the permissions that the role's policies grant now, not those from when the
+/// session was created.
 #[tokio::test]
 async fn a_changed_policy_holds_at_once() {
     let listing = policy(&[("Allow", &["s3:ListBucket"], "*")]);
@@ -326,7 +329,7 @@ async fn without_the_service() {
     let (found, _, message) = code(lab.client(key).assume_role(&wish("ID_1")).await);
     assert_eq!(found, "ServiceFailure");
     assert!(message.contains("made no session"), "{message}");
-    // IAM needs nobody.
+    // IAM works without the service behind the proxy.
     assert_eq!(
         lab.root(0).get_role(ROLE).await.expect("the role").arn,
         role_arn()
@@ -384,7 +387,7 @@ async fn the_audit_trail() {
         (get.bytes, get.allowed, get.session_name.as_deref()),
         (4, true, Some("session"))
     );
-    // Whoever signs wrongly is nobody.
+    // A request with a wrong signature has no principal in the audit trail.
     let forged = audit
         .iter()
         .find(|e| e.error_code.as_deref() == Some("SignatureDoesNotMatch"));

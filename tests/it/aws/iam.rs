@@ -1,4 +1,4 @@
-//! IAM's state: it is kept, it is private, and only whom a policy allows may change it.
+//! IAM's state: it is persistent and private, and only principals with permission may change it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,8 +8,8 @@ use icebox::aws::{Error, Iam, Secret};
 
 use super::{ACCOUNTS, BUCKET, Lab, ROLE, accounts, code, document, trust, wish};
 
-/// Users, keys, roles, policies and sessions are there after a restart, and at every moment before it: what a client was told is
-/// on disk.
+/// Users, keys, roles, policies and sessions survive a restart. A change is on disk before its
+/// response is sent.
 #[tokio::test]
 async fn a_restart_keeps_everything() {
     let mut lab = Lab::start().await;
@@ -24,7 +24,7 @@ async fn a_restart_keeps_everything() {
         .expect("a session");
     let role = lab.root(0).get_role(ROLE).await.expect("the role");
 
-    // As `kill -9` would leave it.
+    // The files as `kill -9` would leave them.
     let copy = tempfile::tempdir().expect("a directory");
     let state = lab.dir.path().join("s3/.icebox/iam");
     for found in std::fs::read_dir(&state).expect("the state") {
@@ -97,7 +97,8 @@ fn what_cannot_be_opened_says_why() {
     assert!(error.contains(&file.display().to_string()), "{error}");
 }
 
-/// A user may do what its policy says, in AWS's words where it may not; a deactivated key and a deleted user may nothing.
+/// A user may do what its policy allows; any other action gives AWS's message. A deactivated key
+/// and a deleted user may do nothing.
 #[tokio::test]
 async fn users_may_do_what_their_policies_say() {
     let lab = Lab::start().await;
@@ -137,7 +138,7 @@ async fn users_may_do_what_their_policies_say() {
         .expect("one that is not there is no error");
 }
 
-/// Accounts do not see each other's entities.
+/// One account cannot see the entities of another.
 #[tokio::test]
 async fn accounts_are_apart() {
     let lab = Lab::start().await;
@@ -150,7 +151,7 @@ async fn accounts_are_apart() {
     lab.root(0).create_user("jo").await.expect("another user");
 }
 
-/// Deleting a role ends its sessions, though one of the same name is made again.
+/// Deleting a role ends its sessions, even if a role of the same name is created again.
 #[tokio::test]
 async fn a_session_ends_with_its_role() {
     let lab = Lab::start().await;

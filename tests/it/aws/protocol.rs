@@ -1,4 +1,4 @@
-//! The query protocol: signatures, malformed requests, and whatever else comes in.
+//! The query protocol: signatures, malformed requests and random input.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Lab, REGION, document, root_key, root_secret};
 
-/// What is signed, and as what.
+/// A request to IAM or STS, and the values it is signed with.
 #[derive(Clone)]
 pub struct Signed {
     pub key: String,
@@ -21,7 +21,7 @@ pub struct Signed {
     pub service: &'static str,
     pub time: SystemTime,
     pub body: Vec<u8>,
-    /// What is sent instead of what was signed.
+    /// The body that is sent instead of the signed one.
     pub sent: Option<Vec<u8>>,
 }
 
@@ -38,7 +38,7 @@ impl Signed {
         }
     }
 
-    /// The headers that a client sends.
+    /// Returns the headers of the signed request.
     fn headers(&self, host: &str) -> Vec<(String, String)> {
         let identity =
             Credentials::new(&self.key, &self.secret, self.token.clone(), None, "test").into();
@@ -73,7 +73,7 @@ impl Signed {
         self.send_with(lab, |_| {}).await
     }
 
-    /// Sends it with headers changed after signing.
+    /// Sends the request with headers that `change` alters after signing.
     async fn send_with(
         &self,
         lab: &Lab,
@@ -93,7 +93,7 @@ impl Signed {
     }
 }
 
-/// Sends bytes, and returns the answer's status and body.
+/// Sends bytes, and returns the status and body of the response.
 pub async fn exchange(host: &str, request: &[u8]) -> (u16, String) {
     let mut stream = tokio::net::TcpStream::connect(host).await.expect("connect");
     stream.write_all(request).await.expect("send");
@@ -337,7 +337,7 @@ async fn requests_that_make_no_sense() {
     assert_eq!((status, code_of(&body)), (413, "RequestEntityTooLarge"));
 }
 
-/// Forms and documents that are broken at random: each gets an answer, and leaves nothing behind.
+/// Randomly broken forms and documents: each gets a response, and none changes the state.
 #[tokio::test]
 async fn rubbish() {
     let seed: u64 = std::env::var("ICEBOX_SEED")
@@ -363,7 +363,8 @@ async fn rubbish() {
         "03-iam-trust-one-principal.json",
         &["arn:aws:iam::999988887777:user/nobody", "ID"],
     );
-    // Whatever is done to these, they change nothing: there is no such role, and the policy's name is not valid.
+    // No variant of these requests can change the state: the role does not exist, and the policy's
+    // name is not valid.
     let starts = [
         format!(
             "Action=PutRolePolicy&Version=2010-05-08&RoleName=none&PolicyName=p&PolicyDocument={}",
@@ -440,7 +441,7 @@ fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// Changes, removes, repeats or moves some bytes; sometimes in ways that parsers dislike in particular.
+/// Changes, removes, repeats or truncates bytes, or inserts a token that is difficult for parsers.
 fn mutate(body: &mut Vec<u8>, random: &mut StdRng) {
     const TOKENS: [&str; 14] = [
         "%",

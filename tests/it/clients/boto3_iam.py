@@ -25,7 +25,7 @@ def policy(action, resource="*", effect="Allow"):
     return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": action, "Resource": resource}]})
 
 
-# Users and keys.
+# Users and access keys.
 user = iam.create_user(UserName="jo", Path="/people/")["User"]
 assert user["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/people/jo" and user["UserId"].startswith("AIDA"), user
 assert iam.get_user(UserName="jo")["User"] == user
@@ -45,7 +45,7 @@ for other in listed:
 refused("NoSuchEntity", iam.delete_access_key, UserName="jo", AccessKeyId="AKIAAAAAAAAAAAAAAAAA")
 refused("DeleteConflict", iam.delete_user, UserName="jo")
 
-# A deactivated key is refused, and let in again.
+# A deactivated key is refused, and accepted again once it is active.
 jo = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"])
 assert jo.client("sts").get_caller_identity()["UserId"] == user["UserId"]
 iam.update_access_key(UserName="jo", AccessKeyId=key["AccessKeyId"], Status="Inactive")
@@ -53,7 +53,7 @@ refused("InvalidClientTokenId", jo.client("sts").get_caller_identity)
 iam.update_access_key(UserName="jo", AccessKeyId=key["AccessKeyId"], Status="Active")
 assert jo.client("sts").get_caller_identity()["Account"] == ACCOUNT
 
-# Session tokens: the user's own rights, on S3 and STS but not on IAM.
+# Session tokens have the user's own permissions on S3 and STS, but none on IAM.
 iam.put_user_policy(UserName="jo", PolicyName="s3", PolicyDocument=policy("s3:*"))
 assert json.loads(json.dumps(iam.get_user_policy(UserName="jo", PolicyName="s3")["PolicyDocument"])) == json.loads(policy("s3:*"))
 assert iam.list_user_policies(UserName="jo")["PolicyNames"] == ["s3"]
@@ -67,7 +67,7 @@ refused("InvalidClientTokenId", temporary.client("iam").list_users)
 refused("AccessDenied", temporary.client("sts").get_session_token)
 refused("ValidationError", jo.client("sts").get_session_token, DurationSeconds=129601)
 
-# A browser's form may put what the user may put.
+# A presigned form allows the uploads that the user's policies allow.
 iam.put_user_policy(UserName="jo", PolicyName="s3", PolicyDocument=policy("s3:PutObject", "arn:aws:s3:::made-by-jo/up/*"))
 for name, expected in [("up/x", 204), ("down/x", 403)]:
     form = jo.client("s3").generate_presigned_post("made-by-jo", name)
@@ -116,7 +116,7 @@ refused("NoSuchEntity", iam.get_policy_version, PolicyArn=arn, VersionId="v9")
 refused("DeleteConflict", iam.delete_policy, PolicyArn=arn)
 refused("NoSuchEntity", iam.get_policy, PolicyArn=arn + "x")
 
-# Roles.
+# Roles and their trust policies.
 trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": user["Arn"]}, "Action": "sts:AssumeRole"}]}
 role = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=json.dumps(trust), Path="/app/", Description="reads")["Role"]
 assert role["Arn"] == f"arn:aws:iam::{ACCOUNT}:role/app/reader" and role["MaxSessionDuration"] == 3600, role
@@ -159,7 +159,7 @@ assert reader.client("sts").get_caller_identity()["Arn"] == assumed["AssumedRole
 assert reader.client("s3").list_objects_v2(Bucket="made-by-jo")["KeyCount"] == 0
 refused("AccessDenied", reader.client("s3").put_object, Bucket="made-by-jo", Key="k", Body=b"")
 
-# What is in use is not deleted.
+# Entities that are in use cannot be deleted.
 refused("DeleteConflict", iam.delete_role, RoleName="reader")
 iam.detach_role_policy(RoleName="reader", PolicyArn=arn)
 refused("NoSuchEntity", iam.detach_role_policy, RoleName="reader", PolicyArn=arn)
@@ -171,7 +171,7 @@ iam.delete_role(RoleName="reader")
 refused("NoSuchEntity", iam.get_role, RoleName="reader")
 refused("InvalidClientTokenId", reader.client("sts").get_caller_identity)
 
-# A policy of the user's, by attachment.
+# A managed policy that is attached to a user.
 iam.attach_user_policy(UserName="jo", PolicyArn="arn:aws:iam::aws:policy/IAMReadOnlyAccess")
 assert [p["PolicyName"] for p in iam.list_attached_user_policies(UserName="jo")["AttachedPolicies"]] == ["IAMReadOnlyAccess"]
 assert len(jo.client("iam").list_users()["Users"]) == 1
@@ -181,7 +181,7 @@ iam.delete_user_policy(UserName="jo", PolicyName="s3")
 iam.delete_access_key(UserName="jo", AccessKeyId=key["AccessKeyId"])
 iam.delete_user(UserName="jo")
 
-# Pages.
+# Pagination.
 for n in range(25):
     iam.create_user(UserName=f"user{n:02}")
     iam.create_role(RoleName=f"role{n:02}", AssumeRolePolicyDocument=json.dumps({**trust, "Statement": [

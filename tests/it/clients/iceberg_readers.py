@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from duckdb_extensions import import_extension
 from pyiceberg.table import StaticTable
 
-# Wider than any sum here.
+# More digits than any sum in these tables needs.
 getcontext().prec = 80
 
 endpoint = os.environ["AWS_ENDPOINT_URL"]
@@ -46,7 +46,7 @@ for table in json.load(sys.stdin):
     equal("DuckDB", table, "count(*)", db.sql(f"SELECT count(*) FROM {scan}").fetchone()[0], int(table["rows"]))
     for column in table["columns"]:
         name = quoted[column["name"]]
-        # hugeint and decimal(38) are the widest that DuckDB sums exactly.
+        # DuckDB sums no type wider than hugeint and decimal(38) exactly.
         total = f"sum({name})::varchar" if column["sum"] is not None else "NULL"
         count, total = db.sql(f"SELECT count({name}), {total} FROM {scan}").fetchone()
         equal("DuckDB", table, f"count({name})", count, int(column["count"]))

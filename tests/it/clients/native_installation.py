@@ -27,9 +27,10 @@ shutil.copytree(native, root, copy_function=place, symlinks=True)
 for folder, _, _ in os.walk(root):
     os.chmod(folder, 0o755)
 for program in os.scandir(os.path.join(root, "bin")):
-    # A package has no modes, and PostgreSQL looks for its files beside the program, so that must not be a link elsewhere.
+    # A package has no file modes. PostgreSQL looks for its files relative to the program, so the
+    # program must not be a symbolic link into another directory.
     os.chmod(program.path, 0o755)
-# A package has no symbolic links either; this file lists them.
+# A package has no symbolic links either; this file of the package lists them.
 with open(os.path.join(native, "pg-symlinks.json")) as file:
     for link in json.load(file):
         target, source = (os.path.join(root, os.path.relpath(link[end], "native")) for end in ("target", "source"))

@@ -76,7 +76,7 @@ def failures(connection):
     cursor = connection.cursor()
     missing = failure(cursor.execute, os.environ["MISSING_SQL"])
     syntax = failure(cursor.execute, "SELECT 'open")
-    # The session goes on.
+    # The session can still be used after the errors.
     assert cursor.execute("SELECT 1").fetchone()[0] == 1
     return {
         "missing": missing,
@@ -129,7 +129,8 @@ def canceled(connection):
     seen = {"aborted": aborted, "by_id": failure(connection.get_query_status_throw_if_error, query_id)}
     seen["again"] = cursor.abort_query(query_id)
     if MAJOR < 5:
-        # The text depends on which of its threads comes first.
+        # Only the code is compared: the text depends on which of the connector's threads comes
+        # first.
         seen["by_time"] = failure(cursor.execute, "SELECT SYSTEM$WAIT(60)", timeout=2)["code"]
     assert time.monotonic() - started < 30
     return seen

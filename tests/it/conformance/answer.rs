@@ -1,21 +1,23 @@
-//! Answers as text that can be compared: by value, and without what differs between any two installations.
+//! Answers as text that can be compared: by value, and without details that differ between
+//! installations.
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-/// How NULL shows.
+/// The text for NULL.
 const NULL: &str = "∅";
 
-/// What a statement was answered with.
+/// The result of a statement, or of a pair of statements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// `SQLSTATE: message` of an error.
+    /// The error as `SQLSTATE: message`.
     pub error: Option<String>,
-    /// The number in the command's tag.
+    /// The row count of the command tag.
     pub count: u64,
     pub rows: Vec<String>,
-    /// `DETAIL: …`, `HINT: …`, `NOTICE: …`, `WARNING: …`.
+    /// Messages as `DETAIL: …`, `HINT: …`, `NOTICE: …` or `WARNING: …`.
     pub notes: Vec<String>,
-    /// Of a pair of statements: both counts, and whether the second waited.
+    /// For a pair of statements: the first count, whether the second statement waited, and the
+    /// second count.
     pub pair: Option<(u64, bool, u64)>,
 }
 
@@ -27,7 +29,8 @@ impl Answer {
         }
     }
 
-    /// The lines of a transcript after a statement. `columns`: those of the rows that count.
+    /// Parses the lines of a transcript that follow a statement. `columns` are the indexes of the
+    /// columns to compare; None compares all of them.
     pub fn parse(lines: &[&str], columns: Option<&[usize]>) -> Answer {
         let mut answer = Answer::default();
         let mut lines = lines.iter().map(|line| without_time(line));
@@ -44,7 +47,7 @@ impl Answer {
             let kind = text.split_once(": ").map(|(kind, _)| kind);
             match kind {
                 Some("DETAIL" | "HINT" | "NOTICE" | "WARNING") => answer.notes.push(note(text)),
-                // The path through pg_lake's own functions.
+                // The context shows pg_lake's internal functions and is not compared.
                 Some("CONTEXT") => {}
                 _ if answer.error.is_some() => {}
                 _ if !has_header => has_header = true,
@@ -58,7 +61,7 @@ impl Answer {
                 }
             }
         }
-        // A row whose only value is the empty text is an empty line, which the capture has trimmed away.
+        // A row of one empty text is an empty line, which the capture has trimmed.
         if has_header && answer.rows.is_empty() && answer.count == 0 && first.starts_with("OK SHOW")
         {
             answer.rows.push(String::new());
@@ -66,7 +69,7 @@ impl Answer {
         answer
     }
 
-    /// As one text. Rows without an order that the statement asks for are sorted.
+    /// Renders the answer as text. Rows are sorted unless the statement has an ORDER BY.
     pub fn told(&self, statement: &str) -> String {
         if let Some((first, waits, second)) = self.pair {
             let waits = if waits { "waits" } else { "does not wait" };
@@ -93,7 +96,8 @@ impl Answer {
     }
 }
 
-/// Sends one message; of several statements in it, the last one's answer counts, as in the capture.
+/// Sends one message and returns its answer. If it has several statements, the answer is that of
+/// the last one, as in the capture.
 pub async fn ask(
     client: &Client,
     statement: &str,
@@ -138,7 +142,7 @@ pub async fn ask(
     answer
 }
 
-/// The first line: what follows shows pg_lake's own queries.
+/// Returns the first line of a message; the other lines show pg_lake's internal queries.
 fn message(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
@@ -155,7 +159,7 @@ fn without_time(line: &str) -> &str {
     }
 }
 
-/// A value as the capture shows it, which is as Python does.
+/// Converts a value from the capture, which is printed by Python, to PostgreSQL's text.
 fn from_python(text: &str) -> String {
     match text {
         "None" => return NULL.to_owned(),
@@ -195,7 +199,7 @@ fn from_python(text: &str) -> String {
     value(text)
 }
 
-/// Numbers without trailing zeros, JSON without spaces that mean nothing.
+/// Normalizes a value: numbers without trailing zeros, JSON without insignificant spaces.
 fn value(text: &str) -> String {
     if text.starts_with('{')
         && let Ok(json) = serde_json::from_str::<serde_json::Value>(text)
@@ -220,9 +224,11 @@ fn is_hex(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Text without object ids, random names, and where under a prefix a database's tables lie.
+/// Replaces what differs between installations: object ids, random names, and the location of a
+/// database's tables under a prefix.
 pub fn anonymous(text: &str) -> String {
-    // An error that names a request by its URL, in quotes: how an object was asked for is each client's own business.
+    // A quoted URL of a request in an error message is dropped: each client requests an object in
+    // its own way.
     let quoted = text.split('\'').enumerate().map(|(place, part)| {
         let is_request = part.starts_with("http://")
             || part.contains('?') && (part.starts_with('/') || part.contains("://"));
@@ -254,7 +260,7 @@ pub fn anonymous(text: &str) -> String {
     words.collect::<Vec<_>>().join("/")
 }
 
-/// The object store's address, wherever it is.
+/// Replaces the address of the object store.
 fn without_port(text: &str) -> String {
     match text.split_once("http://") {
         Some((before, url)) => {
@@ -265,7 +271,7 @@ fn without_port(text: &str) -> String {
     }
 }
 
-/// `snap-123-1-<uuid>` and the like, with words for what is random.
+/// Replaces the random parts of names such as `snap-123-1-<uuid>` by words.
 fn without_uuids(text: &str) -> String {
     let mut named = String::new();
     let mut rest = text;

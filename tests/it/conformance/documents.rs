@@ -1,4 +1,5 @@
-//! docs/differences.md and README.md against the lists of deviations: each tells what the other does.
+//! Checks that docs/differences.md or README.md documents every deviation, and that a replayed
+//! statement or the captured lake shows every row of docs/differences.md.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use serde::Deserialize;
 use super::expectations::{self, PgLake, read_toml};
 use super::lake;
 
-/// `documents.toml`.
+/// The contents of `documents.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Documents {
@@ -15,7 +16,7 @@ struct Documents {
     unseen: Vec<Unseen>,
 }
 
-/// A row of docs/differences.md of which no replayed statement shows anything.
+/// A row of docs/differences.md that no replayed statement shows.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Unseen {
@@ -28,7 +29,7 @@ fn document(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The first cells of the tables' rows, without the marks of code.
+/// Returns the first cell of each table row, without the backquotes of code.
 fn first_cells(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let rows = lines.iter().enumerate().filter(|(place, line)| {

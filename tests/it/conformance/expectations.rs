@@ -1,20 +1,21 @@
-//! What the replay of a transcript knows beside it: `transcripts/<name>.toml`.
+//! Expectations for the replay of a transcript, read from `transcripts/<name>.toml`.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
-/// Everything beside one transcript.
+/// All expectations for one transcript.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectations {
-    /// Answers that differ from the real extension's, on purpose or for want of a way.
+    /// Answers that differ from the real extension's, by design or because icebox cannot do the
+    /// same.
     #[serde(default, rename = "deviation")]
     pub deviations: Vec<Deviation>,
     /// Answers of which only a part is the same every time.
     #[serde(default, rename = "loose")]
     pub loose: Vec<Loose>,
-    /// What the capture did and did not print.
+    /// Scenes with steps that the capture did not print.
     #[serde(default, rename = "scene")]
     pub scenes: Vec<Direction>,
 }
@@ -23,15 +24,15 @@ pub struct Expectations {
 #[serde(deny_unknown_fields)]
 pub struct Deviation {
     pub statement: String,
-    /// Which of several equal statements, from 1; otherwise all of them.
+    /// The occurrence among equal statements, counted from 1; None means all of them.
     pub nth: Option<usize>,
     pub of: Vec<PgLake>,
-    /// Only on servers older than this version.
+    /// The deviation applies only to servers older than this major version.
     pub before_postgres: Option<u32>,
-    /// `*` stands for anything.
+    /// The expected answer, in which `*` matches any text.
     pub answer: String,
     pub reason: String,
-    /// The first cell of the row in docs/differences.md or README.md that tells users.
+    /// The first cell of the row in docs/differences.md or README.md that documents the deviation.
     pub told: Option<String>,
 }
 
@@ -43,12 +44,14 @@ pub struct Loose {
     pub reason: String,
 }
 
-/// Of one scene, what the transcript does not show. Places count the scene's statements from 1.
+/// The part of a scene that the transcript does not show. Positions count the scene's statements
+/// from 1.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Direction {
     pub heading: String,
-    /// The sessions of statements that are not the first session's.
+    /// The statements that other sessions than the first run, by session name; an empty list means
+    /// all.
     #[serde(default)]
     pub sessions: HashMap<String, Vec<usize>>,
     #[serde(default)]
@@ -56,7 +59,7 @@ pub struct Direction {
     pub fault: Option<FaultAt>,
     #[serde(default)]
     pub writers: Option<Writers>,
-    /// Statements that are not run, and why.
+    /// The statements that are not run, and the reason.
     pub skip: Option<Skip>,
 }
 
@@ -66,7 +69,7 @@ pub struct Unprinted {
     pub before: usize,
     #[serde(default = "first_session")]
     pub session: String,
-    /// A statement, or a pair `first || second`.
+    /// A statement, or a pair of statements `first || second`.
     pub run: String,
     pub answer: String,
 }
@@ -80,7 +83,7 @@ pub struct FaultAt {
     pub kind: FaultKind,
 }
 
-/// Who fails.
+/// The component that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
@@ -92,23 +95,23 @@ pub enum Part {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
-    /// Ended, and not started again before the transcript says `up:`.
+    /// The component is killed, and is down until the transcript says `up:`.
     #[default]
     Down,
-    /// Ended, and started again at once.
+    /// The component is killed, and restarted by its supervisor.
     Restarts,
-    /// Does not answer for two seconds of the next statement.
+    /// The component is suspended for the first two seconds of the next statement.
     Hangs,
 }
 
-/// Sessions that write at the same time, and the answers that none of them may miss.
+/// Sessions that write at the same time. All of their statements must succeed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Writers {
     pub before: usize,
     pub sessions: usize,
     pub each: usize,
-    /// `{}` stands for a number of its own for each.
+    /// The statement, in which `{}` is replaced by a number that is unique among the writers.
     pub run: String,
 }
 
@@ -127,7 +130,7 @@ pub fn of(name: &str) -> Expectations {
     read_toml(&format!("transcripts/{name}"))
 }
 
-/// A file beside the tests.
+/// Reads a TOML file of this folder.
 pub fn read_toml<T: serde::de::DeserializeOwned>(name: &str) -> T {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/it/conformance")
@@ -148,7 +151,8 @@ impl Deviation {
     }
 }
 
-/// Who answers. Not the engine: a native or containers engine may have icebox's stand-in installed.
+/// The `pg_lake` that is installed. It does not follow from the engine: a native or containers
+/// engine may have icebox's stand-in installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PgLake {
@@ -156,7 +160,7 @@ pub enum PgLake {
     StandIn,
 }
 
-/// Where it runs.
+/// The environment of a replay.
 #[derive(Clone, Copy, Debug)]
 pub struct On {
     pub pg_lake: PgLake,
@@ -164,7 +168,7 @@ pub struct On {
     pub postgres: u32,
 }
 
-/// Whether `text` is `pattern`, in which `*` stands for anything.
+/// Returns whether `text` matches `pattern`, in which `*` matches any text.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|start| text.strip_prefix(start)) else {

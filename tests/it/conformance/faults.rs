@@ -1,4 +1,4 @@
-//! Components that are down, restart or hang, on whichever engine.
+//! Faults of components, which are down, restart or hang.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use nix::sys::signal::Signal;
 use super::expectations::{FaultKind, Part};
 use crate::support::sandbox::{CommandSandbox, Db, until};
 
-/// How long a component hangs: longer than any statement takes, and shorter than anybody's patience.
+/// The time for which a component hangs: longer than any statement takes, and short enough for a
+/// test.
 const HANG: Duration = Duration::from_secs(2);
 
-/// The component that plays a part.
+/// Returns the name of the component that a fault of this part concerns.
 fn component(engine: EngineKind, part: Part) -> &'static str {
     match part {
         Part::Postgres => "postgres",
@@ -22,7 +23,7 @@ fn component(engine: EngineKind, part: Part) -> &'static str {
     }
 }
 
-/// Why the components of this engine cannot be made to fail one by one, if they cannot.
+/// Returns why the components of this engine cannot fail one by one, or None if they can.
 pub fn impossible(engine: EngineKind) -> Option<&'static str> {
     match engine {
         EngineKind::Containers => {
@@ -34,7 +35,7 @@ pub fn impossible(engine: EngineKind) -> Option<&'static str> {
 
 /// A fault that lasts until [`Fault::end`], or until it is dropped.
 pub struct Fault {
-    /// Stopped as well, as it would start the component again.
+    /// The suspended supervisor, which would otherwise restart the component.
     supervisor: Option<ProcessId>,
 }
 
@@ -71,7 +72,7 @@ impl Fault {
         fault
     }
 
-    /// Returns when everything answers again, on a new connection.
+    /// Ends the fault, and returns when all components answer again on a new connection.
     pub async fn end(mut self, endpoint: &icebox::postgres::Endpoint, bucket: &str) {
         self.go_on();
         let everything = format!("SELECT count(*) FROM lake_file.list('s3://{bucket}/x/**')");

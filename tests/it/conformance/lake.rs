@@ -1,5 +1,6 @@
-//! The captured lake, made again: the statements that made `fixtures/pg_lake/lake.tar.gz`, and what they leave in the bucket
-//! beside what the real extension left.
+//! The captured lake, created again: runs the statements that created
+//! `fixtures/pg_lake/lake.tar.gz`, and compares the objects in the bucket with those of the real
+//! extension.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,14 +22,14 @@ use crate::support::sandbox::{Db, TestSandbox};
 const BUCKET: &str = "pg-lake-capture";
 const DATABASE: &str = "capture";
 
-/// `lake.toml`.
+/// The contents of `lake.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectations {
     /// Statements that are refused.
     #[serde(default, rename = "refused")]
     pub refused: Vec<Refused>,
-    /// Parts of a table's files that differ.
+    /// Differences in the files of tables.
     #[serde(default, rename = "deviation")]
     pub deviations: Vec<Deviation>,
 }
@@ -36,11 +37,11 @@ pub struct Expectations {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refused {
-    /// `*` stands for anything.
+    /// The statement, in which `*` matches any text.
     pub statement: String,
     pub of: Vec<PgLake>,
     pub answer: String,
-    /// The table that is not there without it.
+    /// The table that does not exist because of the refusal.
     pub without: Option<String>,
     pub reason: String,
     pub told: String,
@@ -50,10 +51,10 @@ pub struct Refused {
 #[serde(deny_unknown_fields)]
 pub struct Deviation {
     pub tables: Vec<String>,
-    /// One of the names in [`layout`].
+    /// A name from [`layout`].
     pub what: String,
     pub of: Vec<PgLake>,
-    /// `*` stands for anything.
+    /// The expected value, in which `*` matches any text.
     pub answer: String,
     pub reason: String,
     pub told: String,
@@ -63,7 +64,8 @@ pub fn expectations() -> Expectations {
     read_toml("lake")
 }
 
-/// The statements of the capture, in order; what stands there for 200 of them is 200.
+/// Returns the statements of the capture, in order. A statement marked `-- 200 times: ` is
+/// expanded.
 fn statements() -> Vec<String> {
     let mut found = Vec::new();
     for statement in text("statements.sql").split("\n\n") {
@@ -82,7 +84,7 @@ fn statements() -> Vec<String> {
     found
 }
 
-/// What a table is in the bucket, by name: everything but ids, times and sizes.
+/// Describes a table's objects in the bucket by named properties, without ids, times and sizes.
 async fn layout(io: &LakeIo, location: &str) -> BTreeMap<&'static str, String> {
     let bytes = io.read(location).await.unwrap();
     let json: Json = serde_json::from_slice(&bytes).unwrap();
@@ -201,7 +203,8 @@ fn without_spaces(json: &Json) -> String {
     json.to_string().replace(' ', "")
 }
 
-/// Manifests of the current snapshot by content, and its files by content with their rows.
+/// Describes the manifests of the current snapshot by content, and its files by content and row
+/// count.
 async fn contents(io: &LakeIo, metadata: TableMetadata) -> (String, String) {
     let metadata = std::sync::Arc::new(metadata);
     let Some(snapshot) = metadata.current_snapshot() else {
@@ -246,7 +249,7 @@ async fn contents(io: &LakeIo, metadata: TableMetadata) -> (String, String) {
     )
 }
 
-/// The kinds of keys under a table's location, and how many of each.
+/// Describes the kinds of keys under a table's location, with the number of each.
 async fn keys(io: &LakeIo, location: &str) -> String {
     let (store, prefix) = io.resolve(location).unwrap();
     let objects: Vec<_> = object_store::ObjectStore::list(&*store, Some(&prefix))
@@ -257,7 +260,7 @@ async fn keys(io: &LakeIo, location: &str) -> String {
     for object in objects {
         let key = object.location.to_string();
         let key = anonymous(&format!("/{}", &key[prefix.to_string().len()..]));
-        // Versions count up: the last of them tells how many there are.
+        // The version number is dropped: the number of metadata files already shows it.
         let numbered = key
             .find("-UUID.metadata.json")
             .map(|at| format!("{}NNNNN{}", &key[..at - 5], &key[at..]));
@@ -269,7 +272,8 @@ async fn keys(io: &LakeIo, location: &str) -> String {
     kinds.collect::<Vec<_>>().join(", ")
 }
 
-/// Every row as COPY prints it, by value.
+/// Returns a table's column names, and its rows as COPY prints them, as values that can be
+/// compared.
 async fn rows(
     db: &Db,
     table: &str,

@@ -1,5 +1,5 @@
-//! The sqllogictest files of `conformance/logic`: what follows from the real extension's documentation and its answers without
-//! being in a transcript.
+//! The sqllogictest files of `conformance/logic`. They test what follows from the real extension's
+//! documentation and its transcripts, but is not in a transcript.
 
 use async_trait::async_trait;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
@@ -9,7 +9,7 @@ use crate::support::sandbox::{Db, NULL, TestSandbox};
 use icebox::postgres::Endpoint;
 use tokio_postgres::SimpleQueryMessage;
 
-/// A connection of a test file.
+/// The connection of a test file.
 struct Connection(Db);
 
 impl Connection {
@@ -18,7 +18,7 @@ impl Connection {
     }
 }
 
-/// `SQLSTATE: message`, which the files' patterns are compared with.
+/// An error as `SQLSTATE: message`, which the patterns of the files match.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 struct Refused {
@@ -68,7 +68,7 @@ impl AsyncDB for Connection {
             }
         }
         Ok(match columns {
-            // Everything comes as text; what type it has, a query asks with pg_typeof.
+            // All values come as text. A test of types queries them with pg_typeof.
             Some(columns) => DBOutput::Rows {
                 types: vec![DefaultColumnType::Any; columns],
                 rows,

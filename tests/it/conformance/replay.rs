@@ -1,4 +1,4 @@
-//! A transcript, replayed statement by statement on one sandbox.
+//! The replay of a transcript in one sandbox, statement by statement.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,26 +14,27 @@ use super::faults::Fault;
 use super::transcript::{self, Entry};
 use crate::support::sandbox::{CommandSandbox, Db, until};
 
-/// Long enough for anything but a statement that waits for ever.
+/// The time limit of a statement. Only a statement that waits for ever exceeds it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// As in the capture: the catalog that is PostgreSQL's own, whatever the sandbox's default is.
+/// The settings of the capture's sessions. Its catalog is PostgreSQL's own, whatever the sandbox's
+/// default is.
 const SESSION: &str = "SET timezone = 'UTC'; SET pg_lake_iceberg.default_catalog = 'postgres'";
 
-/// One sandbox and its sessions.
+/// A sandbox and its sessions.
 pub struct Stage<'a> {
     endpoint: Endpoint,
     on: On,
-    /// Whose components may fail.
+    /// The sandbox whose components may fail.
     sandbox: Option<&'a CommandSandbox>,
     sessions: HashMap<String, Db>,
     fault: Option<Fault>,
     report: Report,
-    /// How often a statement has come.
+    /// The number of times each statement has been run.
     seen: HashMap<String, usize>,
 }
 
-/// What came out.
+/// The result of a replay.
 #[derive(Default)]
 struct Report {
     same: usize,
@@ -63,7 +64,8 @@ impl<'a> Stage<'a> {
         &self.sessions[name]
     }
 
-    /// Runs `fixtures/pg_lake/transcripts/<name>.txt` and fails with every answer that is not as it should be.
+    /// Runs `fixtures/pg_lake/transcripts/<name>.txt`. Panics with all answers that are not as
+    /// expected.
     pub async fn replay(mut self, name: &str) {
         let expectations = expectations::of(name);
         let scenes = transcript::scenes(&transcript::read(&format!("{name}.txt")));
@@ -143,7 +145,7 @@ impl<'a> Stage<'a> {
             .unwrap_or_else(|_| panic!("no answer within {PATIENCE:?}: {statement}"))
     }
 
-    /// What the capture did before a statement and did not print.
+    /// Runs what the capture did before the statement at this position and did not print.
     async fn unprinted(&mut self, direction: &Direction, place: usize) {
         for Unprinted {
             session,
@@ -193,14 +195,15 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The end of a fault.
+    /// Ends the current fault.
     async fn up(&mut self) {
         if let Some(fault) = self.fault.take() {
             fault.end(&self.endpoint, BUCKET).await;
         }
     }
 
-    /// `first || second`: the second is sent by another session while the first's transaction is open.
+    /// Runs a pair `first || second`: another session sends the second statement while the
+    /// transaction of the first is open.
     async fn pair(&mut self, statements: &str) -> Answer {
         let (first, second) = statements.split_once(" || ").expect("two statements");
         for name in ["A", "B", "watcher"] {

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Runs the conformance suite on every engine that is here, or on the one asked for, and says on which.
+# Runs the conformance suite on every engine that is available, or on the given one, and prints
+# their names.
 #   run.sh ICEBOX [--engine E | --but-embedded] [part of a test's name]
-# ICEBOX is the program. Fails when a test fails, and when the engine asked for is not here.
+# ICEBOX is the path of the program. Fails if a test fails, or if the given engine is not available.
 set -eu
 icebox=$1
 shift
@@ -30,7 +31,7 @@ trap 'rm -rf "$state"' EXIT
 chmod 755 "$state"
 ran= failed=
 for engine in $engines; do
-    # An engine is here when a sandbox starts on it.
+    # An engine is available if a sandbox starts on it.
     if ! "$icebox" --state-dir "$state/$engine" up --engine "$engine" >"$state/log" 2>&1; then
         echo "conformance: NOT run on $engine: $(tail -n 1 "$state/log")"
         [ -z "$asked" ] || exit 1

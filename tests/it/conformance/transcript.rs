@@ -1,8 +1,9 @@
-//! The transcripts of the real `pg_lake` (`fixtures/pg_lake/transcripts`), read into scenes of statements and answers.
+//! The transcripts of the real `pg_lake` (`fixtures/pg_lake/transcripts`), parsed into scenes of
+//! statements and answers.
 
 use super::answer::Answer;
 
-/// What stands under a heading (`## …`), in order. The first scene of a file has none.
+/// The entries under a heading (`## …`), in order. The first scene of a file has an empty heading.
 #[derive(Debug)]
 pub struct Scene {
     pub heading: String,
@@ -12,20 +13,22 @@ pub struct Scene {
 #[derive(Debug)]
 pub enum Entry {
     Exchange(Exchange),
-    /// `first || second`: the second statement is sent while the transaction of the first is open.
+    /// A pair `first || second`: the second statement is sent while the transaction of the first is
+    /// open.
     Pair(Exchange),
-    /// Everything that was stopped runs again.
+    /// The end of a fault: every component that was stopped runs again.
     Up,
 }
 
-/// A statement and what the real extension said.
+/// A statement and the real extension's answer.
 #[derive(Debug)]
 pub struct Exchange {
     pub statement: String,
     pub answer: Answer,
 }
 
-/// Listings that the capture added after a statement, and the queries that give the same.
+/// Listings that the capture printed after a statement: the prefix of the line, a query with the
+/// same result, and the indexes of the columns to compare.
 const LISTINGS: [(&str, &str, &[usize]); 2] = [
     (
         "   files: ",
@@ -80,7 +83,7 @@ pub fn scenes(text: &str) -> Vec<Scene> {
             );
         } else if let Some(statement) = line.strip_prefix(">>> ") {
             let block = block_of(&lines, &mut at);
-            // Commands of psql, and notes of the capture, have no answer of this form.
+            // psql commands and notes of the capture have no answer of this form.
             let is_answer = |first: &&str| first.starts_with("OK ") || first.starts_with("ERROR: ");
             if block.first().is_some_and(is_answer) {
                 push(
@@ -89,7 +92,7 @@ pub fn scenes(text: &str) -> Vec<Scene> {
                 );
             }
         } else if let Some((heading, query, columns)) = listing {
-            // Its answer begins on the same line.
+            // The answer begins on the line of the heading.
             let mut block = vec![&line[heading.len()..]];
             block.extend(block_of(&lines, &mut at));
             push(
@@ -124,7 +127,7 @@ fn push(scenes: &mut [Scene], entry: Entry) {
     scene.entries.push(entry);
 }
 
-/// The lines up to the next statement, heading, listing or mark.
+/// Returns the lines up to the next statement, heading, listing or mark.
 fn block_of<'a>(lines: &[&'a str], at: &mut usize) -> Vec<&'a str> {
     let mut block = Vec::new();
     while let Some(line) = lines.get(*at) {
@@ -155,7 +158,8 @@ fn block_of<'a>(lines: &[&'a str], at: &mut usize) -> Vec<&'a str> {
     block
 }
 
-/// `first: OK INSERT 0 1 (57 ms); second blocked 3s: True […]; after: {…, '2nd': (True, 'OK DELETE 1 (3280 ms)', …)}`
+/// Parses a line such as `first: OK INSERT 0 1 (57 ms); second blocked 3s: True […]; after: {…,
+/// '2nd': (True, 'OK DELETE 1 (3280 ms)', …)}`.
 fn pair_answer(line: &str) -> Answer {
     let first = line.trim().strip_prefix("first: ").expect("a pair's line");
     let waits = line.contains("second blocked 3s: True");

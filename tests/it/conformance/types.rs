@@ -1,17 +1,18 @@
-//! `types.txt`: for every type the Iceberg type that it gets, values that come back, values that are refused.
+//! The trials of `types.txt`: the Iceberg type of every PostgreSQL type, values that are read back,
+//! and values that are refused.
 
 use super::transcript;
 use crate::support::sandbox::TestSandbox;
 
-/// One block of `types.txt`.
+/// A block of `types.txt`.
 #[derive(Debug)]
 struct Trial {
     type_name: String,
     value: String,
     iceberg_type: String,
-    /// `SQLSTATE: message` of a refused value.
+    /// The error of a refused value, as `SQLSTATE: message`.
     refused: Option<String>,
-    /// The value that comes back and its type.
+    /// The value that is read back, and its type.
     selected: Option<(String, String)>,
     notice: bool,
 }
@@ -47,7 +48,7 @@ fn trials() -> Vec<Trial> {
                 .or_else(|| rest.split_once("\", '"))
                 .unwrap();
             let (data_type, _) = rest.split_once("')]").unwrap();
-            // Python shows a backslash as two.
+            // Python prints a backslash as two.
             let value = value
                 .replace("\\n", "\n")
                 .replace("\\t", "\t")
@@ -88,14 +89,15 @@ async fn every_type_is_stored_and_refused_as_by_the_real_extension() {
         let location = db.metadata_location("t").await;
         let metadata = test.metadata(&location).await;
         let field = &metadata["schemas"][0]["fields"][1];
-        // Ids differ by what the capture's table had besides; they are compared in the layout test.
+        // Field ids depend on the other columns of the capture's table; the layout test compares
+        // them.
         let mut stored = field["type"].clone();
         let mut expected = serde_json::from_str(&trial.iceberg_type)
             .unwrap_or_else(|_| serde_json::Value::String(trial.iceberg_type.clone()));
         for value in [&mut stored, &mut expected] {
             strip_ids(value);
         }
-        // Readers take decimal(P,S) with and without a space.
+        // Readers accept decimal(P,S) with and without a space.
         if let Some(text) = stored.as_str() {
             stored = text.replace(", ", ",").into();
         }
@@ -133,7 +135,7 @@ async fn every_type_is_stored_and_refused_as_by_the_real_extension() {
                 "{type_name} {value}: gives {selected:?}, by pg_lake {expected:?}"
             ));
         }
-        // NULL beside a value.
+        // A NULL next to a value.
         if trial.refused.is_none() && !selected.is_empty() {
             db.run("INSERT INTO t VALUES (2, NULL)").await;
             db.gives("SELECT id, v IS NULL FROM t ORDER BY id", &["1|f", "2|t"])

@@ -1,4 +1,4 @@
-//! Which engine `auto` takes.
+//! The engine that `auto` chooses.
 
 use super::lab::{Lab, is_enabled};
 

@@ -1,4 +1,4 @@
-//! POSTGRES INSTANCE in containers.
+//! POSTGRES INSTANCE on the engine `containers`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,14 +6,14 @@ use std::process::Command;
 use super::lab::{Belongings, Lab, docker, eventually, is_enabled};
 use crate::support::sandbox::text;
 
-/// The rows of a statement on the Snowflake side, values separated by commas.
+/// Runs a statement on the Snowflake side and returns its rows, with commas between values.
 fn snowflake(lab: &Lab, sql: &str) -> String {
     let csv = lab.ok(&["sql", "--on", "snowflake", "-o", "csv", sql]);
     let rows: Vec<&str> = csv.lines().skip(1).collect();
     rows.join("\n")
 }
 
-/// The state directory of the only instance.
+/// Returns the state directory of the only instance.
 fn only_instance(lab: &Lab) -> PathBuf {
     let mut all = std::fs::read_dir(lab.state_dir.join("instances")).unwrap();
     all.next().unwrap().unwrap().path()
@@ -57,7 +57,7 @@ fn an_instance_is_a_container_beside_the_first() {
     }
     assert_eq!(psql("SELECT 1"), (true, "1".to_owned()));
 
-    // It writes to the lake of the sandbox, but only where its storage integration allows it.
+    // The instance writes to the sandbox's lake, but only where its storage integration allows it.
     let bucket = lab.info().bucket;
     let role = lab.info().role_arn.unwrap();
     let works = |sql: &str| {
@@ -98,7 +98,8 @@ fn an_instance_is_a_container_beside_the_first() {
     );
     fails("INSERT INTO sales VALUES (4)", "no storage integration");
     snowflake(&lab, attach);
-    // Its container has no other keys; and one that starts anew, which has heard of nothing, is told again.
+    // The container has no other keys. A restarted container does not know the session's
+    // credentials, and receives them again.
     let containers = Belongings::of(&only_instance(&lab)).containers;
     let inspected = docker(&["inspect", &containers[0]]);
     assert!(inspected.contains("ICEBOX_S3_SECRET_ACCESS_KEY=none"));
@@ -123,7 +124,7 @@ fn an_instance_is_a_container_beside_the_first() {
         "3.75"
     );
 
-    // Suspended with its data, and the policy lasts.
+    // A suspended instance keeps its data and its network policy.
     snowflake(&lab, "ALTER POSTGRES INSTANCE shop SUSPEND");
     assert!(!psql("SELECT 1").0);
     snowflake(&lab, "ALTER POSTGRES INSTANCE shop RESUME");
@@ -132,7 +133,7 @@ fn an_instance_is_a_container_beside_the_first() {
         (true, "3.75".to_owned())
     );
 
-    // All of it comes back with the sandbox.
+    // The instance starts again with the sandbox.
     lab.ok(&["down"]);
     lab.ok(&["up", "--engine", "containers"]);
     assert_eq!(

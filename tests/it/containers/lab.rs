@@ -1,4 +1,4 @@
-//! A state directory for one test, the command `icebox` on it, and a look into the container engine.
+//! A state directory for one test, the command `icebox` on it, and access to the container engine.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -8,7 +8,7 @@ use icebox::sandbox::SandboxInfo;
 
 use crate::support::sandbox::text;
 
-/// Whether the tests can run; says so where not.
+/// Returns whether the tests can run; otherwise prints that they are skipped.
 pub fn is_enabled() -> bool {
     let is_enabled = std::env::var_os("ICEBOX_TEST_CONTAINERS").is_some();
     if !is_enabled {
@@ -17,7 +17,7 @@ pub fn is_enabled() -> bool {
     is_enabled
 }
 
-/// A sandbox of the command; purged when dropped.
+/// A sandbox that is run by the command. It is purged when dropped.
 pub struct Lab {
     _parent: tempfile::TempDir,
     pub state_dir: PathBuf,
@@ -29,10 +29,10 @@ impl Lab {
         Self::with(&[])
     }
 
-    /// With these variables in the environment of every command.
+    /// Creates a lab that sets these variables in the environment of every command.
     pub fn with(environment: &[(&str, &str)]) -> Self {
         let parent = tempfile::tempdir().unwrap();
-        // PostgreSQL's account passes through where another engine is taken.
+        // PostgreSQL's account must have access when a test chooses another engine.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(parent.path(), mode).unwrap();
         let owned = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
@@ -65,7 +65,7 @@ impl Lab {
         self.command(arguments).output().unwrap()
     }
 
-    /// What a command that must succeed prints.
+    /// Runs a command that must succeed, and returns its output.
     pub fn ok(&self, arguments: &[&str]) -> String {
         let output = self.icebox(arguments);
         assert!(
@@ -76,7 +76,7 @@ impl Lab {
         text(&output)
     }
 
-    /// What a command that must fail prints.
+    /// Runs a command that must fail, and returns its output.
     pub fn fails(&self, arguments: &[&str]) -> String {
         let output = self.icebox(arguments);
         assert!(
@@ -87,14 +87,14 @@ impl Lab {
         text(&output)
     }
 
-    /// The rows of a query, values separated by commas.
+    /// Returns the rows of a query on PostgreSQL, with commas between values.
     pub fn sql(&self, sql: &str) -> String {
         let csv = self.ok(&["sql", "--format", "csv", sql]);
         let rows: Vec<&str> = csv.lines().skip(1).collect();
         rows.join("\n")
     }
 
-    /// The Snowflake side gives this as CSV; it is about a second behind.
+    /// Waits until the Snowflake side returns this CSV. It is about a second behind.
     pub fn soon_reads(&self, sql: &str, csv: &str) {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -115,7 +115,7 @@ impl Lab {
         serde_json::from_slice(&self.icebox(&["status", "--json"]).stdout).unwrap()
     }
 
-    /// Process id and number of restarts of a component; waits until it is up.
+    /// Waits until a component is up after this number of restarts, and returns its process id.
     pub fn component(&self, name: &str, restarts: u64) -> i32 {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
@@ -137,12 +137,12 @@ impl Lab {
         i32::try_from(self.status()["supervisor_pid"].as_i64().unwrap()).unwrap()
     }
 
-    /// What the container engine has of this sandbox: names of containers, networks and volumes.
+    /// Returns the names of the sandbox's containers, networks and volumes in the container engine.
     pub fn belongings(&self) -> Belongings {
         Belongings::of(&self.state_dir)
     }
 
-    /// The name of a component's container.
+    /// Returns the name of a component's container.
     pub fn container(&self, component: &str) -> String {
         let all = self.belongings().containers;
         let found = all
@@ -186,7 +186,7 @@ impl Belongings {
     }
 }
 
-/// What a command of the container engine's own client prints.
+/// Runs a command of the container engine's own client, and returns its output.
 pub fn docker(arguments: &[&str]) -> String {
     let program = std::env::var("ICEBOX_DOCKER").unwrap_or_else(|_| "docker".to_owned());
     let output = Command::new(program).args(arguments).output().unwrap();
@@ -198,7 +198,7 @@ pub fn docker(arguments: &[&str]) -> String {
     text(&output)
 }
 
-/// Waits until `condition` holds.
+/// Waits up to a minute until `condition` holds.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {

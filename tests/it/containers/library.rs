@@ -1,4 +1,4 @@
-//! A sandbox inside a program.
+//! Sandboxes on the engine `containers`, created with the library.
 
 use icebox::postgres::connect;
 use icebox::sandbox::{Engine, EngineKind, Sandbox};

@@ -1,4 +1,4 @@
-//! Up, down and everything between, as a user sees it.
+//! The life cycle of a sandbox on the engine `containers`, through the command.
 
 use super::lab::{Belongings, Lab, docker, is_enabled};
 use crate::support::sandbox::{answers, free_port, lets_in_only_where_asked, text};
@@ -26,7 +26,7 @@ fn up_down_and_up_again() {
         .collect();
     assert_eq!(names, ["aws", "postgres", "s3", "snowflake"]);
 
-    // The server itself has said what it is.
+    // The version is the one that the server reports.
     assert!(before.has_pg_cron);
     let version = lab.sql("SHOW server_version");
     assert_eq!(version.split(' ').next().unwrap(), before.postgres_version);
@@ -43,7 +43,7 @@ fn up_down_and_up_again() {
     lab.sql("INSERT INTO heap VALUES (8)");
     lab.soon_reads("SELECT id FROM kept", "ID\n7\n");
 
-    // What the containers print is in the sandbox's logs.
+    // The output of the containers is in the sandbox's logs.
     let log = lab.ok(&["logs", "postgres", "-n", "1000"]);
     assert!(
         log.contains("database system is ready to accept connections"),
@@ -96,11 +96,11 @@ fn everything_listens_on_loopback_only() {
         port.unwrap_or_else(|| panic!("{component}: {bindings}"))
     };
     assert_eq!(bound("postgres"), info.postgres.port);
-    // MinIO is behind icebox's endpoint.
+    // MinIO has a port of its own behind icebox's endpoint.
     let minio = bound("s3");
     for port in [info.postgres.port, minio, info.s3_port()] {
-        // An address of this machine that is loopback too, but not the one that is bound, nor one that
-        // another test's PostgreSQL instance may have (127.0.0.2 to 127.0.0.254).
+        // Another loopback address of the host that must not be bound. It is outside of the range
+        // of PostgreSQL instances, 127.0.0.2 to 127.0.0.254, which other tests may use.
         assert!(!answers([127, 0, 1, 1], port), "{port}");
         assert!(answers([127, 0, 0, 1], port), "{port}");
     }
@@ -185,7 +185,7 @@ fn the_guides_files_run_and_every_answer_is_the_same() {
     let report = lab.ok(&["verify", "--queries", "scenarios/retail-lakehouse/queries"]);
     let summary = report.lines().last().unwrap();
     assert!(summary.contains("gave the same answer"), "{report}");
-    // The guide's layout, which the settings of the object-store catalog give.
+    // The layout of the guide, which results from the settings of the object-store catalog.
     let location =
         lab.sql("SELECT DISTINCT split_part(metadata_location, '/', 4) FROM iceberg_tables");
     assert_eq!(location, "frompg");

@@ -1,4 +1,5 @@
-//! Things that are killed, and things that are not there.
+//! Failures on the engine `containers`: killed processes and containers, interrupted starts, and
+//! things that are missing.
 
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
@@ -70,7 +71,7 @@ fn up_recovers_from_a_killed_supervisor() {
     assert_eq!(lab.belongings().containers.len(), 2);
     assert_eq!(lab.sql("SELECT id FROM kept"), "7");
 
-    // When the watchers are killed too, nobody is left who could remove the containers.
+    // When the watchers are killed too, no process is left to remove the containers.
     let all = [
         lab.supervisor(),
         lab.component("postgres", 0),

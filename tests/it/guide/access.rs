@@ -1,4 +1,5 @@
-//! The guide on an AWS account where nothing is: its AWS steps with the aws command, each of them once done wrong.
+//! The guide on an empty AWS account: its AWS steps are run with the aws command, each of them
+//! first with a mistake.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ const BUCKET: &str = "attendees-lake";
 const ROLE: &str = "lake-role";
 const POLICY: &str = "lake-policy";
 
-/// The aws command on a sandbox.
+/// The aws command, configured for a sandbox.
 struct Aws {
     program: PathBuf,
     environment: Vec<(&'static str, String)>,
@@ -43,7 +44,7 @@ impl Aws {
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
-    /// A document of the guide.
+    /// Reads a document of the guide, with the bucket's name filled in.
     fn document(&self, file: &str) -> String {
         let document = std::fs::read_to_string(self.guide.join(file)).unwrap();
         document.replace("<YOUR-BUCKET>", BUCKET)
@@ -61,7 +62,7 @@ impl Aws {
         is_known().await;
     }
 
-    /// Another version of the policy; the one before goes.
+    /// Creates a new version of the IAM policy and deletes the version before.
     async fn allow(&self, document: &str) {
         let arn = format!("arn:aws:iam::000000000000:policy/{POLICY}");
         let versions = self.run(&["iam", "list-policy-versions", "--policy-arn", &arn]);
@@ -101,14 +102,16 @@ impl Aws {
     }
 }
 
-/// A `pgduck_server` is told of a change by what looks for one a few times a second. In the cloud it takes longer.
+/// Waits until a change of access is effective. For a `pgduck_server`, a component looks for
+/// changes a few times a second and sends them to it; the embedded engine needs no wait. In the
+/// cloud it takes longer.
 async fn is_known() {
     if engine_under_test() != Engine::Embedded {
         tokio::time::sleep(Duration::from_millis(1500)).await;
     }
 }
 
-/// What DESCRIBE shows: the principal and its external id.
+/// The output of DESCRIBE: a principal and its external id.
 #[derive(Clone)]
 struct Shown {
     user: String,
@@ -141,7 +144,7 @@ impl Attendee {
         }
     }
 
-    /// Runs a file that must fail, with all of this in its error.
+    /// Runs a file that must fail with an error that contains all of these texts.
     async fn fails(&mut self, file: &str, because: &[&str]) {
         match self.try_run(file).await {
             Ok(_) => panic!("{file} should fail with {because:?}"),
@@ -154,7 +157,7 @@ impl Attendee {
     }
 }
 
-/// The trust policy of one principal, as the guide has it.
+/// Returns the guide's trust policy of one principal.
 fn one(aws: &Aws, shown: &Shown) -> String {
     aws.document("03-iam-trust-one-principal.json")
         .replace(
@@ -167,7 +170,7 @@ fn one(aws: &Aws, shown: &Shown) -> String {
         )
 }
 
-/// The trust policy of three, as the guide has it.
+/// Returns the guide's trust policy of three principals.
 fn three(aws: &Aws, all: [(&str, &Shown); 3]) -> String {
     let mut document = aws.document("12-iam-trust-three-principals.json");
     for (name, shown) in all {
@@ -202,7 +205,7 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
         ],
         guide,
     };
-    // Steps 1 to 6, without the session of twelve hours.
+    // Steps 1 to 6, without the session duration of twelve hours.
     aws.run(&["s3api", "create-bucket", "--bucket", BUCKET]);
     let good = aws.document("01-iam-policy.json");
     let made = aws.run(&[
@@ -240,7 +243,7 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
     ] {
         attendee.run(file).await;
     }
-    // PostgreSQL without its integration.
+    // The instance has no storage integration yet.
     attendee.run("04-postgres-enable-pg_lake.sql").await;
     attendee.run("05-postgres-heap-tables.sql").await;
     attendee.run("06-postgres-seed.sql").await;
@@ -254,7 +257,7 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
     attendee.run("03b-snowflake-attach-integration.sql").await;
     let writer = attendee.integration("pg_lake_s3_integration").await;
     let refused = ["sts:AssumeRole", &writer.user, &writer.external_id, &role];
-    // The trust policy is still the placeholder; has another external id; another principal.
+    // Three wrong trust policies: the placeholder, another external id, another principal.
     attendee.fails(tables, &refused).await;
     let wrong_id = Shown {
         external_id: "SOMETHING_ELSE".to_owned(),
@@ -268,19 +271,19 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
     };
     aws.trust(&one(&aws, &wrong_user)).await;
     attendee.fails(tables, &refused).await;
-    // Right, but a session may last an hour only.
+    // The trust policy is correct, but the role allows sessions of one hour only.
     aws.trust(&one(&aws, &writer)).await;
     attendee
         .fails(tables, &["MaxSessionDuration", "43200", &role])
         .await;
     aws.session("43200").await;
-    // A policy of another bucket, and one without writing.
+    // Two wrong IAM policies: one for another bucket, one without s3:PutObject.
     aws.allow(&good.replace(BUCKET, "another-lake")).await;
     attendee.fails(tables, &["AccessDenied"]).await;
     aws.allow(&good.replace("\"s3:PutObject\",", "")).await;
     attendee.fails(tables, &["s3:PutObject"]).await;
     aws.allow(&good).await;
-    // A location that the integration does not allow.
+    // The integration does not allow the tables' location.
     attendee.asks("ALTER STORAGE INTEGRATION pg_lake_s3_integration SET STORAGE_ALLOWED_LOCATIONS = ('s3://attendees-lake/elsewhere/')").await;
     attendee.fails(tables, &["AccessDenied"]).await;
     attendee.asks("ALTER STORAGE INTEGRATION pg_lake_s3_integration SET STORAGE_ALLOWED_LOCATIONS = ('s3://attendees-lake/')").await;
@@ -293,7 +296,7 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
     ] {
         attendee.run(file).await;
     }
-    // The volume has a principal of its own, which nobody trusts yet.
+    // The external volume has a principal of its own, which the role does not trust yet.
     let lake = "11-snowflake-iceberg-tables.sql";
     let volume = attendee.volume("retail_lake_volume").await;
     assert_ne!(volume.external_id, writer.external_id);
@@ -321,13 +324,13 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
             ],
         )
     };
-    // Trusted, but the stage's external id was copied wrongly.
+    // All three principals are trusted, but the stage's external id is wrong.
     let wrong_id = Shown {
         external_id: "COPIED_WRONGLY".to_owned(),
         ..stage.clone()
     };
     aws.trust(&all(&wrong_id)).await;
-    // The volume's principal may read nothing.
+    // The IAM policy has no s3:GetObject, so the volume's principal cannot read.
     aws.allow(&good.replace("\"s3:GetObject\",", "")).await;
     attendee
         .fails(
@@ -414,8 +417,8 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
     attendee.run("22-snowflake-cleanup.sql").await;
 }
 
-/// By the audit trail: every data file that the Snowflake side has read is one that PostgreSQL has written, and nobody else has
-/// written any.
+/// Checks with the audit trail that the Snowflake side read only data files that the PostgreSQL
+/// instance wrote, and that nobody else wrote data files.
 async fn the_files_are_the_same(attendee: &mut Attendee) {
     let trail = attendee.sandbox.info().state_dir.join("audit");
     let entries = || {
@@ -443,13 +446,14 @@ async fn the_files_are_the_same(attendee: &mut Attendee) {
     let written = of(&entries, "s3:PutObject", "postgres-instance-");
     let read = of(&entries, "s3:GetObject", "snowflake");
     assert_eq!(of(&entries, "s3:PutObject", ""), written);
-    // In containers it writes by their own network, past the trail.
+    // In containers the instance writes through the containers' network, which bypasses the audit
+    // trail.
     if engine_under_test() == Engine::Containers {
         assert_eq!(written, BTreeSet::new());
     } else {
         assert!(read.is_subset(&written), "{read:?} {written:?}");
     }
-    // The Snowflake side can ask for the trail itself.
+    // The Snowflake side can query the audit trail too.
     let trail = "TABLE(INFORMATION_SCHEMA.ICEBOX_AUDIT(RESULT_LIMIT => 10000))";
     let files = format!(
         "SELECT DISTINCT RESOURCE FROM {trail} WHERE IS_ALLOWED = 'Y' AND ACTION = 's3:PutObject'

@@ -1,4 +1,5 @@
-//! POSTGRES INSTANCE on the engine `native`: it reaches the lake by the role of its storage integration, and by nothing else.
+//! POSTGRES INSTANCE on the engine `native`: it reaches the lake with the role of its storage
+//! integration, and with nothing else.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,14 +14,15 @@ use serde_json::{Value, json};
 use super::Installation;
 use crate::support::sandbox::{CommandSandbox, Db, text, until};
 
-/// What the Snowflake side answers, a row an object.
+/// Runs a statement on the Snowflake side, and returns an object for each row.
 fn snowflake(sandbox: &CommandSandbox, sql: &str) -> Vec<Value> {
     let rows = sandbox.ok(&["sql", "--on", "snowflake", "-o", "json", sql]);
     let rows = serde_json::Deserializer::from_str(&rows).into_iter::<Value>();
     rows.map(Result::unwrap).collect()
 }
 
-/// A new instance `shop` that lets this machine in, on sandboxes without another.
+/// Creates the instance `shop`, whose network policy allows connections from loopback. The sandbox
+/// must have no other instance.
 fn instance(sandbox: &CommandSandbox) -> Endpoint {
     let create = "CREATE POSTGRES INSTANCE shop COMPUTE_FAMILY = 'STANDARD_M' STORAGE_SIZE_GB = 10 AUTHENTICATION_AUTHORITY = POSTGRES";
     let told = snowflake(sandbox, create).remove(0);
@@ -45,13 +47,13 @@ fn instance(sandbox: &CommandSandbox) -> Endpoint {
     }
 }
 
-/// The files of the only instance.
+/// Returns the state directory of the only instance.
 fn instance_dir(sandbox: &CommandSandbox) -> PathBuf {
     let mut all = std::fs::read_dir(sandbox.state_dir.join("instances")).unwrap();
     all.next().unwrap().unwrap().path()
 }
 
-/// The trust policy of a principal with an external id.
+/// Returns the trust policy of a principal with an external id.
 fn trust(user: &str, external_id: &str) -> String {
     json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow",
@@ -62,7 +64,7 @@ fn trust(user: &str, external_id: &str) -> String {
     .to_string()
 }
 
-/// The lines of `icebox audit`.
+/// Returns the entries that `icebox audit` prints.
 fn audit(sandbox: &CommandSandbox) -> Vec<Entry> {
     let output = sandbox.icebox(&["audit", "--json", "-n", "1000000"]);
     assert!(output.status.success(), "{}", text(&output));
@@ -73,7 +75,7 @@ fn audit(sandbox: &CommandSandbox) -> Vec<Entry> {
         .collect()
 }
 
-/// The error and its hint.
+/// Runs a statement that must fail, and returns its error and hint.
 async fn refused(db: &Db, sql: &str) -> String {
     match db.try_run(sql).await {
         Ok(answer) => panic!("{sql} should be refused, gave {answer:?}"),
@@ -101,14 +103,14 @@ async fn an_instance_reaches_the_lake_by_its_integration_alone() {
     ))
     .await;
 
-    // Without an integration.
+    // The instance has no storage integration.
     let create = "CREATE TABLE sales (amount int) USING iceberg";
     let error = refused(&db, create).await;
     for part in ["42501", "no storage integration", "SET STORAGE_INTEGRATION"] {
         assert!(error.contains(part), "{error}");
     }
 
-    // With one whose external id the role's trust policy does not have.
+    // The role's trust policy does not have the integration's external id.
     let make = format!(
         "CREATE STORAGE INTEGRATION writer TYPE = POSTGRES_EXTERNAL_STORAGE STORAGE_PROVIDER = 'S3' ENABLED = TRUE
          STORAGE_AWS_ROLE_ARN = '{role_arn}' STORAGE_ALLOWED_LOCATIONS = ('s3://{bucket}/')"
@@ -135,7 +137,8 @@ async fn an_instance_reaches_the_lake_by_its_integration_alone() {
     for part in ["42501", "sts:AssumeRole", &user, &external_id, &role_arn] {
         assert!(error.contains(part), "no {part}: {error}");
     }
-    // Put right, it heals with nothing told to the instance. Its log has the reason once, however often it has tried.
+    // Once the trust policy is correct, the instance recovers by itself. Its log has the reason
+    // once, however often it has tried.
     let is_try = |entry: &Entry| {
         !entry.allowed && entry.action == "sts:AssumeRole" && entry.resource == role_arn
     };
@@ -157,7 +160,7 @@ async fn an_instance_reaches_the_lake_by_its_integration_alone() {
         .await;
     db.gives("SELECT sum(amount) FROM sales", &["5050"]).await;
 
-    // Everything in the bucket was written by the role's session, which icebox's own user has not even looked at.
+    // Everything in the bucket was written by a session of the role.
     let session = format!("arn:aws:sts::000000000000:assumed-role/{role}/postgres-instance-");
     let object = format!("arn:aws:s3:::{bucket}/own/");
     let written = || {
@@ -184,7 +187,7 @@ async fn an_instance_reaches_the_lake_by_its_integration_alone() {
         assert!(principal.starts_with(&session), "{entry:?}");
     }
 
-    // A pgduck_server that starts anew has heard of nothing.
+    // A restarted pgduck_server does not know the credentials, and receives them again.
     let run_file = instance_dir(&sandbox).join("run/pgduck_server.json");
     let run = || -> Value { serde_json::from_slice(&std::fs::read(&run_file).unwrap()).unwrap() };
     let pid = run()["process"]["pid"].as_i64().unwrap();
@@ -197,7 +200,8 @@ async fn an_instance_reaches_the_lake_by_its_integration_alone() {
     .await;
     assert_ne!(run()["process"]["pid"].as_i64().unwrap(), pid);
 
-    // An integration's new location holds as soon as the statement is through, and so does its end.
+    // A change of the allowed locations applies as soon as the statement returns, and so does the
+    // removal of the integration.
     let allow = |place: &str| {
         format!(
             "ALTER STORAGE INTEGRATION writer SET STORAGE_ALLOWED_LOCATIONS = ('s3://{bucket}/{place}')"
@@ -218,7 +222,7 @@ async fn an_instance_reaches_the_lake_by_its_integration_alone() {
     snowflake(&sandbox, attach);
     db.run(insert).await;
 
-    // It comes back with its access, and nowhere were the keys of the sandbox.
+    // A resumed instance has its access again. None of its files has the sandbox's own keys.
     snowflake(&sandbox, "ALTER POSTGRES INSTANCE shop SUSPEND");
     snowflake(&sandbox, "ALTER POSTGRES INSTANCE shop RESUME");
     let db = Db::connect(&endpoint).await;

@@ -1,4 +1,5 @@
-//! The analytics queries on a fixed seed: what they answer, on PostgreSQL and on DataFusion.
+//! The analytics queries on data of a fixed seed, with their answers on PostgreSQL and on
+//! DataFusion.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ const TABLES: [&str; 5] = [
     "transaction_items",
 ];
 
-/// The guide's tables and seed data, and 3,000 transactions of seed 42.
+/// Creates the guide's tables with their seed data, and 3,000 transactions of seed 42.
 async fn fill(client: &mut Client) {
     for file in ["postgres/02-heap-tables.sql", "postgres/03-seed.sql"] {
         client
@@ -37,7 +38,8 @@ async fn fill(client: &mut Client) {
 }
 
 async fn in_memory(client: &Client) -> InMemory {
-    // A literal such as 1.5 is a decimal in PostgreSQL and in Snowflake.
+    // A literal such as 1.5 is a decimal in PostgreSQL and in Snowflake, so DataFusion must read it
+    // as one.
     let config = SessionConfig::new()
         .set_str("datafusion.sql_parser.dialect", "PostgreSQL")
         .set_bool("datafusion.sql_parser.parse_float_as_decimal", true);
@@ -154,7 +156,7 @@ async fn on_tables_without_rows_only_grand_totals_differ() {
         .filter(|(_, same)| !same)
         .map(|(name, _)| name)
         .collect();
-    // PostgreSQL gives a grand total of nothing, DataFusion 53 no row.
+    // Without rows, PostgreSQL gives a grand total of NULL, and DataFusion 53 gives no row.
     assert_eq!(
         different,
         ["12-rollup", "13-cube", "14-grouping-sets"],

@@ -1,4 +1,4 @@
-//! The comparison of answers: ties, order, types, and how a difference reads.
+//! The comparison of answers: ties, order, types, and the text of a difference.
 
 use icebox::parity::{Answer, Column, Difference, Kind, Value, compare};
 
@@ -25,7 +25,7 @@ fn answer(columns: &[(&str, Kind)], rows: Vec<Vec<Value>>) -> Answer {
     Answer { columns, rows }
 }
 
-/// Rows of a score and a name.
+/// Returns an answer with a score and a name in each row.
 fn scores(rows: &[(i128, &str)]) -> Answer {
     let rows = rows
         .iter()
@@ -69,7 +69,7 @@ fn with_order_by_only_ties_may_change_places() {
         compare(&left, &moved, &[0]),
         Some(Difference::Order { row: 2, .. })
     ));
-    // A row that is in the wrong tie is another row.
+    // A row in the wrong tie is a different row.
     let swapped = scores(&[(2, "a"), (3, "b"), (2, "c"), (1, "d")]);
     assert!(matches!(
         compare(&left, &swapped, &[0]),
@@ -125,7 +125,7 @@ fn null_equals_only_null() {
             "{other:?}"
         );
     }
-    // A column that is nothing but NULL has no type on one of the sides.
+    // A column of NULLs only has no type on one of the sides.
     let untyped = answer(&[("t", Kind::Null)], vec![vec![Value::Null]]);
     assert_eq!(compare(&of(Value::Null), &untyped, &[]), None);
 }

@@ -1,4 +1,4 @@
-//! Values of both engines, decoded.
+//! The decoding of values of both engines.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
 }
 
-/// 2026-02-03 in days, and 2026-02-03 04:05:06.789012 in microseconds, since 1970.
+/// The day 2026-02-03 in days, and 2026-02-03 04:05:06.789012 in microseconds, since 1970.
 const DAY: i32 = 20_487;
 const MOMENT: i64 = 1_770_091_506_789_012;
 
@@ -191,7 +191,7 @@ fn arrow_values() {
             Arc::new(TimestampMillisecondArray::from(vec![5]).with_timezone("+00:00")),
             Value::TimestampTz(5000),
         ),
-        // Two timestamps a day, an hour and a microsecond apart.
+        // The difference of two timestamps that are a day, an hour and a microsecond apart.
         (
             Arc::new(DurationMicrosecondArray::from(vec![90_000_000_001])),
             Value::Interval {

@@ -1,4 +1,4 @@
-//! The simulator and its sync on a real PostgreSQL, where plain tables stand for the Iceberg tables.
+//! The simulator and its sync on a real PostgreSQL, with plain tables in place of Iceberg tables.
 
 use icebox::postgres::{Endpoint, connect};
 use icebox::retail::{Progress, RetailError, Simulator, Synced, Tables, sync};
@@ -34,7 +34,7 @@ async fn number(client: &Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// Every generated value of both tables.
+/// Returns a hash of every generated value of both tables.
 async fn fingerprint(client: &Client) -> String {
     let sql = "SELECT md5(string_agg(t::text, '\n' ORDER BY t.txn_id)) || (
         SELECT md5(string_agg(i::text, '\n' ORDER BY i.item_id)) FROM transaction_items i) FROM transactions t";
@@ -139,7 +139,7 @@ async fn concurrent_syncs_move_each_row_once() {
         tables: tables(),
         ..Simulator::default()
     };
-    // What pg_cron would run: the guide's statement, which takes no lock of its own.
+    // pg_cron would run the guide's statement, which takes no lock of its own.
     let scheduled = tokio::spawn(async move {
         let client = connect(&endpoint).await.unwrap();
         let sql = include_str!("../../../src/retail/sql/sync_transactions.sql")

@@ -1,4 +1,4 @@
-//! The scenario runner: on PostgreSQL, with DataFusion as the Snowflake side.
+//! The scenario runner on PostgreSQL, with DataFusion as the Snowflake side.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use icebox::scenario::{
 use super::postgres::TestPostgres;
 use super::{InMemory, load, retail_lakehouse};
 
-/// A scenario's folder with these files.
+/// Creates a scenario's folder with these files.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -39,7 +39,8 @@ fn load_scenario(files: &[(&str, &str)]) -> Result<(Scenario, tempfile::TempDir)
     Ok((Scenario::load(folder.path(), &variables())?, folder))
 }
 
-/// PostgreSQL, and a Snowflake side that reads what its tables called `lake_…` hold at that time.
+/// Connects to PostgreSQL, with a Snowflake side that reads the current rows of the tables named
+/// `lake_…`.
 async fn backend(endpoint: &Endpoint) -> SandboxBackend {
     let reader = endpoint.clone();
     let open: OpenSource = Box::new(move |prefix| {
@@ -55,7 +56,7 @@ async fn backend(endpoint: &Endpoint) -> SandboxBackend {
         .unwrap()
 }
 
-/// What the tables called `lake_…` hold when a query comes.
+/// An engine that loads the tables named `lake_…` anew for every query.
 struct Now(Endpoint);
 
 #[async_trait::async_trait]
@@ -77,7 +78,7 @@ async fn loaded(endpoint: &Endpoint) -> InMemory {
     InMemory(context)
 }
 
-/// Runs the scenario in a session of its own; gives what was heard, and the outcome.
+/// Runs the scenario in a session of its own, and returns its events as text and its outcome.
 async fn play(
     scenario: &Scenario,
     endpoint: &Endpoint,
@@ -213,7 +214,7 @@ async fn a_failure_names_file_line_and_statement() {
              The statement:\nSELECT a,\n       'ü;', -- why\n       nothing\nFROM kept"
         )
     );
-    // The file was atomic.
+    // The file ran in one transaction.
     let client = connect(&endpoint).await.unwrap();
     let kept: bool = client
         .query_one("SELECT to_regclass('kept') IS NOT NULL", &[])
@@ -399,7 +400,7 @@ fn the_retail_lakehouse_reads_well() {
     assert!(scenario.steps.iter().any(
         |step| matches!(&step.action, Action::Simulate(simulator) if simulator.transactions == 5000)
     ));
-    // The SQL side of a scenario is text; the schedule's statements are dollar-quoted and must come out whole.
+    // A scenario's SQL is text. The schedule's statements are dollar-quoted and must not be split.
     let schedule = scenario.steps.last().unwrap();
     let Action::Sql(file) = &schedule.action else {
         panic!("{schedule:?}")
@@ -448,7 +449,7 @@ async fn what_a_step_saves_is_there_for_the_next() {
         let (scenario, _folder) = load_scenario(&files).unwrap();
         let (heard, outcome) = play(&scenario, &endpoint).await;
         match problem {
-            // What is saved is not shown.
+            // An answer that is saved is not shown.
             None => {
                 outcome.unwrap();
                 assert_eq!(heard, ["[1/2] Look", "2 rows", "[2/2] Use", "1 rows"]);

@@ -1,5 +1,5 @@
-//! CREATE, ALTER and DROP of Iceberg tables beyond the transcript: every way to say DROP, other owners, schemas,
-//! databases and buckets, and what a schema change does to rows that are already there.
+//! CREATE, ALTER and DROP of Iceberg tables beyond the transcripts: every form of DROP, other
+//! owners, schemas, databases and buckets, and schema evolution of tables with rows.
 
 use super::readers;
 use super::sandbox::TestSandbox;
@@ -58,7 +58,7 @@ async fn constraints_and_defaults() {
     )
     .await;
     db.gives("SELECT count(*) FROM t", &["2"]).await;
-    // One wrong row of many refuses them all.
+    // One invalid row makes the whole statement fail.
     db.refuses(
         "INSERT INTO t (label) SELECT CASE WHEN i = 7000 THEN NULL ELSE 'r' END FROM generate_series(1, 10000) i",
         null,
@@ -97,19 +97,19 @@ async fn columns_come_and_go() {
         ],
     )
     .await;
-    // The default of old rows stays what it was when the column came.
+    // Old rows keep the default that the column had when it was added.
     db.run("ALTER TABLE t ALTER d SET DEFAULT 8; INSERT INTO t (a) VALUES (4); ALTER TABLE t ALTER d DROP DEFAULT; INSERT INTO t (a) VALUES (5)").await;
     db.gives(
         "SELECT a, d FROM t ORDER BY a",
         &["1|7", "2|7", "3|7", "4|8", "5|∅"],
     )
     .await;
-    // A dropped name is free for another column, with no memory of the old one.
+    // A new column can have the name of a dropped one, and does not get its values.
     db.run("ALTER TABLE t DROP b; ALTER TABLE t ADD b int")
         .await;
     db.gives("SELECT a, b FROM t ORDER BY a LIMIT 2", &["1|∅", "2|∅"])
         .await;
-    // Files from before are rewritten, and rows carried over, with the ids that the columns have.
+    // Rewritten files and carried-over rows have the field ids of the columns.
     db.run("CREATE TABLE r (a int, b int, c int) USING iceberg; INSERT INTO r SELECT i, i * 10, i * 100 FROM generate_series(1, 10) i").await;
     db.run("ALTER TABLE r DROP a; ALTER TABLE r ADD a int; ALTER TABLE r ADD d int DEFAULT 4; UPDATE r SET a = 1 WHERE b <= 50").await;
     db.run("DELETE FROM r WHERE b = 100").await;
@@ -126,7 +126,7 @@ async fn columns_come_and_go() {
     )
     .await;
     db.run("COMMIT").await;
-    // Two columns change names with each other.
+    // Two columns swap their names.
     db.run("UPDATE t SET b = a * 10; ALTER TABLE t RENAME a TO x; ALTER TABLE t RENAME b TO a; ALTER TABLE t RENAME x TO b").await;
     db.gives(
         "SELECT a, b FROM t ORDER BY a",
@@ -163,13 +163,13 @@ async fn columns_come_and_go() {
         .await;
     db.gives("SELECT * FROM t ORDER BY b", &["2", "3", "4", "5"])
         .await;
-    // Every schema is kept, and a field id is never used twice.
+    // The metadata keeps every schema, and a field id is never reused.
     let metadata = test.metadata(&db.metadata_location("t").await).await;
     assert_eq!(metadata["last-column-id"], 8);
     readers::agree(test.info(), &db).await;
 }
 
-/// Every way to say it. After each, the table `t` of the schema in question is gone and everything else is there.
+/// Every form of DROP. Each removes the table `t` of its schema and leaves everything else.
 #[tokio::test(flavor = "multi_thread")]
 async fn drop_in_all_its_forms() {
     let test = TestSandbox::start().await;
@@ -231,7 +231,9 @@ async fn drop_in_all_its_forms() {
             "CREATE ROLE passing; GRANT ALL ON SCHEMA public TO passing; ALTER TABLE t OWNER TO passing; DROP OWNED BY passing; DROP ROLE passing",
         ),
     ] {
-        // psql sends statements one by one, other clients all at once; a procedure that commits is never alone in a message.
+        // A case is sent as one message, as many clients do, while psql sends its statements one by
+        // one. A procedure that commits cannot share a message with other statements, so its CALL
+        // is sent separately.
         db.run(&format!(
             "CREATE TABLE {create} (a serial, b text DEFAULT 'x') USING iceberg"
         ))
@@ -255,7 +257,7 @@ async fn drop_in_all_its_forms() {
     }
     db.gives("SELECT count(*) FROM heap", &["0"]).await;
 
-    // What must not drop it.
+    // Statements that must not drop the table.
     db.run("CREATE TABLE t (a int) USING iceberg; CREATE VIEW v AS SELECT * FROM t")
         .await;
     let failure = db.try_run("DROP TABLE t").await.unwrap_err();
@@ -277,13 +279,13 @@ async fn drop_in_all_its_forms() {
     application
         .refuses("DROP TABLE t", "42501: must be owner of foreign table t")
         .await;
-    // The same name again is another table with other files.
+    // A new table of the same name is another table with other files.
     let before = db.metadata_location("t").await;
     db.run("DROP TABLE t CASCADE; CREATE TABLE t (a int, b int) USING iceberg")
         .await;
     assert_ne!(db.metadata_location("t").await, before);
     db.gives("SELECT * FROM t", &[]).await;
-    // A prepared DROP, and one that a driver sends with parameters in the message's protocol.
+    // DROP as a prepared statement, as drivers send it in the extended protocol.
     db.client.execute("DROP TABLE t", &[]).await.unwrap();
     db.gives("SELECT table_name FROM iceberg_tables", &["other"])
         .await;
@@ -331,7 +333,7 @@ async fn other_owners_schemas_databases_and_buckets() {
             "42501: permission denied for foreign table theirs",
         )
         .await;
-    // Nobody but the extension speaks to the engine.
+    // Only the extension may call the engine.
     let refused = application
         .try_run("SELECT lake_engine.call('{}')")
         .await
@@ -339,7 +341,7 @@ async fn other_owners_schemas_databases_and_buckets() {
     assert!(refused.text.starts_with("42501: "), "{refused:?}");
     application.run("DROP TABLE mine").await;
 
-    // Names that need quoting, in a layout that is percent-encoded.
+    // Names that need quoting, and percent-encoding in locations.
     admin.run("CREATE SCHEMA \"Sales & Co\"; CREATE TABLE \"Sales & Co\".\"Mixed Case\" (\"Ä b\" int) USING iceberg").await;
     admin
         .run("INSERT INTO \"Sales & Co\".\"Mixed Case\" VALUES (1)")
@@ -350,7 +352,7 @@ async fn other_owners_schemas_databases_and_buckets() {
         "{location}"
     );
 
-    // Another database, another bucket, a prefix in it.
+    // A table in another database, in another bucket, under a prefix of several folders.
     icebox::objectstore::client::aws_client(&test.info().s3)
         .create_bucket()
         .bucket("other-bucket")
@@ -381,7 +383,8 @@ async fn other_owners_schemas_databases_and_buckets() {
     readers::agree(test.info(), &admin).await;
 }
 
-/// A setting of SQL alone cannot be checked when it is set: CREATE TABLE does, in the real extension's words.
+/// A setting that is defined in SQL cannot be checked when it is set. CREATE TABLE checks it, with
+/// the real extension's messages.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_location_prefix_that_is_none_is_refused_by_create_table() {
     let test = TestSandbox::start().await;
@@ -408,7 +411,7 @@ async fn a_location_prefix_that_is_none_is_refused_by_create_table() {
     }
 }
 
-/// The same statements on a heap table and on an Iceberg table: values and errors.
+/// Generated columns give the same values and errors on a heap table and on an Iceberg table.
 #[tokio::test(flavor = "multi_thread")]
 async fn generated_columns_are_postgres_own() {
     let test = TestSandbox::start().await;

@@ -1,7 +1,8 @@
-//! The same statement on a heap table and on its Iceberg twin: the same rows, values and counts.
+//! Differential tests: a statement on a heap table and on its Iceberg twin must give the same rows,
+//! values and counts.
 //!
-//! The table is full of what two engines like to disagree about; the statements mix what the lake engine evaluates
-//! itself with what only PostgreSQL can.
+//! The table has values on which two engines often differ. The statements mix expressions that the
+//! lake engine evaluates with expressions that only PostgreSQL can evaluate.
 
 use super::sandbox::{Answer, Db, TestSandbox};
 
@@ -9,7 +10,7 @@ const COLUMNS: &str = "id int, i int, b bigint, r real, d float8, n numeric(20,4
     c char(6), flag boolean, day date, at timestamp, tz timestamptz, tm time, iv interval, u uuid, j jsonb, a int[],
     ta text[], x bytea";
 
-/// Rows for the table that is called `{t}`.
+/// Statements that insert the rows of the table `{t}`.
 const ROWS: &[&str] = &[
     "INSERT INTO {t} (id) VALUES (1)",
     "INSERT INTO {t} VALUES (2, 0, 0, 'NaN', 'NaN', 0, 0, '', '', '', false, '4713-01-01 BC', '0001-01-01',
@@ -41,7 +42,7 @@ const ROWS: &[&str] = &[
        g % 3 = 0, date '2024-01-01' + g, timestamp '2024-01-01' + g * interval '1 hour' FROM generate_series(1, 200) g",
 ];
 
-/// Queries on `{t}`. Where the order is not given, rows are compared as a multiset.
+/// Queries on `{t}`. Without an ORDER BY, rows are compared as a multiset.
 const QUERIES: &[&str] = &[
     "SELECT * FROM {t} ORDER BY id",
     "SELECT count(*), count(i), count(t), count(tz), count(a) FROM {t}",
@@ -60,7 +61,7 @@ const QUERIES: &[&str] = &[
     "SELECT id FROM {t} WHERE NULLIF(i, 1) IS NULL AND coalesce(b, 0) < 100",
     "SELECT id FROM {t} WHERE i = b OR i = n",
     "SELECT id FROM {t} WHERE b = 9223372036854775807 OR b = -9223372036854775808",
-    // Floating point: NaN equals itself and is above infinity
+    // Floating point: NaN equals itself and is greater than infinity
     "SELECT id FROM {t} WHERE d = 'NaN'",
     "SELECT id FROM {t} WHERE d > 'Infinity'",
     "SELECT id FROM {t} WHERE d = 0",
@@ -160,7 +161,7 @@ const QUERIES: &[&str] = &[
     "SELECT tableoid::regclass::text = '{t}' FROM {t} WHERE id = 1",
 ];
 
-/// Changes of `{t}`, in order; after each the tables are compared.
+/// Statements that change `{t}`, in order. The tables are compared after each.
 const CHANGES: &[&str] = &[
     "UPDATE {t} SET i = i + 1 WHERE i = 1",
     "UPDATE {t} SET t = upper(t), n = round(n / 3, 2) WHERE t ~ 'row [0-4]'",
@@ -206,7 +207,7 @@ async fn twins(db: &Db) {
             db.run(&rows.replace("{t}", table)).await;
         }
     }
-    // More than one file, and position deletes, under what is read.
+    // The table to read has more than one file, and position deletes.
     for table in ["heap", "lake"] {
         db.run(&format!(
             "INSERT INTO {table} (id, i, t) SELECT g, g, 'gone' FROM generate_series(500, 600) g"
@@ -218,13 +219,14 @@ async fn twins(db: &Db) {
     }
 }
 
-/// Runs one statement on both tables and gives the difference, if there is one.
+/// Runs a statement on both tables, and returns the difference if there is one.
 async fn difference(db: &Db, statement: &str) -> Option<String> {
     let heap = answer(db, statement, "heap").await;
     compared(statement, heap, answer(db, statement, "lake").await)
 }
 
-/// The same in a transaction, which a statement that fails must not end.
+/// Runs a statement on both tables within a transaction, and returns the difference if there is
+/// one. A savepoint keeps a failed statement from aborting the transaction.
 async fn difference_in_transaction(db: &Db, statement: &str) -> Option<String> {
     let mut answers = Vec::new();
     for table in ["heap", "lake"] {
@@ -249,7 +251,8 @@ async fn answer(db: &Db, statement: &str, table: &str) -> Result<Answer, String>
     {
         answer.rows.sort();
     }
-    // Details are not compared: they show a heap table's failing row, which the other side does not.
+    // Details are not compared: a heap table's error shows the failing row, an Iceberg table's does
+    // not.
     answer.map_err(|failure| failure.text.replace(&format!("\"{table}\""), "\"{t}\""))
 }
 
@@ -287,7 +290,7 @@ async fn queries_give_what_they_give_on_a_heap_table() {
     for query in QUERIES {
         wrong.extend(difference(&db, query).await);
     }
-    // The same on rows that are not committed yet, and so only in the engine's memory.
+    // Uncommitted rows, which only the engine's memory has, give the same answers.
     db.run("CREATE TABLE fresh (LIKE heap) USING iceberg").await;
     db.run("BEGIN; ALTER TABLE heap RENAME TO whole; CREATE TABLE heap AS SELECT * FROM whole WHERE id < 140").await;
     db.run("ALTER TABLE lake RENAME TO committed; ALTER TABLE fresh RENAME TO lake")
@@ -310,7 +313,8 @@ async fn queries_give_what_they_give_on_a_heap_table() {
     );
 }
 
-/// In one transaction per change, or all in one transaction: what a change finds is in files or in memory.
+/// Runs the changes, each in its own transaction or all in one: a change then works on rows in
+/// files or on rows in memory.
 async fn changes(in_one_transaction: bool) {
     let test = TestSandbox::start().await;
     let db = test.db().await;
@@ -329,7 +333,7 @@ async fn changes(in_one_transaction: bool) {
             different.or(content.map(|content| format!("after {change}\n{content}")))
         {
             wrong.push(difference);
-            // From here on as the heap table has it.
+            // Makes the tables equal again, so that later changes can be compared.
             db.run("DELETE FROM lake").await;
             db.run("INSERT INTO lake SELECT * FROM heap").await;
         }
@@ -356,7 +360,8 @@ async fn changes_in_one_transaction_do_what_they_do_to_a_heap_table() {
     changes(true).await;
 }
 
-/// Parameters in every place, first planned with the values and then, from the sixth time on, without.
+/// Parameters in every place. PostgreSQL plans the first five executions with the values, and may
+/// plan later ones without.
 #[tokio::test(flavor = "multi_thread")]
 async fn prepared_statements_cursors_and_functions() {
     let test = TestSandbox::start().await;
@@ -419,7 +424,7 @@ async fn prepared_statements_cursors_and_functions() {
     assert_eq!(difference(&db, "SELECT * FROM {t} ORDER BY id").await, None);
 }
 
-/// COPY FROM STDIN, in the formats that clients use, with rows that are wrong.
+/// COPY FROM STDIN in the formats that clients use, also with invalid rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn copy_in_and_out() {
     use futures::SinkExt;

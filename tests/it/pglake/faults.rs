@@ -1,4 +1,5 @@
-//! Processes that are killed, stopped or hang: nothing is lost, nothing is doubled, and errors come soon.
+//! Processes that are killed, stopped or hang: no row is lost or duplicated, and errors come
+//! quickly.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,12 @@ use rand::{Rng, SeedableRng};
 use super::readers;
 use super::sandbox::{CommandSandbox, Db, psql, text, until};
 
-/// The guide's sync: rows and the mark on them in one statement.
+/// The guide's sync, which inserts rows and marks them in one statement.
 const SYNC: &str = "WITH synced AS (INSERT INTO lake SELECT id, payload FROM heap WHERE synced_at IS NULL RETURNING id)
     UPDATE heap SET synced_at = now() WHERE id IN (SELECT id FROM synced)";
 
-/// Rows that are marked and not in Iceberg exactly once, and the other way round.
+/// The number of marked rows that Iceberg does not have, and of rows in Iceberg that are not
+/// marked. Rows are counted as a multiset; `0|0` means that each is there exactly once.
 const WRONG: &str = "SELECT (SELECT count(*) FROM (SELECT id, payload FROM heap WHERE synced_at IS NOT NULL
                                                 EXCEPT ALL SELECT id, payload FROM lake) a),
                             (SELECT count(*) FROM (SELECT id, payload FROM lake
@@ -38,7 +40,7 @@ async fn tables(sandbox: &CommandSandbox) -> Db {
     db
 }
 
-/// Sends SIGKILL and waits for the end, which the signal does not.
+/// Sends SIGKILL and waits until the process has ended.
 fn kill(process: ProcessId) {
     process.signal(Signal::SIGKILL);
     while process.is_alive() {
@@ -46,7 +48,7 @@ fn kill(process: ProcessId) {
     }
 }
 
-/// A connection on which the query works, as soon as there is one again.
+/// Waits until the query works on a new connection, and returns the connection and the answer.
 async fn recovered(sandbox: &CommandSandbox, query: &str) -> (Db, String) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -62,7 +64,8 @@ async fn recovered(sandbox: &CommandSandbox, query: &str) -> (Db, String) {
     }
 }
 
-/// `ICEBOX_CRASH_ROUNDS` is the number of crashes; the moments come from `ICEBOX_CRASH_SEED`.
+/// Crashes at random moments. `ICEBOX_CRASH_ROUNDS` is their number, `ICEBOX_CRASH_SEED` the random
+/// seed.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_process_may_be_killed_in_the_middle_of_a_sync() {
     let setting = |name: &str, default: u64| {
@@ -76,7 +79,7 @@ async fn any_process_may_be_killed_in_the_middle_of_a_sync() {
     let sandbox = CommandSandbox::up();
     let mut db = tables(&sandbox).await;
     let mut random = rand::rngs::StdRng::seed_from_u64(seed);
-    // How long a sync takes here, so that the crashes come before, in and just after it.
+    // Measures the duration of a sync, so that crashes come before, during and just after it.
     let mut longest = Duration::ZERO;
     for _ in 0..3 {
         db.run("INSERT INTO heap (payload) SELECT repeat('x', 100) FROM generate_series(1, 200)")
@@ -115,7 +118,7 @@ async fn any_process_may_be_killed_in_the_middle_of_a_sync() {
             wrong, "0|0",
             "round {round}: {victim} killed after {moment:?}"
         );
-        // It goes on at once, whatever the crash has left unsynced.
+        // The next sync works at once, whatever the crash has left unsynced.
         let (next, _) = recovered(&sandbox, SYNC).await;
         db = next;
         assert_eq!(
@@ -134,7 +137,7 @@ async fn any_process_may_be_killed_in_the_middle_of_a_sync() {
     readers::agree(&sandbox.info(), &db).await;
 }
 
-/// Keeps a component down: its supervisor, which would start it again, is stopped as well.
+/// Keeps a component down. Its supervisor, which would restart it, is suspended.
 struct Outage {
     supervisor: ProcessId,
 }
@@ -166,7 +169,8 @@ async fn while_s3_or_the_engine_is_down() {
             .one("SELECT metadata_location FROM iceberg_tables WHERE table_name = 'lake'")
             .await;
         let outage = Outage::of(&sandbox, component);
-        // A new connection, as one in use may have an answer on the way.
+        // The outage is tested on a new connection, because an existing one may still receive an
+        // answer.
         let down = Db::connect(&sandbox.info().postgres).await;
         for statement in [
             "INSERT INTO lake VALUES (0, 'down')",
@@ -187,7 +191,7 @@ async fn while_s3_or_the_engine_is_down() {
             let told = format!("{failure:?}");
             assert!(told.contains(word), "{component}, {statement}: {told}");
         }
-        // At COMMIT, with a heap table in the same transaction.
+        // A failed COMMIT also rolls back the heap table's row of the transaction.
         if component == "s3" {
             down.run("BEGIN; INSERT INTO heap (payload) VALUES ('with it'); INSERT INTO lake VALUES (-1, 'down')").await;
             assert!(down.try_run("COMMIT").await.is_err());
@@ -204,7 +208,7 @@ async fn while_s3_or_the_engine_is_down() {
             .await;
 
         drop(outage);
-        // The same connection works again.
+        // The connection works again after the outage.
         until(
             "the sync works again",
             Duration::from_secs(30),
@@ -218,7 +222,7 @@ async fn while_s3_or_the_engine_is_down() {
             .await;
     }
 
-    // A server that hangs for a while: the statement waits, then succeeds.
+    // If the server hangs for a while, the statement waits and then succeeds.
     let s3 = sandbox.process("s3").unwrap();
     db.run("INSERT INTO heap (payload) VALUES ('late')").await;
     s3.signal(Signal::SIGSTOP);
@@ -227,7 +231,7 @@ async fn while_s3_or_the_engine_is_down() {
         s3.signal(Signal::SIGCONT);
     });
     db.gives(WRONG, &["0|0"]).await;
-    // And whoever does not want to wait says so.
+    // With a statement_timeout, the statement fails instead of waiting.
     s3.signal(Signal::SIGSTOP);
     db.run("SET statement_timeout = '1s'").await;
     let refused = db.try_run("INSERT INTO lake VALUES (0, 'hangs')").await;
@@ -238,7 +242,8 @@ async fn while_s3_or_the_engine_is_down() {
         .await;
 }
 
-/// `icebox verify` compares three answers to every query; one changed row on either side is found.
+/// `icebox verify` compares three answers to every query, and finds a single changed row on either
+/// side.
 #[test]
 fn verify_finds_one_changed_row() {
     let sandbox = CommandSandbox::up();

@@ -1,4 +1,4 @@
-//! The guide "Build a Lakehouse with Snowflake Postgres and pg_lake", typed as it stands.
+//! The guide "Build a Lakehouse with Snowflake Postgres and pg_lake", run without changes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::readers;
 use super::sandbox::{TestSandbox, psql, python_with, reader, text, until};
 
-/// The guide's statements, which are not part of the product: a folder beside the checkout.
+/// Returns the folder of the guide's statements, which is beside the checkout and not part of the
+/// product.
 pub fn guide() -> Option<PathBuf> {
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/guide");
     if guide.join("04-postgres-enable-pg_lake.sql").exists() {
@@ -20,7 +21,7 @@ pub fn guide() -> Option<PathBuf> {
     None
 }
 
-/// Runs one of the guide's files with psql; its bucket is all that changes.
+/// Runs one of the guide's files with psql, with the bucket's name filled in.
 fn run(test: &TestSandbox, guide: &Path, file: &str) -> String {
     let sql = std::fs::read_to_string(guide.join(file))
         .unwrap()
@@ -32,8 +33,8 @@ fn run(test: &TestSandbox, guide: &Path, file: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Two syncs at once double rows by the guide's own SQL, and its jobs run at every full minute. So whoever syncs beside
-/// them waits until the minute is young, but not so young that the jobs still run.
+/// Waits for a moment that is not near a full minute. The guide's jobs run at every full minute,
+/// and with the guide's SQL two syncs at the same time duplicate rows.
 pub async fn well_inside_a_minute() {
     let second = || {
         SystemTime::now()
@@ -140,7 +141,8 @@ async fn every_postgres_statement_and_the_simulator() {
         ("transactions", "iceberg_transactions"),
         ("transaction_items", "iceberg_transaction_items"),
     ] {
-        // synced_at is stamped apart on each side, in one transaction: now() is the same.
+        // synced_at is set separately on each side but in one transaction, so now() gives the same
+        // value.
         db.gives(
             &format!(
                 "SELECT count(*) FROM (SELECT * FROM {heap} EXCEPT ALL SELECT * FROM {lake}) d"
@@ -156,7 +158,7 @@ async fn every_postgres_statement_and_the_simulator() {
         )
         .await;
     }
-    // A sync with nothing to do writes nothing.
+    // A sync without new rows writes nothing.
     let before = db.metadata_location("iceberg_transactions").await;
     db.run(
         "WITH synced AS (INSERT INTO iceberg_transactions SELECT txn_id, store_id, customer_id, txn_timestamp, total_amount,
@@ -167,7 +169,8 @@ async fn every_postgres_statement_and_the_simulator() {
     assert_eq!(db.metadata_location("iceberg_transactions").await, before);
     readers::agree(test.info(), &db).await;
 
-    // Only the files are left: PostgreSQL, the reader and the other readers still answer.
+    // Without the heap tables, PostgreSQL, icebox's reader and the other readers still give the
+    // same answers.
     if test.info().has_pg_cron {
         db.run("SELECT cron.unschedule(jobid) FROM cron.job").await;
     }

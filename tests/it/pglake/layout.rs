@@ -1,4 +1,5 @@
-//! What is in the bucket: keys, metadata, snapshots, manifests and their statistics, data files.
+//! The objects in the bucket: keys, metadata, snapshots, manifests with their statistics, and data
+//! files.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use icebox::tables::LakeIo;
 
 use super::sandbox::{BUCKET, TestSandbox, until};
 
-/// The part of a key that names an object at random, as one word.
+/// Replaces the random parts of a location, such as UUIDs and OIDs, by words.
 fn shape(location: &str) -> String {
     let mut shaped = String::new();
     for segment in location.split('/') {
@@ -44,7 +45,8 @@ fn shape(location: &str) -> String {
     shaped.trim_start_matches('/').to_owned()
 }
 
-/// `dml.txt`: what each change of a table of 1,000 rows leaves in the list of files, and the operation of its snapshot.
+/// Changes of a table of 1,000 rows, as in `dml.txt`: the files after each, and the operation of
+/// its snapshot.
 #[tokio::test(flavor = "multi_thread")]
 async fn small_changes_are_deletes_by_position_and_large_ones_rewrite() {
     let test = TestSandbox::start().await;
@@ -129,7 +131,7 @@ async fn keys_metadata_and_statistics() {
         empty["current-snapshot-id"].is_null() || empty["current-snapshot-id"] == -1,
         "{empty:#}"
     );
-    // Field ids: the columns first, what is in them after.
+    // The columns have the first field ids; the fields nested in them have the ids after.
     let fields = &empty["schemas"][0]["fields"];
     let ids: Vec<i64> = fields
         .as_array()
@@ -155,7 +157,7 @@ async fn keys_metadata_and_statistics() {
     .await;
     let location = db.metadata_location("t").await;
     let (files, metadata) = test.files(&location).await;
-    // Both inserts were one message, and so one transaction: one file.
+    // Both inserts are in one message, and therefore in one transaction and one file.
     assert_eq!(files.len(), 1);
     assert_eq!(
         shape(&files[0].location),
@@ -185,7 +187,7 @@ async fn keys_metadata_and_statistics() {
         format!("s3://{table}/data/HH/UUID.parquet")
     );
     assert_eq!(delete.rows, 1);
-    // Nothing lies about that the table does not know.
+    // There are no objects that the table's metadata does not reference.
     let mut kinds: Vec<String> = test
         .keys("/public/t/")
         .await
@@ -207,7 +209,8 @@ async fn keys_metadata_and_statistics() {
             "metadata/snap-ID-1-UUID.avro",
         ]
     );
-    // DuckDB's and icebox's readers match columns by field id; so must PostgreSQL after a rename.
+    // DuckDB's and icebox's readers match columns by field id. PostgreSQL must do the same after a
+    // rename.
     db.run("ALTER TABLE t RENAME name TO label; ALTER TABLE t RENAME TO t2; CREATE SCHEMA s; ALTER TABLE t2 SET SCHEMA s").await;
     let renamed = db
         .one("SELECT table_namespace, table_name, metadata_location FROM iceberg_tables")
@@ -220,7 +223,7 @@ async fn keys_metadata_and_statistics() {
         .await;
 }
 
-/// What the real one writes for engines that do not ask PostgreSQL.
+/// The real `pg_lake` writes this catalog file for engines that do not query PostgreSQL.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_catalog_in_the_object_store_follows() {
     let test = TestSandbox::start().await;

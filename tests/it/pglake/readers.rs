@@ -1,4 +1,5 @@
-//! Readers that were not written for icebox, on the tables that the tests wrote: DuckDB and pyiceberg. And icebox's own.
+//! The tests' tables read by icebox's reader, and by DuckDB and pyiceberg, which were not written
+//! for icebox.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,15 +10,15 @@ use icebox::snowflake::Reader;
 
 use super::sandbox::{Db, NULL, TestSandbox, python_with, reader, text};
 
-/// The only value of a query, as text.
+/// Returns the only value of a query, as text.
 pub async fn single(reader: &Reader, sql: &str) -> String {
     let (_, batches) = reader.query(sql).await.unwrap();
     let column = batches[0].column(0);
     arrow::util::display::array_value_to_string(column, 0).unwrap()
 }
 
-/// Every Iceberg table of the database has the same rows for PostgreSQL, for icebox's reader, for DuckDB's
-/// `iceberg_scan` and for pyiceberg, as far as counts and sums tell.
+/// Checks that every Iceberg table of the database has the same counts and sums in PostgreSQL, in
+/// icebox's reader, in DuckDB's `iceberg_scan` and in pyiceberg.
 pub async fn agree(info: &SandboxInfo, db: &Db) {
     let tables = db
         .rows("SELECT format('%I.%I', table_namespace, table_name), metadata_location FROM iceberg_tables ORDER BY 1")
@@ -93,7 +94,8 @@ pub async fn agree(info: &SandboxInfo, db: &Db) {
     );
 }
 
-/// Tables of every shape that the engine writes: many types, evolved columns, position deletes, rewritten files, no rows.
+/// Tables of every shape that the engine writes: many types, schema evolution, position deletes,
+/// rewritten files, no rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_reader_agrees_on_every_table() {
     let test = TestSandbox::start().await;

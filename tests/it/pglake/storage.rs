@@ -1,4 +1,4 @@
-//! A PostgreSQL instance that reaches its lake by its storage integration alone.
+//! A PostgreSQL instance that reaches its lake only with its storage integration.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -17,12 +17,13 @@ use tokio::sync::oneshot;
 use super::sandbox::{Db, Failure, until};
 use crate::aws::{ACCOUNTS, BUCKET, Lab, ROLE, document, role_arn, root_credentials, trust};
 
-/// A role that trusts the same principal, for an hour.
+/// The name of a role that trusts the same principal, for sessions of one hour.
 const SHORT_ROLE: &str = "short-role";
 const EXTERNAL_ID: &str = "ICEBOX_SFCRole=2_a+b/c=";
 const CREATE: &str = "CREATE TABLE lake (id int) USING iceberg";
 
-/// PostgreSQL with a lake engine that goes by a grant, on an S3 server with the user's account and Snowflake's.
+/// PostgreSQL with a lake engine that uses a storage grant, and an S3 server with the user's
+/// account and Snowflake's account.
 struct Instance {
     lab: Lab,
     sandbox: Sandbox,
@@ -60,7 +61,7 @@ impl Instance {
             .await
             .expect("the sandbox starts");
         let dir = tempfile::tempdir().unwrap();
-        // PostgreSQL's account must get to the socket when the tests run as root.
+        // PostgreSQL's account must have access to the socket when the tests run as root.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let info = sandbox.info();
         let engine = IceboxComponent::LakeEngine {
@@ -108,7 +109,7 @@ impl Instance {
         self.dir.path().join("grant.json")
     }
 
-    /// What ALTER POSTGRES INSTANCE … SET STORAGE_INTEGRATION writes.
+    /// Returns the grant that ALTER POSTGRES INSTANCE … SET STORAGE_INTEGRATION writes.
     fn grant(&self) -> StorageGrant {
         StorageGrant {
             principal: Keys {
@@ -138,7 +139,7 @@ impl Instance {
     }
 }
 
-/// What a statement that must fail is answered with, soon.
+/// Runs a statement that must fail within 1.5 seconds, and returns its error.
 async fn fails(db: &Db, sql: &str) -> Failure {
     let begun = Instant::now();
     let failure = db.try_run(sql).await.expect_err(sql);
@@ -229,7 +230,7 @@ async fn a_table_is_written_by_the_role_and_within_the_allowed_location() {
     db.run(CREATE).await;
     db.run("INSERT INTO lake VALUES (1)").await;
 
-    // What was given counts until it is replaced; a transaction in which it fails has changed nothing.
+    // A grant applies until it is replaced. A failed transaction has changed nothing.
     instance.set(&outside);
     let denied = fails(&db, "INSERT INTO lake VALUES (2)").await;
     assert!(denied.text.starts_with("0A000: HTTP Error: "), "{denied:?}");

@@ -1,4 +1,5 @@
-//! What a transaction is on Iceberg tables: all or nothing, one snapshot, readers that never wait, writers in turn.
+//! Transactions on Iceberg tables: they are atomic and make one snapshot; readers never wait, and
+//! writers wait for each other.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -7,7 +8,8 @@ use super::sandbox::{Db, TestSandbox, until};
 
 const VERSIONS: &str = "SELECT metadata_location, previous_metadata_location FROM iceberg_tables WHERE table_name = 'tx'";
 
-/// The files of the table `tx`, by kind: data (with delete files), metadata.json, avro.
+/// Counts the files of the table `tx`: data files including delete files, metadata files, and Avro
+/// files.
 async fn files(test: &TestSandbox) -> (usize, usize, usize) {
     let keys = test.keys("/public/tx/").await;
     let count = |wanted: &dyn Fn(&String) -> bool| keys.iter().filter(|key| wanted(key)).count();
@@ -35,7 +37,7 @@ async fn operations(test: &TestSandbox, db: &Db) -> Vec<String> {
         .collect()
 }
 
-/// `transactions.txt`, statement by statement.
+/// The statements of `transactions.txt`, one by one.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_or_nothing_and_one_snapshot() {
     let test = TestSandbox::start().await;
@@ -50,7 +52,7 @@ async fn all_or_nothing_and_one_snapshot() {
     );
     assert_eq!(files(&test).await, (0, 1, 0));
 
-    // Rollback leaves nothing that counts.
+    // A rollback leaves no metadata file and no manifest.
     db.run("BEGIN; INSERT INTO tx VALUES (1, 'rb'); ROLLBACK")
         .await;
     db.gives("SELECT * FROM tx", &[]).await;
@@ -58,7 +60,7 @@ async fn all_or_nothing_and_one_snapshot() {
     let (_, metadata, avro) = files(&test).await;
     assert_eq!((metadata, avro), (1, 0));
 
-    // Savepoints.
+    // Rows after ROLLBACK TO a savepoint.
     db.run("BEGIN").await;
     db.run("INSERT INTO tx VALUES (2, 'a')").await;
     db.run("SAVEPOINT s1").await;
@@ -75,11 +77,11 @@ async fn all_or_nothing_and_one_snapshot() {
     let (location, previous) = first.split_once('|').unwrap();
     assert!(location.contains("/metadata/00001-"), "{first}");
     assert_eq!(previous, created.split_once('|').unwrap().0);
-    // One manifest and one manifest list.
+    // The commit wrote one manifest and one manifest list.
     let (_, metadata, avro) = files(&test).await;
     assert_eq!((metadata, avro), (2, 2));
 
-    // Savepoints in savepoints, with updates and deletes, released and not.
+    // Nested savepoints with updates and deletes, some released and some not.
     db.run("BEGIN; SAVEPOINT a; UPDATE tx SET who = 'x' WHERE id = 2; SAVEPOINT b; DELETE FROM tx WHERE id = 4").await;
     db.gives("SELECT * FROM tx ORDER BY id", &["2|x"]).await;
     db.run("ROLLBACK TO b; SAVEPOINT c; DELETE FROM tx; RELEASE c")
@@ -97,7 +99,7 @@ async fn all_or_nothing_and_one_snapshot() {
         "nothing was changed in the end"
     );
 
-    // plpgsql: a block with an exception is a savepoint.
+    // A plpgsql block with an exception handler is a savepoint.
     db.run(
         "DO $$ BEGIN INSERT INTO tx VALUES (5, 'ok');
            BEGIN INSERT INTO tx VALUES (6, 'bad'); RAISE EXCEPTION 'x'; EXCEPTION WHEN OTHERS THEN NULL; END; END $$",
@@ -106,7 +108,7 @@ async fn all_or_nothing_and_one_snapshot() {
     db.gives("SELECT * FROM tx ORDER BY id", &["2|a", "4|c", "5|ok"])
         .await;
 
-    // Three statements: one snapshot, one metadata file.
+    // Three statements in a transaction make one snapshot and one metadata file.
     db.run("BEGIN; INSERT INTO tx VALUES (7, 'm'); INSERT INTO tx VALUES (8, 'm'); DELETE FROM tx WHERE id = 7; COMMIT").await;
     assert!(
         db.metadata_location("tx")
@@ -115,7 +117,8 @@ async fn all_or_nothing_and_one_snapshot() {
     );
     assert_eq!(operations(&test, &db).await, ["append", "append", "append"]);
 
-    // Inside the transaction its own rows, but the old location; both for everybody after the commit.
+    // A transaction sees its own rows but the old metadata location. After the commit everybody
+    // sees both.
     let before = db.one(VERSIONS).await;
     db.run("BEGIN; INSERT INTO tx VALUES (9, 'seen')").await;
     assert_eq!(db.one(VERSIONS).await, before);
@@ -130,7 +133,7 @@ async fn all_or_nothing_and_one_snapshot() {
     );
     assert_eq!(other.one(VERSIONS).await, after);
 
-    // A table of the same transaction.
+    // A table that is created in the same transaction.
     db.run("BEGIN; CREATE TABLE txc (a int) USING iceberg; INSERT INTO txc VALUES (1); ROLLBACK")
         .await;
     db.gives(
@@ -158,7 +161,7 @@ async fn all_or_nothing_and_one_snapshot() {
         .await;
     db.gives("SELECT z FROM txc ORDER BY z", &["3", "4"]).await;
 
-    // Heap and Iceberg fail together, whichever fails.
+    // Changes of heap and Iceberg tables fail together, whichever of them fails.
     db.run("CREATE TABLE hp (id int PRIMARY KEY)").await;
     db.run("BEGIN; INSERT INTO tx VALUES (40, 'h'); INSERT INTO hp VALUES (1)")
         .await;
@@ -173,7 +176,7 @@ async fn all_or_nothing_and_one_snapshot() {
         &["0|0"],
     )
     .await;
-    // A deferred constraint fails at COMMIT.
+    // A deferred constraint that fails at COMMIT.
     db.run("CREATE TABLE child (id int REFERENCES hp DEFERRABLE INITIALLY DEFERRED)")
         .await;
     db.run("BEGIN; INSERT INTO child VALUES (9); INSERT INTO tx VALUES (41, 'h')")
@@ -197,7 +200,7 @@ async fn all_or_nothing_and_one_snapshot() {
     db.gives("SELECT count(*) FROM tx WHERE id = 30", &["0"])
         .await;
 
-    // Nothing to write, nothing written: the guide's sync without a new row, and others.
+    // Statements that change no row, such as the guide's sync without new rows, write nothing.
     db.run("CREATE TABLE source (id int, who text, synced_at timestamp)")
         .await;
     let before = (db.one(VERSIONS).await, files(&test).await);
@@ -229,7 +232,7 @@ async fn isolation_levels() {
         .await;
     let both = "SELECT (SELECT count(*) FROM tx), (SELECT count(*) FROM heap)";
 
-    // READ COMMITTED: every statement sees what is committed when it starts.
+    // READ COMMITTED: every statement sees what was committed when it started.
     a.run("BEGIN").await;
     a.gives(both, &["1|1"]).await;
     b.run("BEGIN; INSERT INTO tx VALUES (2, 'b'); INSERT INTO heap VALUES (2)")
@@ -239,7 +242,8 @@ async fn isolation_levels() {
     a.gives(both, &["2|2"]).await;
     a.run("COMMIT").await;
 
-    // REPEATABLE READ: what was committed at the first statement, on both sides alike.
+    // REPEATABLE READ and SERIALIZABLE: heap and Iceberg tables show what was committed at the
+    // first statement.
     for level in ["REPEATABLE READ", "SERIALIZABLE"] {
         let before = a.one(both).await;
         a.run(&format!("BEGIN ISOLATION LEVEL {level}")).await;
@@ -268,7 +272,8 @@ async fn isolation_levels() {
     a.gives("SELECT count(*) FROM tx WHERE id = 52", &["2"])
         .await;
 
-    // READ COMMITTED again, where the oldest running transaction is always the same: its own, or a third one.
+    // READ COMMITTED while the oldest running transaction stays the same, either the reader's own
+    // or that of a third session.
     let c = test.db().await;
     for (own, third) in [
         ("INSERT INTO heap VALUES (0)", "SELECT 1"),
@@ -296,13 +301,13 @@ async fn isolation_levels() {
     a.run("ROLLBACK").await;
 }
 
-/// Whether the backend of `db` waits for a lock, as seen by `watcher`.
+/// Returns whether the backend `pid` waits for a lock, as seen by `watcher`.
 async fn waits(watcher: &Db, pid: &str) -> bool {
     let sql = format!("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}");
     watcher.rows(&sql).await == ["t"]
 }
 
-/// One session has written and not committed; what another session's statement does meanwhile.
+/// One session has written and not committed: which statements of another session wait for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_take_turns_and_readers_do_not_wait() {
     let test = TestSandbox::start().await;
@@ -378,7 +383,8 @@ async fn writers_take_turns_and_readers_do_not_wait() {
                 .await;
                 waited = true;
             } else {
-                // The answer comes without the commit: the other side of the join is done by then.
+                // The statement must be answered without the commit: after half a second it does
+                // not wait for a lock.
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 assert!(
                     !waits(&watcher, &pid).await,
@@ -394,7 +400,8 @@ async fn writers_take_turns_and_readers_do_not_wait() {
     a.gives("SELECT * FROM tx ORDER BY id", &["306|v|∅", "307|v|∅"])
         .await;
 
-    // Both of every pair are there: the waiting statement works on what the first has left.
+    // Both updates of every pair take effect: the waiting statement works on the rows that the
+    // first has committed.
     a.run("DROP TABLE tx; CREATE TABLE tx (id int, n int) USING iceberg; INSERT INTO tx VALUES (1, 0)").await;
     for _ in 0..5 {
         a.run("BEGIN; UPDATE tx SET n = n + 1").await;
@@ -409,7 +416,7 @@ async fn writers_take_turns_and_readers_do_not_wait() {
         });
     }
     a.gives("SELECT * FROM tx", &["1|55"]).await;
-    // A first writer that rolls back lets the second go on.
+    // When the first writer rolls back, the second continues.
     a.run("BEGIN; UPDATE tx SET n = 1000").await;
     tokio::join!(b.run("UPDATE tx SET n = n + 1"), async {
         until(
@@ -421,12 +428,12 @@ async fn writers_take_turns_and_readers_do_not_wait() {
         a.run("ROLLBACK").await
     });
     a.gives("SELECT * FROM tx", &["1|56"]).await;
-    // Writers of different tables do not meet.
+    // Writers of different tables do not wait for each other.
     a.run("CREATE TABLE tx2 (id int) USING iceberg").await;
     a.run("BEGIN; INSERT INTO tx VALUES (2, 2)").await;
     b.run("INSERT INTO tx2 VALUES (1)").await;
     a.run("COMMIT").await;
-    // A deadlock is found by PostgreSQL.
+    // PostgreSQL detects a deadlock.
     a.run("SET deadlock_timeout = '100ms'; BEGIN; INSERT INTO tx VALUES (3, 3)")
         .await;
     b.run("SET deadlock_timeout = '100ms'; BEGIN; INSERT INTO tx2 VALUES (3)")
@@ -472,7 +479,7 @@ async fn four_writers_lose_nothing() {
         &["0|25|25", "1|25|25", "2|25|25", "3|25|25"],
     )
     .await;
-    // One metadata file each, in one unbroken line.
+    // Each transaction has one metadata file, and the metadata log has no gap.
     let metadata = test.metadata(&db.metadata_location("tx").await).await;
     assert_eq!(metadata["last-sequence-number"], 100);
     let locations: BTreeSet<&str> = metadata["metadata-log"]
@@ -507,7 +514,7 @@ async fn timeouts_cancellation_and_lost_connections() {
     assert!(started.elapsed() < Duration::from_secs(10));
     db.gives("SELECT count(*) FROM tx", &["1"]).await;
 
-    // In a transaction, only the savepoint is lost.
+    // In a transaction, only the work since the savepoint is lost.
     db.run("BEGIN; INSERT INTO tx VALUES (2, 'kept'); SAVEPOINT s")
         .await;
     let (pid, admin) = (db.one("SELECT pg_backend_pid()").await, test.db().await);
@@ -523,7 +530,7 @@ async fn timeouts_cancellation_and_lost_connections() {
     db.gives("SELECT * FROM tx ORDER BY id", &["1|a", "2|kept"])
         .await;
 
-    // The lock of a session that is gone is gone with it.
+    // A terminated session releases its lock.
     let lost = test.db().await;
     lost.run("BEGIN; INSERT INTO tx VALUES (3, 'lost')").await;
     let pid = lost.one("SELECT pg_backend_pid()").await;
@@ -541,7 +548,7 @@ async fn timeouts_cancellation_and_lost_connections() {
     db.gives("SELECT id FROM tx ORDER BY id", &["1", "2", "4", "6"])
         .await;
 
-    // A writer that waits can be cancelled, too.
+    // A waiting writer can be cancelled too.
     let first = test.db().await;
     first.run("BEGIN; INSERT INTO tx VALUES (7, 'first')").await;
     db.run("SET lock_timeout = '200ms'").await;

@@ -1,8 +1,9 @@
-//! Values of every type, as they come back from an Iceberg table and from a heap table.
+//! Values of every type, read back from an Iceberg table and from a heap table.
 
 use super::sandbox::TestSandbox;
 
-/// A statement as it runs, on a heap table and on its Iceberg twin, with every value from `values`.
+/// Writes several values of every type to a heap table and to its Iceberg twin, and compares the
+/// rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_values_of_every_type_come_back_as_from_a_heap_table() {
     let columns: &[(&str, &[&str])] = &[
@@ -148,7 +149,6 @@ async fn many_values_of_every_type_come_back_as_from_a_heap_table() {
         let values = values.collect::<Vec<_>>().join(", ");
         db.run(&format!("INSERT INTO h VALUES ({row}, {values})"))
             .await;
-        // With a parameter for every value, as drivers send them, and in the transaction's own memory.
         db.run(&format!("INSERT INTO l VALUES ({row}, {values})"))
             .await;
     }
@@ -156,7 +156,8 @@ async fn many_values_of_every_type_come_back_as_from_a_heap_table() {
     let heap = db.rows(&read("h")).await;
     assert_eq!(heap.len(), most + 1);
     assert_eq!(db.rows(&read("l")).await, heap);
-    // The same through a set operation, which compares values and not their text, and through an UPDATE.
+    // The rows are also the same after an UPDATE, a DELETE and an INSERT … SELECT, before and after
+    // the commit.
     db.run("BEGIN; UPDATE l SET id = id + 1000; DELETE FROM l WHERE id = 1003")
         .await;
     db.run("UPDATE l SET id = id - 1000; INSERT INTO l SELECT * FROM h WHERE id = 3")

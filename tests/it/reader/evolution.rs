@@ -1,4 +1,5 @@
-//! Files written with other schemas than the table's: found by field id, widened, filled up.
+//! Column projection: data files with other schemas than the table's. Columns are found by field
+//! id, widened, or filled with defaults.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -25,7 +26,7 @@ fn field(name: &str, data_type: DataType, id: Option<&str>) -> Field {
     Field::new(name, data_type, true).with_metadata(HashMap::from_iter(metadata))
 }
 
-/// The id of a top-level field, or of a child of it.
+/// Returns the id of a top-level field, or of one of its children.
 fn id_of<'a>(schema: &'a Schema, name: &str, child: Option<&str>) -> &'a str {
     let field = schema.field_with_name(name).unwrap();
     let field = match (field.data_type(), child) {
@@ -58,7 +59,8 @@ async fn with_file(lake: &Lake, table: &str, columns: Vec<(Field, ArrayRef)>) ->
     LakeTableProvider::new(table).with_overlay(overlay).unwrap()
 }
 
-/// Columns of the rows with this id, by a plain scan and by one that also gives positions.
+/// Returns columns of the only row with this id. A scan with positions must give the same row as a
+/// plain one.
 async fn row(provider: &LakeTableProvider, id: i32, columns: &[&str]) -> Vec<Value> {
     let context = SessionContext::new();
     let mut found = Vec::new();
@@ -81,7 +83,7 @@ async fn narrower_types_are_widened_and_missing_columns_are_null() {
     let schema = schema.arrow_schema();
     let id = |name| Some(id_of(schema, name, None));
     let price = Decimal128Array::from(vec![12345]).with_precision_and_scale(5, 2);
-    // Out of order and under other names.
+    // The file's columns have another order and other names than the table's.
     let columns: Vec<(Field, ArrayRef)> = vec![
         (
             field("wide", DataType::Int32, id("i8")),
@@ -110,7 +112,7 @@ async fn narrower_types_are_widened_and_missing_columns_are_null() {
         Value::Null,
     ];
     assert_eq!(found, expected);
-    // A filter on a widened column is right too, in the scan and in its pruning.
+    // A filter on a widened column is correct, both in the scan and in its pruning.
     let context = SessionContext::new();
     let frame = context.read_table(Arc::new(provider)).unwrap();
     let frame = frame.filter(col("i8").eq(lit(-7i64))).unwrap();
@@ -124,7 +126,7 @@ async fn nested_fields_are_found_by_id() {
     let table = LakeTable::load(&lake.io, location).await.unwrap();
     let schema = table.arrow_schema();
     let child = |name| Some(id_of(schema, "iv", Some(name)));
-    // Children in another order, renamed, narrower; `days` is missing.
+    // The file's children have another order, other names and narrower types; `days` is missing.
     let children = vec![
         field("us", DataType::Int64, child("microseconds")),
         field("m", DataType::Int32, child("months")),

@@ -1,4 +1,4 @@
-//! The captured lakes of the real `pg_lake`, in memory.
+//! The captured lakes of the real `pg_lake`, loaded into memory.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -11,13 +11,13 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Deserialize;
 
-/// What the real extension reported of a captured table.
+/// The facts that the real extension reported about a captured table.
 #[derive(Deserialize)]
 pub struct Truth {
     pub metadata_location: String,
     pub rows: u64,
     pub columns: Vec<TruthColumn>,
-    /// Content, files, rows.
+    /// The files by content: content, number of files, number of rows.
     pub files: Vec<(String, u64, u64)>,
     pub snapshots: usize,
 }
@@ -41,12 +41,12 @@ pub fn text(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// By `schema.table`.
+/// Returns the facts of each captured table, by `schema.table`.
 pub fn truth() -> BTreeMap<String, Truth> {
     serde_json::from_str(&text("truth.json")).unwrap()
 }
 
-/// One bucket with the files of a captured lake, and access to it.
+/// A bucket with the files of a captured lake, and the access to it.
 pub struct Lake {
     pub io: LakeIo,
     pub store: Arc<dyn ObjectStore>,
@@ -54,12 +54,12 @@ pub struct Lake {
 }
 
 impl Lake {
-    /// The 14 tables of the capture.
+    /// Loads the 14 tables of the capture.
     pub async fn capture() -> Self {
         Self::unpack("lake.tar.gz", "pg-lake-capture").await
     }
 
-    /// The guide's five tables.
+    /// Loads the five tables of the guide.
     pub async fn retail() -> Self {
         Self::unpack("retail/lake.tar.gz", "retail-lake").await
     }
@@ -91,7 +91,7 @@ impl Lake {
         LakeIo::with_stores([(format!("s3://{bucket}"), Arc::clone(store))])
     }
 
-    /// Access to the same files without what has been cached.
+    /// Returns access to the same files with empty caches.
     pub fn fresh_io(&self) -> LakeIo {
         Self::access(&self.bucket, &self.store)
     }

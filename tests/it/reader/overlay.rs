@@ -1,4 +1,4 @@
-//! Uncommitted changes on top of a snapshot, and where each row is.
+//! Uncommitted changes on top of a snapshot, and the location and position of each row.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ async fn deleted_rows(lake: &Lake) -> Arc<LakeTable> {
     Arc::new(LakeTable::load(&lake.io, location).await.unwrap())
 }
 
-/// Rows of `deleted_rows` (id, k, v) with these ids.
+/// Returns rows with these ids for the table `deleted_rows` (id, k, v).
 fn batch(schema: &Arc<Schema>, ids: std::ops::Range<i32>) -> RecordBatch {
     let id = Int32Array::from_iter_values(ids.clone());
     let k = StringArray::from_iter_values(ids.clone().map(|id| format!("x{id}")));
@@ -41,7 +41,7 @@ fn batch(schema: &Arc<Schema>, ids: std::ops::Range<i32>) -> RecordBatch {
     RecordBatch::try_new(Arc::clone(schema), columns).unwrap()
 }
 
-/// An uncommitted file of ids from 10,000 on, with ten row groups.
+/// Writes an uncommitted file with ids from 10,000 on and ten row groups.
 async fn put_extra_file(lake: &Lake, schema: &Arc<Schema>) {
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(100))
@@ -60,7 +60,8 @@ fn positions(positions: &[u64]) -> RoaringTreemap {
     positions.iter().copied().collect()
 }
 
-/// `deleted_rows` with 1,000 rows in an uncommitted file, 20 in memory, and some of each deleted.
+/// Returns `deleted_rows` with 1,000 rows in an uncommitted file and 20 in memory, and with deleted
+/// rows in each part.
 async fn changed(lake: &Lake) -> LakeTableProvider {
     let table = deleted_rows(lake).await;
     let schema = Arc::clone(table.arrow_schema());
@@ -79,7 +80,8 @@ async fn changed(lake: &Lake) -> LakeTableProvider {
         }],
         deleted: HashMap::from([
             (BATCHES_LOCATION.to_owned(), positions(&[0, 12])),
-            // All of the third row group, and around the border of the fourth and the fifth.
+            // The deleted rows: all of the third row group, the two rows at the border of the
+            // fourth and the fifth, the first and the last.
             (
                 EXTRA.to_owned(),
                 (200..300).chain([0, 399, 400, 999]).collect(),
@@ -120,7 +122,7 @@ async fn ids(provider: &LakeTableProvider, filter: Option<Expr>) -> Vec<i32> {
     ids
 }
 
-/// Id by location and position, of the rows that pass a filter.
+/// Returns the id at each location and position, for the rows that pass a filter.
 async fn located(
     provider: &LakeTableProvider,
     filter: Option<Expr>,
@@ -149,7 +151,7 @@ async fn located(
     located
 }
 
-/// The id at each position of a data file, read without any of the reader.
+/// Returns the id at each position of a data file, read without icebox's reader.
 async fn ids_in_file(lake: &Lake, location: &str) -> Vec<i32> {
     let bytes = lake.io.read(location).await.unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
@@ -189,7 +191,7 @@ async fn an_overlay_adds_and_deletes_rows() {
     assert_eq!(in_memory, expected);
     assert_eq!(after.len(), 1004 - 2 + 1000 - 104 + 20 - 2);
 
-    // The count comes from statistics and is the same.
+    // The count comes from statistics, and is the same.
     let frame = context(2).read_table(Arc::new(changed)).unwrap();
     assert_eq!(frame.count().await.unwrap(), after.len());
 }
@@ -288,7 +290,7 @@ async fn positions_of_an_evolved_table() {
         })
         .map(i64::from)
         .sum();
-    // The twenty rows that were there before the column.
+    // Only the twenty rows that are older than the column have these values.
     assert_eq!(a, (1..=20).sum::<i64>());
 }
 
@@ -306,7 +308,8 @@ async fn a_count_reads_no_data_file() {
     let location = provider.table().metadata_location();
     let table = LakeTable::load(&io, location).await.unwrap();
     let snapshot = table.snapshots()[0].snapshot_id();
-    // The first snapshot has no deletes; later ones need their row groups.
+    // The first snapshot has no deletes. The count of a later snapshot needs the row groups of its
+    // files.
     let provider = LakeTableProvider::at_snapshot(Arc::new(table), snapshot).unwrap();
     let context = context(2);
     let frame = context.read_table(Arc::new(provider)).unwrap();

@@ -1,4 +1,5 @@
-//! The three traps of `pg_lake`'s manifests, each with what iceberg-rust makes of the file as it is.
+//! Manifest repair: the three traps of `pg_lake`'s manifests, and what iceberg-rust makes of each
+//! unrepaired manifest.
 
 use std::collections::HashMap;
 
@@ -9,7 +10,7 @@ use icebox::tables::LakeTable;
 
 use super::lake::{Lake, truth};
 
-/// The table, and its manifests' locations with their partition spec ids.
+/// Loads a table, and returns it with the location and partition spec id of each manifest.
 async fn manifests(lake: &Lake, name: &str) -> (LakeTable, Vec<(String, i32)>) {
     let location = &truth()[name].metadata_location;
     let table = LakeTable::load(&lake.io, location).await.unwrap();
@@ -24,7 +25,7 @@ async fn manifests(lake: &Lake, name: &str) -> (LakeTable, Vec<(String, i32)>) {
     (table, manifests)
 }
 
-/// The manifests of a table as its file access gives them.
+/// Returns the repaired manifests of a table, as its file access reads them.
 async fn cured(lake: &Lake, table: &LakeTable, manifests: &[(String, i32)]) -> Vec<Vec<u8>> {
     let file_io = lake.io.file_io_of_table(table.metadata().clone().into());
     let list = table.metadata().current_snapshot().unwrap().manifest_list();
@@ -61,7 +62,7 @@ async fn missing_header_keys_are_supplied() {
         let deletes = manifest.entries()[0].content_type() != DataContentType::Data;
         let content = if deletes { "deletes" } else { "data" };
         assert_eq!(header(&cured)["content"], content);
-        // The blocks are the very same bytes.
+        // The repair leaves the data blocks unchanged.
         let marker = &raw[raw.len() - 16..];
         let blocks = raw.windows(16).position(|bytes| bytes == marker).unwrap();
         assert!(cured.ends_with(&raw[blocks..]));
@@ -80,7 +81,7 @@ async fn a_manifest_has_its_own_partition_spec() {
         assert_eq!(manifest.metadata().partition_spec().spec_id(), 1);
         assert_eq!(manifest.metadata().partition_spec().fields().len(), 2);
     }
-    // With 0 for 1 the plan would look right, and the deletes would be gone from it.
+    // With spec id 0 instead of 1 the plan would look right, but lack the position deletes.
     let files = table.scan(None, &[]).await.unwrap();
     assert_eq!(files.iter().map(|file| file.record_count).sum::<u64>(), 398);
     assert_eq!(
@@ -113,7 +114,7 @@ async fn a_bound_cut_inside_a_character_is_made_whole() {
     let raw = lake.io.read(&manifests[0].0).await.unwrap();
     let cut = "héllo € 漢字".as_bytes()[..16].to_vec();
     assert!(std::str::from_utf8(&cut).is_err());
-    // What the header alone would do: the table stays unreadable.
+    // Repairing the header alone is not enough: the cut bound would keep the table unreadable.
     let cured = cured(&lake, &table, &manifests).await.remove(0);
     let bounds = |bytes: &[u8]| format!("{:?}", AvroReader::new(bytes).unwrap().last().unwrap());
     assert!(bounds(&raw).contains(&format!("{cut:?}")));
@@ -147,7 +148,7 @@ async fn a_complete_manifest_is_not_touched() {
     }
 }
 
-/// Rewrites the entries of the table's delete manifests.
+/// Rewrites the entries of a table's delete manifests.
 async fn alter_deletes(lake: &Lake, name: &str, alter: impl Fn(&str, &mut Value)) {
     let (table, manifests) = manifests(lake, name).await;
     for ((location, _), cured) in manifests.iter().zip(cured(lake, &table, &manifests).await) {

@@ -1,4 +1,5 @@
-//! Values by type, from Arrow and from what PostgreSQL prints, to compare the two without rendering either.
+//! Values by type, from Arrow and from PostgreSQL's text, which can be compared without rendering
+//! either.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
@@ -12,19 +13,19 @@ pub enum Value {
     Null,
     Boolean(bool),
     Integer(i64),
-    /// Unscaled value and scale, without trailing zeros.
+    /// An unscaled value without trailing zeros, and its scale.
     Decimal(i128, i8),
-    /// The bits, so that NaN equals NaN and -0 is not 0.
+    /// The bits of a float, so that NaN equals NaN and -0 differs from 0.
     Float(u64),
     Text(String),
     Bytes(Vec<u8>),
-    /// Days from 1970-01-01.
+    /// Days since 1970-01-01.
     Date(i32),
-    /// Microseconds of the day.
+    /// Microseconds since midnight.
     Time(i64),
-    /// Microseconds from 1970-01-01, without a zone.
+    /// Microseconds since 1970-01-01, without a time zone.
     Timestamp(i64),
-    /// Microseconds from 1970-01-01 UTC.
+    /// Microseconds since 1970-01-01 UTC.
     Instant(i64),
     Interval {
         months: i64,
@@ -46,7 +47,7 @@ fn float(value: f64) -> Value {
     Value::Float(if value.is_nan() { f64::NAN } else { value }.to_bits())
 }
 
-/// The rows of a query result in a canonical order.
+/// Returns the rows of a query result in a canonical order.
 pub fn rows(batches: &[RecordBatch]) -> Vec<Vec<Value>> {
     let mut rows: Vec<Vec<Value>> = batches
         .iter()
@@ -117,8 +118,8 @@ pub fn from_arrow(array: &ArrayRef, row: usize) -> Value {
     }
 }
 
-/// The records of a CSV file as COPY writes it with NULL as `\N`: the header, then the rows in a canonical order.
-/// `types` are PostgreSQL's, each with whether it is an array of integers.
+/// Parses a CSV file that COPY wrote with NULL as `\N`, and returns its header and its rows in a
+/// canonical order. `types` are PostgreSQL's, each with whether it is an array of integers.
 pub fn from_csv(csv: &str, types: &[(&str, bool)]) -> (Vec<String>, Vec<Vec<Value>>) {
     let mut records = split(csv).into_iter();
     let header = records.next().unwrap().into_iter().flatten().collect();
@@ -138,7 +139,7 @@ pub fn from_csv(csv: &str, types: &[(&str, bool)]) -> (Vec<String>, Vec<Vec<Valu
     (header, rows)
 }
 
-/// Records of fields; an unquoted `\N` is None.
+/// Splits CSV into records of fields. An unquoted `\N` is None.
 fn split(csv: &str) -> Vec<Vec<Option<String>>> {
     let mut records = Vec::new();
     let mut record = Vec::new();
@@ -215,7 +216,7 @@ fn microseconds_of_day(text: &str) -> i64 {
     i64::from(time.num_seconds_from_midnight()) * 1_000_000 + i64::from(time.nanosecond() / 1000)
 }
 
-/// `1 mon 2 days 03:04:05.6`
+/// Parses an interval such as `1 mon 2 days 03:04:05.6`.
 fn interval(text: &str) -> Value {
     let (mut months, mut days, mut microseconds) = (0, 0, 0);
     let mut words = text.split(' ');
@@ -239,7 +240,7 @@ fn interval(text: &str) -> Value {
     }
 }
 
-/// `{a,"b,c",NULL}`
+/// Parses an array such as `{a,"b,c",NULL}`.
 fn list(text: &str, element: &str) -> Vec<Value> {
     let inner = text.strip_prefix('{').unwrap().strip_suffix('}').unwrap();
     let records = split(inner);

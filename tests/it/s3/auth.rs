@@ -1,5 +1,6 @@
-//! Who is let in. Requests are signed here by hand, from the description at
-//! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>, so that they can be wrong in one way.
+//! Authentication. The tests sign requests themselves, after the description at
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>, so that a
+//! request can be wrong in one respect.
 
 use std::time::{Duration, SystemTime};
 
@@ -23,7 +24,7 @@ fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// RFC 2104.
+/// Returns the HMAC-SHA-256 of a message (RFC 2104).
 fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut block = [0; 64];
     block[..key.len()].copy_from_slice(key);
@@ -52,8 +53,8 @@ fn hmac_sha1(key: &[u8], message: &[u8]) -> Vec<u8> {
         .to_vec()
 }
 
-/// A PUT of `body` to `/lake/object`, signed for the time `at`, saying that the payload hashes to `payload_hash`, with
-/// one more header that is not signed.
+/// Sends a PUT of `body` to `/lake/object`, signed for the time `at`, with `payload_hash` as the
+/// declared hash of the payload, and optionally one unsigned header.
 async fn put_signed(
     server: &TestServer,
     at: SystemTime,
@@ -190,7 +191,7 @@ async fn anonymous_requests_are_refused() {
     assert_eq!(server.keys().await, ["object"]);
 }
 
-/// The signature itself is right: `Authorization: AWS <key id>:<base64 of an HMAC-SHA-1>`.
+/// The signature itself is correct: `Authorization: AWS <key id>:<base64 of an HMAC-SHA-1>`.
 #[tokio::test]
 async fn a_header_signed_by_version_2_is_refused() {
     let server = TestServer::start().await;
@@ -241,7 +242,7 @@ async fn presigned_urls_work_until_they_expire() {
     let answer = server.follow("GET", get.uri(), b"").await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "by url"));
 
-    // A URL is good for its method and key only.
+    // A presigned URL is valid for its method and key only.
     assert_eq!(
         server.follow("PUT", get.uri(), b"other").await.error(),
         (403, "SignatureDoesNotMatch")

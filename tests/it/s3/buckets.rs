@@ -95,7 +95,7 @@ async fn names_are_checked() {
             "InvalidBucketName"
         );
     }
-    // The server's own files are no bucket.
+    // The directory of the server's own files is not a bucket.
     assert_error!(
         server.client.list_objects_v2().bucket(".icebox"),
         400,
@@ -113,7 +113,7 @@ async fn the_location_is_the_servers_region() {
         .send()
         .await
         .unwrap();
-    // S3 answers an empty constraint for us-east-1.
+    // S3 returns an empty location constraint for us-east-1.
     assert_eq!(
         location.location_constraint().map_or("", |l| l.as_str()),
         ""

@@ -1,7 +1,8 @@
-//! Clients that were not written for icebox, run as they are.
+//! Clients that were not written for icebox, run without changes.
 //!
-//! They live in the virtual environment `$ICEBOX_CLIENTS` (`~/.cache/icebox/clients`), which `just clients` makes from
-//! `tests/it/clients/requirements.txt`. A test whose client is not there says so and passes.
+//! They are in the virtual environment `$ICEBOX_CLIENTS` (`~/.cache/icebox/clients`), which `just
+//! clients` creates from `tests/it/clients/requirements.txt`. A test whose client is missing prints
+//! so and passes.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -11,7 +12,7 @@ use tokio::process::Command;
 use super::objects::pattern;
 use super::{BUCKET, TestServer};
 
-/// The Python of the environment, where it has this module.
+/// Returns the Python of the environment if it has this module.
 pub async fn python_with(module: &str) -> Option<PathBuf> {
     let dir = match std::env::var_os("ICEBOX_CLIENTS") {
         Some(dir) => PathBuf::from(dir),
@@ -34,7 +35,7 @@ fn skipped(why: &str) -> Option<PathBuf> {
     None
 }
 
-/// Points a client at the server, as a person does: by the environment alone.
+/// Configures a client for the server by environment variables alone, as a user does.
 fn environment(command: &mut Command, server: &TestServer, home: &Path) {
     command
         .env("HOME", home)
@@ -47,7 +48,7 @@ fn environment(command: &mut Command, server: &TestServer, home: &Path) {
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env_remove("AWS_PROFILE")
         .env_remove("AWS_SESSION_TOKEN")
-        // The server is on loopback, whatever proxy this machine uses for the rest.
+        // The server is on loopback and must not be reached through an HTTP proxy.
         .env("NO_PROXY", "127.0.0.1")
         .env("no_proxy", "127.0.0.1")
         .current_dir(home);
@@ -77,7 +78,7 @@ async fn run_script(module: &str, script: &str) {
     let output = command.output().await.unwrap();
     println!("{}", text(&output));
     assert!(output.status.success());
-    // A script that ends early without an error would pass otherwise.
+    // Otherwise a script that ends early without an error would pass.
     assert!(
         String::from_utf8_lossy(&output.stdout)
             .trim_end()
@@ -128,7 +129,7 @@ async fn aws_cli() {
     );
     assert!(succeeds(&["s3", "ls"]).await.contains("made-by-cli"));
     succeeds(&["s3", "rb", "s3://made-by-cli"]).await;
-    // 20 MB go up, and come down, in parts.
+    // 20 MB are uploaded and downloaded in parts.
     succeeds(&["s3", "cp", "--recursive", "up", "s3://lake/up/"]).await;
     assert!(server.get("up/big.bin").await == big);
     let listed = succeeds(&["s3", "ls", "--recursive", "s3://lake/"]).await;
@@ -143,7 +144,7 @@ async fn aws_cli() {
     );
     succeeds(&["s3", "cp", "s3://lake/up/big.bin", "down.bin"]).await;
     assert!(std::fs::read(home.path().join("down.bin")).unwrap() == big);
-    // Server side, also in parts.
+    // A copy on the server, also in parts.
     succeeds(&[
         "s3",
         "mv",
@@ -173,7 +174,7 @@ async fn aws_cli() {
         ]
         .concat())
         .await;
-        // CRC32C and CRC64NVME need a library that the command line's package does not bring.
+        // CRC32C and CRC64NVME need a library that is not part of the aws command's package.
         assert!(
             ok || printed.contains("MissingDependencyException") || printed.contains("awscrt"),
             "{algorithm}: {printed}"

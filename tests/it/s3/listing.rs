@@ -5,7 +5,7 @@ use aws_sdk_s3::types::EncodingType;
 use super::{BUCKET, TestServer};
 use crate::assert_error;
 
-/// In the order in which S3 lists them, which is not the order of a directory walk.
+/// Keys in S3's listing order, which differs from the order of a directory walk.
 const KEYS: [&str; 11] = [
     "a",
     "a-b",
@@ -22,7 +22,8 @@ const KEYS: [&str; 11] = [
 
 async fn filled() -> TestServer {
     let server = TestServer::start().await;
-    // Deepest first and the rest after, so that files meet directories of their name both ways.
+    // The order of writing: a file comes before the directory of its name for some keys, after it
+    // for others.
     for key in [
         "a/b/c",
         "ä",
@@ -286,7 +287,7 @@ async fn wrong_arguments_are_refused() {
 #[tokio::test]
 async fn a_prefix_listing_does_not_pay_for_the_rest_of_the_bucket() {
     let server = TestServer::start().await;
-    // Files placed by hand have no stored ETag: hashing them would show at once.
+    // Files placed by hand have no stored ETag, so a listing that hashes them all would be slow.
     for dir in 0..200 {
         let path = server.files().join(format!("table/{dir:03}/data"));
         std::fs::create_dir_all(&path).unwrap();

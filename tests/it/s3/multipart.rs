@@ -67,7 +67,7 @@ async fn parts_become_one_object_at_completion() {
     let server = TestServer::start().await;
     let (key, body) = ("dir/big", pattern(2 * PART + 12345));
     let id = begin(&server, key).await;
-    // In any order, and one of them twice.
+    // Parts are uploaded in any order, and one of them twice.
     let third = upload(&server, key, &id, 30, body[2 * PART..].to_vec()).await;
     upload(&server, key, &id, 2, vec![0; PART]).await;
     let second = upload(&server, key, &id, 2, body[PART..2 * PART].to_vec()).await;
@@ -170,7 +170,7 @@ async fn parts_become_one_object_at_completion() {
         "NoSuchUpload"
     );
 
-    // The copy of an object that came in parts is one piece: its ETag is the MD5 of its bytes.
+    // The copy of a multipart object has one part: its ETag is the MD5 of its bytes.
     let copied = server
         .client
         .copy_object()
@@ -213,7 +213,7 @@ async fn completion_checks_the_list_of_parts() {
         412,
         "PreconditionFailed"
     );
-    // After all that the upload is as it was.
+    // The refused completions have not changed the upload.
     complete(&[(1, &first), (2, &second)]).send().await.unwrap();
     assert_eq!(server.get("big").await.len(), PART + 10);
 }

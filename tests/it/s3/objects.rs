@@ -10,7 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersi
 use super::{BUCKET, TestServer, error};
 use crate::assert_error;
 
-/// Bytes that repeat at no power of two, so that a piece in the wrong place shows.
+/// Returns bytes whose period is not a power of two, so that a misplaced piece is noticed.
 pub fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i % 251) as u8).collect()
 }
@@ -60,7 +60,7 @@ async fn what_is_put_is_got_with_its_headers() {
         (metadata["owner"].as_str(), metadata["empty"].as_str()),
         ("nobody", "")
     );
-    // What is not ASCII comes back in the encoding of RFC 2047, as S3 gives it.
+    // Metadata that is not ASCII is returned in the encoding of RFC 2047, as S3 does.
     assert_eq!(metadata["name"], "=?UTF-8?B?Wm/DqyBNw7xsbGVy?=");
     assert_eq!(got.accept_ranges(), Some("bytes"));
     let age = SystemTime::now().duration_since((*got.last_modified().unwrap()).try_into().unwrap());
@@ -206,10 +206,11 @@ async fn reads_can_be_conditional() {
     assert_eq!(error(get().if_none_match("*").send().await).0, 304);
     assert_eq!(error(head().if_none_match(&etag).send().await).0, 304);
     assert_eq!(error(head().if_match("\"other\"").send().await).0, 412);
-    // Its own date is not later than itself, though the file's has fractions of a second.
+    // An object is not modified since its own date, although the file's time has fractions of a
+    // second.
     let date = *head().send().await.unwrap().last_modified().unwrap();
     assert_eq!(error(get().if_modified_since(date).send().await).0, 304);
-    // An ETag condition that holds makes a date of its kind moot.
+    // An ETag condition that holds takes precedence over the corresponding date condition.
     get()
         .if_match(&etag)
         .if_unmodified_since(past)
@@ -339,7 +340,7 @@ async fn damaged_bodies_are_refused_and_not_stored() {
 #[tokio::test]
 async fn checksums_are_kept_and_given_back() {
     let server = TestServer::start().await;
-    // CRC-32 and CRC-64/NVME check values are computed by the SDK; SHA-256 of "hello" is known.
+    // The SHA-256 and CRC-32 of "hello" are known; the SDK computes the other checksums.
     for (algorithm, known) in [
         (
             ChecksumAlgorithm::Sha256,
@@ -378,7 +379,7 @@ async fn checksums_are_kept_and_given_back() {
         if known.is_some() {
             assert_eq!(value, known, "{algorithm:?}");
         }
-        // The SDK compares while it reads.
+        // The SDK verifies the checksum while it reads.
         got.body.collect().await.unwrap();
     }
 }

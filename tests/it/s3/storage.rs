@@ -1,4 +1,4 @@
-//! What is on disk, and what becomes of it.
+//! The files on disk, and what happens to them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::{BUCKET, TestServer, server_config};
 use crate::assert_error;
 
-/// Every file under a directory, relative to it.
+/// Returns every file under a directory, by its relative path.
 fn files_under(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = vec![dir.to_owned()];
@@ -62,7 +62,7 @@ async fn objects_are_files_that_a_person_can_read_and_place() {
         ["by-hand.txt", "frompg/tables/db/1/data.txt"]
     );
 
-    // An object that was edited by hand has the ETag of what it is now.
+    // An object whose file was edited by hand has the ETag of its new content.
     fs::write(&path, "edited").unwrap();
     let listed = server
         .client
@@ -147,7 +147,7 @@ async fn no_key_leaves_the_buckets_directory() {
     }
     assert_eq!(fs::read_dir(server.files()).unwrap().count(), 0);
 
-    // Sent as they are, without the client's own cleaning.
+    // The raw path is sent, without a client's normalization.
     let answer = server.raw("GET", "/lake/../secret", &[], b"").await;
     assert_eq!(answer.error(), (403, "AccessDenied"));
 }
@@ -193,7 +193,8 @@ async fn concurrent_puts_and_deletes_in_one_directory_lose_nothing() {
         let client = server.client.clone();
         tasks.spawn(async move {
             for round in 0..60 {
-                // All in one directory that is empty, and pruned, again and again; `dir` is an object, too.
+                // All keys are in one directory, which becomes empty and is pruned again and again.
+                // `dir` is an object, too.
                 let key = if worker == 0 {
                     "deep/dir".to_owned()
                 } else {
@@ -302,7 +303,7 @@ async fn a_client_that_breaks_off_leaves_nothing() {
 
 const KILL_TEST_ROOT: &str = "ICEBOX_TEST_S3_ROOT";
 
-/// Not a test: the process that the next test kills.
+/// Runs the server that the next test kills, in a child process. It is not a test.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "runs only as a child of the test that kills it"]
 async fn server_to_be_killed() {
@@ -314,7 +315,8 @@ async fn server_to_be_killed() {
     server.run(std::future::pending()).await.unwrap();
 }
 
-/// The body of a version of an object: any part of it tells which, and how long the whole is.
+/// Returns the body of an object's version. Every line names the version, from which the length of
+/// the body follows.
 fn versioned_body(key: &str, version: u64) -> Vec<u8> {
     let line = format!("{key} version {version}\n");
     line.repeat(1 + (version as usize * 7919) % 40_000)
@@ -465,6 +467,7 @@ async fn small_objects_are_quick() {
         puts / rounds,
         gets / rounds
     );
-    // Far from the half millisecond that it takes optimised on an idle machine; a delay of TCP's would be 40 ms.
+    // The bound is far above the half millisecond that an optimised build takes on an idle machine,
+    // and below the 40 ms of a TCP delay.
     assert!((puts + gets) / (2 * rounds) < Duration::from_millis(15));
 }

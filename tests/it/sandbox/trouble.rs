@@ -1,4 +1,4 @@
-//! What goes wrong with a sandbox, from outside or by what it is asked for.
+//! Failures of a sandbox, caused from outside or by its options.
 
 use std::path::Path;
 

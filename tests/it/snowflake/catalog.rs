@@ -1,4 +1,5 @@
-//! The same architecture without metadata paths: tables and databases that follow PostgreSQL's catalog.
+//! The guide's architecture without metadata paths: tables and databases that follow PostgreSQL's
+//! catalog.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub const SETUP: &str = "
       REST_CONFIG = (POSTGRES_INSTANCE = 'LAB' CATALOG_NAME = 'postgres' ACCESS_DELEGATION_MODE = VENDED_CREDENTIALS) ENABLED = TRUE;
     CREATE DATABASE OWN";
 
-/// `pg_lake`'s catalog file, of tables, namespaces and metadata locations.
+/// Writes `pg_lake`'s catalog file with these tables: namespace, name and metadata location.
 pub async fn put_catalog(fixture: &Fixture, tables: &[(&str, &str, String)]) {
     let tables = tables.iter().map(|(namespace, name, location)| {
         json!({"namespace": namespace, "table-name": name, "metadata-location": location})
@@ -31,7 +32,7 @@ pub async fn put_catalog(fixture: &Fixture, tables: &[(&str, &str, String)]) {
         .await;
 }
 
-/// The newest metadata file of a captured table, and the oldest.
+/// Returns the newest and the oldest metadata file of a captured table.
 pub async fn newest_and_oldest(fixture: &Fixture, table: &str) -> [String; 2] {
     use futures::TryStreamExt;
     let found = locations().into_iter().find(|(name, ..)| name == table);
@@ -93,7 +94,7 @@ async fn a_table_of_the_catalog_is_refreshed_by_hand_and_by_itself() {
     let path = run(&session, "ALTER ICEBERG TABLE TX REFRESH 'some/path'").await;
     assert!(path.unwrap_err().message.contains("REFRESH without a path"));
 
-    // By itself, at the catalog's interval.
+    // The table refreshes by itself, at the catalog's interval.
     script(&session, "ALTER ICEBERG TABLE TX SET AUTO_REFRESH = TRUE").await;
     let runner = tokio::spawn(tasks::run(Arc::clone(&fixture.account)));
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -106,7 +107,7 @@ async fn a_table_of_the_catalog_is_refreshed_by_hand_and_by_itself() {
     assert_eq!(value(&session, count).await, before);
     let status = "SELECT PARSE_JSON(SYSTEM$AUTO_REFRESH_STATUS('TX')):executionState::VARCHAR";
     assert_eq!(value(&session, status).await, "RUNNING");
-    // A table that is gone from the catalog stays as it was, and says so.
+    // A table that is missing in the catalog keeps its rows, and its status is STALLED.
     put_catalog(&fixture, &[]).await;
     fixture.world.clock.advance(Duration::from_secs(31)).await;
     assert_eq!(value(&session, status).await, "STALLED");
@@ -184,7 +185,7 @@ async fn a_linked_database_has_the_tables_of_its_catalog() {
     fixture.world.clock.advance(Duration::from_secs(31)).await;
     assert_eq!(value(&session, status).await, "FAILED");
     assert_eq!(script(&session, tables).await.len(), 1);
-    // The names of a catalog that ignores case need no quotes.
+    // A linked database that ignores case needs no quotes around the catalog's names.
     put_catalog(&fixture, &both).await;
     script(&session, "CREATE DATABASE LOOSE LINKED_CATALOG = (CATALOG = 'PG_CATALOG', ALLOWED_WRITE_OPERATIONS = NONE, BLOCKED_NAMESPACES = ('other')) CATALOG_CASE_SENSITIVITY = CASE_INSENSITIVE").await;
     assert_eq!(

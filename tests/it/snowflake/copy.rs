@@ -1,4 +1,4 @@
-//! COPY INTO: what it loads, what it refuses, and what it remembers.
+//! COPY INTO: the files it loads, the files it refuses, and its load history.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use object_store::path::Path;
 
 use super::world::{Fixture, ok, run, script, shown, value};
 
-/// A table and a stage for its files.
+/// Creates a table and a stage for its files.
 async fn prepared(table: &str) -> (Fixture, Session) {
     let fixture = Fixture::new().await;
     let session = fixture.session();
@@ -83,7 +83,7 @@ async fn a_file_is_loaded_once_until_it_changes() {
     );
     assert_eq!(value(&session, "SELECT COUNT(*) FROM t").await, "6");
 
-    // The check that the guide makes can fail.
+    // COPY_HISTORY is not empty here, so the guide's check for an empty one can fail.
     let history = "SELECT FILE_NAME, ROW_COUNT, TABLE_NAME FROM TABLE(INFORMATION_SCHEMA.COPY_HISTORY(
         TABLE_NAME => 'T', START_TIME => DATEADD(hours, -24, CURRENT_TIMESTAMP()))) ORDER BY FILE_NAME, ROW_COUNT";
     let copies = shown(&ok(&session, history).await);
@@ -99,14 +99,14 @@ async fn a_file_is_loaded_once_until_it_changes() {
         "6"
     );
 
-    // The sandbox ends and comes back.
+    // The load history survives a restart.
     let again = Account::open(fixture.directory.path(), fixture.world.clone()).unwrap();
     let session = Session::new(Arc::new(again), Ident::unquoted("ATTENDEE"));
     ok(&session, "USE SCHEMA d.public").await;
     assert_eq!(loaded(&session).await, nothing());
     assert_eq!(shown(&ok(&session, history).await).len(), 4);
 
-    // A table that replaces it has loaded nothing.
+    // A table that replaces the old one has an empty load history.
     ok(&session, "CREATE OR REPLACE TABLE t (id INT, name VARCHAR)").await;
     assert!(ok(&session, history).await.is_empty());
     assert_eq!(loaded(&session).await.len(), 2);
@@ -154,7 +154,7 @@ async fn what_does_not_fit_loads_nothing_and_says_where() {
         let error = run(&session, AGAIN).await.unwrap_err();
         assert_eq!((error.code, error.message.as_str()), (code, message));
     }
-    // Not even the file before the bad one.
+    // Not even the file before the invalid one is loaded.
     assert_eq!(value(&session, "SELECT COUNT(*) FROM t").await, "0");
     put(&fixture, "b.csv", "2,,2024-02-01,\n").await;
     assert_eq!(loaded(&session).await.len(), 2);

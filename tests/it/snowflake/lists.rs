@@ -20,7 +20,8 @@ const OBJECTS: &str = "
     CREATE WAREHOUSE SMALL_WH WITH WAREHOUSE_SIZE = 'SMALL' AUTO_SUSPEND = 60;
     USE SCHEMA SHOP.RAW";
 
-/// Every kind that GET_DDL has, made again by its own text, has the same text.
+/// The text of GET_DDL creates an object with the same GET_DDL text, for every object type that
+/// GET_DDL supports.
 #[tokio::test(flavor = "multi_thread")]
 async fn ddl_makes_the_same_object_again() {
     let fixture = Fixture::new().await;
@@ -40,7 +41,7 @@ async fn ddl_makes_the_same_object_again() {
         let get = format!("SELECT GET_DDL('{ty}', '{name}')");
         let ddl = value(&session, &get).await;
         if matches!(ty, "SCHEMA" | "DATABASE") {
-            // A stream needs its stage, which GET_DDL does not have.
+            // The stream is left out: it needs its stage, which GET_DDL does not include.
             let again = ddl.replace(
                 "create or replace stream CHANGES on stage SHOP.RAW.FILES;",
                 "",
@@ -149,7 +150,7 @@ async fn lists_as_a_worksheet_asks_for_them() {
             "SELECT NAME, STATE FROM TABLE(INFORMATION_SCHEMA.TASK_DEPENDENTS(TASK_NAME => 'root', RECURSIVE => FALSE))",
             "ROOT suspended; A_CHILD_LATER suspended",
         ),
-        // Views can be joined, filtered and counted, of any database.
+        // The views can be joined, filtered and aggregated, and belong to any database.
         (
             "SELECT t.TABLE_NAME, t.ROW_COUNT, COUNT(*) FROM SHOP.INFORMATION_SCHEMA.TABLES t JOIN INFORMATION_SCHEMA.COLUMNS c \
           ON c.TABLE_NAME = t.TABLE_NAME AND c.TABLE_SCHEMA = t.TABLE_SCHEMA WHERE t.TABLE_TYPE = 'BASE TABLE' GROUP BY 1, 2 ORDER BY 1",
@@ -185,7 +186,7 @@ async fn lists_as_a_worksheet_asks_for_them() {
         let rows: Vec<_> = rows.iter().map(|row| row.join(" ")).collect();
         assert_eq!(rows.join("; "), expected, "{sql}");
     }
-    // A limit holds in whatever order the columns are asked for.
+    // LIMIT applies whatever the order of the selected columns.
     for sql in [
         "SELECT TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS LIMIT 1",
         "SELECT COLUMN_NAME, TABLE_NAME FROM INFORMATION_SCHEMA.COLUMNS LIMIT 1",
@@ -216,7 +217,7 @@ async fn lists_as_a_worksheet_asks_for_them() {
     let _ = ok(&session, "SHOW PARAMETERS").await;
 }
 
-/// Files of one second are ordered by their names.
+/// Files that were modified in the same second are ordered by name.
 #[tokio::test(flavor = "multi_thread")]
 async fn ties_of_modification_are_broken_by_name() {
     let fixture = Fixture::new().await;

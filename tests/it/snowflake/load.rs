@@ -1,11 +1,11 @@
-//! Many statements, and many sessions.
+//! Many statements in one session, and many sessions.
 
 use std::sync::Arc;
 
 use super::statements::memory;
 use super::world::{Fixture, ok, script, shown, value};
 
-/// Each of the kinds of statements that a long session has, with texts that differ.
+/// Returns a statement of one of the kinds that a long session has, with a text of its own.
 fn statement(number: usize) -> String {
     match number % 10 {
         0 => format!("SELECT {number} AS a, 'text {number}' AS b"),
@@ -29,7 +29,7 @@ async fn a_long_session_does_not_grow() {
         "CREATE DATABASE d; CREATE TABLE t AS SELECT 1 AS a; USE SCHEMA d.public",
     )
     .await;
-    // The history fills up first: it holds 10,000 statements.
+    // The statement history fills up first: it holds 10,000 statements.
     for number in 0..10_500 {
         ok(&session, &statement(number)).await;
     }

@@ -1,4 +1,4 @@
-//! Mistakes, each with the error that it gives and what puts it right: see `mistakes.toml`.
+//! Mistakes with their errors and corrections, from `mistakes.toml`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::world::{Fixture, run, script};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mistakes {
-    /// What there is before each.
+    /// Statements that run before each mistake.
     setup: String,
     mistake: Vec<Mistake>,
 }
@@ -22,20 +22,20 @@ struct Mistakes {
 #[serde(deny_unknown_fields)]
 struct Mistake {
     what: String,
-    /// A session that has chosen no database, schema or warehouse.
+    /// Whether the statement runs in a session that has chosen no database, schema or warehouse.
     #[serde(default)]
     is_fresh: bool,
-    /// Statements before.
+    /// Statements that run before this mistake.
     #[serde(default)]
     given: String,
     sql: String,
-    /// Code and SQLSTATE.
+    /// The error code and SQLSTATE.
     error: String,
-    /// Parts of the text.
+    /// Texts that the error contains.
     says: Vec<String>,
     /// Statements after which the same statement succeeds.
     cure: Option<String>,
-    /// The statement as it should have been.
+    /// The corrected statement.
     right: Option<String>,
 }
 

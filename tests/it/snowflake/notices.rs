@@ -1,4 +1,4 @@
-//! What an account has to say besides answers: told once, and to those who show it.
+//! Notices of an account: each is sent once, with an answer, to a client that shows notices.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::world::Fixture;
 
-/// What a driver of Snowflake's gets.
+/// Logs in and runs a statement as a Snowflake driver does, and returns the response.
 async fn driver_asks(address: SocketAddr, sql: &str) -> Value {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let post = |path: &str, token: &str, body: Value| {
@@ -58,7 +58,7 @@ async fn iceboxs_own_client_is_told_each_notice_once() {
     give("stream A");
     give("stream B");
     give("stream A");
-    // Neither a client that does not show them nor an error takes them away.
+    // Notices are not consumed by a client that does not show them, nor by a failed statement.
     let answer = driver_asks(address, "SELECT 1").await;
     assert_eq!(answer["success"], true, "{answer}");
     assert!(!answer.to_string().contains("consumed"), "{answer}");

@@ -1,4 +1,4 @@
-//! Statements in a session: their history, their results, their end before their time.
+//! Statements in a session: their history, their result sets and their cancellation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ async fn the_history_has_every_statement_and_their_results() {
     )
     .await;
     assert!(failed.unwrap_err().message.contains("it failed"));
-    // A procedure's statements are statements too; what its expressions become is not.
+    // A procedure's statements are in the history; the evaluation of its expressions is not.
     script(
         &session,
         "CREATE PROCEDURE p() RETURNS NUMBER AS $$ BEGIN LET a NUMBER := 1 + 2; SELECT 42; RETURN a; END $$; CALL p()",
@@ -68,10 +68,10 @@ async fn the_history_has_every_statement_and_their_results() {
             .iter()
             .any(|row| row[0].contains("1 + 2") && !row[0].starts_with("CREATE"))
     );
-    // The first statement of the session, by its number.
+    // A positive argument of LAST_QUERY_ID counts from the first statement of the session.
     let first = "SELECT QUERY_TEXT FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY()) WHERE QUERY_ID = LAST_QUERY_ID(1)";
     assert_eq!(value(&session, first).await, "CREATE DATABASE D");
-    // Another user has neither the id nor the result.
+    // Another session has its own query ids and its own history.
     let other = fixture.session();
     assert_eq!(value(&other, "SELECT LAST_QUERY_ID()").await, "NULL");
     let mine = "SELECT COUNT(*) FROM TABLE(D.INFORMATION_SCHEMA.QUERY_HISTORY_BY_SESSION()) WHERE EXECUTION_STATUS <> 'RUNNING'";
@@ -82,7 +82,7 @@ async fn the_history_has_every_statement_and_their_results() {
 async fn a_statement_is_cancelled_by_its_id() {
     let fixture = Fixture::new().await;
     let session = Arc::new(fixture.session());
-    // The clock stands, so that it would wait for ever.
+    // The clock is stopped, so the statement would wait for ever.
     for sql in [
         "SELECT SYSTEM$WAIT(60)",
         "BEGIN SELECT 1; SELECT SYSTEM$WAIT(60); EXCEPTION WHEN OTHER THEN SELECT SYSTEM$WAIT(60); END",
@@ -229,7 +229,7 @@ async fn variables_and_parameters() {
     assert_eq!(script(&session, zone).await[0][0], "America/Los_Angeles");
 }
 
-/// What the process has in memory, in bytes.
+/// Returns the resident memory of the process, in bytes.
 pub fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));

@@ -1,4 +1,4 @@
-//! An account on the guide's lake, and statements in it.
+//! An account on the guide's lake, and helpers that run statements in it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::reader::lake::Lake;
 
-/// A world with a lake, a clock that only moves when it is told to, and servers that are only remembered.
+/// A host with a lake, a clock that moves only when a test advances it, and PostgreSQL servers that
+/// are only recorded.
 pub struct TestWorld {
     pub io: LakeIo,
     pub clock: Clock,
@@ -116,7 +117,7 @@ pub struct Fixture {
 impl Fixture {
     pub async fn new() -> Self {
         let lake = Lake::retail().await;
-        // As in the bucket that was captured: a later metadata file is a younger one.
+        // A later metadata file must have a later time, as in the captured bucket.
         let listed = lake.store.list(None);
         let mut keys: Vec<_> = listed
             .map_ok(|meta| meta.location)
@@ -162,7 +163,7 @@ pub async fn ok(session: &Session, sql: &str) -> Rows {
         .unwrap_or_else(|error| panic!("{sql}\n{error}"))
 }
 
-/// Rows as text, as a client shows them.
+/// Renders rows as text, as a client shows them.
 pub fn shown(rows: &Rows) -> Vec<Vec<String>> {
     let types = rows.types();
     let zone = chrono_tz::UTC;
@@ -180,12 +181,12 @@ pub fn shown(rows: &Rows) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Runs a statement that has one value.
+/// Runs a statement that returns one value, and returns its text.
 pub async fn value(session: &Session, sql: &str) -> String {
     shown(&ok(session, sql).await)[0][0].clone()
 }
 
-/// Runs statements, each of which succeeds; the rows of the last one.
+/// Runs statements that must succeed, and returns the rows of the last one.
 pub async fn script(session: &Session, text: &str) -> Vec<Vec<String>> {
     let mut last = Vec::new();
     for statement in split(text).unwrap() {
@@ -194,7 +195,7 @@ pub async fn script(session: &Session, text: &str) -> Vec<Vec<String>> {
     last
 }
 
-/// Table, OID and metadata file, as the catalog view tells them.
+/// Returns the table, OID and metadata file of each table in the captured catalog view.
 pub fn locations() -> Vec<(String, String, String)> {
     let csv = crate::reader::lake::text("retail/iceberg_tables.csv");
     let found = csv.lines().filter_map(|line| {

@@ -1,4 +1,5 @@
-//! A private PostgreSQL for tests: no TLS, no password, a socket in its own directory and no port, gone at the end.
+//! A private PostgreSQL server for tests, without TLS, password and TCP port. Its socket is in its
+//! own directory, and the server is removed at the end.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use icebox::postgres::{Endpoint, connect};
 
-/// A running server, stopped and removed when dropped.
+/// A running server. It is stopped and removed when dropped.
 pub struct TestPostgres {
     server: Child,
     directory: tempfile::TempDir,
 }
 
-/// The server that tests running at the same time share; it stops with the last of them.
+/// The server that concurrent tests share. It stops with the last of them.
 static SHARED: tokio::sync::Mutex<Weak<TestPostgres>> = tokio::sync::Mutex::const_new(Weak::new());
 
 impl TestPostgres {
-    /// A server for tests that each use a database of their own.
+    /// Returns the shared server. Each test must use a database of its own.
     pub async fn shared() -> Arc<Self> {
         let mut shared = SHARED.lock().await;
         if let Some(server) = shared.upgrade() {
@@ -28,7 +29,8 @@ impl TestPostgres {
         server
     }
 
-    /// Initialises and starts a server with an empty database `postgres`, in the C locale as the sandbox's.
+    /// Initialises and starts a server with an empty database `postgres`, in the C locale like a
+    /// sandbox's.
     pub async fn start() -> Self {
         let bin = bin_dir();
         let directory = tempfile::Builder::new()
@@ -92,7 +94,7 @@ impl TestPostgres {
     pub fn endpoint(&self, dbname: &str) -> Endpoint {
         Endpoint {
             host: self.directory.path().display().to_string(),
-            // Only the name of the socket file.
+            // The port is only part of the socket file's name.
             port: 5432,
             dbname: dbname.into(),
             user: "postgres".into(),
@@ -101,7 +103,7 @@ impl TestPostgres {
         }
     }
 
-    /// A new, empty database.
+    /// Creates an empty database.
     pub async fn database(&self, name: &str) -> Endpoint {
         let client = connect(&self.endpoint("postgres")).await.unwrap();
         client
@@ -118,14 +120,15 @@ impl TestPostgres {
 
 impl Drop for TestPostgres {
     fn drop(&mut self) {
-        // SIGINT is a fast shutdown: open sessions are ended, and the shared memory is given back.
+        // SIGINT is a fast shutdown: it ends open sessions and releases the shared memory.
         let pid = nix::unistd::Pid::from_raw(self.server.id() as i32);
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT);
         let _ = self.server.wait();
     }
 }
 
-/// The folder with `initdb` and `postgres`: Debian's newest, or that of PATH.
+/// Returns the folder of `initdb` and `postgres`: the newest of Debian's packages, or the one on
+/// PATH.
 fn bin_dir() -> PathBuf {
     let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -149,7 +152,8 @@ fn bin_dir() -> PathBuf {
         .expect("PostgreSQL is installed (Debian: apt-get install postgresql)")
 }
 
-/// A command that runs as the user postgres where the tests run as root, which PostgreSQL refuses.
+/// Returns a command that runs as the user postgres if the tests run as root, because PostgreSQL
+/// refuses to run as root.
 fn as_postgres(program: &Path) -> Command {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new(program);

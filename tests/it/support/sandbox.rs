@@ -1,4 +1,4 @@
-//! A sandbox for one test, and PostgreSQL clients that show statements and answers as text.
+//! A sandbox for one test, and PostgreSQL clients whose statements and answers are text.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,14 @@ use icebox::snowflake::{Reader, follow};
 use icebox::tables::LakeIo;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-/// How NULL shows in an answer.
+/// The text for NULL in an answer.
 pub const NULL: &str = "∅";
 
-/// The bucket of every test's sandbox.
+/// The bucket of a test's sandbox, unless the test names another.
 pub const BUCKET: &str = "lake";
 
-/// The engine that tests run on: `ICEBOX_TEST_ENGINE`, or the one that works everywhere.
+/// Returns the engine under test: `ICEBOX_TEST_ENGINE`, or the embedded engine, which runs
+/// everywhere.
 pub fn engine_under_test() -> Engine {
     match std::env::var("ICEBOX_TEST_ENGINE") {
         Ok(name) => clap::ValueEnum::from_str(&name, true)
@@ -28,7 +29,8 @@ pub fn engine_under_test() -> Engine {
     }
 }
 
-/// A sandbox inside the test's process, with the extension made in the database `postgres`; stopped when dropped.
+/// A sandbox in the test's process, with the extension in the database `postgres`. It is stopped
+/// when dropped.
 pub struct TestSandbox {
     pub sandbox: Sandbox,
 }
@@ -38,7 +40,7 @@ impl TestSandbox {
         Self::with_bucket(BUCKET).await
     }
 
-    /// As `icebox up` leaves it: without the extension.
+    /// Starts a sandbox without the extension, as `icebox up` does.
     pub async fn bare() -> Self {
         Self::named(BUCKET).await
     }
@@ -68,17 +70,17 @@ impl TestSandbox {
         self.sandbox.info()
     }
 
-    /// A new connection of the administrator.
+    /// Opens a connection as the administrator.
     pub async fn db(&self) -> Db {
         Db::connect(&self.info().postgres).await
     }
 
-    /// A new connection of the ordinary role.
+    /// Opens a connection as the role `application`.
     pub async fn application(&self) -> Db {
         Db::connect(&self.info().application()).await
     }
 
-    /// A new connection to another database, which has the extension too.
+    /// Creates another database with the extension, and opens a connection to it.
     pub async fn database(&self, name: &str) -> Db {
         self.db()
             .await
@@ -89,12 +91,12 @@ impl TestSandbox {
         db
     }
 
-    /// An Iceberg metadata file.
+    /// Reads an Iceberg metadata file.
     pub async fn metadata(&self, location: &str) -> serde_json::Value {
         serde_json::from_slice(&self.object(location).await).unwrap()
     }
 
-    /// The files of a table's current snapshot, and its metadata.
+    /// Returns the files of a table's current snapshot, and the table's metadata.
     pub async fn files(&self, metadata_location: &str) -> (Vec<LakeFile>, serde_json::Value) {
         use iceberg::spec::{DataContentType, ManifestList, ManifestStatus, TableMetadata};
         let json = self.metadata(metadata_location).await;
@@ -138,14 +140,14 @@ impl TestSandbox {
         (files, json)
     }
 
-    /// An object by its location, `s3://bucket/key`.
+    /// Reads an object by its location, `s3://bucket/key`.
     pub async fn object(&self, location: &str) -> Vec<u8> {
         let io = LakeIo::s3(self.info().s3.clone());
         let file = io.file_io().new_input(location).unwrap();
         file.read().await.unwrap().to_vec()
     }
 
-    /// The keys of the objects under a prefix, in order.
+    /// Returns the paths on disk of the stored objects whose path contains `prefix`, sorted.
     pub async fn keys(&self, prefix: &str) -> Vec<String> {
         let mut keys: Vec<String> = Vec::new();
         let dir = self.info().state_dir.join("s3");
@@ -165,7 +167,7 @@ impl TestSandbox {
     }
 }
 
-/// The administrator's endpoint of another database.
+/// Returns the administrator's endpoint of another database.
 pub fn in_database(info: &SandboxInfo, name: &str) -> Endpoint {
     Endpoint {
         dbname: name.to_owned(),
@@ -187,7 +189,7 @@ fn plain(datum: &iceberg::spec::Datum) -> String {
     datum.to_string().trim_matches('"').to_owned()
 }
 
-/// The program, for a sandbox in this directory, and on the engine under test.
+/// Returns the command `icebox` with this state directory and the engine under test.
 pub fn icebox(state_dir: &Path, arguments: &[&str]) -> Command {
     let engine = clap::ValueEnum::to_possible_value(&engine_under_test()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_icebox"));
@@ -199,11 +201,12 @@ pub fn icebox(state_dir: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// A sandbox of the command, with a process for every component; stopped and removed when dropped.
+/// A sandbox started by the command, with a process for each component. It is stopped and purged
+/// when dropped.
 pub struct CommandSandbox {
     _parent: tempfile::TempDir,
     pub state_dir: PathBuf,
-    /// What it is started with.
+    /// The options of `icebox up`.
     start: Vec<String>,
 }
 
@@ -212,10 +215,10 @@ impl CommandSandbox {
         Self::with(&[])
     }
 
-    /// Starts one with these options of `icebox up`.
+    /// Starts a sandbox with these options of `icebox up`.
     pub fn with(options: &[&str]) -> Self {
         let parent = tempfile::tempdir().unwrap();
-        // PostgreSQL's account must get through when the tests run as root.
+        // PostgreSQL's account must have access when the tests run as root.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(parent.path(), mode).unwrap();
         let state_dir = parent.path().join("state");
@@ -228,7 +231,7 @@ impl CommandSandbox {
         sandbox
     }
 
-    /// Starts it again, with the options that it was first started with.
+    /// Starts the sandbox again, with the options of its first start.
     pub fn start(&self) -> String {
         let options = self.start.iter().map(String::as_str);
         self.ok(&std::iter::once("up").chain(options).collect::<Vec<_>>())
@@ -238,14 +241,14 @@ impl CommandSandbox {
         self.command(arguments).output().unwrap()
     }
 
-    /// The program, for this sandbox and the engine under test.
+    /// Returns the command `icebox` for this sandbox and the engine under test.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = icebox(&self.state_dir, arguments);
         command.current_dir(env!("CARGO_MANIFEST_DIR"));
         command
     }
 
-    /// What a command that must succeed prints.
+    /// Runs a command that must succeed, and returns its output.
     pub fn ok(&self, arguments: &[&str]) -> String {
         let output = self.icebox(arguments);
         assert!(
@@ -264,8 +267,8 @@ impl CommandSandbox {
         serde_json::from_slice(&self.icebox(&["status", "--json"]).stdout).unwrap()
     }
 
-    /// The process of a component (`postgres`, `s3`, `lake-engine`), or of the `supervisor`, if it runs. The lake engine
-    /// has another name where it is the real one's.
+    /// Returns the process of a component (`postgres`, `s3`, `lake-engine`) or of the `supervisor`,
+    /// if it runs. `lake-engine` also means the `pgduck_server` of other engines.
     pub fn process(&self, name: &str) -> Option<ProcessId> {
         let status = self.status();
         let pid = match name {
@@ -290,32 +293,32 @@ impl Drop for CommandSandbox {
     }
 }
 
-/// icebox's reader on all Iceberg tables of a database as they are now.
+/// Returns icebox's reader with all current Iceberg tables of a database.
 pub async fn reader(info: &SandboxInfo, db: &Db) -> Reader {
     let reader = Reader::new(LakeIo::s3(info.s3.clone())).unwrap();
     follow(&reader, &db.client).await.unwrap();
     reader
 }
 
-/// One connection, spoken to in text.
+/// A connection that uses the simple query protocol, in which all values are text.
 pub struct Db {
     pub client: Client,
     notices: Arc<Mutex<Vec<String>>>,
 }
 
-/// What a message of SQL was answered with.
+/// The answer to a message of SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// All rows of all statements: values with `|` between them.
+    /// All rows of all statements, with `|` between values.
     pub rows: Vec<String>,
-    /// The number of rows that the last statement tells.
+    /// The row count of the last statement.
     pub count: u64,
 }
 
-/// An error as the server says it.
+/// An error from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// `SQLSTATE: message`, as the transcripts have it.
+    /// The error as `SQLSTATE: message`, as in the transcripts.
     pub text: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
@@ -339,7 +342,7 @@ impl Db {
         Ok(Self { client, notices })
     }
 
-    /// What the server has said besides answers since the last call.
+    /// Returns the server's notices since the last call.
     pub fn notices(&self) -> Vec<String> {
         std::mem::take(&mut self.notices.lock().unwrap())
     }
@@ -372,26 +375,26 @@ impl Db {
         }
     }
 
-    /// The rows of a query.
+    /// Returns the rows of a query.
     pub async fn rows(&self, sql: &str) -> Vec<String> {
         self.run(sql).await.rows
     }
 
-    /// The only row of a query.
+    /// Returns the only row of a query.
     pub async fn one(&self, sql: &str) -> String {
         let rows = self.rows(sql).await;
         assert_eq!(rows.len(), 1, "{sql}: {rows:?}");
         rows.into_iter().next().unwrap()
     }
 
-    /// `sql` gives these rows, in this order.
+    /// Checks that `sql` gives these rows, in this order.
     #[track_caller]
     pub fn gives(&self, sql: &str, rows: &[&str]) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move { assert_eq!(self.rows(sql).await, rows, "{sql} ({caller})") }
     }
 
-    /// `sql` is refused with `SQLSTATE: message`.
+    /// Checks that `sql` fails with `SQLSTATE: message`.
     #[track_caller]
     pub fn refuses(&self, sql: &str, error: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
@@ -403,7 +406,7 @@ impl Db {
         }
     }
 
-    /// Where a table's current metadata file is.
+    /// Returns the location of a table's current metadata file.
     pub async fn metadata_location(&self, table: &str) -> String {
         self.one(&format!(
             "SELECT metadata_location FROM iceberg_tables WHERE table_name = '{table}'"
@@ -427,12 +430,12 @@ fn failure(error: tokio_postgres::Error) -> Failure {
     }
 }
 
-/// psql, as a person uses it: TLS, a password, stop at the first error.
+/// Runs psql on the sandbox as a user does: with TLS and a password, stopping at the first error.
 pub fn psql(info: &SandboxInfo, arguments: &[&str]) -> Output {
     psql_at(&info.postgres, arguments)
 }
 
-/// The same on any server.
+/// Runs psql on any server: with TLS and a password, stopping at the first error.
 pub fn psql_at(endpoint: &Endpoint, arguments: &[&str]) -> Output {
     let Endpoint {
         host, port, user, ..
@@ -446,7 +449,8 @@ pub fn psql_at(endpoint: &Endpoint, arguments: &[&str]) -> Output {
         .expect("psql is installed with PostgreSQL")
 }
 
-/// The Python of the clients' environment, where it has this module; otherwise the reason is printed.
+/// Returns the Python of the clients' environment if it has this module; otherwise prints the
+/// reason.
 pub fn python_with(module: &str) -> Option<PathBuf> {
     let dir = match std::env::var_os("ICEBOX_CLIENTS") {
         Some(dir) => PathBuf::from(dir),
@@ -466,7 +470,7 @@ pub fn python_with(module: &str) -> Option<PathBuf> {
     }
 }
 
-/// Both streams of a finished program.
+/// Returns both output streams of a finished program.
 pub fn text(output: &Output) -> String {
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),
@@ -484,19 +488,20 @@ pub async fn until(what: &str, patience: Duration, mut condition: impl AsyncFnMu
     }
 }
 
-/// Whether somebody takes connections there.
+/// Returns whether connections are accepted at this address and port.
 pub fn answers(ip: [u8; 4], port: u16) -> bool {
     let address = std::net::SocketAddr::from((ip, port));
     std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok()
 }
 
-/// A sandbox, started and stopped by `icebox` with these arguments, listens for other machines only where `--listen` says so.
+/// Checks that a sandbox listens for other machines only if `--listen` says so. `icebox` runs the
+/// command with its arguments.
 pub fn lets_in_only_where_asked(
     engine: &str,
     icebox: impl Fn(&[&str]) -> String,
     info: impl Fn() -> SandboxInfo,
 ) {
-    // Addresses of this machine, as one in its network would be.
+    // Loopback addresses of the host stand for its addresses in a network.
     let (own, public, other) = ([127, 0, 0, 1], [127, 0, 3, 1], [127, 0, 3, 2]);
     let port = free_port();
     let up = ["up", "--engine", engine, "--pg-port", &port];
@@ -516,7 +521,7 @@ pub fn lets_in_only_where_asked(
         assert!(!answers(other, port), "{port}");
     }
     icebox(&["down"]);
-    // It is asked for at each start.
+    // `--listen` applies to one start only.
     let told = icebox(&up);
     assert!(!told.contains("WARNING: other machines"), "{told}");
     for port in ports {
@@ -529,13 +534,14 @@ pub fn lets_in_only_where_asked(
     }
 }
 
-/// A port of 127.0.0.1 that is not PostgreSQL's usual one, which another test's sandbox may take while this one is down.
+/// Returns a free port of 127.0.0.1. It is not PostgreSQL's default port, which another test's
+/// sandbox may take while this one is down.
 pub fn free_port() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port().to_string()
 }
 
-/// Kills a process and waits for its end, which the signal does not.
+/// Kills a process and waits until it has ended.
 pub fn kill_9(pid: i32) {
     let process = ProcessId::of(pid).expect("it runs");
     process.signal(nix::sys::signal::Signal::SIGKILL);

@@ -16,7 +16,7 @@ fn reason(text: &str, purpose: Purpose) -> String {
     }
 }
 
-/// A document with one statement of these fields.
+/// Returns a document with one statement of these fields.
 fn one(fields: &str) -> String {
     format!(r#"{{"Version": "2012-10-17", "Statement": [{{{fields}}}]}}"#)
 }
@@ -162,7 +162,7 @@ fn trust_policies() {
     assert_eq!(reason(&old, Purpose::Trust), "fine");
 }
 
-/// Any JSON of a policy's words, right or wrong.
+/// Returns random JSON made of the words of policies, valid or not.
 fn anything(random: &mut StdRng, depth: usize) -> Value {
     const WORDS: [&str; 24] = [
         "Version",
@@ -206,7 +206,7 @@ fn anything(random: &mut StdRng, depth: usize) -> Value {
     }
 }
 
-/// A field of a statement, with a value that it may have.
+/// Returns a field of a statement, with a value that it may have.
 fn plausible(random: &mut StdRng) -> (&'static str, Value) {
     let mut one = |values: &[&str]| Value::from(*values.choose(random).expect("a value"));
     let operator = one(&[
@@ -238,7 +238,8 @@ fn plausible(random: &mut StdRng) -> (&'static str, Value) {
     fields.choose(random).expect("a field").clone()
 }
 
-/// Documents made at random are refused or evaluated, and a denial of everything beside any of them denies.
+/// Random documents are either refused or evaluated. Beside a policy that denies everything, each
+/// of them ends in a denial.
 #[test]
 fn documents_made_at_random() {
     let mut random = StdRng::seed_from_u64(5);
@@ -246,7 +247,7 @@ fn documents_made_at_random() {
     let deny = r#"{"Effect": "Deny", "Action": "*", "Resource": "*"}"#;
     let (mut read, mut allowed) = (0, 0);
     for _ in 0..10_000 {
-        // Half of them have the right shape.
+        // Half of the documents have the right shape.
         let mut statement = json!({"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"});
         let document = if random.random() {
             for _ in 0..random.random_range(0..3) {

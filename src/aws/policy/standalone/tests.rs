@@ -18,7 +18,7 @@ fn context(pairs: &[(&str, &str)]) -> Context {
     pairs.iter().map(owned).collect()
 }
 
-/// What every request of the session has.
+/// Returns the condition keys that every request of the session has.
 fn known() -> Context {
     context(&[
         ("aws:username", "jo"),
@@ -27,8 +27,8 @@ fn known() -> Context {
     ])
 }
 
-/// As MinIO reads a document, where it differs from AWS: a request about a bucket is one about `bucket/`, which a resource without
-/// wildcards means if it is that but for the stroke.
+/// Evaluates a document in the way in which MinIO differs from AWS: a request about a bucket is one
+/// on `bucket/`, and a bucket's name without wildcards matches that too.
 fn minio_allows(document: &str, action: &str, resource: &str, context: &Context) -> bool {
     let mut document: Value = serde_json::from_str(document).unwrap();
     for statement in document["Statement"].as_array_mut().unwrap() {
@@ -247,7 +247,7 @@ fn random_policy(random: &mut ChaCha8Rng) -> Policy {
     policy((0..count).map(|_| random_statement(random)).collect())
 }
 
-/// A document allows exactly what the policies allow that it stands for.
+/// A flattened document allows exactly what its policies allow.
 #[test]
 fn it_says_what_the_policies_say() {
     let (mut compared, mut allowed) = (0, 0);
@@ -305,6 +305,6 @@ fn it_says_what_the_policies_say() {
             }
         }
     }
-    // Most of them can be said, and both answers are common.
+    // Most combinations can be flattened, and both allowed and refused requests are frequent.
     assert!(compared > 15_000 && allowed > 2_000, "{compared} {allowed}");
 }

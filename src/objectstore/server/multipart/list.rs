@@ -1,4 +1,4 @@
-//! What of multipart uploads there is.
+//! Listings of multipart uploads and of their parts.
 
 use std::fs;
 use std::io;
@@ -77,7 +77,7 @@ pub(in crate::objectstore::server) async fn list_uploads(
                 let Ok(id) = found.file_name().into_string() else {
                     continue;
                 };
-                // One that is being made or removed at this moment is not there.
+                // An upload that is just being created or removed is left out.
                 let Ok(upload) = read_upload(&found.path()) else {
                     continue;
                 };

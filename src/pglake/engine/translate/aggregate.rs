@@ -35,7 +35,7 @@ impl Translator<'_> {
             .collect::<Option<_>>()?;
         let mut group_exprs = Vec::new();
         for group in groups {
-            // GROUP BY 1: an item of the select list.
+            // GROUP BY 1 refers to an item of the select list.
             let item = match group {
                 ast::Expr::Value(value) => match &value.value {
                     Value::Number(position, _) => {
@@ -102,7 +102,7 @@ impl Translator<'_> {
         Some(Ok((plan, outputs)))
     }
 
-    /// An item of an aggregate query: an aggregate, or one of the grouping expressions.
+    /// Translates an item of an aggregate query: an aggregate, a grouping expression or a constant.
     fn grouped(&mut self, item: &ast::Expr, groups: &Groups) -> Option<Typed> {
         let typed = self.expr(item)?;
         let is_aggregate = matches!(unnested(item), ast::Expr::Function(_));
@@ -148,7 +148,7 @@ impl Translator<'_> {
         Some(self.aggregate_column(function.to_string(), expr, kind))
     }
 
-    /// The column that an aggregate becomes; the same text twice is one column.
+    /// Returns the column that an aggregate becomes. Aggregates with the same text share a column.
     fn aggregate_column(&mut self, text: String, expr: Expr, kind: Kind) -> Typed {
         let index = self
             .aggregates
@@ -164,7 +164,7 @@ impl Translator<'_> {
         }
     }
 
-    /// The sum and the count of `avg(x)` for integers and numerics.
+    /// Translates `avg(x)` of integers or numerics into the sum and the count.
     fn average(&mut self, item: &ast::Expr) -> Option<(Expr, Expr)> {
         let ast::Expr::Function(function) = unnested(item) else {
             return None;
@@ -185,7 +185,7 @@ impl Translator<'_> {
     }
 }
 
-/// What a query groups by: columns `g0`, `g1`, … after the aggregation.
+/// The grouping expressions of a query. After the aggregation they are the columns `g0`, `g1`, ….
 struct Groups(Vec<Expr>);
 
 impl Groups {
@@ -197,7 +197,7 @@ impl Groups {
             .collect()
     }
 
-    /// The expression in terms of the columns that are left.
+    /// Replaces grouping expressions by the columns that hold them after the aggregation.
     fn refer(&self, expr: Expr) -> Option<Expr> {
         let replaced = expr.transform_down(|node| {
             Ok(match self.0.iter().position(|group| *group == node) {
@@ -212,7 +212,8 @@ impl Groups {
     }
 }
 
-/// Whether there is a function anywhere in the list; aggregates are the only ones that are translated.
+/// Whether the select list contains a function. Aggregates are the only functions that are
+/// translated.
 pub(super) fn has_aggregate(select: &Select) -> bool {
     let found = visit_expressions(&select.projection, |expr| match expr {
         ast::Expr::Function(_) => ControlFlow::Break(()),
@@ -221,10 +222,11 @@ pub(super) fn has_aggregate(select: &Select) -> bool {
     found.is_break()
 }
 
-/// A sum without overflow, and the kind of its value.
+/// Returns a sum that cannot overflow, and the kind of its value.
 fn exact_sum(argument: Typed) -> Option<(Expr, Kind)> {
     match argument.kind {
-        // 2^31 times the most rows there can be stays below 2^63.
+        // The largest absolute value, 2^31, times the most rows that a table can have stays below
+        // 2^63.
         Kind::Int => Some((sum(argument.expr), Kind::Long)),
         Kind::Long => Some((
             sum(cast(argument.expr, DataType::Decimal128(19, 0))),
@@ -238,7 +240,8 @@ fn exact_sum(argument: Typed) -> Option<(Expr, Kind)> {
     }
 }
 
-/// The argument of an aggregate (`None` for `*`), and whether it is DISTINCT; nothing else may be said.
+/// Returns the argument of an aggregate (`None` for `*`), and whether it has DISTINCT. Returns
+/// `None` if the aggregate has any other clause.
 fn aggregate_argument(function: &ast::Function) -> Option<(Option<&ast::Expr>, bool)> {
     let FunctionArguments::List(list) = &function.args else {
         return None;

@@ -1,4 +1,4 @@
-//! Constants as postgres_fdw writes them.
+//! Constants in the form in which postgres_fdw writes them.
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit};
@@ -58,7 +58,7 @@ pub(super) fn negative(typed: &Typed) -> Option<Typed> {
     })
 }
 
-/// The text of a constant: `'…'` or a number with a sign.
+/// Returns the text of a constant: `'…'`, or a number that may have a sign.
 fn constant_text(expr: &ast::Expr) -> Option<String> {
     match unnested(expr) {
         ast::Expr::Value(value) => match &value.value {
@@ -75,7 +75,7 @@ fn constant_text(expr: &ast::Expr) -> Option<String> {
     }
 }
 
-/// The text of a string constant without a type.
+/// Returns the text of a string constant without a type.
 pub(super) fn untyped(expr: &ast::Expr) -> Option<&str> {
     match unnested(expr) {
         ast::Expr::Value(value) => match &value.value {
@@ -86,7 +86,7 @@ pub(super) fn untyped(expr: &ast::Expr) -> Option<&str> {
     }
 }
 
-/// `'…'::type`.
+/// Translates `'…'::type`.
 pub(super) fn literal(expr: &ast::Expr, type_name: &str) -> Option<Typed> {
     let text = constant_text(expr)?;
     let kind = match type_name.to_ascii_lowercase().as_str() {
@@ -105,7 +105,7 @@ pub(super) fn literal(expr: &ast::Expr, type_name: &str) -> Option<Typed> {
     constant(&kind, &text)
 }
 
-/// A constant of a kind.
+/// Parses a text as a constant of a kind.
 pub(super) fn constant(kind: &Kind, text: &str) -> Option<Typed> {
     let bytes = text.as_bytes();
     let value = match kind {
@@ -134,7 +134,7 @@ pub(super) fn constant(kind: &Kind, text: &str) -> Option<Typed> {
     })
 }
 
-/// The elements of `'{…}'::type[]`, without NULLs.
+/// Translates the elements of `'{…}'::type[]`, which must not contain NULL.
 pub(super) fn array_literal(expr: &ast::Expr) -> Option<(Vec<Expr>, Kind)> {
     let ast::Expr::Cast {
         expr, data_type, ..

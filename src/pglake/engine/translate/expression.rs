@@ -9,7 +9,7 @@ use super::{Translator, Typed, is_null, qualified};
 use crate::pglake::columns::Kind;
 
 impl Translator<'_> {
-    /// A condition: boolean, with SQL's three values.
+    /// Translates a condition: a boolean expression, with SQL's three-valued logic.
     pub(super) fn condition(&mut self, expr: &ast::Expr) -> Option<Expr> {
         let typed = self.expr(expr)?;
         (typed.kind == Kind::Boolean).then_some(typed.expr)
@@ -105,7 +105,7 @@ impl Translator<'_> {
         }
     }
 
-    /// Two operands. A constant beside a column comes without its type, which is the column's.
+    /// Translates two operands. A constant without a type gets the type of the other operand.
     fn pair(&mut self, left: &ast::Expr, right: &ast::Expr) -> Option<(Typed, Typed)> {
         match (untyped(left), untyped(right)) {
             (None, Some(text)) => {
@@ -123,7 +123,7 @@ impl Translator<'_> {
         }
     }
 
-    /// CASE WHEN, with results of one kind.
+    /// Translates CASE WHEN, whose results must all have the same kind.
     fn case(
         &mut self,
         conditions: &[ast::CaseWhen],
@@ -157,7 +157,7 @@ impl Translator<'_> {
         })
     }
 
-    /// LIKE with a constant pattern and no escape.
+    /// Translates LIKE with a constant pattern and no escape.
     fn like(&mut self, left: &ast::Expr, pattern: &ast::Expr, negated: bool) -> Option<Typed> {
         let (left, pattern) = self.pair(left, pattern)?;
         match &pattern.expr {
@@ -178,7 +178,8 @@ impl Translator<'_> {
     }
 }
 
-/// Values of these kinds are equal, and ordered, for DataFusion as for PostgreSQL with the C collation.
+/// Whether DataFusion compares and orders values of this kind as PostgreSQL does with the C
+/// collation.
 pub(super) fn is_groupable(kind: &Kind) -> bool {
     matches!(
         kind,
@@ -195,7 +196,8 @@ pub(super) fn is_groupable(kind: &Kind) -> bool {
     )
 }
 
-/// A comparison of two values of one kind, integers and numerics counting as one where nothing can overflow.
+/// Returns a comparison of two values of the same kind. Integers and numerics may be mixed if 38
+/// digits can hold both.
 fn compare(left: Typed, operator: Operator, right: Typed) -> Option<Expr> {
     let digits = |kind: &Kind| match kind {
         Kind::Int => Some((10, 0)),

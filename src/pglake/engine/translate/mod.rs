@@ -1,10 +1,12 @@
-//! Queries that postgres_fdw sends, as DataFusion plans: only those whose answer is certain to be PostgreSQL's.
+//! Translation of postgres_fdw's queries to DataFusion plans, only where the result is certain to
+//! equal PostgreSQL's.
 //!
-//! postgres_fdw sends whatever built-in immutable functions and operators allow. What is translated here is a list of
-//! forms for which DataFusion and PostgreSQL agree to the last bit; every function returns `None` for anything else,
-//! and then PostgreSQL itself evaluates the query (see `evaluate`). Left out on purpose: comparing and
-//! grouping floats (PostgreSQL takes 0 and -0 for equal), arithmetic (overflow is an error there), `char(n)` (padding),
-//! regular expressions, anything with a collation other than C's order of bytes.
+//! postgres_fdw sends any built-in function and operator that is immutable. This module translates
+//! a fixed list of forms for which DataFusion and PostgreSQL agree to the last bit. Every function
+//! returns `None` for anything else, and then PostgreSQL itself evaluates the query (see
+//! `evaluate`). These are left out on purpose: comparing and grouping floats (PostgreSQL takes 0
+//! and -0 for equal), arithmetic (overflow is an error in PostgreSQL), `char(n)` (padding), regular
+//! expressions, and any collation other than C's order of bytes.
 
 mod aggregate;
 mod constant;
@@ -28,7 +30,7 @@ use crate::tables::{FILE_COLUMN, POSITION_COLUMN};
 use aggregate::has_aggregate;
 use expression::is_groupable;
 
-/// What one item of the select list is made from: columns of the plan by index.
+/// The source of one item of the select list: columns of the plan, by index.
 #[derive(Clone, Debug)]
 pub(super) enum Output {
     Column {
@@ -39,7 +41,8 @@ pub(super) enum Output {
         file: usize,
         position: usize,
     },
-    /// PostgreSQL's `avg` of integers or numerics: a sum divided by a count, with its rule for the scale.
+    /// PostgreSQL's `avg` of integers or numerics: a sum divided by a count, with PostgreSQL's
+    /// scale.
     Average {
         sum: usize,
         count: usize,
@@ -47,7 +50,7 @@ pub(super) enum Output {
     Null,
 }
 
-/// A translated query.
+/// A translated query: the plan, and how each item of the select list is made from its columns.
 pub(super) struct Native {
     pub plan: DataFrame,
     pub outputs: Vec<Output>,
@@ -62,15 +65,16 @@ struct Typed {
 struct Translator<'a> {
     views: &'a HashMap<u32, TableView>,
     context: &'a SessionContext,
-    /// Whether the query asks for `ctid` anywhere: scans that tell it cost more.
+    /// Whether the query mentions `ctid`. A scan that returns row positions costs more.
     needs_row_ids: bool,
-    /// Tables in the FROM clause by alias.
+    /// The tables of the FROM clause by alias.
     scopes: Vec<(String, &'a TableView)>,
-    /// Aggregates so far: their SQL text, and the expression.
+    /// The aggregates found so far: the SQL text, the expression and the kind of each.
     aggregates: Vec<(String, Expr, Kind)>,
 }
 
-/// The plan for a query on `views`, by OID; `Ok(None)` where PostgreSQL has to evaluate it.
+/// Translates a query on `views`, which are by OID. Returns `Ok(None)` where PostgreSQL has to
+/// evaluate the query.
 pub(super) fn translate(
     query: &Query,
     views: &HashMap<u32, TableView>,
@@ -87,8 +91,9 @@ pub(super) fn translate(
     translator.query(query).transpose()
 }
 
-/// The part of a query's condition that can be translated, for a query on one table whose alias comes with it: what the
-/// rows that PostgreSQL has to look at can be limited to.
+/// Translates the part of a query's condition that can be translated, to limit the rows that
+/// PostgreSQL has to read. Returns it with the alias of the table. The query must read one table
+/// only.
 pub(super) fn prefilter(
     query: &Query,
     views: &HashMap<u32, TableView>,
@@ -135,13 +140,13 @@ pub(super) fn prefilter(
             });
         }
     }
-    // A condition on an aggregate has no meaning before the aggregation.
+    // A condition on an aggregate cannot be applied before the aggregation.
     filter
         .filter(|_| translator.aggregates.is_empty())
         .map(|filter| (alias, filter))
 }
 
-/// Turns an absence into one of the caller's, and an error likewise.
+/// Returns an error as `Some(Err(…))` from the calling function.
 macro_rules! ok {
     ($result:expr) => {
         match $result {
@@ -270,7 +275,7 @@ impl<'a> Translator<'a> {
         }
     }
 
-    /// A query without aggregates: filter, sort, project.
+    /// Translates a query without aggregates: filter, sort, project.
     fn rows(
         &mut self,
         plan: DataFrame,
@@ -354,7 +359,7 @@ impl<'a> Translator<'a> {
     }
 }
 
-/// The end of every plan: sorted, then the columns that the outputs refer to by index.
+/// Completes a plan: sorts it, then selects the columns that the outputs refer to by index.
 fn sorted_and_named(
     plan: DataFrame,
     order: Vec<SortExpr>,
@@ -364,7 +369,7 @@ fn sorted_and_named(
         true => plan,
         false => plan.sort(order)?,
     };
-    // The number of rows counts even where no value does.
+    // The plan must return the right number of rows even if the query selects no column.
     if projection.is_empty() {
         projection.push(lit(true));
     }

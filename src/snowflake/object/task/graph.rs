@@ -1,4 +1,5 @@
-//! Graphs of tasks: what comes after what, and what may not be changed while it runs.
+//! Task graphs: the order of tasks, and the check that a graph is not changed while its root is
+//! started.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +14,10 @@ use crate::snowflake::object::{Kind, Object};
 use crate::snowflake::session::Session;
 use crate::snowflake::syntax::{self, Cursor};
 
-/// The root of a task's graph: itself if it has no predecessors.
+/// Returns the root of a task's graph, which is the task itself if it has no predecessors.
 pub fn root(account: &Account, name: &ObjectName) -> ObjectName {
     let mut root = name.clone();
-    // No graph is deeper than it has tasks; a cycle cannot be made.
+    // Graphs have no cycles; the bound guards against a damaged state file.
     for _ in 0..1000 {
         let task = account.get(Kind::Task, &root);
         let above = task
@@ -31,7 +32,7 @@ pub fn root(account: &Account, name: &ObjectName) -> ObjectName {
     root
 }
 
-/// The streams that a task's condition asks for data, as they are named there.
+/// Returns the streams that a task's condition checks for data, with their names as written there.
 pub fn streams(condition: &str) -> Vec<ObjectName> {
     let Ok(mut cursor) = Cursor::new(condition) else {
         return Vec::new();
@@ -48,7 +49,7 @@ pub fn streams(condition: &str) -> Vec<ObjectName> {
     names
 }
 
-/// All tasks of the graph below a root, the root not among them.
+/// Returns all tasks of the graph below a root, without the root.
 pub fn descendants(account: &Account, root: &ObjectName) -> Vec<Object> {
     let all = account.list(Kind::Task, &root.0[..2]);
     let mut known = BTreeSet::from([root.clone()]);
@@ -74,7 +75,8 @@ pub fn descendants(account: &Account, root: &ObjectName) -> Vec<Object> {
     }
 }
 
-/// A graph whose root is started must not be changed.
+/// Checks that the root of a task's graph is suspended: a graph must not be changed while it is
+/// started.
 pub(super) fn check_root_suspended(account: &Account, name: &ObjectName) -> SqlResult<()> {
     let root = root(account, name);
     match account
@@ -92,7 +94,7 @@ pub(super) fn check_root_suspended(account: &Account, name: &ObjectName) -> SqlR
     }
 }
 
-/// `AFTER a, b`: tasks of the same schema.
+/// Parses `AFTER a, b`. The tasks must be in the same schema as the task `own`.
 pub(super) fn after(
     session: &Session,
     own: &ObjectName,

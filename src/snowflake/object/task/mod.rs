@@ -118,21 +118,21 @@ const ABOUT: About = About {
     ],
 };
 
-/// What a task does, and whether it does.
+/// The definition and the state of a task.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Task {
     /// The statement after AS.
     pub definition: String,
     /// The expression after WHEN.
     pub condition: Option<String>,
-    /// Full names.
+    /// The full names of the predecessors.
     pub predecessors: Vec<ObjectName>,
     pub is_started: bool,
-    /// The schedule's intervals count from here.
+    /// When the task was last resumed. An interval of its schedule counts from here.
     pub resumed_on: Option<DateTime<Utc>>,
     pub suspended_on: Option<DateTime<Utc>>,
     pub suspended_reason: Option<String>,
-    /// In a row.
+    /// The number of failures in a row.
     pub failures: u64,
 }
 
@@ -147,7 +147,7 @@ pub fn is_started(object: &Object) -> bool {
     of(object).is_some_and(|task| task.is_started)
 }
 
-/// A task's id in histories.
+/// Returns a task's id in histories.
 pub fn id(object: &Object) -> String {
     format!(
         "01ce{:04x}-0000-0000-0000-{:012x}",
@@ -163,7 +163,8 @@ fn predecessors(object: &Object) -> String {
     format!("[{}]", names.join(","))
 }
 
-/// `true` or `false`, and the word `null` for a task that has predecessors.
+/// Returns the column `allow_overlapping_execution`: `true` or `false`, or the word `null` for a
+/// task that has predecessors.
 fn overlapping(object: &Object) -> String {
     match of(object).is_some_and(|task| !task.predecessors.is_empty()) {
         true => "null".to_owned(),
@@ -178,7 +179,8 @@ fn time_of(object: &Object, time: fn(&Task) -> Option<DateTime<Utc>>) -> ScalarV
     super::columns::optional_time(of(object).and_then(time))
 }
 
-/// Counts a failure in a row, or that it was none; how many there are now.
+/// Increments the number of failures in a row, or resets it after a success. Returns the new
+/// number.
 pub fn count_failure(object: &mut Object, is_failure: bool) -> u64 {
     match &mut object.state {
         State::Task(task) => {
@@ -189,7 +191,7 @@ pub fn count_failure(object: &mut Object, is_failure: bool) -> u64 {
     }
 }
 
-/// Starts a task; an interval of its schedule counts from now.
+/// Starts a task. An interval of its schedule counts from now.
 fn resume(account: &Account, name: &ObjectName) -> SqlResult<()> {
     let now = account.now();
     account.update(Kind::Task, name, |object| {
@@ -204,7 +206,7 @@ fn resume(account: &Account, name: &ObjectName) -> SqlResult<()> {
     Ok(())
 }
 
-/// Stops a task, for a reason if it was not asked for.
+/// Suspends a task, with a reason if the user did not suspend it.
 pub fn suspend(account: &Account, name: &ObjectName, reason: Option<&str>) -> SqlResult<()> {
     let now = account.now();
     account.update(Kind::Task, name, |object| {
@@ -217,7 +219,8 @@ pub fn suspend(account: &Account, name: &ObjectName, reason: Option<&str>) -> Sq
     })
 }
 
-/// `SYSTEM$TASK_DEPENDENTS_ENABLE`: resumes a root and all that depends on it, the dependents first.
+/// Runs `SYSTEM$TASK_DEPENDENTS_ENABLE`: resumes a root and all tasks that depend on it, the
+/// dependents first.
 pub fn enable_dependents(session: &Session, name: &ObjectName) -> SqlResult<()> {
     let account = session.account();
     let full = session.full_name(Kind::Task, name)?;
@@ -373,7 +376,7 @@ impl super::Definition for Definition {
     }
 
     async fn describe(&self, _: &Session, object: &Object) -> SqlResult<Rows> {
-        // DESCRIBE TASK answers the row of SHOW TASKS.
+        // DESCRIBE TASK returns the row of SHOW TASKS.
         columns::table(ABOUT.columns, [object])
     }
 }

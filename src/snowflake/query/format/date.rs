@@ -27,14 +27,14 @@ enum Element {
     Hour12,
     Minute,
     Second,
-    /// Digits of the fraction; None for as many as the value has.
+    /// Number of digits of the fraction; None for all digits of the value.
     Fraction(Option<u8>),
     Meridian,
     ZoneHour,
     ZoneMinute,
 }
 
-/// The elements by their names, the longer of those that start alike first.
+/// The elements by name. Where one name is the start of another, the longer comes first.
 const ELEMENTS: &[(&str, Element)] = &[
     ("YYYY", Element::Year4),
     ("YY", Element::Year2),
@@ -70,19 +70,19 @@ const MONTHS: [&str; 12] = [
 ];
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-/// A month's short name, from 1.
+/// Returns the short name of a month, which counts from 1.
 pub fn month_name(month: u32) -> &'static str {
     let name = MONTHS.get(month as usize - 1).copied().unwrap_or_default();
     name.get(..3).unwrap_or_default()
 }
 
-/// A day's short name.
+/// Returns the short name of a date's weekday.
 pub fn day_name(date: NaiveDate) -> &'static str {
     let day = date.weekday().num_days_from_monday() as usize;
     DAYS.get(day).copied().unwrap_or_default()
 }
 
-/// What is formatted: a date, a time, or both, with the offset of a timestamp that has one.
+/// The value to format: a date, a time, or both, with the offset of a timestamp that has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts {
     pub date: NaiveDate,
@@ -92,8 +92,10 @@ pub struct Parts {
 }
 
 impl Format {
+    /// Compiles a format.
+    ///
     /// # Errors
-    /// If a letter is of no element and not in double quotes.
+    /// If a letter outside double quotes belongs to no element.
     pub fn new(text: &str) -> SqlResult<Format> {
         let mut items = Vec::new();
         let mut rest = text;
@@ -106,7 +108,7 @@ impl Format {
                 continue;
             }
             let Some((element, length)) = element_at(rest) else {
-                // A `T` between date and time may stand without quotes.
+                // The `T` between date and time needs no quotes.
                 if next.is_alphabetic() && !next.eq_ignore_ascii_case(&'T') {
                     return Err(bad_format(text));
                 }
@@ -126,7 +128,7 @@ impl Format {
         Ok(Format(items))
     }
 
-    /// The text of a value.
+    /// Formats a value.
     pub fn format(&self, parts: Parts) -> String {
         let mut out = String::new();
         for item in &self.0 {
@@ -138,7 +140,8 @@ impl Format {
         out
     }
 
-    /// Reads a text; None if it has another form. What the format does not name is 1970-01-01, midnight.
+    /// Parses a text; None if it does not match the format. Components that the format does not
+    /// have are those of 1970-01-01, midnight.
     pub fn parse(&self, text: &str) -> Option<Parts> {
         let mut found = Found::default();
         let mut rest = text.trim();
@@ -201,7 +204,7 @@ fn format_element(element: Element, parts: Parts, out: &mut String) {
     };
 }
 
-/// What has been read so far.
+/// The components read so far.
 #[derive(Default)]
 struct Found {
     year: Option<i32>,
@@ -216,7 +219,7 @@ struct Found {
 }
 
 impl Found {
-    /// Reads an element from the start of a text; what is left.
+    /// Reads an element from the start of a text, and returns the rest of the text.
     fn read<'a>(&mut self, element: Element, text: &'a str) -> Option<&'a str> {
         let number = |most: usize| {
             let length = text
@@ -244,7 +247,7 @@ impl Found {
             }
             Element::Year2 => {
                 let (year, rest) = number(2)?;
-                // TWO_DIGIT_CENTURY_START is 1970.
+                // The default of TWO_DIGIT_CENTURY_START is 1970.
                 self.year = Some(if year < 70 { 2000 } else { 1900 } + year as i32);
                 rest
             }
@@ -306,7 +309,8 @@ impl Found {
                 let length = text.bytes().take(2).take_while(u8::is_ascii_digit).count();
                 let hours: i32 = text.get(..length)?.parse().ok()?;
                 self.offset = Some(if negative { -hours * 60 } else { hours * 60 });
-                // The minutes take the sign from here, so a zone of hours alone must not be zero and negative.
+                // The minutes take their sign from the hours, so a negative offset of zero hours
+                // cannot be represented and is not accepted.
                 if negative && hours == 0 {
                     return None;
                 }
@@ -354,8 +358,8 @@ fn bad_format(text: &str) -> SqlError {
     )
 }
 
-/// Reads a text as Snowflake's AUTO detection does: ISO 8601 in its variants, and the forms of `DD-MON-YYYY`, `MM/DD/YYYY`
-/// and e-mails. None if it has no known form.
+/// Parses a text as Snowflake's AUTO detection does: the variants of ISO 8601, and the date forms
+/// `DD-MON-YYYY`, `MM/DD/YYYY` and that of e-mail headers. None if it has no known form.
 pub fn detect(text: &str) -> Option<Parts> {
     const DATES: [&str; 4] = ["YYYY-MM-DD", "DD-MON-YYYY", "MM/DD/YYYY", "DY, DD MON YYYY"];
     const TIMES: [&str; 5] = ["", "HH24:MI:SS.FF", "HH24:MI:SS", "HH24:MI", "HH24"];
@@ -376,14 +380,14 @@ pub fn detect(text: &str) -> Option<Parts> {
                     }
                 }
             }
-            // None of them fails: each is of known elements.
+            // No format fails to compile: all consist of known elements.
             texts.iter().filter_map(|text| Format::new(text).ok()).collect()
         };
     }
     FORMATS.with(|formats| formats.iter().find_map(|format| format.parse(text)))
 }
 
-/// Reads a time of day.
+/// Parses a time of day; None if it has no known form.
 pub fn detect_time(text: &str) -> Option<NaiveTime> {
     [
         "HH24:MI:SS.FF",

@@ -7,7 +7,7 @@ use crate::snowflake::query::number::Number;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
     items: Vec<Item>,
-    /// Digits before and after the point.
+    /// Number of digits before the point; `fraction` is the number after it.
     whole: usize,
     fraction: usize,
     fill: bool,
@@ -15,22 +15,24 @@ pub struct Model {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Item {
-    /// `0` shows zeros, `9` does not.
+    /// `0` shows leading zeros, `9` does not.
     Digit {
         zero: bool,
     },
     Group,
     Point,
     Dollar,
-    /// `S`: always a sign. `MI`: a minus or a blank.
+    /// `S` always shows a sign. `MI` shows a minus or a blank.
     Sign {
         always: bool,
     },
 }
 
 impl Model {
+    /// Compiles a format.
+    ///
     /// # Errors
-    /// If the format has an element that icebox does not know.
+    /// If the format has an element that icebox does not support.
     pub fn new(text: &str) -> SqlResult<Model> {
         let upper = text.to_uppercase();
         let mut rest = upper.as_str();
@@ -80,7 +82,7 @@ impl Model {
         }
     }
 
-    /// The text of a number; `#` for each place if it has too many digits.
+    /// Formats a number. The result is a `#` for each place if the number has too many digits.
     pub fn format(&self, number: Number) -> SqlResult<String> {
         let rounded = number.with_scale(self.fraction as u8)?;
         let text = Number {
@@ -99,7 +101,7 @@ impl Model {
             let places = self.items.len() + usize::from(!has_sign);
             return Ok("#".repeat(places));
         }
-        // Digits are shown from the first that is there, or that a `0` asks for.
+        // Digits are shown from the number's first digit or from the first `0` of the format on.
         let missing = self.whole - whole.len();
         let first_zero = self
             .items
@@ -140,14 +142,14 @@ impl Model {
                 }),
             }
         }
-        // A whole number without a place for a `0` still shows one.
+        // Zero is shown as `0` in a format that has neither a `0` nor a fraction.
         if !started
             && self.fraction == 0
             && let Some(last) = out.rfind(' ')
         {
             out.replace_range(last..=last, "0");
         }
-        // Blanks come first, then what stands before the digits.
+        // All blanks go to the front, before the sign and the dollar.
         let blanks = out.chars().filter(|c| *c == ' ').count();
         let shown: String = out.chars().filter(|c| *c != ' ').collect();
         let sign = match (has_sign, negative) {
@@ -166,7 +168,7 @@ impl Model {
         })
     }
 
-    /// The number of a text of this format; None if it has another form.
+    /// Parses a text of this format; None if it has another form.
     pub fn parse(&self, text: &str) -> Option<Number> {
         let mut plain = String::new();
         let mut negative = false;

@@ -1,4 +1,4 @@
-//! The arithmetic operators, and what aggregates need of arithmetic.
+//! The arithmetic operators, and the conversions that aggregates need.
 
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ fn floats<'a>(op: Arithmetic, left: f64, right: f64) -> SqlResult<Value<'a>> {
     }))
 }
 
-/// Columns of numbers, without a [`Value`] per row.
+/// Computes whole columns of numbers, without a [`Value`] for each row.
 fn batch(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<ArrayRef>> {
     let [
         Column::Number(left, left_scale),
@@ -137,7 +137,8 @@ fn batch(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<Array
     let op = operation(call.name);
     let steps = [left, right].map(|array| usize::from(array.len() == rows));
     let limit = 10_u128.pow(u32::from(precision));
-    // Adding numbers of one scale, and multiplying where the result keeps all digits, are most of what there is to do.
+    // Most operations add numbers of one scale, or multiply where the result keeps all digits.
+    // These need no rescaling.
     let exact = match op {
         Arithmetic::Add | Arithmetic::Subtract => left_scale == right_scale && *left_scale == scale,
         Arithmetic::Multiply => left_scale + right_scale == scale,
@@ -177,7 +178,7 @@ fn batch(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<Array
     Ok(Some(Arc::new(array)))
 }
 
-/// A column of numbers as one of the result's precision and scale.
+/// Converts a column of numbers to the result's precision and scale.
 pub fn recast(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<ArrayRef>> {
     let (Some(Column::Number(array, own)), DataType::Number { precision, scale }) =
         (columns.first(), call.result)
@@ -228,7 +229,7 @@ fn negate<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     })
 }
 
-/// The argument as the result's type.
+/// Converts the argument to the result's type.
 fn to_result<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let value = values.first().cloned().unwrap_or(Value::Null);
     convert::convert(value, call.result, call.session)
@@ -241,7 +242,7 @@ fn quotient(call: &Call) -> SqlResult<DataType> {
     }
 }
 
-/// DIV0 is 0 for a divisor of 0, and DIV0NULL for one of NULL too.
+/// Divides, with 0 for a divisor of 0 (DIV0), and for a divisor of NULL too (DIV0NULL).
 fn divide_or_zero<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let (left, right) = (&values[0], &values[1]);
     if left.is_null() {
@@ -264,7 +265,8 @@ fn divide_or_zero<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>>
     }
 }
 
-/// The argument of SUM: as it is, but with the two digits more that make DataFusion's ten into Snowflake's twelve.
+/// Returns the type of SUM's argument: two digits more than it has. DataFusion's SUM adds ten
+/// digits of precision, and Snowflake's twelve.
 fn summand_type(call: &Call) -> SqlResult<DataType> {
     if call.ty(0) == DataType::Boolean {
         return Err(call.wrong_types());
@@ -277,7 +279,8 @@ fn summand_type(call: &Call) -> SqlResult<DataType> {
     }))
 }
 
-/// The mean of two numbers has one digit more; Snowflake gives three.
+/// Returns the type of MEDIAN's argument: three digits more than it has, as in Snowflake's result.
+/// The mean of two numbers needs one of them.
 fn median_type(call: &Call) -> SqlResult<DataType> {
     Ok(call.precision(0)?.map_or(DataType::Float, |found| {
         number(Precision {
@@ -287,7 +290,8 @@ fn median_type(call: &Call) -> SqlResult<DataType> {
     }))
 }
 
-/// AVG, of a sum and a count: six digits more after the point than the numbers have.
+/// Returns the type of AVG, computed from a sum and a count: six more digits after the point than
+/// the numbers have.
 fn average_type(call: &Call) -> SqlResult<DataType> {
     Ok(call.precision(0)?.map_or(DataType::Float, |sum| {
         number(Precision {

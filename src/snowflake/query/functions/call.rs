@@ -1,4 +1,5 @@
-//! A call of a function: its arguments' types, and what is kept from one row to the next.
+//! A call of a scalar function: the types of its arguments, and what is kept from one row to the
+//! next.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -13,13 +14,13 @@ use crate::snowflake::query::number::{Number, Precision};
 use crate::snowflake::query::value::{self, Value};
 use crate::snowflake::types::DataType;
 
-/// An argument as far as it is known before there are rows.
+/// What is known of an argument before there are rows.
 #[derive(Clone, Debug)]
 pub struct Argument {
     /// None for a NULL without a type.
     pub ty: Option<DataType>,
     pub literal: Option<ScalarValue>,
-    /// The minutes that all values of a TIMESTAMP_TZ are ahead of UTC.
+    /// The minutes by which all values of a TIMESTAMP_TZ are ahead of UTC.
     pub offset: Option<i32>,
 }
 
@@ -27,9 +28,9 @@ pub struct Argument {
 pub struct Call {
     pub name: &'static str,
     pub arguments: Vec<Argument>,
-    /// UTC while only types are asked for.
+    /// UTC while only the types are computed.
     pub session: Session,
-    /// [`DataType::TEXT`] while the type is asked for.
+    /// The type of the result; [`DataType::TEXT`] while it is being computed.
     pub result: DataType,
     compiled: RefCell<Option<(String, Rc<dyn Any>)>>,
 }
@@ -45,7 +46,7 @@ impl Call {
                 ArrowType::Null => None,
                 _ => Some(DataType::of_field(field)),
             };
-            // A whole number has only the digits that it is written with.
+            // A whole-number literal has only the digits that it is written with.
             let ty = match &literal {
                 Some(ScalarValue::Int64(Some(value))) => {
                     let number = Number::integer((*value).into());
@@ -79,7 +80,7 @@ impl Call {
         }
     }
 
-    /// The type of an argument; a NULL counts as text.
+    /// Returns the type of an argument. A NULL without a type counts as text.
     pub fn ty(&self, index: usize) -> DataType {
         let argument = self.arguments.get(index);
         argument
@@ -87,7 +88,8 @@ impl Call {
             .unwrap_or(DataType::TEXT)
     }
 
-    /// The digits of an argument that is a number or will be read as one; None for a float.
+    /// Returns the digits of an argument that is a number or will be read as one; None if it will
+    /// be read as a float.
     pub fn precision(&self, index: usize) -> SqlResult<Option<Precision>> {
         let Some(argument) = self.arguments.get(index) else {
             return Err(self.wrong_types());
@@ -118,12 +120,12 @@ impl Call {
         }
     }
 
-    /// The text of an argument that is a literal.
+    /// Returns the text of an argument that is a literal.
     pub fn text(&self, index: usize) -> Option<&str> {
         self.arguments.get(index)?.literal.as_ref()?.try_as_str()?
     }
 
-    /// The whole number of an argument that is a literal.
+    /// Returns the whole number of an argument that is a literal.
     pub fn integer(&self, index: usize) -> Option<i64> {
         match self.arguments.get(index)?.literal.as_ref()? {
             ScalarValue::Int64(value) => *value,
@@ -132,7 +134,8 @@ impl Call {
         }
     }
 
-    /// What `make` makes of a text, kept while the text is the same.
+    /// Returns what `make` makes of a text, such as a compiled pattern. The result is kept, and
+    /// made again only for another text.
     pub fn compiled<T: 'static>(
         &self,
         text: &str,
@@ -178,7 +181,7 @@ impl Call {
     }
 }
 
-/// Types of results that do not depend on the arguments.
+/// Result types that do not depend on the arguments.
 pub mod of {
     use super::{Call, DataType, SqlResult};
 
@@ -197,7 +200,7 @@ pub mod of {
         })
     }
 
-    /// Numbers such as months and hours.
+    /// The type of date parts such as months and hours.
     pub fn small(_: &Call) -> SqlResult<DataType> {
         Ok(DataType::Number {
             precision: 4,
@@ -232,13 +235,13 @@ pub mod of {
     }
 }
 
-/// Reading arguments of rows.
+/// Readers for the arguments of a row.
 pub mod take {
     use std::borrow::Cow;
 
     use super::{Call, SqlError, SqlResult, Value, convert};
 
-    /// An argument's text, converted if it is something else.
+    /// Returns an argument as text, converted if it has another type.
     pub fn text<'a>(call: &Call, values: &[Value<'a>], index: usize) -> SqlResult<Cow<'a, str>> {
         let value = values.get(index).cloned().unwrap_or(Value::Null);
         match value {

@@ -1,4 +1,5 @@
-//! Casts, and the TO_… functions with their formats. What begins with TRY_ is NULL where the other fails.
+//! Casts, and the TO_… functions with their formats. A function whose name begins with TRY_ returns
+//! NULL where its counterpart fails.
 
 use super::{Call, Function, of, take};
 use crate::snowflake::error::{SqlError, SqlResult};
@@ -66,7 +67,8 @@ pub const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// NULL in place of what cannot be converted; not in place of what icebox cannot do.
+/// Replaces a conversion error (code 100000 or higher) by NULL. The error that icebox does not
+/// support something remains.
 fn tried(result: SqlResult<Value<'_>>) -> SqlResult<Value<'_>> {
     match result {
         Err(error) if error.code >= 100_000 => Ok(Value::Null),
@@ -74,7 +76,7 @@ fn tried(result: SqlResult<Value<'_>>) -> SqlResult<Value<'_>> {
     }
 }
 
-/// The type that the second argument names.
+/// Returns the type that the second argument names.
 fn named_type(call: &Call) -> SqlResult<DataType> {
     let name = call.text(1).unwrap_or_default();
     let ty = DataType::parse(name)
@@ -83,7 +85,8 @@ fn named_type(call: &Call) -> SqlResult<DataType> {
     Ok(ty)
 }
 
-/// The type with room for what a recursion may make of its first rows.
+/// Returns the widest type of the argument's kind, so that the later rows of a recursive query fit
+/// in the type of the first rows.
 fn widest(call: &Call) -> SqlResult<DataType> {
     Ok(match call.ty(0) {
         DataType::Number { scale, .. } => DataType::Number {
@@ -113,7 +116,8 @@ fn tz(call: &Call) -> SqlResult<DataType> {
     Ok(ty)
 }
 
-/// Values with an offset of their own each have no Arrow type, so the offset must be known before there are rows.
+/// Refuses a TIMESTAMP_TZ whose offset is not known before there are rows. An Arrow column has one
+/// offset, so it cannot hold values with different ones.
 fn check_offset(call: &Call, ty: DataType) -> SqlResult<()> {
     let is_null = call.arguments.first().is_some_and(|one| one.ty.is_none());
     match ty {
@@ -126,12 +130,14 @@ fn check_offset(call: &Call, ty: DataType) -> SqlResult<()> {
     }
 }
 
-/// The offset of all values of a TIMESTAMP_TZ that a call gives, where it can be told.
+/// Returns the offset of all values of a call that returns a TIMESTAMP_TZ; None if it is not known
+/// before there are rows.
 pub fn constant_offset(call: &Call, ty: DataType) -> Option<i32> {
     if !matches!(ty, DataType::TimestampTz { .. }) {
         return None;
     }
-    // The timestamp of DATEADD comes last, that of a cast first.
+    // The timestamp is the last argument of DATEADD and the first of a cast; no other argument has
+    // an offset.
     let mut offsets = call.arguments.iter().filter_map(|argument| argument.offset);
     let literal = |index| call.text(index).and_then(detect)?.offset;
     match call.text(1).map(Format::new) {
@@ -201,7 +207,7 @@ fn to_type<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
                 _ => Value::Timestamp(convert::of_parts(parts, Zone::None, call.session)?),
             }
         }
-        // A count of units of 10^-scale seconds.
+        // A number is a count of units of 10^-scale seconds.
         (Value::Number(number), Some(Value::Number(scale))) => {
             let scale = u8::try_from(scale.rounded())
                 .ok()
@@ -217,7 +223,7 @@ fn to_type<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
             };
             Value::Timestamp(Timestamp { nanos, zone })
         }
-        // A format is for texts; anything else is converted as it is.
+        // A format applies to texts only; other values are converted without it.
         (value, Some(_)) => value.clone(),
     };
     convert(value, call.result, call.session)
@@ -235,7 +241,7 @@ fn try_to_type<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     tried(to_type(call, values))
 }
 
-/// TO_NUMBER(x [, format] [, precision [, scale]])
+/// Returns the type of `TO_NUMBER(x [, format] [, precision [, scale]])`.
 fn number(call: &Call) -> SqlResult<DataType> {
     let first = 1 + usize::from(has_format(call));
     let argument = |index: usize| match call.arguments.get(index) {

@@ -1,4 +1,4 @@
-//! Dates and times.
+//! Functions of dates and times.
 
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Weekday};
 
@@ -102,12 +102,12 @@ fn part(call: &Call, values: &[Value<'_>]) -> SqlResult<Part> {
     Ok(*call.compiled(&name, Part::named)?)
 }
 
-/// The part that a literal argument names.
+/// Returns the date part that a literal first argument names.
 fn literal_part(call: &Call) -> SqlResult<Part> {
     Part::named(call.text(0).ok_or_else(|| call.wrong_types())?)
 }
 
-/// The type of an argument that is a date or a timestamp; a text is read as a timestamp.
+/// Returns the type of an argument that is a date or a timestamp. A text is read as a timestamp.
 fn moment_type(call: &Call, index: usize) -> SqlResult<DataType> {
     match call.ty(index) {
         DataType::Text { .. } | DataType::Variant => Ok(DataType::TimestampNtz { scale: 9 }),
@@ -119,7 +119,7 @@ fn moment_type(call: &Call, index: usize) -> SqlResult<DataType> {
     }
 }
 
-/// The argument as a date, a time or a timestamp.
+/// Converts the argument to a date, a time or a timestamp.
 fn moment<'a>(call: &Call, value: &Value<'a>) -> SqlResult<Value<'a>> {
     match value {
         Value::Date(_) | Value::Time(_) | Value::Timestamp(_) => Ok(value.clone()),
@@ -145,7 +145,7 @@ fn added_type(call: &Call) -> SqlResult<DataType> {
     }
 }
 
-/// A moment so many parts later.
+/// Adds `count` date parts to a date, a time or a timestamp.
 fn add<'a>(call: &Call, part: Part, count: i64, value: &Value<'_>) -> SqlResult<Value<'a>> {
     let far = || clock::out_of_range(format_args!("{count} {part:?} later"));
     let value = moment(call, value)?;
@@ -202,7 +202,7 @@ fn add_days(reading: NaiveDateTime, days: i64) -> Option<NaiveDateTime> {
     }
 }
 
-/// A clock's reading as a value of the kind of another.
+/// Converts a wall clock's reading to a value of the same kind as `value`.
 fn like<'a>(call: &Call, reading: NaiveDateTime, value: &Value<'_>) -> SqlResult<Value<'a>> {
     Ok(match value {
         Value::Date(_) => Value::Date(clock::days(reading.date())),
@@ -216,7 +216,7 @@ fn like<'a>(call: &Call, reading: NaiveDateTime, value: &Value<'_>) -> SqlResult
     })
 }
 
-/// The steps of an interval's text: `1 year, 3 quarters, 6 days`.
+/// Parses the steps of an interval such as `1 year, 3 quarters, 6 days`.
 fn steps(text: &str) -> SqlResult<Vec<(i64, Part)>> {
     let bad = || SqlError::unsupported(format_args!("interval '{text}'"));
     let step = |one: &str| {
@@ -253,7 +253,8 @@ fn interval<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     convert(moved, call.result, call.session)
 }
 
-/// The number of a part's boundaries since some beginning.
+/// Returns the number of boundaries of a date part between a fixed origin and a reading. DATEDIFF
+/// is the difference of two such numbers.
 fn ordinal(part: Part, reading: NaiveDateTime) -> SqlResult<i128> {
     let days = i128::from(clock::days(reading.date()));
     let year = i128::from(reading.year());
@@ -261,7 +262,7 @@ fn ordinal(part: Part, reading: NaiveDateTime) -> SqlResult<i128> {
         Part::Year => year,
         Part::Quarter => year * 4 + i128::from(reading.month0() / 3),
         Part::Month => year * 12 + i128::from(reading.month0()),
-        // Weeks begin on Monday; 1970 did on a Thursday.
+        // Weeks begin on Monday; 1970-01-01 was a Thursday.
         Part::Week => (days + 3).div_euclid(7),
         Part::Day => days,
         _ => match part.nanos() {
@@ -279,7 +280,7 @@ fn difference<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let part = part(call, values)?;
     let reading = |value: &Value<'_>| {
         let value = match moment(call, value)? {
-            // Clocks of different zones are compared on the session's.
+            // Timestamps with an offset are compared on the session's wall clock.
             Value::Timestamp(Timestamp {
                 nanos,
                 zone: Zone::Fixed(_),
@@ -358,7 +359,7 @@ fn extract<'a>(call: &Call, part: Part, value: &Value<'_>) -> SqlResult<Value<'a
         Part::Quarter => (date.month0() / 3 + 1).into(),
         Part::Month => date.month().into(),
         Part::Day => date.day().into(),
-        // With the parameters WEEK_START and WEEK_OF_YEAR_POLICY as they are by default.
+        // The parameters WEEK_START and WEEK_OF_YEAR_POLICY have their default values.
         Part::Week | Part::WeekIso => date.iso_week().week().into(),
         Part::YearOfWeek | Part::YearOfWeekIso => date.iso_week().year().into(),
         Part::DayOfWeek => date.weekday().num_days_from_sunday().into(),
@@ -407,7 +408,7 @@ fn end_of_month(year: i32, month: u32) -> Option<NaiveDate> {
     first.checked_add_months(Months::new(1))?.pred_opt()
 }
 
-/// The next or the previous day of a name such as `fr` or `Friday`.
+/// Returns the next or the previous weekday of a name such as `fr` or `Friday`.
 fn near_day<'a>(call: &Call, values: &[Value<'a>], step: i64) -> SqlResult<Value<'a>> {
     const NAMES: [&str; 7] = ["mo", "tu", "we", "th", "fr", "sa", "su"];
     let date = wall(call, &values[0])?.date();
@@ -415,7 +416,7 @@ fn near_day<'a>(call: &Call, values: &[Value<'a>], step: i64) -> SqlResult<Value
     let wanted = NAMES.iter().position(|start| name.starts_with(start));
     let wanted = wanted.ok_or_else(|| call.wrong_types())? as i64;
     let today = i64::from(date.weekday().num_days_from_monday());
-    // Today itself is neither the next nor the previous of its name.
+    // The date itself counts neither as the next nor as the previous day of its name.
     let days = match ((wanted - today) * step).rem_euclid(7) {
         0 => 7 * step,
         days => days * step,
@@ -429,7 +430,7 @@ fn add_months<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let count = take::integer(call, values, 1)?;
     let mut moved =
         add_calendar_months(reading, count).ok_or_else(|| clock::out_of_range(reading))?;
-    // The last day of a month goes to the last day of another.
+    // ADD_MONTHS maps the last day of a month to the last day of the other month.
     let date = reading.date();
     if end_of_month(date.year(), date.month()) == Some(date)
         && let Some(last) = end_of_month(moved.year(), moved.month())
@@ -451,7 +452,7 @@ fn months_between<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>>
     }))
 }
 
-/// A date of year, month and day, of which the latter two may be outside their ranges.
+/// Builds a date from year, month and day. Month and day may be outside their ranges.
 fn date_of(call: &Call, values: &[Value<'_>]) -> SqlResult<NaiveDate> {
     let year = take::integer(call, values, 0)?;
     let month = take::integer(call, values, 1)?;
@@ -477,7 +478,7 @@ fn timestamp_of<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     }))
 }
 
-/// CONVERT_TIMEZONE(from, to, timestamp without a zone)
+/// Computes `CONVERT_TIMEZONE(from, to, timestamp without a zone)`.
 fn convert_timezone<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let from = clock::zone(&take::text(call, values, 0)?)?;
     let to = clock::zone(&take::text(call, values, 1)?)?;

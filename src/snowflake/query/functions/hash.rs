@@ -1,4 +1,4 @@
-//! Digests and unique texts.
+//! Hash functions and UUIDs.
 
 use md5::{Digest, Md5};
 use sha2::{Sha224, Sha256, Sha384, Sha512};

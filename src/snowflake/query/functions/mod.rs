@@ -1,4 +1,5 @@
-//! Scalar functions. Each is a row of a table: its name, how many arguments it takes, what it returns, and what it does with a row.
+//! Scalar functions. Each is a row of a table: its name, the number of its arguments, the type of
+//! its result, and the computation for a row.
 
 mod arithmetic;
 mod call;
@@ -31,7 +32,8 @@ use crate::snowflake::types::DataType;
 
 pub use call::{Call, of, take};
 
-/// All functions by their names in upper case; the ones that only the rewriting calls start with `$`.
+/// All functions by name in upper case. Names that start with `$` are internal: only the rewriter
+/// calls them.
 pub static FUNCTIONS: LazyLock<HashMap<&'static str, Arc<ScalarUDF>>> = LazyLock::new(|| {
     let parts: [&[Function]; 8] = [
         arithmetic::FUNCTIONS,
@@ -48,28 +50,30 @@ pub static FUNCTIONS: LazyLock<HashMap<&'static str, Arc<ScalarUDF>>> = LazyLock
         .collect()
 });
 
-/// Computes all rows at once, so many; None if the columns do not allow it.
+/// A computation of all rows at once; the last argument is the number of rows. It returns None if
+/// the columns do not allow it.
 type Batch = fn(&Call, &[Column], usize) -> SqlResult<Option<ArrayRef>>;
 
 /// A scalar function.
 pub struct Function {
     pub name: &'static str,
-    /// The least and the most arguments.
+    /// The minimum and maximum number of arguments.
     pub arity: (usize, usize),
-    /// The type of the result for arguments of these types.
+    /// Computes the type of the result from the types of the arguments.
     pub ty: fn(&Call) -> SqlResult<DataType>,
-    /// The result for one row.
+    /// Computes the result for one row.
     pub row: for<'a> fn(&Call, &[Value<'a>]) -> SqlResult<Value<'a>>,
-    /// The results for all rows at once, where that is worth it and the columns allow it.
+    /// Computes the results for all rows at once, where that is worthwhile and the columns allow
+    /// it.
     pub batch: Option<Batch>,
-    /// Whether a NULL argument makes the result NULL, without asking `row`.
+    /// Whether a NULL argument makes the result NULL, without a call of `row`.
     pub strict: bool,
     /// Whether equal arguments always give equal results.
     pub is_pure: bool,
 }
 
 impl Function {
-    /// A function that is NULL for a NULL argument.
+    /// Creates a function that returns NULL for a NULL argument.
     pub const fn new(
         name: &'static str,
         arity: (usize, usize),
@@ -87,13 +91,13 @@ impl Function {
         }
     }
 
-    /// The same, but asked also for rows with NULL.
+    /// Makes `row` compute rows with a NULL argument too.
     pub const fn lenient(mut self) -> Function {
         self.strict = false;
         self
     }
 
-    /// The same, with another way for whole columns.
+    /// Adds a computation for whole columns.
     pub const fn batched(
         mut self,
         batch: fn(&Call, &[Column], usize) -> SqlResult<Option<ArrayRef>>,
@@ -108,7 +112,7 @@ impl Function {
     }
 }
 
-/// A function as DataFusion calls it.
+/// A function in the form that DataFusion calls.
 struct Udf {
     function: &'static Function,
     signature: Signature,
@@ -151,7 +155,7 @@ impl std::hash::Hash for Udf {
     }
 }
 
-/// An error of ours on its way through DataFusion.
+/// Wraps an error of icebox so that DataFusion passes it on.
 pub fn external(error: SqlError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
@@ -185,7 +189,7 @@ impl ScalarUDFImpl for Udf {
             .and_then(|()| (self.function.ty)(&call));
         let ty = ty.map_err(external)?;
         let mut field = ty.to_field(self.function.name, true);
-        // Microseconds reach the years that people write, such as 9999.
+        // 64 bits of nanoseconds end in 2262. Microseconds reach years such as 9999.
         if let DataType::TimestampNtz { scale: 0..=6 } | DataType::TimestampLtz { scale: 0..=6 } =
             ty
             && let ArrowType::Timestamp(_, zone) = field.data_type()
@@ -231,7 +235,7 @@ impl Udf {
             call.session.zone = clock::zone(zone).map_err(external)?;
         }
         let mut columns = Vec::with_capacity(args.args.len());
-        // A constant is one row, read again for each.
+        // A constant has one row, which a step of 0 reads again for each row.
         let mut steps = Vec::with_capacity(args.args.len());
         for (arg, field) in args.args.iter().zip(&args.arg_fields) {
             let (array, step) = match arg {
@@ -269,7 +273,7 @@ impl Udf {
     }
 }
 
-/// The field, with the array's type where the two differ, as after an optimisation.
+/// Returns the field with the array's type. The two may differ after an optimization.
 fn typed_like(field: &FieldRef, array: &ArrayRef) -> FieldRef {
     match field.data_type() == array.data_type() {
         true => Arc::clone(field),

@@ -146,7 +146,8 @@ enum Rounding {
     Zero,
 }
 
-/// How many digits a rounding keeps: 0 without a second argument, None if that is not a constant.
+/// Returns how many digits a rounding keeps: 0 without a second argument, None if that argument is
+/// not a constant.
 fn kept_digits(call: &Call) -> Option<i64> {
     match call.arguments.len() {
         1 => Some(0),
@@ -158,7 +159,7 @@ fn rounded_type(call: &Call) -> SqlResult<DataType> {
     Ok(match (call.precision(0)?, kept_digits(call)) {
         (Some(found), Some(digits)) => {
             let scale = found.scale.min(digits.clamp(0, 37) as u8);
-            // Rounding 9.9 up needs one digit more before the point.
+            // Rounding up 9.9 needs one more digit before the point.
             let precision = found.precision - found.scale + scale + 1;
             DataType::Number {
                 precision: precision.min(MAX_PRECISION),

@@ -1,4 +1,4 @@
-//! Parts of dates and times by all their names (documentation, "Supported date and time parts").
+//! Date parts with all their names (documentation, "Supported date and time parts").
 
 use crate::snowflake::error::{SqlError, SqlResult};
 
@@ -107,8 +107,10 @@ const NAMES: &[(Part, &[&str])] = &[
 ];
 
 impl Part {
+    /// Finds a date part by one of its names, in upper or lower case.
+    ///
     /// # Errors
-    /// If there is no part of that name.
+    /// If there is no date part of that name.
     pub fn named(name: &str) -> SqlResult<Part> {
         let lower = name.to_lowercase();
         let found = NAMES
@@ -120,7 +122,7 @@ impl Part {
         })
     }
 
-    /// Nanoseconds of a part that always takes as long.
+    /// Returns the nanoseconds of a date part of fixed length; None for the others.
     pub fn nanos(self) -> Option<i128> {
         Some(match self {
             Part::Hour => 3_600_000_000_000,
@@ -133,7 +135,7 @@ impl Part {
         })
     }
 
-    /// Months of a part that is made of them.
+    /// Returns the months of a date part that consists of whole months; None for the others.
     pub fn months(self) -> Option<i64> {
         match self {
             Part::Year => Some(12),

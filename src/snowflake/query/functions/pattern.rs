@@ -7,7 +7,7 @@ use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::query::value::Value;
 
 pub const FUNCTIONS: &[Function] = &[
-    // Text, pattern, escape character or ''.
+    // Arguments: the text, the pattern, and the escape character or ''.
     Function::new("$like", (3, 3), of::boolean, |call, values| {
         like(call, values, false)
     }),
@@ -33,7 +33,8 @@ pub const FUNCTIONS: &[Function] = &[
     Function::new("REGEXP_REPLACE", (2, 6), of::text, replace),
 ];
 
-/// A pattern of LIKE. Most are a text with `%` before or behind it, for which a regular expression is slow.
+/// A compiled LIKE pattern. Most patterns are a text with `%` before or after it, for which a
+/// regular expression would be slow.
 enum Pattern {
     Equal(String),
     Start(String),
@@ -116,7 +117,8 @@ fn build(pattern: &str, ignore_case: bool, dot_all: bool, multi_line: bool) -> S
     })
 }
 
-/// The pattern of an argument, with the parameters (`c`, `i`, `m`, `e`, `s`) of another.
+/// Compiles the pattern in the second argument, with the parameters (`c`, `i`, `m`, `e`, `s`) in
+/// the argument at index `parameters`.
 fn compiled(call: &Call, values: &[Value<'_>], parameters: usize) -> SqlResult<std::rc::Rc<Regex>> {
     compiled_as(call, values, parameters, |pattern| pattern.to_owned())
 }
@@ -141,7 +143,7 @@ fn compiled_as(
                 format!("Invalid parameter '{bad}' for regular expression"),
             ));
         }
-        // Of `c` and `i` the last counts.
+        // The last of `c` and `i` takes effect.
         let case = parameters
             .rfind(['c', 'i'])
             .map(|at| parameters.as_bytes()[at]);
@@ -154,7 +156,7 @@ fn compiled_as(
     })
 }
 
-/// REGEXP_LIKE must match the whole text.
+/// Computes REGEXP_LIKE, which must match the whole text.
 fn matches<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let regex = compiled_as(call, values, 2, |pattern| format!(r"\A(?:{pattern})\z"))?;
     Ok(Value::Boolean(
@@ -162,7 +164,8 @@ fn matches<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     ))
 }
 
-/// The text from a character's place on, with the byte at which that is.
+/// Returns the text from the start position on, and the byte offset of that position. The argument
+/// at index `place` is the start position in characters, from 1.
 fn from<'t>(
     call: &Call,
     values: &[Value<'_>],
@@ -181,7 +184,8 @@ fn from<'t>(
     Ok((at, &text[at..]))
 }
 
-/// The match of REGEXP_SUBSTR and REGEXP_INSTR: its byte, and its text or that of its group.
+/// Returns the match for REGEXP_SUBSTR and REGEXP_INSTR: its byte offset, and its text or that of a
+/// group of it.
 fn occurrence<'t>(
     call: &Call,
     values: &[Value<'_>],
@@ -223,7 +227,8 @@ fn instr<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     })))
 }
 
-/// REGEXP_REPLACE(text, pattern [, replacement [, position [, occurrence [, parameters]]]])
+/// Computes
+/// `REGEXP_REPLACE(text, pattern [, replacement [, position [, occurrence [, parameters]]]])`.
 fn replace<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let regex = compiled(call, values, 5)?;
     let text = take::text(call, values, 0)?;
@@ -253,7 +258,8 @@ fn replace<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     Ok(Value::text(out))
 }
 
-/// `\1` as the regex crate writes it, and its `$` as a plain one.
+/// Translates a replacement text to the syntax of the regex crate: `\1` becomes `${1}`, and `$`
+/// becomes `$$`, a plain dollar.
 fn template(replacement: &str) -> String {
     let mut out = String::new();
     let mut chars = replacement.chars().peekable();

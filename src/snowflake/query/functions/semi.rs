@@ -133,7 +133,7 @@ fn array<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let compact = call.name.ends_with("COMPACT");
     let kept = values.iter().filter(|value| !(compact && value.is_null()));
     let items = kept.map(|value| match value {
-        // An SQL NULL in an array is shown as this.
+        // A NULL of SQL in an array becomes a null of JSON.
         Value::Null => Ok(Json::Null),
         value => json::to_json(value, call.session),
     });
@@ -148,7 +148,7 @@ fn object<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
         let [key, value] = pair else {
             return Err(call.wrong_types());
         };
-        // A key or a value that is NULL leaves the pair out.
+        // A pair whose key or value is NULL is left out.
         if key.is_null() || (value.is_null() && !keep_null) {
             continue;
         }

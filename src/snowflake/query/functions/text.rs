@@ -1,4 +1,4 @@
-//! Functions of texts. Places and lengths count characters.
+//! Functions of texts. Positions and lengths count characters.
 
 use super::{Call, Function, of, take};
 use crate::snowflake::error::{SqlError, SqlResult};
@@ -169,7 +169,8 @@ fn same_length(call: &Call) -> SqlResult<DataType> {
     })
 }
 
-/// The first letter of each word in upper case, the others in lower case; words end at anything but letters and digits.
+/// Puts the first letter of each word in upper case and the others in lower case. A word ends at
+/// any character that is neither a letter nor a digit.
 fn capitalised(text: &str) -> String {
     let mut in_word = false;
     let mut out = String::with_capacity(text.len());
@@ -209,7 +210,7 @@ fn length<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     })
 }
 
-/// From a place that counts from 1, or from the end if it is negative.
+/// Computes SUBSTR. The start counts from 1, or from the end if it is negative.
 fn substring<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let text = take::text(call, values, 0)?;
     let start = take::integer(call, values, 1)?;
@@ -219,7 +220,7 @@ fn substring<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     };
     let count = text.chars().count() as i64;
     let skipped = match start {
-        // 0 is as 1.
+        // A start of 0 is the same as 1.
         0 => 0,
         1.. => start - 1,
         _ if -start > count => return Ok(Value::text("")),
@@ -263,7 +264,7 @@ fn pad<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     Ok(Value::text(padded.chars().take(length).collect::<String>()))
 }
 
-/// Where a part is in a text, from 1; 0 if it is not there.
+/// Returns the position of a part in a text, from 1; 0 if the text does not contain it.
 fn position<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let (part, text) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
     let start = match values.len() {
@@ -280,7 +281,8 @@ fn position<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     })))
 }
 
-/// The part of a number, from 1, or from the end if it is negative; an empty text if there is none.
+/// Computes SPLIT_PART. The number of the part counts from 1, or from the end if it is negative.
+/// The result is an empty text if there is no such part.
 fn split_part<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let (text, gap) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
     let wanted = take::integer(call, values, 2)?;
@@ -314,7 +316,7 @@ fn token<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     Ok(tokens.nth(index).map_or(Value::Null, Value::text))
 }
 
-/// Levenshtein's.
+/// Computes the Levenshtein distance.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {

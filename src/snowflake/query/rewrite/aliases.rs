@@ -1,4 +1,5 @@
-//! Aliases of a SELECT list that are used in the list itself, in WHERE, and so on, where no table has a column of that name.
+//! Substitution of SELECT aliases that are used in the list itself, in WHERE and so on, where no
+//! table has a column of that name.
 
 use std::ops::ControlFlow;
 
@@ -6,8 +7,9 @@ use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
 };
 
-/// Puts what an alias stands for in its place, in the one SELECT that has the alias and uses it; false if there is none, or
-/// more than one (then it is not known which of them lacks the column).
+/// Replaces an alias by its expression in the only SELECT that defines and uses it. Returns false
+/// if there is no such SELECT, or more than one (it is not known then which of them lacks the
+/// column).
 pub fn use_alias(query: &mut Query, name: &str) -> bool {
     let mut uses = Uses {
         name,
@@ -93,7 +95,7 @@ impl Uses<'_> {
     }
 }
 
-/// Replaces a name, but not in queries within.
+/// The visitor that replaces an identifier, but not within subqueries.
 struct Replacer<'a> {
     name: &'a str,
     meaning: Expr,

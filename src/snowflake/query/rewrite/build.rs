@@ -1,4 +1,4 @@
-//! Making pieces of the syntax tree.
+//! Builders for pieces of the syntax tree.
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
@@ -17,7 +17,7 @@ pub fn null() -> Expr {
     Expr::value(Value::Null)
 }
 
-/// An identifier that is looked up as it stands.
+/// Builds an identifier that is looked up exactly as it is written.
 pub fn quoted(name: impl Into<String>) -> Ident {
     Ident::with_quote('"', name)
 }
@@ -64,7 +64,7 @@ pub fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     }
 }
 
-/// `CASE WHEN … THEN … ELSE … END`
+/// Builds `CASE WHEN … THEN … ELSE … END`.
 pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Expr) -> Expr {
     let when = |(condition, result)| CaseWhen { condition, result };
     Expr::Case {
@@ -77,7 +77,7 @@ pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Expr) -> Expr {
     }
 }
 
-/// All of these.
+/// Joins conditions with AND; TRUE if there are none.
 pub fn all(conditions: Vec<Expr>) -> Expr {
     let joined = conditions
         .into_iter()
@@ -85,7 +85,7 @@ pub fn all(conditions: Vec<Expr>) -> Expr {
     joined.unwrap_or_else(|| Expr::value(Value::Boolean(true)))
 }
 
-/// Any of these.
+/// Joins conditions with OR; FALSE if there are none.
 pub fn any(conditions: Vec<Expr>) -> Expr {
     let joined = conditions
         .into_iter()
@@ -93,7 +93,7 @@ pub fn any(conditions: Vec<Expr>) -> Expr {
     joined.unwrap_or_else(|| Expr::value(Value::Boolean(false)))
 }
 
-/// The same, unless it is negated.
+/// Puts NOT before an expression if `negated` is true.
 pub fn negated(expr: Expr, negated: bool) -> Expr {
     match negated {
         true => Expr::UnaryOp {

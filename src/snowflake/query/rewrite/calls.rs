@@ -1,5 +1,5 @@
-//! Calls of functions: the aggregates and window functions of DataFusion with Snowflake's types, what is a CASE in other words,
-//! and the names that functions have besides their own.
+//! Function calls: aggregates and window functions of DataFusion with Snowflake's types, functions
+//! that become a CASE, and synonyms.
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
@@ -14,7 +14,7 @@ use crate::snowflake::query::functions::FUNCTIONS;
 /// The type of counts and ranks.
 const COUNT_TYPE: &str = "NUMBER(18,0)";
 
-/// A call with its parts taken out.
+/// A function call, taken apart.
 pub struct Call {
     pub name: String,
     pub arguments: Vec<Expr>,
@@ -25,14 +25,15 @@ pub struct Call {
     nulls: Option<NullTreatment>,
 }
 
-/// What a call becomes.
+/// The result of rewriting a call.
 pub enum Rewritten {
     Expr(Expr),
-    /// None of ours: the session may know it.
+    /// Not a function of queries; the session may know it.
     Unknown(Call),
 }
 
-/// The functions whose names are dates' and times' parts in this argument.
+/// Functions with a date part as an argument, and the index of that argument. A bare word there is
+/// the name of a date part and not a column.
 const PART_ARGUMENTS: &[(&str, usize)] = &[
     ("DATEADD", 0),
     ("DATEDIFF", 0),
@@ -41,7 +42,7 @@ const PART_ARGUMENTS: &[(&str, usize)] = &[
     ("LAST_DAY", 1),
 ];
 
-/// Other names of functions.
+/// Synonyms of functions, each with the function's main name.
 const SYNONYMS: &[(&str, &str)] = &[
     ("TIMESTAMPADD", "DATEADD"),
     ("TIMEADD", "DATEADD"),
@@ -73,7 +74,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("HLL", "COUNT_DISTINCT"),
 ];
 
-/// Aggregates that are DataFusion's over arguments converted by a function; the result is declared as a type if one is given.
+/// Aggregates that DataFusion computes: Snowflake's name, DataFusion's name, and the function that
+/// converts the arguments, if any. The last field is not used.
 const AGGREGATES: &[(&str, &str, Option<&str>, Option<&str>)] = &[
     ("SUM", "sum", Some("$summand"), None),
     ("MIN", "min", None, None),
@@ -91,7 +93,8 @@ const AGGREGATES: &[(&str, &str, Option<&str>, Option<&str>)] = &[
     ("BOOLOR_AGG", "bool_or", None, None),
 ];
 
-/// Window functions; the ones that give places are counts.
+/// Window functions: Snowflake's name, DataFusion's name, and the type that the result is cast to,
+/// if any. Ranks have the type of counts.
 const WINDOWS: &[(&str, &str, Option<&str>)] = &[
     ("ROW_NUMBER", "row_number", Some(COUNT_TYPE)),
     ("RANK", "rank", Some(COUNT_TYPE)),
@@ -106,7 +109,7 @@ const WINDOWS: &[(&str, &str, Option<&str>)] = &[
     ("NTH_VALUE", "nth_value", None),
 ];
 
-/// Whether a name is an aggregate's, so that GROUP BY ALL leaves a column with it out.
+/// Returns whether a function is an aggregate. GROUP BY ALL does not group by columns with one.
 pub fn is_aggregate(name: &str) -> bool {
     const OTHERS: &[&str] = &[
         "COUNT",
@@ -122,7 +125,7 @@ pub fn is_aggregate(name: &str) -> bool {
     OTHERS.contains(&name) || AGGREGATES.iter().any(|(known, ..)| *known == name)
 }
 
-/// The names of all functions of queries, in no order.
+/// Returns the names of functions that queries may call, in no particular order.
 pub fn function_names() -> Vec<&'static str> {
     let scalar = FUNCTIONS.keys().copied();
     let scalar = scalar.filter(|name| !name.starts_with('$'));
@@ -166,7 +169,7 @@ pub fn rewrite(function: Function) -> SqlResult<Rewritten> {
     if let Some(rewritten) = call.conditional()? {
         return Ok(Rewritten::Expr(rewritten));
     }
-    // TRUNC is of numbers and of dates.
+    // TRUNC truncates numbers; with a date part it truncates dates.
     if call.name == "TRUNC" {
         let part = match call.arguments.get(1) {
             Some(Expr::Value(value)) => match &value.value {
@@ -245,7 +248,7 @@ impl Call {
         Ok(call)
     }
 
-    /// A scalar function has no OVER, DISTINCT and so on.
+    /// Refuses the clauses that a scalar function does not take, such as OVER and DISTINCT.
     fn refuse_clauses(&self) -> SqlResult<()> {
         let clause = match self {
             _ if self.over.is_some() => "OVER",
@@ -276,7 +279,8 @@ impl Call {
         Err(SqlError::compilation(938, "22023", text))
     }
 
-    /// The function of DataFusion with these arguments, and the DISTINCT and OVER of this call.
+    /// Builds a call of DataFusion's function with these arguments, and with the DISTINCT, OVER and
+    /// IGNORE NULLS of this call.
     fn inner(&self, name: &str, arguments: Vec<Expr>) -> Function {
         let mut inner = function(name, arguments.into_iter().map(argument).collect());
         if let FunctionArguments::List(list) = &mut inner.args
@@ -315,7 +319,7 @@ impl Call {
             let text = format!("Missing OVER clause of the window function {}", self.name);
             return Err(SqlError::compilation(2303, "42601", text));
         };
-        // These see the whole partition unless a frame is given.
+        // FIRST_VALUE, LAST_VALUE and NTH_VALUE see the whole partition unless a frame is given.
         if inner.ends_with("_value")
             && let WindowType::WindowSpec(spec) = over
             && spec.window_frame.is_none()
@@ -334,7 +338,7 @@ impl Call {
         })
     }
 
-    /// Aggregates that are made of others.
+    /// Rewrites COUNT and the aggregates that are computed from others, such as AVG.
     fn counted(&mut self) -> SqlResult<Option<Expr>> {
         let arguments = self.arguments.clone();
         let first = || arguments.first().cloned().unwrap_or_else(null);
@@ -388,7 +392,7 @@ impl Call {
                 let order = std::mem::take(&mut self.within_group);
                 let mut inner = self.inner("string_agg", vec![text.clone(), gap]);
                 if let FunctionArguments::List(list) = &mut inner.args {
-                    // With DISTINCT the order must be that of the very argument.
+                    // With DISTINCT, the ORDER BY must be on exactly the aggregate's argument.
                     let order = order.into_iter().map(|mut one| {
                         if self.distinct && one.expr == first() {
                             one.expr = text.clone();
@@ -413,7 +417,7 @@ impl Call {
         Ok(Some(rewritten))
     }
 
-    /// What is a CASE in other words.
+    /// Rewrites the conditional functions to CASE or `coalesce`.
     fn conditional(&mut self) -> SqlResult<Option<Expr>> {
         let equal = |a: &Expr, b: &Expr| Expr::IsNotDistinctFrom(nested(a), nested(b));
         let is_null = |a: &Expr| Expr::IsNull(nested(a));
@@ -468,7 +472,7 @@ impl Call {
                     let wins = others.map(|other| binary(one.clone(), op.clone(), other.clone()));
                     branches.push((all(wins.collect()), one.clone()));
                 }
-                // Of two that remain, the first has been asked against all that come after it.
+                // If no earlier argument won against all those after it, the last argument wins.
                 case(branches, a[a.len() - 1].clone())
             }
             _ => return Ok(None),

@@ -1,5 +1,5 @@
-//! `… AS t(a, b)`: names for the columns of a query in FROM or in WITH. DataFusion looks for the query's own columns in lower case
-//! then, so the names are given in another way.
+//! Column names in an alias, `… AS t(a, b)`, of a query in FROM or in WITH. DataFusion would look
+//! for the query's own columns in lower case, so the names are given in another way.
 
 use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
@@ -11,7 +11,7 @@ use super::select::select_from;
 use crate::snowflake::error::{SqlError, SqlResult};
 
 impl Rewriter<'_> {
-    /// Before a relation is visited.
+    /// Gives a derived table the column names of its alias. Called before the relation is visited.
     pub(super) fn named_columns(&mut self, factor: &mut TableFactor) -> SqlResult<()> {
         if let TableFactor::Derived {
             subquery,
@@ -28,7 +28,7 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    /// Gives a query's columns other names, by another query around it.
+    /// Gives the columns of a query other names, with another query around it.
     pub(super) fn renamed(
         &mut self,
         query: &mut Box<Query>,
@@ -86,7 +86,8 @@ impl Rewriter<'_> {
     }
 }
 
-/// The list of the SELECT that names the columns of a query: the first of a set operation.
+/// Returns the SELECT list that names the columns of a query: for a set operation, that of the
+/// first SELECT.
 fn first_items(query: &mut Query) -> SqlResult<&mut Vec<SelectItem>> {
     let mut body = query.body.as_mut();
     loop {
@@ -108,7 +109,7 @@ pub(super) fn rename_first(query: &mut Query, columns: Vec<TableAliasColumnDef>)
             GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
             GroupByExpr::All(_) => true,
         };
-        // They may use the aliases that are replaced.
+        // These clauses may use the aliases that are replaced.
         if grouped || select.having.is_some() || select.qualify.is_some() {
             return Err(SqlError::unsupported(
                 "column names of a recursive query that begins with GROUP BY, HAVING or QUALIFY",
@@ -127,7 +128,7 @@ pub(super) fn rename_first(query: &mut Query, columns: Vec<TableAliasColumnDef>)
     Ok(())
 }
 
-/// Gives the first rows of a recursive query types with room for those that follow.
+/// Widens the types of a recursive query's first rows, so that the later rows fit in them.
 pub(super) fn widen_first(query: &mut Query) -> SqlResult<()> {
     for item in first_items(query)? {
         match item {

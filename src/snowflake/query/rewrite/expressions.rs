@@ -1,4 +1,5 @@
-//! Expressions: the ones that DataFusion reads as Snowflake does stay, others become calls of functions, and the rest is refused.
+//! Expressions. Those that DataFusion reads as Snowflake does stay as they are, others become
+//! function calls, and the rest is refused.
 
 use chrono::SecondsFormat;
 use datafusion::common::ScalarValue;
@@ -16,7 +17,8 @@ use crate::snowflake::query::format::date;
 use crate::snowflake::query::number::Number;
 use crate::snowflake::types::DataType;
 
-/// Functions of the moment, which is the same throughout a statement: the types of their values.
+/// The functions of the current moment, with the types of their values. The moment is the same
+/// throughout a statement.
 const NOW: &[(&str, &str)] = &[
     ("CURRENT_TIMESTAMP", "TIMESTAMP_LTZ(9)"),
     ("GETDATE", "TIMESTAMP_LTZ(9)"),
@@ -29,7 +31,7 @@ const NOW: &[(&str, &str)] = &[
 ];
 
 impl Rewriter<'_> {
-    /// Before the operands are visited.
+    /// Rewrites the addition or subtraction of an INTERVAL. Called before the operands are visited.
     pub(super) fn before(&mut self, expr: &mut Expr) -> SqlResult<()> {
         if let Expr::BinaryOp { left, op, right } = expr {
             let sign = match op {
@@ -48,7 +50,7 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    /// After the operands have been visited.
+    /// Rewrites an expression whose operands have been visited.
     pub(super) fn expression(&mut self, expr: &mut Expr) -> SqlResult<()> {
         let taken = std::mem::replace(expr, Expr::value(Value::Null));
         *expr = self.rewritten(taken)?;
@@ -69,7 +71,8 @@ impl Rewriter<'_> {
                 other => return Err(SqlError::unsupported(format_args!("the literal {other}"))),
             },
             Expr::CompoundIdentifier(mut idents) => {
-                // A column is found by its table's last name.
+                // DataFusion finds a column by its table's last name, so database and schema are
+                // dropped.
                 let extra = idents.len().saturating_sub(2);
                 idents.drain(..extra);
                 Expr::CompoundIdentifier(idents)
@@ -196,7 +199,7 @@ impl Rewriter<'_> {
                 };
                 access_chain.into_iter().try_fold(*root, step)?
             }
-            // AT and BEFORE of a table.
+            // The argument of AT or BEFORE on a table.
             Expr::Named { expr, name } if name.value.starts_with(MARK) => {
                 Expr::Named { expr, name }
             }
@@ -219,7 +222,8 @@ impl Rewriter<'_> {
             },
             _ => None,
         };
-        // A timestamp's offset must be in the literal; without one it is the session's.
+        // The offset of a TIMESTAMP_TZ must be part of the literal. A literal without one has the
+        // session's offset, which is added here.
         if let (Some(DataType::TimestampTz { .. }), Some(text)) = (DataType::parse(ty), text)
             && date::detect(text).is_some_and(|parts| parts.offset.is_none())
         {
@@ -236,18 +240,19 @@ impl Rewriter<'_> {
         Ok(call(function, vec![expr, string(ty)]))
     }
 
-    /// `:name`, `?` and `$name`.
+    /// Replaces `:name`, `?` and `$name` by the variable's value, and `$1` by the column of that
+    /// number.
     fn parameter(&mut self, name: &str) -> SqlResult<Expr> {
         let key = name.trim_start_matches('$');
         if name.starts_with('$') && !key.is_empty() && key.bytes().all(|c| c.is_ascii_digit()) {
-            // The column of this place, in the table that is read.
+            // `$1` is the first column of the table that is read.
             return Ok(Expr::Identifier(Ident::with_quote('"', name)));
         }
         let (value, ty) = self.value_of(name)?;
         constant(value, *ty)
     }
 
-    /// The value of a bind variable or a session variable.
+    /// Returns the value of a bind variable or a session variable.
     pub(super) fn value_of(&mut self, name: &str) -> SqlResult<&(ScalarValue, DataType)> {
         let parameters = self.parameters;
         let key = name[1..].to_uppercase();
@@ -277,11 +282,10 @@ impl Rewriter<'_> {
     }
 
     fn function(&mut self, function: datafusion::sql::sqlparser::ast::Function) -> SqlResult<Expr> {
-        // Made by a rewriting before.
         let name = function.name.to_string();
         let bare = name.trim_matches('"');
         let part = function.name.0.first().and_then(|part| part.as_ident());
-        // What the rewriting made stands nowhere.
+        // The rewriter's own calls have no place in the text (line 0) and are not rewritten again.
         if part.is_some_and(|ident| ident.span.start.line == 0) {
             return Ok(Expr::Function(function));
         }
@@ -290,7 +294,7 @@ impl Rewriter<'_> {
             let text = now.to_rfc3339_opts(SecondsFormat::Nanos, true);
             let moment = cast(string(text.replace('T', " ")), "TIMESTAMP_LTZ(9)");
             let moment = match bare {
-                // The clock of UTC.
+                // SYSDATE returns the wall clock's reading in UTC.
                 "SYSDATE" => {
                     let text = now.naive_utc().format("%F %T%.9f").to_string();
                     cast(string(text), "TIMESTAMP_NTZ(9)")
@@ -309,7 +313,7 @@ impl Rewriter<'_> {
     }
 }
 
-/// A number with an exponent, which DataFusion would make one with a negative scale.
+/// Converts a number with an exponent, to which DataFusion would give a negative scale.
 fn exponential(digits: &str) -> Expr {
     match Number::parse(digits) {
         Some(number) => Expr::value(Value::Number(number.to_string(), false)),
@@ -345,14 +349,14 @@ fn binary(left: Expr, op: BinaryOperator, right: Expr) -> SqlResult<Expr> {
             op,
             right: Box::new(right),
         },
-        // How the parser's input writes IS [NOT] DISTINCT FROM.
+        // The tokens that `parse` puts in place of IS [NOT] DISTINCT FROM.
         BinaryOperator::Spaceship => Expr::IsNotDistinctFrom(Box::new(left), Box::new(right)),
         BinaryOperator::PGLikeMatch => Expr::IsDistinctFrom(Box::new(left), Box::new(right)),
         other => return Err(SqlError::unsupported(format_args!("the operator {other}"))),
     })
 }
 
-/// `x LIKE p`, `x LIKE ANY (p, q)`.
+/// Rewrites `x LIKE p` and `x LIKE ANY (p, q)`.
 fn like(
     function: &str,
     is_negated: bool,
@@ -397,7 +401,7 @@ fn rounded(name: &str, expr: Expr, field: CeilFloorKind) -> SqlResult<Expr> {
 fn json_path(value: Expr, path: &JsonPath) -> SqlResult<Expr> {
     let text = path.to_string();
     let text = text.strip_prefix(':').unwrap_or(&text);
-    // Fails now if it is no path.
+    // Reports an invalid path when the query is planned.
     crate::snowflake::query::json::path(text)?;
     Ok(call("GET_PATH", vec![value, string(text)]))
 }

@@ -1,7 +1,8 @@
-//! From the syntax tree as it was written to one that DataFusion plans with Snowflake's meaning.
+//! The rewriter: from the syntax tree as written to one that DataFusion plans with Snowflake's
+//! semantics.
 //!
-//! What is not named here is refused: every part of the tree is taken apart without `..`, so that a clause that sqlparser learns
-//! to read is never passed over in silence.
+//! Whatever is not handled here is refused. Every struct of the tree is destructured without `..`,
+//! so that a clause that a new version of sqlparser reads is never ignored silently.
 
 mod aliases;
 mod build;
@@ -29,18 +30,20 @@ pub use select::select_one;
 use super::Parameters;
 use crate::snowflake::error::{SqlError, SqlResult};
 
-/// The mark of columns that are called as another of the same list; what follows is no part of the name.
+/// Separates the name of a column from the suffix that makes it unique in its SELECT list. The
+/// suffix is not part of the name that the client sees.
 pub const DUPLICATE: char = '\u{1}';
-/// The mark of names that stand for tables and for calls that the session answers.
+/// The first character of the generated names of tables and of calls that the session answers.
 pub const MARK: char = '#';
 
-/// A call that the session is asked.
+/// A call of a function that the session evaluates.
 pub struct SessionCall {
     pub name: String,
     pub arguments: Vec<Expr>,
 }
 
-/// What a query needs before it can be planned, in an order in which nothing needs what comes later.
+/// What the session must provide before a query can be planned. A call comes after the calls in its
+/// arguments, and requests may use any call.
 #[derive(Default)]
 pub struct Needs {
     pub calls: Vec<SessionCall>,
@@ -50,7 +53,7 @@ pub struct Needs {
 /// Rewrites a query in place.
 ///
 /// # Errors
-/// If it uses what icebox does not have.
+/// If the query uses something that icebox does not support.
 pub fn rewrite(
     query: &mut Query,
     item_names: &HashMap<Location, Vec<String>>,
@@ -74,7 +77,7 @@ pub fn rewrite(
     }
 }
 
-/// Puts the session's answers in the place of its calls.
+/// Replaces the calls that the session evaluates by their values.
 pub fn answer(expr: &mut impl VisitMut, answers: &[Expr]) {
     let _: ControlFlow<()> = visit_expressions_mut(expr, |expr| {
         if let Expr::Identifier(ident) = expr
@@ -92,14 +95,15 @@ struct Rewriter<'a> {
     parameters: &'a Parameters,
     suffix_plain: bool,
     needs: Needs,
-    /// The names of the common table expressions that can be seen, by query.
+    /// The names of the common table expressions in scope, for each enclosing query.
     scopes: Vec<Vec<String>>,
-    /// The WITH clauses of the queries being visited, taken out so that each of their queries sees only what comes before it.
+    /// The WITH clauses of the queries that are being visited. They are taken out of these queries,
+    /// so that each common table expression sees only those before it.
     withs: Vec<Option<With>>,
     unnamed: usize,
-    /// How many `?` there have been.
+    /// Number of `?` seen so far.
     positions: usize,
-    /// Whether the query visited next is a VALUES that has been given names.
+    /// Whether the next query visited is a VALUES whose columns have names already.
     in_values: bool,
 }
 
@@ -163,7 +167,7 @@ impl Rewriter<'_> {
                 return Err(SqlError::unsupported("FROM in a common table expression"));
             }
             let name = table.alias.name.value.clone();
-            // RECURSIVE is optional: what reads itself in the second half of a union is recursive.
+            // RECURSIVE is optional: a union whose second half reads its own name is recursive.
             let own = select::reads_itself(&table.query, &name);
             *recursive |= own;
             let columns = std::mem::take(&mut table.alias.columns);
@@ -197,7 +201,8 @@ impl Rewriter<'_> {
         self.scopes.iter().flatten().any(|known| known == name)
     }
 
-    /// Has the session asked for a call's value.
+    /// Records a call that the session evaluates, and returns the identifier that stands for its
+    /// value.
     fn ask_session(&mut self, name: String, arguments: Vec<Expr>) -> Expr {
         let ident = quoted(format!("{MARK}call{}", self.needs.calls.len()));
         self.needs.calls.push(SessionCall { name, arguments });
@@ -205,10 +210,10 @@ impl Rewriter<'_> {
     }
 }
 
-/// The expression that has a constant's value and type.
+/// Builds an expression with a constant's value and type.
 ///
 /// # Errors
-/// If the value has no text from which it can be read again.
+/// If the value has no text that can be read back.
 pub fn constant(
     value: &datafusion::common::ScalarValue,
     ty: crate::snowflake::types::DataType,

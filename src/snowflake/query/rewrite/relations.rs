@@ -1,5 +1,5 @@
-//! What stands in FROM: each table, table function, directory and earlier result gets a name of its own, under which the planner
-//! finds what the session has for it.
+//! Relations in FROM. Each table, table function, directory table and earlier result gets a
+//! generated name, by which the planner finds what the session provides for it.
 
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName as AstName, ObjectNamePart,
@@ -12,23 +12,23 @@ use crate::snowflake::error::{Position, SqlError, SqlResult};
 use crate::snowflake::names::{Ident, ObjectName};
 use crate::snowflake::syntax::Cursor;
 
-/// Words that no table is called without quotes, but that the parser takes for a name.
+/// Words that sqlparser accepts as a table's name, but Snowflake only in quotes.
 const RESERVED: &[&str] = &[
     "FROM", "GROUP", "HAVING", "INTO", "LIMIT", "ON", "ORDER", "QUALIFY", "SELECT", "UNION",
     "USING", "VALUES", "WHERE", "WITH",
 ];
 
-/// Something that a query reads.
+/// A relation that a query reads.
 pub struct Request {
-    /// Under which the query reads it.
+    /// The generated name in the query.
     pub name: String,
     pub source: Source,
-    /// Other names for its columns; none to keep theirs.
+    /// New names for the columns; empty to keep the relation's own.
     pub columns: Vec<String>,
 }
 
 pub enum Source {
-    /// A table or a view, now or at a point that an argument such as `TIMESTAMP => …` tells.
+    /// A table or view, now or at the moment of an argument such as `TIMESTAMP => …`.
     Table {
         name: ObjectName,
         at: Option<At>,
@@ -38,13 +38,13 @@ pub enum Source {
         arguments: Vec<(Option<Ident>, Expr)>,
     },
     Directory(ObjectName),
-    /// An earlier result of a pipe, from 1.
+    /// An earlier result of a pipe; the number counts from 1.
     Earlier(usize),
     /// `IDENTIFIER(…)`
     Named(Expr),
 }
 
-/// AT or BEFORE with its one argument.
+/// AT or BEFORE with its only argument.
 pub struct At {
     pub before: bool,
     pub kind: String,
@@ -52,7 +52,7 @@ pub struct At {
 }
 
 impl Rewriter<'_> {
-    /// After the arguments of a relation have been visited.
+    /// Replaces a relation whose arguments have been visited.
     pub(super) fn relation(&mut self, factor: &mut TableFactor) -> SqlResult<()> {
         let (source, alias) = match factor {
             TableFactor::Table {
@@ -173,7 +173,7 @@ impl Rewriter<'_> {
         self.place(factor, source, alias)
     }
 
-    /// Puts a name of ours in place of a relation.
+    /// Replaces a relation by a generated name, and records the request for it.
     fn place(
         &mut self,
         factor: &mut TableFactor,
@@ -258,7 +258,7 @@ fn stage_name(text: &str) -> SqlResult<ObjectName> {
     Ok(name)
 }
 
-/// A name as it was written; its unquoted parts are in upper case already.
+/// Converts a name as it was written; its unquoted parts are in upper case already.
 fn object(name: &AstName) -> SqlResult<ObjectName> {
     let part = |part: &ObjectNamePart| match part.as_ident() {
         Some(ident) if ident.quote_style.is_none() && RESERVED.contains(&ident.value.as_str()) => {
@@ -279,8 +279,8 @@ fn object(name: &AstName) -> SqlResult<ObjectName> {
     }
 }
 
-/// Before the arguments of a relation are visited: a table function is a relation with arguments and not an expression, and
-/// so is AT.
+/// Prepares a relation before its arguments are visited: `TABLE(f(…))` becomes a relation with
+/// arguments, and AT a named argument. Otherwise both would be rewritten as function calls.
 pub(super) fn plain(factor: &mut TableFactor) -> SqlResult<()> {
     match factor {
         TableFactor::TableFunction { expr, alias } => {
@@ -304,7 +304,8 @@ pub(super) fn plain(factor: &mut TableFactor) -> SqlResult<()> {
     Ok(())
 }
 
-/// The one argument of AT or BEFORE under a name that tells both.
+/// Returns the only argument of AT or BEFORE, under a name made of that keyword and the argument's
+/// name.
 fn at_argument(expr: &Expr) -> SqlResult<Expr> {
     let bad = || SqlError::unsupported(format_args!("{expr} on a table"));
     let Expr::Function(function) = expr else {
@@ -349,7 +350,7 @@ fn at(version: TableVersion) -> SqlResult<At> {
     })
 }
 
-/// A relation of a name, perhaps with arguments.
+/// Builds a relation from a name and optional arguments.
 fn table(name: AstName, alias: Option<TableAlias>, args: Option<Vec<FunctionArg>>) -> TableFactor {
     let args = args.map(|args| TableFunctionArgs {
         args,

@@ -1,4 +1,5 @@
-//! Queries and their SELECTs: names of columns, TOP, GROUP BY ALL, and the clauses that are refused.
+//! Queries and their SELECTs: names of columns, TOP, GROUP BY ALL, and the clauses that are
+//! refused.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -15,7 +16,7 @@ use super::{DUPLICATE, Rewriter, calls};
 use crate::snowflake::error::{SqlError, SqlResult};
 
 impl Rewriter<'_> {
-    /// Before a query's parts are visited.
+    /// Rewrites a query's clauses before its parts are visited.
     pub(super) fn query(&mut self, query: &mut Query) -> SqlResult<()> {
         let Query {
             with: _,
@@ -42,7 +43,7 @@ impl Rewriter<'_> {
                 return Err(SqlError::unsupported("INTERPOLATE"));
             }
             if let OrderByKind::All(options) = kind {
-                // ORDER BY ALL: by each column of the list, left to right.
+                // ORDER BY ALL sorts by each column of the list, from left to right.
                 let SetExpr::Select(select) = body.as_ref() else {
                     return Err(SqlError::unsupported("ORDER BY ALL of a set operation"));
                 };
@@ -74,7 +75,7 @@ impl Rewriter<'_> {
             if !limit_by.is_empty() {
                 return Err(SqlError::unsupported("LIMIT BY"));
             }
-            // LIMIT NULL is no limit.
+            // LIMIT NULL means no limit.
             if matches!(limit, Some(Expr::Value(value)) if value.value == datafusion::sql::sqlparser::ast::Value::Null)
             {
                 *limit = None;
@@ -96,7 +97,8 @@ impl Rewriter<'_> {
         self.set(body)
     }
 
-    /// A limit that is a variable becomes the number that it has: DataFusion takes only whole numbers.
+    /// Replaces a variable in LIMIT or OFFSET by its value, because DataFusion takes only whole
+    /// numbers there.
     fn plain_limit(&mut self, clause: &mut Option<LimitClause>) -> SqlResult<()> {
         let Some(LimitClause::LimitOffset { limit, offset, .. }) = clause else {
             return Ok(());
@@ -120,7 +122,7 @@ impl Rewriter<'_> {
     fn set(&mut self, body: &mut Box<SetExpr>) -> SqlResult<()> {
         match body.as_mut() {
             SetExpr::Select(select) => self.select(select),
-            // Visited as a query of its own.
+            // It is visited as a query of its own.
             SetExpr::Query(_) => Ok(()),
             SetExpr::SetOperation {
                 op,
@@ -150,7 +152,8 @@ impl Rewriter<'_> {
         }
     }
 
-    /// `SELECT * FROM (VALUES …)` with the columns COLUMN1, COLUMN2 and so on.
+    /// Builds `SELECT * FROM (VALUES …)` with the given column names, or else COLUMN1, COLUMN2 and
+    /// so on.
     pub(super) fn values(
         &mut self,
         values: Values,
@@ -257,7 +260,7 @@ impl Rewriter<'_> {
                     None => expr.to_string().to_uppercase(),
                 },
             };
-            // A number has the digits that it is written with.
+            // A whole-number literal has the digits that it is written with.
             if let Expr::Value(value) = &expr
                 && let datafusion::sql::sqlparser::ast::Value::Number(digits, _) = &value.value
                 && digits.bytes().all(|digit| digit.is_ascii_digit())
@@ -289,7 +292,7 @@ fn refuse(refused: &[(bool, &str)]) -> SqlResult<()> {
     }
 }
 
-/// DataFusion passes over ILIKE, and has no RENAME.
+/// Refuses options of `*`: DataFusion ignores ILIKE and has no RENAME.
 fn wildcard(options: &WildcardAdditionalOptions) -> SqlResult<()> {
     let WildcardAdditionalOptions {
         wildcard_token: _,
@@ -306,7 +309,7 @@ fn wildcard(options: &WildcardAdditionalOptions) -> SqlResult<()> {
     ])
 }
 
-/// Limits to a number of rows what has no limit yet.
+/// Sets the number of rows of a query that has no limit yet.
 fn limit(clause: &mut Option<LimitClause>, count: Expr) -> SqlResult<()> {
     match clause {
         None => {
@@ -328,7 +331,7 @@ fn limit(clause: &mut Option<LimitClause>, count: Expr) -> SqlResult<()> {
     }
 }
 
-/// GROUP BY ALL: by each column of the list without an aggregate.
+/// Replaces GROUP BY ALL by each column of the list that has no aggregate.
 fn group_by_all(group_by: &mut GroupByExpr, projection: &[SelectItem]) -> SqlResult<()> {
     match group_by {
         GroupByExpr::Expressions(_, modifiers) | GroupByExpr::All(modifiers)
@@ -366,7 +369,7 @@ fn has_aggregate(expr: &Expr) -> bool {
     found.is_break()
 }
 
-/// Whether a common table expression is a union whose second half reads it.
+/// Returns whether a common table expression is a union whose second half reads it.
 pub(super) fn reads_itself(query: &Query, name: &str) -> bool {
     let SetExpr::SetOperation { right, .. } = query.body.as_ref() else {
         return false;
@@ -384,14 +387,14 @@ pub(super) fn reads_itself(query: &Query, name: &str) -> bool {
     found.is_break()
 }
 
-/// `SELECT expr`
+/// Builds `SELECT expr`.
 pub fn select_one(expr: Expr) -> Query {
     let mut select = empty_select();
     select.projection = vec![SelectItem::UnnamedExpr(expr)];
     plain_query(SetExpr::Select(Box::new(select)))
 }
 
-/// `SELECT items FROM relation`
+/// Builds `SELECT items FROM relation`.
 pub(super) fn select_from(items: Vec<SelectItem>, relation: TableFactor) -> Query {
     let mut select = empty_select();
     select.projection = items;
@@ -447,7 +450,7 @@ fn empty_select() -> Select {
     }
 }
 
-/// Whether a query reads a stage's directory table and nothing else, row by row.
+/// Returns whether a query reads only a stage's directory table, without grouping.
 fn is_directory(body: &SetExpr) -> bool {
     let SetExpr::Select(select) = body else {
         return false;
@@ -463,8 +466,9 @@ fn is_directory(body: &SetExpr) -> bool {
             if name.to_string() == "DIRECTORY")
 }
 
-/// S3 tells the second in which a file was modified, and two may have the same: those are ordered by their names, whose first
-/// part counts up. Snowflake picks any.
+/// Adds RELATIVE_PATH after LAST_MODIFIED in ORDER BY. S3 reports modification times in whole
+/// seconds, so two files may have the same; the names of metadata files begin with an increasing
+/// number. In Snowflake the order of such files is arbitrary.
 fn break_ties(order: &mut Vec<datafusion::sql::sqlparser::ast::OrderByExpr>) {
     let found = order.iter().find_map(|by| {
         let mut tied = by.clone();

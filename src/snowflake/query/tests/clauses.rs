@@ -1,8 +1,8 @@
-//! Clauses, subqueries and sets.
+//! Clauses, subqueries and set operations.
 
 use super::*;
 
-/// DataFusion gives a row for each of the subquery's.
+/// DataFusion would return one row for each row of the subquery.
 #[tokio::test]
 async fn a_query_as_a_value_has_one_row() {
     let session = Session::default()

@@ -1,4 +1,4 @@
-//! The list of known silent differences between Snowflake and DataFusion (each once measured): none of them is left.
+//! Cases in which DataFusion alone would silently give another result than Snowflake.
 
 use super::*;
 
@@ -61,7 +61,7 @@ async fn aggregates_have_snowflakes_types() {
             "SUM(S) FLOAT, AVG(S) FLOAT",
             "15 | 7.5",
         ),
-        // More than 64 bits.
+        // The sum needs more than 64 bits.
         (
             "SELECT SUM(i) FROM l",
             "SUM(I) NUMBER(31,0)",
@@ -79,7 +79,7 @@ async fn aggregates_have_snowflakes_types() {
         assert_eq!(columns_of(&rows), columns, "{query}");
         assert_eq!(rows_of(&rows).join("; "), expected, "{query}");
     }
-    // More than 38 digits, alone, in groups and in windows.
+    // The sum has more than 38 digits: alone, in groups and in windows.
     let large = "(SELECT column1::int AS x FROM VALUES ('90000000000000000000000000000000000000'), ('80000000000000000000000000000000000000'), ('90000000000000000000000000000000000000'), ('90000000000000000000000000000000000000'))";
     for sum in ["SUM(x)", "AVG(x)", "SUM(x) OVER ()"] {
         let found = ask_of(&session, &format!("SELECT {sum} FROM {large}")).await;
@@ -139,7 +139,7 @@ async fn texts_are_compared_with_numbers_as_numbers() {
             "'2024-01-05'::date < '2024-01-05 00:00:01'::timestamp",
             "true",
         ),
-        // NTZ is read on the session's clock.
+        // A TIMESTAMP_NTZ is read in the session's time zone.
         (
             "'2024-07-01 00:00:00'::timestamp_ntz = '2024-07-01 07:00:00 Z'::timestamp_ltz",
             "true",
@@ -232,7 +232,7 @@ async fn time_travel_reaches_the_catalog() {
     }
 }
 
-/// What is parsed must be done or refused.
+/// Whatever is parsed is either executed or refused.
 #[tokio::test]
 async fn what_is_not_there_is_refused_by_name() {
     let session = Session::default().with("T", "SELECT 1 AS a, 2 AS b").await;
@@ -327,7 +327,7 @@ async fn what_is_not_there_is_refused_by_name() {
 #[tokio::test]
 async fn patterns_are_snowflakes() {
     expect(&[
-        // A backslash is no escape character of LIKE.
+        // A backslash is not an escape character of LIKE.
         (r"'a\\b' LIKE 'a\\_'", "true"),
         ("'a_b' LIKE 'a^_b' ESCAPE '^'", "true"),
         ("'axb' LIKE 'a^_b' ESCAPE '^'", "false"),

@@ -1,4 +1,4 @@
-//! Functions, with the examples of the documentation where it has some.
+//! Functions, with the documentation's examples where it has some.
 
 use super::*;
 
@@ -11,7 +11,7 @@ async fn conditionals() {
         ("DECODE(2, 1, 'one', 2, 'two', 'many'), DECODE(NULL, NULL, 'none'), DECODE(3, 1, 'one')", "two | none | NULL"),
         ("GREATEST(1, 3, 2.5), LEAST(1, NULL), LEAST('b', 'a')", "3.0 | NULL | a"),
         ("EQUAL_NULL(NULL, NULL), EQUAL_NULL(1, NULL)", "true | false"),
-        // Only the branch that is taken is evaluated.
+        // Only the chosen branch is evaluated.
         ("IFF(true, 1, 1/0)", "1.000000"),
     ])
     .await;
@@ -46,7 +46,7 @@ async fn dates() {
         ("SYSDATE()", "2024-07-15 19:30:00.123"),
         ("DATEADD(fortnight, 1, CURRENT_DATE)", "001099 (22023): SQL compilation error:\n'FORTNIGHT' is not a valid date/time component"),
         ("DATE '2024-01-01', TIMESTAMP '2024-01-01 10:00:00'", "2024-01-01 | 2024-01-01 10:00:00.000"),
-        // Daylight saving: a day is as long as it is.
+        // Daylight saving time begins in between, so the day has 23 hours.
         ("DATEADD(day, 1, '2024-03-09 12:00:00'::timestamp_ltz)", "2024-03-10 12:00:00.000 -0700"),
     ])
     .await;

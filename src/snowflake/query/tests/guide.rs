@@ -1,4 +1,4 @@
-//! The guide's queries on the Snowflake side, over tables such as it makes.
+//! The queries that the guide runs in Snowflake, on tables like the guide's.
 
 use super::*;
 

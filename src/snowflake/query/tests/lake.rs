@@ -1,4 +1,4 @@
-//! Columns as files have them, and what analysts do with them.
+//! Columns with the Arrow types of data files, in typical queries.
 
 use super::*;
 use arrow::array::*;
@@ -200,7 +200,8 @@ async fn every_type_is_worked_with() {
     assert_eq!(ntz_unit(&session).await, TimeUnit::Microsecond);
 }
 
-/// A timestamp of microseconds stays one, so that years such as 9999 have a place.
+/// Returns the unit of `DATEADD` on a column of microseconds. It stays microseconds, which reach
+/// years such as 9999.
 async fn ntz_unit(session: &Session) -> TimeUnit {
     let rows = run("SELECT DATEADD(day, 1, n) FROM t", session)
         .await
@@ -225,7 +226,7 @@ async fn nulls_without_a_type() {
     .await;
 }
 
-/// Rows of different types in VALUES.
+/// The rows of VALUES may have different types.
 #[tokio::test]
 async fn values_have_one_type_a_column() {
     for (sql, expected) in [

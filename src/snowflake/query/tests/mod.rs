@@ -1,4 +1,4 @@
-//! Queries over tables in memory, as a session would ask them.
+//! Queries over in-memory tables, with a test session as the catalog.
 
 mod clauses;
 mod differences;
@@ -17,7 +17,7 @@ use datafusion::optimizer::optimizer::Optimizer;
 use super::*;
 use crate::snowflake::error::SqlError;
 
-/// The session of these tests: tables by name, and a record of what was asked.
+/// The session of these tests: tables by name, and a record of the calls it received.
 #[derive(Default)]
 struct Session {
     tables: HashMap<String, Arc<dyn TableProvider>>,
@@ -87,7 +87,7 @@ impl Catalog for Session {
 }
 
 impl Session {
-    /// A table of the rows of a query, with columns of exactly its types.
+    /// Adds a table with the rows and column types of a query.
     async fn with(mut self, name: &str, query: &str) -> Session {
         let rows = run(query, &self)
             .await
@@ -101,7 +101,7 @@ impl Session {
         self.tables.insert(name.to_owned(), Arc::new(table));
     }
 
-    /// A table whose columns have Arrow types of their own, as files have them.
+    /// Adds a table whose columns have the Arrow types of data files.
     fn with_arrays(mut self, name: &str, columns: Vec<(&str, arrow::array::ArrayRef)>) -> Session {
         let batch = arrow::array::RecordBatch::try_from_iter_with_nullable(
             columns.into_iter().map(|(name, array)| (name, array, true)),
@@ -121,7 +121,7 @@ fn engine() -> &'static Engine {
     &ENGINE
 }
 
-/// The moment of every statement here.
+/// Returns the parameters of every statement in these tests.
 fn parameters() -> Parameters {
     Parameters::at("2024-07-15T19:30:00.123456789Z".parse().unwrap())
 }
@@ -130,7 +130,7 @@ async fn run(sql: &str, session: &Session) -> SqlResult<Rows> {
     engine().run(sql, session, &parameters()).await
 }
 
-/// The rows of an answer, `NULL` as that, with ` | ` between columns.
+/// Formats the rows of a result, with ` | ` between columns and `NULL` for NULL.
 fn rows_of(rows: &Rows) -> Vec<String> {
     let types = rows.types();
     let cell = |row, column: usize| {
@@ -148,7 +148,7 @@ fn rows_of(rows: &Rows) -> Vec<String> {
     (0..rows.len()).map(row).collect()
 }
 
-/// Names and types of the columns.
+/// Formats the names and types of the columns.
 fn columns_of(rows: &Rows) -> String {
     let fields = rows.schema.fields().iter();
     let column = |field: &arrow::datatypes::FieldRef| {
@@ -157,7 +157,7 @@ fn columns_of(rows: &Rows) -> String {
     fields.map(column).collect::<Vec<_>>().join(", ")
 }
 
-/// The rows that a query answers without tables, or its error.
+/// Runs a query and formats its rows, or its error.
 async fn ask_of(session: &Session, sql: &str) -> String {
     match run(sql, session).await {
         Ok(rows) => rows_of(&rows).join("; "),
@@ -169,7 +169,7 @@ async fn ask(sql: &str) -> String {
     ask_of(&Session::default(), sql).await
 }
 
-/// The one value of an expression, with its type.
+/// Evaluates an expression and formats its value with its type.
 async fn typed(expression: &str) -> String {
     match run(&format!("SELECT {expression} AS X"), &Session::default()).await {
         Ok(rows) => format!("{} {}", rows_of(&rows).join("; "), rows.types()[0]),
@@ -177,7 +177,7 @@ async fn typed(expression: &str) -> String {
     }
 }
 
-/// Expressions without a table, and what each is.
+/// Checks the values of expressions that read no table.
 async fn expect(cases: &[(&str, &str)]) {
     let mut wrong = Vec::new();
     for (expression, expected) in cases {
@@ -191,7 +191,7 @@ async fn expect(cases: &[(&str, &str)]) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The same with types.
+/// Checks the values and types of expressions that read no table.
 async fn expect_typed(cases: &[(&str, &str)]) {
     let mut wrong = Vec::new();
     for (expression, expected) in cases {

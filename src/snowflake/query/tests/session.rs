@@ -1,4 +1,4 @@
-//! What a query takes from its session, and its errors.
+//! What a query gets from its session, and the errors of queries.
 
 use super::*;
 
@@ -155,7 +155,8 @@ async fn bindings_variables_pipes_and_session_functions() {
     );
 }
 
-/// A plan tells its columns before there are rows, as CTAS and INSERT need it; batches have that schema.
+/// The columns of a plan are known before there are rows, as CTAS and INSERT require. The batches
+/// have the same schema.
 #[tokio::test]
 async fn a_plan_has_a_schema_and_streams() {
     use futures::TryStreamExt;
@@ -172,7 +173,7 @@ async fn a_plan_has_a_schema_and_streams() {
     assert!(batches.iter().all(|batch| batch.schema() == schema));
 }
 
-/// Half a millisecond when optimised; ten times that is allowed for builds that are not.
+/// An optimized build takes about half a millisecond. The limit leaves room for other builds.
 #[tokio::test]
 async fn a_small_query_takes_little() {
     let session = Session::default();

@@ -1,4 +1,4 @@
-//! An account on an in-memory DataFusion, enough of one for drivers to talk to.
+//! An account on an in-memory DataFusion, with as much behaviour as the tests of the protocol need.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,7 @@ pub(super) struct TestAccount {
     next: AtomicU64,
     context: SessionContext,
     results: Arc<Mutex<HashMap<String, Rows>>>,
-    /// Statements that were run, retries not counted.
+    /// The number of statements that were run, without retries.
     pub executed: Arc<AtomicU64>,
 }
 
@@ -262,7 +262,7 @@ fn failed(error: datafusion::error::DataFusionError) -> SqlError {
     }
 }
 
-/// The statement with a row of what is bound in place of each `?`.
+/// Returns the statement with the bound values of a row in place of each `?`.
 fn with_values(request: &Request, row: usize) -> SqlResult<String> {
     let sql = &request.sql;
     let mut cursor = Cursor::new(sql)?;
@@ -290,7 +290,7 @@ fn literal(value: &ScalarValue) -> String {
     }
 }
 
-/// A row of values, one of the least or before 1970, and one of NULLs.
+/// Returns rows of every type: typical values, least values or values before 1970, and NULLs.
 pub(super) fn every_type() -> Rows {
     let number = |precision, scale| DataType::Number { precision, scale };
     let text = |text: &str| ScalarValue::from(text);
@@ -351,7 +351,7 @@ pub(super) fn every_type() -> Rows {
     with_offset(rows, "+05:30")
 }
 
-/// With a column TZ of moments at this offset.
+/// Adds a column TZ of timestamps at this offset.
 fn with_offset(rows: Rows, offset: &str) -> Rows {
     let moments = vec![Some(1_710_488_096_123_456_789), Some(-1_500_000_000), None];
     let moments: ArrayRef = Arc::new(TimestampNanosecondArray::from(moments).with_timezone(offset));

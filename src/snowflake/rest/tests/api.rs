@@ -1,4 +1,4 @@
-//! The SQL API.
+//! Tests of the SQL API.
 
 use std::time::Duration;
 

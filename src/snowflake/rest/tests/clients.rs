@@ -1,7 +1,7 @@
-//! Real drivers, run as they are.
+//! Tests with real drivers.
 //!
-//! They live in `$ICEBOX_CLIENTS` (`~/.cache/icebox/clients`), which `just clients` fills; a test whose driver is not there says so
-//! and passes.
+//! The drivers are in `$ICEBOX_CLIENTS` (`~/.cache/icebox/clients`), which `just clients` fills. A
+//! test whose driver is not installed says so and passes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::*;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/clients");
 
-/// What is installed under this name, if it is.
+/// Returns the path of an installed client, if it is there.
 fn installed(name: &str) -> Option<PathBuf> {
     let dir = match std::env::var_os("ICEBOX_CLIENTS") {
         Some(dir) => PathBuf::from(dir),
@@ -31,7 +31,8 @@ fn installed(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// A server that gives a slow statement's address after three seconds, and a command pointed at it.
+/// Starts a server that waits three seconds for a statement before it gives an address to ask again
+/// at, and prepares a command that connects to it.
 async fn server_for(program: &Path, home: &Path) -> (Running, Command) {
     let config = Config {
         patience: Duration::from_secs(3),
@@ -51,14 +52,14 @@ async fn server_for(program: &Path, home: &Path) -> (Running, Command) {
             "LARGE_SQL",
             "SELECT value, value::varchar AS s FROM generate_series(1, 200000)",
         )
-        // The server is on loopback, whatever proxy this machine uses for the rest.
+        // The server is on loopback, so a configured proxy must be bypassed.
         .env("NO_PROXY", "127.0.0.1")
         .env("no_proxy", "127.0.0.1")
         .current_dir(home);
     (server, command)
 }
 
-/// What a program printed, which has to be JSON.
+/// Returns what a program printed, which must be JSON.
 async fn seen(mut command: Command, server: &Running) -> Value {
     let output = command.output().await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

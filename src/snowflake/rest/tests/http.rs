@@ -1,4 +1,4 @@
-//! Requests as bytes, so that a test can send any.
+//! Requests as raw bytes, so that a test can send malformed ones.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::account::{PASSWORD, USER};
 
-/// Status and body, which is JSON.
+/// Sends a request, and returns the status and the JSON body of the reply.
 pub(super) async fn send(
     address: SocketAddr,
     method: &str,
@@ -29,7 +29,7 @@ pub(super) async fn send(
     head.push_str("\r\n");
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
-    // A body that is refused is not read to its end.
+    // The server does not read a refused body to its end.
     _ = stream.write_all(body).await;
     let mut answer = Vec::new();
     _ = stream.read_to_end(&mut answer).await;
@@ -109,7 +109,7 @@ pub(super) async fn login(address: SocketAddr, user: &str, password: &str, query
 
 pub(super) const QUERY: &str = "/queries/v1/query-request";
 
-/// The code of an answer that has to be a failure.
+/// Returns the code of a reply that must be a failure.
 pub(super) fn code(answer: &Value) -> &str {
     assert_eq!(answer["success"], false, "{answer}");
     answer["code"].as_str().unwrap()

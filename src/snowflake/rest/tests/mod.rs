@@ -1,4 +1,4 @@
-//! The endpoint, asked over HTTP.
+//! Tests of the endpoint over HTTP.
 
 mod account;
 mod api;
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use self::account::TestAccount;
 use super::{Config, serve};
 
-/// A running endpoint; it stops when this is dropped.
+/// A running endpoint, which stops when this is dropped.
 struct Running {
     address: SocketAddr,
     account: Arc<TestAccount>,

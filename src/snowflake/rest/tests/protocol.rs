@@ -1,4 +1,4 @@
-//! What drivers are promised, down to the bytes.
+//! Tests of the drivers' protocol, down to the bytes.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -38,7 +38,7 @@ async fn an_answer_tells_columns_rows_and_the_session() {
     ] {
         assert!(column.get(field).is_some(), "{field} is missing");
     }
-    // The result can be asked for again, by its user's other sessions too.
+    // The result can be fetched again, also from other sessions of the same user.
     let id = data["queryId"].as_str().unwrap();
     let other = Client::login(server.address).await;
     let again = other.get(&format!("/queries/{id}/result")).await;
@@ -199,7 +199,7 @@ async fn what_is_not_a_request_is_refused_and_the_server_goes_on() {
     assert_eq!(code(&post("gzip", b"no gzip").await.1), "390400");
     assert_eq!(code(&post("br", b"{}").await.1), "390400");
     assert_eq!(post("identity", &[b' '; 10_001]).await.0, 413);
-    // Small as it is sent, large when unpacked.
+    // Small as sent, large after decompression.
     let bomb = gzip(&vec![b' '; 1_000_000]);
     assert!(bomb.len() < 10_000, "{}", bomb.len());
     assert_eq!(post("gzip", &bomb).await.0, 413);
@@ -348,7 +348,7 @@ async fn a_long_statement_is_waited_for_asked_about_and_ended() {
     let body = json!({"sqlText": "SELECT SYSTEM$WAIT(60)", "asyncExec": true});
     let started = client.post(&target, body.clone()).await;
     assert_eq!(started["code"], "333334");
-    // The same request once more is the same statement.
+    // A retry of the same request returns the same statement.
     let executed = server.account.executed.load(Ordering::Relaxed);
     assert_eq!(
         client.post(&target, body).await["data"]["queryId"],
@@ -387,7 +387,7 @@ async fn a_statement_can_be_ended_as_soon_as_it_has_an_id() {
     }
 }
 
-/// Kept results are all that stays of a statement.
+/// The number of ended statements that are kept is limited.
 #[tokio::test]
 async fn what_has_ended_is_forgotten() {
     let server = start(Config::default()).await;

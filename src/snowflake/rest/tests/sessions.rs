@@ -1,4 +1,4 @@
-//! Logging in, and what becomes of a session.
+//! Tests of login, expiry and logout of sessions.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Declarations: in DECLARE, and with LET.
+//! Declarations in DECLARE and with LET.
 
 use std::sync::Arc;
 
@@ -12,13 +12,14 @@ use crate::snowflake::script::fault;
 use crate::snowflake::script::template::{Mode, Template};
 use crate::snowflake::types::DataType;
 
-/// The codes that exceptions may have lie between these two (seen on a live account; the bounds are refused).
+/// The codes that exceptions may have. The documented bounds themselves are refused (seen on a live
+/// account).
 const CODES: std::ops::RangeInclusive<i64> = -20_998..=-20_001;
 /// The code of an exception that is declared without one.
 const DEFAULT_CODE: i32 = -20_000;
 
 impl Parser<'_> {
-    /// What follows LET, or stands in DECLARE: without its semicolon.
+    /// Parses a declaration after LET or in DECLARE, without its semicolon.
     pub(super) fn declaration(&mut self, is_let: bool) -> SqlResult<Declaration> {
         let position = match is_let {
             true => self.start,
@@ -90,7 +91,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `[(code, 'message')]`
+    /// Parses `[(code, 'message')]` of an exception.
     fn exception(&mut self, name: &Ident, position: Position) -> SqlResult<Declared> {
         let mut exception = Exception {
             name: name.clone(),
@@ -117,7 +118,7 @@ impl Parser<'_> {
         Ok(Declared::Exception(Arc::new(exception)))
     }
 
-    /// A type, such as `NUMBER(12, 2)` or `TIMESTAMP WITH TIME ZONE`.
+    /// Parses a type, such as `NUMBER(12, 2)` or `TIMESTAMP WITH TIME ZONE`.
     fn data_type(&mut self) -> SqlResult<DataType> {
         let start = self.cursor.clone();
         let mut name = String::new();
@@ -156,7 +157,7 @@ impl Parser<'_> {
     }
 }
 
-/// A number with commas, as these errors show it.
+/// Writes a number with thousands separators, as these errors show it.
 fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Branches and loops.
+//! Parsing of branches and loops.
 
 use super::Parser;
 use crate::snowflake::error::SqlResult;
@@ -7,7 +7,7 @@ use crate::snowflake::script::expression::Expression;
 use crate::snowflake::syntax::Cursor;
 
 impl Parser<'_> {
-    /// `IF (…) THEN … [ELSEIF (…) THEN …] [ELSE …] END IF`
+    /// Parses `IF (…) THEN … [ELSEIF (…) THEN …] [ELSE …] END IF`.
     pub(super) fn branches(&mut self) -> SqlResult<Kind> {
         let mut branches = Vec::new();
         loop {
@@ -29,7 +29,7 @@ impl Parser<'_> {
         })
     }
 
-    /// `CASE [(…)] WHEN … THEN … [ELSE …] END [CASE]`
+    /// Parses `CASE [(…)] WHEN … THEN … [ELSE …] END [CASE]`.
     pub(super) fn case(&mut self) -> SqlResult<Kind> {
         let subject = match self.cursor.is_next("WHEN") {
             true => None,
@@ -58,7 +58,8 @@ impl Parser<'_> {
         })
     }
 
-    /// `FOR … IN [REVERSE] … TO … DO … END FOR`, `FOR … IN cursor DO … END FOR`; both also with LOOP.
+    /// Parses `FOR … IN [REVERSE] … TO … DO … END FOR` and `FOR … IN cursor DO … END FOR`, both
+    /// also with LOOP.
     pub(super) fn for_loop(&mut self) -> SqlResult<Kind> {
         let variable = self.cursor.ident()?;
         self.cursor.expect("IN")?;
@@ -84,7 +85,7 @@ impl Parser<'_> {
         self.loop_body(control, "FOR")
     }
 
-    /// `WHILE (…) DO … END WHILE`, also with LOOP.
+    /// Parses `WHILE (…) DO … END WHILE`, also with LOOP.
     pub(super) fn while_loop(&mut self) -> SqlResult<Kind> {
         let condition = self.condition(&["DO", "LOOP"])?;
         self.loop_body(Control::While(condition), "WHILE")
@@ -101,7 +102,7 @@ impl Parser<'_> {
         }))
     }
 
-    /// `REPEAT … UNTIL (…) END REPEAT`
+    /// Parses `REPEAT … UNTIL (…) END REPEAT`.
     pub(super) fn repeat(&mut self) -> SqlResult<Kind> {
         let body = self.statements(&["UNTIL"])?;
         self.cursor.expect("UNTIL")?;
@@ -115,7 +116,7 @@ impl Parser<'_> {
         }))
     }
 
-    /// `DO … END <name>` or `LOOP … END LOOP`
+    /// Parses `DO … END <name>` or `LOOP … END LOOP`.
     fn loop_body(&mut self, control: Control, name: &str) -> SqlResult<Kind> {
         let end = match self.cursor.accept("DO") {
             true => name,

@@ -1,4 +1,4 @@
-//! From text to blocks (Snowflake documentation, "Snowflake Scripting reference").
+//! The parser of scripting blocks (Snowflake documentation, "Snowflake Scripting reference").
 
 mod declaration;
 mod flow;
@@ -16,10 +16,11 @@ use crate::snowflake::error::{Position, SqlError, SqlResult};
 use crate::snowflake::names::Ident;
 use crate::snowflake::syntax::{Cursor, pass_statement};
 
-/// How deep blocks, branches and loops may lie in each other.
+/// The greatest depth of nested blocks, branches and loops.
 const DEEPEST: usize = 50;
 
-/// The words that start a statement of scripting, and how it goes on; anything else is SQL.
+/// The first words of scripting statements, each with the function that parses the rest. All other
+/// statements are SQL.
 const STATEMENTS: [(&str, Rule); 20] = [
     ("LET", |parser| parser.declaration(true).map(Kind::Let)),
     ("IF", |parser| parser.branches()),
@@ -45,7 +46,7 @@ const STATEMENTS: [(&str, Rule); 20] = [
 
 type Rule = fn(&mut Parser<'_>) -> SqlResult<Kind>;
 
-/// The words that start a statement which may stand in brackets where a value is expected.
+/// The first words of statements that may appear in parentheses where a value is expected.
 const QUERIES: [&str; 18] = [
     "SELECT", "WITH", "CALL", "EXECUTE", "SHOW", "DESC", "DESCRIBE", "LIST", "LS", "INSERT",
     "UPDATE", "DELETE", "MERGE", "COPY", "CREATE", "DROP", "ALTER", "TRUNCATE",
@@ -55,7 +56,7 @@ fn asynchronous(word: &str) -> SqlError {
     SqlError::unsupported(format_args!("{word} (asynchronous child jobs)"))
 }
 
-/// Reads a body: a block, or one statement alone.
+/// Parses a body: a block, or a single statement.
 pub fn body(text: &str) -> SqlResult<Block> {
     let mut parser = Parser::new(Cursor::new(text)?);
     let block = match parser.starts_block() {
@@ -74,7 +75,7 @@ pub fn body(text: &str) -> SqlResult<Block> {
 
 struct Parser<'a> {
     cursor: Cursor<'a>,
-    /// Where the statement starts that is being read.
+    /// The start of the statement that is being parsed.
     start: Position,
     depth: usize,
 }
@@ -88,7 +89,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `[DECLARE …] BEGIN … END`, and no `BEGIN TRANSACTION`.
+    /// Returns whether a block comes next: `[DECLARE …] BEGIN … END`, but not `BEGIN TRANSACTION`.
     fn starts_block(&self) -> bool {
         if self.cursor.is_next("DECLARE") {
             return true;
@@ -167,7 +168,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// Statements up to one of the words, at least one.
+    /// Parses one or more statements, up to one of the words in `ends`.
     fn statements(&mut self, ends: &[&str]) -> SqlResult<Vec<Statement>> {
         self.depth += 1;
         if self.depth > DEEPEST {
@@ -212,7 +213,7 @@ impl<'a> Parser<'a> {
         self.query_statement()
     }
 
-    /// A statement for the host, with INTO taken out.
+    /// Parses a statement for the host, and removes INTO from it.
     fn query_statement(&mut self) -> SqlResult<Kind> {
         if let Some(query) = self.execute_immediate()? {
             let into = Vec::new();
@@ -242,7 +243,7 @@ impl<'a> Parser<'a> {
         Ok(Kind::Query { query, into })
     }
 
-    /// The variables after an INTO outside of brackets, and where in the source it stands.
+    /// Returns the variables after an INTO outside of parentheses, and its range in the source.
     fn find_into(&self, end: usize) -> SqlResult<Option<(std::ops::Range<usize>, Vec<Reference>)>> {
         let mut ahead = Parser::new(self.cursor.clone());
         let mut brackets = 0_usize;
@@ -261,7 +262,8 @@ impl<'a> Parser<'a> {
         Ok(None)
     }
 
-    /// `EXECUTE IMMEDIATE expression [USING (…)]`, but not `EXECUTE IMMEDIATE FROM`, which the host knows.
+    /// Parses `EXECUTE IMMEDIATE expression [USING (…)]`, but not `EXECUTE IMMEDIATE FROM`, which
+    /// the host handles.
     fn execute_immediate(&mut self) -> SqlResult<Option<Query>> {
         if self.cursor.is_next("EXECUTE IMMEDIATE FROM")
             || !self.cursor.is_next("EXECUTE IMMEDIATE")
@@ -289,7 +291,7 @@ impl<'a> Parser<'a> {
         Ok(using)
     }
 
-    /// `name` or `:name`
+    /// Parses `name` or `:name`.
     fn reference(&mut self) -> SqlResult<Reference> {
         let position = self.cursor.position();
         let is_bind = self.cursor.accept_token(&Token::Colon);
@@ -314,7 +316,7 @@ impl<'a> Parser<'a> {
         Ok(references)
     }
 
-    /// What is assigned or returned.
+    /// Parses the operand of an assignment or RETURN.
     fn operand(&mut self) -> SqlResult<Operand> {
         if self.cursor.is_next("ASYNC") && self.cursor.peek_at(1) == Some(&Token::LParen) {
             return Err(asynchronous("ASYNC"));
@@ -334,7 +336,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// `( statement )`
+    /// Parses `( statement )`.
     fn query_in_brackets(&mut self) -> SqlResult<Option<Query>> {
         if !self.cursor.accept_token(&Token::LParen) {
             return Ok(None);
@@ -390,7 +392,7 @@ impl<'a> Parser<'a> {
         Ok(Kind::Fetch { cursor, into })
     }
 
-    /// The name after BREAK, CONTINUE or RAISE, if there is one.
+    /// Parses the name after BREAK, CONTINUE or RAISE, if there is one.
     fn label(&mut self) -> SqlResult<Option<Reference>> {
         match self.cursor.peek() {
             Some(Token::SemiColon) => Ok(None),
@@ -398,7 +400,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The label after END, if there is one.
+    /// Parses the label after END, if there is one.
     fn end_label(&mut self) -> SqlResult<Option<Ident>> {
         match self.cursor.peek() {
             Some(Token::Word(_)) => self.cursor.ident().map(Some),

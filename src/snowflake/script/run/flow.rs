@@ -1,4 +1,4 @@
-//! Branches and loops.
+//! Execution of branches and loops.
 
 use super::{Flow, Outcome, Run, Slot};
 use crate::snowflake::error::Position;
@@ -11,7 +11,7 @@ use crate::snowflake::script::template::Template;
 use crate::snowflake::script::value::Value;
 use crate::snowflake::types::DataType;
 
-/// What a loop does after an iteration.
+/// How a loop continues after an iteration.
 enum After {
     Again,
     Leave(Flow),
@@ -53,7 +53,8 @@ impl<'a> Run<'a, '_> {
         Ok(is_taken(&self.evaluate(condition).await?))
     }
 
-    /// Whether the host finds a value and an expression equal.
+    /// Returns whether a value and an expression are equal, which the host decides unless both are
+    /// texts or one is NULL.
     async fn equals(&mut self, value: &Value, candidate: &'a Expression) -> Outcome<bool> {
         let found = self.evaluate(candidate).await?;
         if let (Some(value), Some(found)) = (value.as_text(), found.as_text()) {
@@ -129,7 +130,7 @@ impl<'a> Run<'a, '_> {
         Ok(Flow::Next)
     }
 
-    /// The start or end of a range: a whole number.
+    /// Evaluates the start or end of a range, which is a whole number.
     async fn bound(&mut self, expression: &'a Expression) -> Outcome<i128> {
         let Template { position, text, .. } = &expression.template;
         let value = self.evaluate(expression).await?;
@@ -162,7 +163,7 @@ impl<'a> Run<'a, '_> {
                     number += 1;
                     (number <= rows.len()).then(|| super::query::row(rows, number - 1))
                 }
-                // FETCH in the body moves the same cursor on.
+                // FETCH in the body advances the same cursor.
                 None => self.next_row(source, position)?,
             };
             let Some(values) = next else {
@@ -181,7 +182,8 @@ impl<'a> Run<'a, '_> {
         Ok(flow)
     }
 
-    /// Runs the body once. An error that a CONTINUE handler of the block catches leads to the next iteration.
+    /// Runs the body once. If a CONTINUE handler of the block catches an exception, the loop
+    /// continues with the next iteration.
     async fn iteration(&mut self, it: &'a Loop) -> Outcome<After> {
         let inside = self.scopes.depth();
         let position = it.body.first().map(|statement| statement.position);

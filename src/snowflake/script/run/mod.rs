@@ -1,4 +1,4 @@
-//! Running a block.
+//! Execution of a block.
 
 mod flow;
 mod query;
@@ -20,7 +20,7 @@ use crate::snowflake::error::{Position, SqlError, SqlResult};
 use crate::snowflake::names::Ident;
 use crate::snowflake::types::DataType;
 
-/// What comes after a statement.
+/// How execution continues after a statement.
 enum Flow {
     Next,
     Break(Option<Ident>),
@@ -57,11 +57,13 @@ pub async fn run(
 struct Run<'a, 'h> {
     host: &'h mut dyn Host,
     scopes: Scopes<'a>,
-    /// The handlers of the blocks around; those of a block whose handler runs are not among them.
+    /// The handlers of the enclosing blocks. While a handler runs, those of its block are not among
+    /// them.
     handlers: Vec<&'a [Handler]>,
-    /// What the handlers around are handling, for SQLERRM and the like.
+    /// The exceptions that the enclosing handlers are handling, for SQLERRM and the like.
     caught: Vec<Fault>,
-    /// Rows that the last statement inserted, updated or deleted, if it was such a statement.
+    /// The number of rows that the last statement inserted, updated or deleted; `None` if it was
+    /// not DML.
     affected: Option<i128>,
 }
 
@@ -84,7 +86,8 @@ impl<'a> Run<'a, '_> {
         }
     }
 
-    /// The statements of a block under its handlers; `declared` is the depth of what its handlers know.
+    /// Runs the statements of a block under its handlers. `declared` is the depth of the scopes
+    /// that an EXIT handler sees.
     async fn guarded(&mut self, block: &'a Block, declared: usize) -> Outcome<Flow> {
         for statement in &block.body {
             let flow = match self.statement(statement).await {
@@ -109,7 +112,7 @@ impl<'a> Run<'a, '_> {
         Ok(Flow::Next)
     }
 
-    /// The first handler of the innermost block that catches a fault.
+    /// Returns the first handler of the innermost block that catches an exception.
     fn handler(&self, fault: &Fault) -> Option<&'a Handler> {
         let catches = |catch: &Catch| match (catch, &fault.kind) {
             (_, FaultKind::Cancelled) => false,
@@ -131,7 +134,7 @@ impl<'a> Run<'a, '_> {
         'a: 's,
     {
         Box::pin(async move {
-            // An error in a handler is for the blocks around.
+            // An exception in a handler is for the enclosing blocks.
             self.handlers.push(&[]);
             self.caught.push(fault);
             let outcome = self.list(&handler.body).await;
@@ -141,7 +144,7 @@ impl<'a> Run<'a, '_> {
         })
     }
 
-    /// Statements in a scope of their own, up to one that leads elsewhere.
+    /// Runs statements in a scope of their own, until one of them breaks, continues or returns.
     fn list<'s>(&'s mut self, statements: &'a [Statement]) -> BoxFuture<'s, Outcome<Flow>>
     where
         'a: 's,
@@ -161,7 +164,7 @@ impl<'a> Run<'a, '_> {
         })
     }
 
-    /// Lets other tasks run, and stops here if the run was cancelled.
+    /// Yields to other tasks, and fails if the run was cancelled.
     async fn breathe(&mut self, position: Position) -> Outcome<()> {
         tokio::task::coop::consume_budget().await;
         match self.host.is_cancelled() {
@@ -170,7 +173,7 @@ impl<'a> Run<'a, '_> {
         }
     }
 
-    /// Boxes what it runs, so that statements deep in each other need little of the stack.
+    /// Runs a statement. The futures are boxed so that nested statements need little stack.
     async fn statement(&mut self, statement: &'a Statement) -> Outcome<Flow> {
         let position = statement.position;
         self.breathe(position).await?;
@@ -271,7 +274,7 @@ impl<'a> Run<'a, '_> {
         set.map_err(|error| Fault::expression(place, error))
     }
 
-    /// Gives a variable a value of its own type.
+    /// Assigns a value to a variable, converted to the variable's type.
     async fn set(&mut self, target: &Reference, value: Value, shown: &str) -> SqlResult<()> {
         let Some(Slot::Value(old)) = self.scopes.find(&target.name) else {
             let position = Some(target.position);
@@ -320,8 +323,9 @@ fn name(reference: &Reference) -> Ident {
     reference.name.clone()
 }
 
-/// The type of a variable that is declared without one (documentation, "How Snowflake Scripting infers the data type
-/// of a variable": a wide type of the kind, FLOAT for a literal with a fraction).
+/// Returns the type of a variable that is declared without one (documentation, "How Snowflake
+/// Scripting infers the data type of a variable": a wide type of the kind, FLOAT for a literal with
+/// a fraction).
 fn inferred(value: &Value, initial: &Operand) -> Option<DataType> {
     let is_literal = || {
         let mut bytes = initial.expression.template.text.bytes();
@@ -341,7 +345,7 @@ fn inferred(value: &Value, initial: &Operand) -> Option<DataType> {
 }
 
 impl Query {
-    /// Whether it is a query that can stand where a value is expected.
+    /// Returns whether the statement is a query that may appear where a value is expected.
     fn is_subquery(&self) -> bool {
         matches!(self, Query::Sql(template)
         if ["SELECT", "WITH"].iter().any(|word| {

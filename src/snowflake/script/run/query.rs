@@ -1,4 +1,4 @@
-//! Statements and expressions that the host runs, and the cursors over what they answer.
+//! Statements and expressions that the host runs, and the cursors over their results.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::snowflake::script::value::{Bindings, Value};
 use crate::snowflake::types::DataType;
 
 impl<'a> Run<'a, '_> {
-    /// The value of an expression, or of a statement in brackets.
+    /// Returns the value of an expression, or of a statement in parentheses.
     pub(super) async fn operand(&mut self, operand: &'a Operand) -> Outcome<Value> {
         match &operand.query {
             Some(query) if !query.is_subquery() => {
@@ -46,7 +46,7 @@ impl<'a> Run<'a, '_> {
             .await
     }
 
-    /// What the host answers to a query of one value, for an expression.
+    /// Evaluates a query of one value on the host, for an expression.
     pub(super) async fn ask(
         &mut self,
         sql: &str,
@@ -58,7 +58,7 @@ impl<'a> Run<'a, '_> {
         Ok(cell(&rows, 0, 0))
     }
 
-    /// A value as a type; an error is one of the expression that it came from.
+    /// Converts a value to a type. An error is raised as one of the expression that gave the value.
     pub(super) async fn converted(
         &mut self,
         value: Value,
@@ -79,7 +79,7 @@ impl<'a> Run<'a, '_> {
         super::super::cast(self.host, value, ty, shown).await
     }
 
-    /// A text with its variables as `:name`, and their values.
+    /// Returns the text of a template with its variables as `:name`, and their values.
     fn bound_text(&self, template: &Template) -> SqlResult<(String, Bindings)> {
         let mut bindings = Bindings::default();
         let text = template.render(|place| {
@@ -114,8 +114,8 @@ impl<'a> Run<'a, '_> {
         }
     }
 
-    /// The variables that Snowflake sets (documentation, "Handling exceptions" and "Determining the number of rows
-    /// affected by DML commands").
+    /// Returns the value of a built-in variable (documentation, "Handling exceptions" and
+    /// "Determining the number of rows affected by DML commands").
     fn built_in(&self, name: &str) -> Option<Value> {
         let error = self.caught.last().map(|fault| &fault.error);
         let affected = |of: fn(i128) -> Value, ty| match self.affected {
@@ -133,7 +133,7 @@ impl<'a> Run<'a, '_> {
         })
     }
 
-    /// The values of USING.
+    /// Returns the values of USING.
     pub(super) fn used(&self, using: &[Reference], position: Position) -> Outcome<Vec<Value>> {
         let mut using = using.iter();
         using.try_fold(Vec::new(), |mut values, reference| {
@@ -150,7 +150,7 @@ impl<'a> Run<'a, '_> {
         })
     }
 
-    /// Runs a statement; an error is raised at `position`.
+    /// Runs a statement. An error is raised at `position`.
     pub(super) async fn query(&mut self, query: &'a Query, position: Position) -> Outcome<Rows> {
         match query {
             Query::Sql(template) => {
@@ -186,7 +186,8 @@ impl<'a> Run<'a, '_> {
         Ok(rows)
     }
 
-    /// The error of EXECUTE IMMEDIATE on NULL, with the variables that made it so. Snowflake's own text is not known.
+    /// Returns the error of EXECUTE IMMEDIATE on NULL, with the variables that are NULL.
+    /// Snowflake's own text is not known.
     fn null_statement(&self, text: &Expression) -> SqlError {
         let places = text.template.places.iter();
         let is_null = |place: &&Place| self.value_at(place).is_some_and(|it| it.is_null());
@@ -207,7 +208,7 @@ impl<'a> Run<'a, '_> {
         error
     }
 
-    /// Runs a statement and puts its row into variables.
+    /// Runs a statement, and assigns the values of its row to variables.
     pub(super) async fn query_into(
         &mut self,
         query: &'a Query,
@@ -235,10 +236,10 @@ impl<'a> Run<'a, '_> {
         self.take(&rows, 0, into).await.map_err(failed)
     }
 
-    /// Puts the values of a row into variables; NULL if there is no such row.
+    /// Assigns the values of a row to variables, or NULL if there is no such row.
     async fn take(&mut self, rows: &Rows, row: usize, into: &[Reference]) -> SqlResult<()> {
         for (column, target) in into.iter().enumerate() {
-            // More variables than columns: the rest stays as it is.
+            // If there are more variables than columns, the others keep their values.
             if column < rows.schema.fields().len() {
                 let shown = rows.schema.field(column).name();
                 self.set(target, cell(rows, row, column), shown).await?;
@@ -288,7 +289,7 @@ impl<'a> Run<'a, '_> {
         taken.map_err(|error| Fault::statement(position, error))
     }
 
-    /// The next row of an open cursor by column, on which it moves on.
+    /// Returns the next row of an open cursor, as columns with values, and advances the cursor.
     pub(super) fn next_row(
         &mut self,
         cursor: &Reference,
@@ -324,7 +325,7 @@ impl<'a> Run<'a, '_> {
         }
     }
 
-    /// All rows of a RESULTSET, or of an open cursor.
+    /// Returns all rows of a RESULTSET or of an open cursor.
     pub(super) fn rows_of(&mut self, of: &Reference, position: Position) -> Outcome<Arc<Rows>> {
         match self.scopes.find(&of.name) {
             Some(Slot::ResultSet(Some(rows))) => Ok(Arc::clone(rows)),
@@ -344,7 +345,7 @@ fn no_cursor(cursor: &Reference) -> SqlError {
     SqlError::invalid_identifier(&cursor.shown, Some(cursor.position))
 }
 
-/// A value of an answer; NULL where there is none.
+/// Returns a value of a result set, or NULL if there is no such row or column.
 fn cell(rows: &Rows, row: usize, column: usize) -> Value {
     let ty = match rows.schema.fields().get(column) {
         Some(field) => DataType::of_field(field),
@@ -353,7 +354,7 @@ fn cell(rows: &Rows, row: usize, column: usize) -> Value {
     Value::new(ty, rows.value(row, column))
 }
 
-/// A row by column.
+/// Returns a row as columns with values.
 pub(super) fn row(rows: &Rows, number: usize) -> Vec<(Ident, Value)> {
     let fields = rows.schema.fields().iter().enumerate();
     let values = fields.map(|(column, field)| {
@@ -363,7 +364,8 @@ pub(super) fn row(rows: &Rows, number: usize) -> Vec<(Ident, Value)> {
     values.collect()
 }
 
-/// The rows that a statement inserted, updated and deleted, from the columns of its answer.
+/// Returns the number of rows that a statement inserted, updated and deleted, from the columns of
+/// its result set.
 fn affected(sql: &str, rows: &Rows) -> Option<i128> {
     let word = sql
         .split(|c: char| !c.is_alphanumeric())

@@ -1,4 +1,4 @@
-//! What names stand for while a block runs.
+//! The scopes of a running block: its variables, cursors, result sets and exceptions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::snowflake::script::value::Value;
 
 pub enum Slot<'a> {
     Value(Value),
-    /// The row of a FOR loop, by column.
+    /// The row of a FOR loop: values by column name.
     Row(BTreeMap<Ident, Value>),
     Cursor(Cursor<'a>),
     ResultSet(Option<Arc<Rows>>),
@@ -25,7 +25,7 @@ pub struct Cursor<'a> {
 #[derive(Clone)]
 pub struct Opened {
     pub rows: Arc<Rows>,
-    /// The row that FETCH gives next.
+    /// The index of the row that FETCH returns next.
     pub next: usize,
 }
 
@@ -35,7 +35,7 @@ pub struct Scope<'a> {
     exceptions: HashMap<Ident, Arc<Exception>>,
 }
 
-/// The scopes around a statement, the innermost last.
+/// The scopes around a statement, innermost last.
 #[derive(Default)]
 pub struct Scopes<'a>(Vec<Scope<'a>>);
 
@@ -48,12 +48,12 @@ impl<'a> Scopes<'a> {
         self.0.push(Scope::default());
     }
 
-    /// Closes the scopes inside of a depth.
+    /// Closes the scopes beyond a depth.
     pub fn close_to(&mut self, depth: usize) {
         self.0.truncate(depth);
     }
 
-    /// Introduces a name in the innermost scope.
+    /// Adds a name to the innermost scope.
     pub fn introduce(&mut self, name: &Ident, slot: Slot<'a>) {
         if let Some(scope) = self.0.last_mut() {
             scope.slots.insert(name.clone(), slot);

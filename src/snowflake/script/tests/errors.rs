@@ -1,4 +1,4 @@
-//! What goes wrong: before a run, in it, and what handlers make of it.
+//! Tests of errors before and during a run, and of exception handlers.
 
 use super::{TestHost, run, run_on};
 use crate::snowflake::script::Script;
@@ -278,7 +278,7 @@ async fn handlers_catch_by_kind_and_name() {
             "BEGIN RAISE e1; EXCEPTION WHEN OTHER THEN RAISE e2; END;",
             "declared -20002 two P0001",
         ),
-        // An exception of the same name in an inner block is another one.
+        // An exception of the same name that an inner block declares is a different one.
         (
             "DECLARE e1 EXCEPTION (-20009, 'x'); BEGIN RAISE e1; END;",
             "other",
@@ -286,14 +286,14 @@ async fn handlers_catch_by_kind_and_name() {
     ] {
         assert_eq!(run(&caught(what)).await, expected, "{what}");
     }
-    // What DECLARE does is not under the block's own handlers.
+    // DECLARE is not covered by the block's own handlers.
     let declared = "DECLARE x INT DEFAULT 'x'; BEGIN NULL; EXCEPTION WHEN OTHER THEN RETURN 1; END";
     assert!(run(declared).await.starts_with("100038"));
-    // An error in a handler is for the blocks around.
+    // An exception in a handler is for the enclosing blocks.
     let inner = "BEGIN BEGIN DROP TABLE a; EXCEPTION WHEN OTHER THEN LET n INT := 'x'; WHEN EXPRESSION_ERROR THEN RETURN 1; END; \
                  EXCEPTION WHEN EXPRESSION_ERROR THEN RETURN 2; END";
     assert_eq!(run(inner).await, "2");
-    // The outer handler's error is back after an inner one was handled.
+    // After an inner exception was handled, SQLERRM is that of the outer handler again.
     let nested = "DECLARE e1 EXCEPTION (-20001, 'one'); e2 EXCEPTION (-20002, 'two');
       BEGIN RAISE e1; EXCEPTION WHEN e1 THEN
         BEGIN RAISE e2; EXCEPTION WHEN e2 THEN NULL; END;

@@ -1,4 +1,4 @@
-//! Scripts against a host of DataFusion.
+//! Tests of scripts on a host that uses DataFusion.
 
 mod errors;
 mod procedures;
@@ -20,13 +20,14 @@ use crate::snowflake::names::Ident;
 use crate::snowflake::rows::Rows;
 use crate::snowflake::types::DataType;
 
-/// Runs queries with DataFusion, other statements by noting them, and procedures by their bodies.
+/// A host that runs queries with DataFusion, records other statements, and runs procedures by their
+/// bodies.
 struct TestHost {
     context: SessionContext,
     procedures: HashMap<String, String>,
-    /// Every statement that was no expression, with its values in place.
+    /// The statements that were run, expressions excepted, with their values filled in.
     log: Vec<String>,
-    /// How many times `is_cancelled` still answers no.
+    /// How many more times `is_cancelled` returns false; `None` means always.
     patience: Option<AtomicUsize>,
 }
 
@@ -47,7 +48,7 @@ impl TestHost {
 
     async fn query(&self, sql: &str) -> SqlResult<Rows> {
         let mut sql = sql.replace("TIMESTAMP_NTZ(9)", "TIMESTAMP");
-        // A table stands for the directory of a stage.
+        // A table takes the place of a stage's directory table.
         while let Some((before, (stage, after))) = sql
             .split_once("DIRECTORY(@")
             .and_then(|(before, rest)| Some((before, rest.split_once(')')?)))
@@ -94,7 +95,7 @@ impl TestHost {
     }
 }
 
-/// A value as it stands in SQL.
+/// Writes a value as a SQL literal.
 fn literal(value: &Value) -> String {
     if value.is_null() {
         return "NULL".to_owned();
@@ -147,7 +148,7 @@ impl Host for TestHost {
     }
 }
 
-/// What a value looks like in a result.
+/// Returns the text of a value as a result shows it.
 fn shown(value: &Value) -> String {
     match convert::plain_text(value) {
         Some(text) => text,
@@ -156,7 +157,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// What a script returns, or its error.
+/// Runs a script, and returns its result or its error.
 async fn run_on(host: &mut TestHost, body: &str) -> String {
     let script = match Script::parse(body) {
         Ok(script) => script,
@@ -182,7 +183,7 @@ async fn run(body: &str) -> String {
     run_on(&mut TestHost::new(&[]).await, body).await
 }
 
-/// An argument of a procedure.
+/// Returns an argument of a procedure.
 fn argument(name: &str, ty: &str, value: ScalarValue) -> (Ident, DataType, ScalarValue) {
     (Ident::unquoted(name), DataType::parse(ty).unwrap(), value)
 }

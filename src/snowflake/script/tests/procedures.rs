@@ -1,4 +1,5 @@
-//! Procedures as they stand in worksheets: the guide's, unchanged, and calls between procedures.
+//! Tests of procedures as they are in worksheets: those of the guide, unchanged, and calls between
+//! procedures.
 
 use super::{TestHost, argument, run_on};
 use crate::snowflake::script::{Returned, Script};
@@ -8,7 +9,7 @@ use datafusion::common::ScalarValue;
 /// The guide's `CREATE PROCEDURE` statements.
 const WORKSHEET: &str = include_str!("procedures.sql");
 
-/// The bodies of the worksheet's procedures with the stages that they read.
+/// Returns the worksheet's procedures, as pairs of the stage that a procedure reads and its body.
 fn bodies() -> Vec<(String, String)> {
     let statements = split(WORKSHEET).unwrap();
     let bodies = statements.iter().map(|statement| {
@@ -23,7 +24,8 @@ fn bodies() -> Vec<(String, String)> {
     bodies.collect()
 }
 
-/// Runs a body whose stage is a table, and gives its result and what it ran.
+/// Runs a body with a table in place of its stage. Returns its result, and the statements that it
+/// ran.
 async fn refresh(stage: &str, body: &str, files: &[(&str, u32)]) -> (String, Vec<String>) {
     let table = format!("CREATE TABLE {stage} (relative_path VARCHAR, last_modified INT)");
     let mut host = TestHost::new(&[&table]).await;

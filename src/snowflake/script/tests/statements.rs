@@ -1,4 +1,4 @@
-//! Each statement of scripting, by what it returns.
+//! Tests of the scripting statements, one by one, by their results.
 
 use super::{TestHost, run, run_on};
 
@@ -74,7 +74,7 @@ async fn branches() {
     let expression =
         "BEGIN LET v := 7; LET w VARCHAR := CASE WHEN v < 5 THEN 'a' ELSE 'b' END; RETURN w; END";
     assert_eq!(run(expression).await, "b");
-    // Not a cast: only `1` and `true` are taken.
+    // The condition is not cast: only `1` and `true` are true.
     assert_eq!(
         run("BEGIN IF ('yes') THEN RETURN 1; END IF; RETURN 2; END").await,
         "2"
@@ -154,7 +154,8 @@ async fn cursors() {
         c CURSOR FOR SELECT id FROM invoices WHERE price > ? AND price < ?;
       BEGIN OPEN c USING (low, :high); FETCH c INTO id; RETURN id; END";
     assert_eq!(on_invoices(used).await, "2");
-    // FETCH in the loop moves the loop's cursor: every second row; past the end comes NULL.
+    // FETCH in the loop advances the loop's cursor, so the loop sees every second row. Past the end
+    // FETCH gives NULL.
     let both = "DECLARE t VARCHAR DEFAULT ''; n INT; c CURSOR FOR SELECT id FROM invoices ORDER BY id;
       BEGIN FOR r IN c DO FETCH c INTO n; t := t || r.id || IFNULL(n, 0) || ' '; END FOR; RETURN t; END";
     assert_eq!(on_invoices(both).await, "12 30 ");
@@ -202,7 +203,7 @@ async fn select_into() {
         "092228 (P0000): Uncaught exception of type 'STATEMENT_ERROR' on line 2 at position 2 : \
          A SELECT INTO statement expects exactly 1 returned row, but got 3."
     );
-    // An INTO in brackets is another statement's.
+    // An INTO in parentheses belongs to another statement.
     let with = "DECLARE a INT; BEGIN WITH t AS (SELECT MAX(id) AS m FROM invoices) SELECT m INTO a FROM t; RETURN a; END";
     assert_eq!(on_invoices(with).await, "3");
 }
@@ -317,7 +318,8 @@ async fn simple_expressions_have_the_hosts_values() {
         let body = |expression: &str| {
             format!("{declare} BEGIN FOR r IN c DO RETURN {expression}; END FOR; END")
         };
-        // Brackets are left to the host.
+        // Constant folding does not apply to an expression in parentheses, so the host evaluates
+        // it.
         let (plain, by_host) = (
             run(&body(expression)).await,
             run(&body(&format!("({expression})"))).await,

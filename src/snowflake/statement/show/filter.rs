@@ -1,4 +1,4 @@
-//! What SHOW is to show: LIKE, IN, STARTS WITH, LIMIT.
+//! The filters of SHOW: LIKE, IN, STARTS WITH and LIMIT.
 
 use crate::snowflake::error::{SqlError, SqlResult};
 use crate::snowflake::names::{Ident, ObjectName};
@@ -6,17 +6,18 @@ use crate::snowflake::object::{Kind, Scope};
 use crate::snowflake::session::Session;
 use crate::snowflake::syntax::Cursor;
 
-/// Where SHOW looks.
+/// The place that SHOW lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In all that begins with these parts: none for the account, a database, a database and a schema.
+    /// All objects whose names begin with these parts: none for the account, one for a database,
+    /// two for a schema.
     Within(Vec<Ident>),
-    /// In a table or what else has columns.
+    /// A table.
     Table(ObjectName),
 }
 
 impl Place {
-    /// The first parts of the names of what is there.
+    /// Returns the first parts of the names of the objects in the place.
     pub fn within(&self) -> &[Ident] {
         match self {
             Place::Within(parts) => parts,
@@ -25,18 +26,18 @@ impl Place {
     }
 }
 
-/// What SHOW lets through.
+/// The filter of a SHOW statement.
 pub struct Filter {
     like: Option<String>,
     pub place: Place,
     starts_with: Option<String>,
     limit: usize,
-    /// Only names after this one.
+    /// Only names after this one are shown.
     after: Option<String>,
 }
 
 impl Filter {
-    /// Reads what follows the name of a list, to the end.
+    /// Parses the clauses after the words of the list, to the end of the statement.
     pub fn parse(session: &Session, scope: Scope, cursor: &mut Cursor<'_>) -> SqlResult<Filter> {
         let mut filter = Filter {
             like: None,
@@ -69,7 +70,7 @@ impl Filter {
         Ok(filter)
     }
 
-    /// The items whose names it lets through.
+    /// Returns the items whose names pass the filter, up to its limit.
     pub fn apply<T>(&self, items: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
         let is_wanted = |item: &T| {
             let name = name(item);
@@ -85,7 +86,7 @@ impl Filter {
     }
 }
 
-/// `ACCOUNT`, `DATABASE [name]`, `SCHEMA [name]`, `TABLE name`, or a name.
+/// Parses `ACCOUNT`, `DATABASE [name]`, `SCHEMA [name]`, `TABLE name`, or a name.
 fn place(session: &Session, scope: Scope, cursor: &mut Cursor<'_>) -> SqlResult<Place> {
     let account = session.account();
     let missing = || {
@@ -106,7 +107,7 @@ fn place(session: &Session, scope: Scope, cursor: &mut Cursor<'_>) -> SqlResult<
         Kind::Database
     };
     if cursor.is_at_end() || cursor.is_next("STARTS WITH") || cursor.is_next("LIMIT") {
-        // A name of a table without a last part is a name of its schema.
+        // The full name of a table begins with the names of its database and schema.
         let mut full = session.full_name_in(Scope::Schema, &ObjectName(vec![Ident::quoted("")]))?;
         full.0.truncate(if kind == Kind::Schema { 2 } else { 1 });
         return Ok(Place::Within(full.0));
@@ -127,7 +128,7 @@ fn place(session: &Session, scope: Scope, cursor: &mut Cursor<'_>) -> SqlResult<
     }
 }
 
-/// Where SHOW looks when it is not told: the current schema or database, if there is one.
+/// Returns the place that SHOW lists by default: the current schema or database, if there is one.
 fn here(session: &Session, scope: Scope) -> Vec<Ident> {
     let current = session.current();
     let parts = match scope {
@@ -138,7 +139,7 @@ fn here(session: &Session, scope: Scope) -> Vec<Ident> {
     parts.into_iter().map_while(|part| part).collect()
 }
 
-/// LIKE of SHOW: `%` and `_`, whatever the case.
+/// Returns whether a name matches a pattern of SHOW, with `%` and `_`, ignoring case.
 fn is_like(name: &str, pattern: &str) -> bool {
     fn matches(name: &[char], pattern: &[char]) -> bool {
         match pattern.split_first() {
@@ -154,7 +155,7 @@ fn is_like(name: &str, pattern: &str) -> bool {
     }
     let chars = |text: &str| {
         let mut chars: Vec<char> = text.to_lowercase().chars().collect();
-        // Each further `%` in a row would be tried at every place.
+        // A repeated `%` matches the same, but would multiply the attempts.
         chars.dedup_by(|one, other| *one == '%' && *other == '%');
         chars
     };

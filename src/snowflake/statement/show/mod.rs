@@ -1,4 +1,4 @@
-//! SHOW: the objects of a kind and other lists, with LIKE, IN, STARTS WITH and LIMIT.
+//! SHOW: lists of the objects of a kind and other lists, with LIKE, IN, STARTS WITH and LIMIT.
 
 mod filter;
 mod other;
@@ -14,7 +14,7 @@ use crate::snowflake::rest::{Answer, StatementKind};
 use crate::snowflake::session::Session;
 use crate::snowflake::syntax::Cursor;
 
-/// `SHOW [TERSE] list [LIKE 'pattern'] [IN …] [STARTS WITH 'text'] [LIMIT n [FROM 'name']]`
+/// Runs `SHOW [TERSE] list [LIKE 'pattern'] [IN …] [STARTS WITH 'text'] [LIMIT n [FROM 'name']]`.
 pub async fn show(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let session = context.session;
     let is_terse = cursor.accept("TERSE");
@@ -45,7 +45,7 @@ pub async fn show(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
     })
 }
 
-/// The kinds of which SHOW TERSE is documented; of tables, without ICEBERG.
+/// The kinds for which SHOW TERSE is documented. For tables it is documented without ICEBERG.
 const TERSE: &[Kind] = &[
     Kind::Role,
     Kind::Database,
@@ -73,7 +73,7 @@ fn terse(kind: Kind, objects: Vec<Object>) -> Vec<(Kind, Object)> {
     objects.into_iter().map(|object| (kind, object)).collect()
 }
 
-/// The objects of a kind that a filter lets through.
+/// Returns the objects of a kind that pass a filter.
 fn objects(session: &Session, about: &About, filter: &Filter) -> Vec<Object> {
     let account = session.account();
     let mut objects = account.list(about.kind, filter.place.within());

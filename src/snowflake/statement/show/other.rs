@@ -1,4 +1,4 @@
-//! Lists of SHOW that are not those of one kind of objects.
+//! Lists of SHOW that do not consist of the objects of one kind.
 
 use datafusion::common::ScalarValue;
 use futures::FutureExt;
@@ -22,7 +22,7 @@ use crate::snowflake::session::{Session, Variable};
 use crate::snowflake::syntax::Cursor;
 use crate::snowflake::types::DataType;
 
-/// A list: what it is called, where it looks when it is not told, and its rows.
+/// A list: its words in SHOW, the scope of its default place, and its rows.
 pub struct List {
     words: &'static [&'static str],
     pub scope: Scope,
@@ -72,7 +72,7 @@ const LISTS: &[List] = &[
     },
 ];
 
-/// The list whose words come next; they are passed.
+/// Consumes the words of a list if they come next, and returns the list.
 pub fn accept(cursor: &mut Cursor<'_>) -> Option<&'static List> {
     let mut lists = LISTS.iter();
     lists.find(|list| list.words.iter().any(|words| cursor.accept(words)))
@@ -108,7 +108,7 @@ const OBJECTS: &[Column] = &[
     }),
 ];
 
-/// The columns of one table, or of all where it is told to look.
+/// Returns the columns of one table, or of all tables in the filter's place.
 async fn columns(session: &Session, filter: Filter) -> SqlResult<Rows> {
     let all = match &filter.place {
         Place::Table(name) => {
@@ -137,7 +137,7 @@ const COLUMNS: &[Column<TableColumn>] = &[
     Column::null("schema_evolution_record", DataType::TEXT),
 ];
 
-/// A column's type as JSON.
+/// Returns a column's type as JSON.
 fn described(column: &TableColumn) -> String {
     let nullable = column.is_nullable;
     let described = match column.ty {
@@ -160,7 +160,7 @@ fn described(column: &TableColumn) -> String {
     described.to_string()
 }
 
-/// A parameter with its value in the session, if that was set.
+/// A parameter with its value in the session, if it was set there.
 type Set = (&'static Parameter, Option<String>);
 
 fn parameters(session: &Session, filter: &Filter) -> SqlResult<Rows> {

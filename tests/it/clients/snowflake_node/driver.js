@@ -1,5 +1,5 @@
-// What a Node program does with Snowflake, by the driver as it is. It prints one JSON object of what it saw.
-// The environment is that of snowflake_driver.py.
+// Uses Snowflake from a Node program with the unmodified driver, and prints one JSON object of the
+// results. The environment variables are those of snowflake_driver.py.
 const snowflake = require("snowflake-sdk");
 
 snowflake.configure({ logLevel: "OFF" });
