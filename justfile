@@ -36,7 +36,7 @@ checkout:
     set -eu
     stamp='{{CARGO_TARGET_DIR}}/icebox-checkout'
     [ "$(cat "$stamp" 2>/dev/null)" != "$PWD" ] || exit 0
-    cargo clean --locked --quiet -p icebox
+    cargo clean --locked --quiet --workspace
     mkdir -p '{{CARGO_TARGET_DIR}}'
     printf '%s\n' "$PWD" >"$stamp"
 
@@ -45,6 +45,7 @@ test *filter: checkout clients
     #!/bin/sh
     set -eu
     export ICEBOX_CLIENTS='{{clients_dir}}'
+    cargo build --locked
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --locked {{filter}}
         cargo test --locked --doc
@@ -110,7 +111,7 @@ bench *arguments: build clients
 
 lint: checkout
     cargo fmt --check
-    cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --workspace --all-targets -- -D warnings
 
 fmt:
     cargo fmt

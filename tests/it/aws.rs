@@ -12,16 +12,17 @@ mod protocol;
 use std::collections::HashMap;
 use std::path::Path;
 
-use icebox::aws::audit::{Audit, Entry, Reader, Settings};
-use icebox::aws::client::{AssumeRole, Client, Credentials};
-use icebox::aws::{Account, Front, Iam, Secret};
-use icebox::connections::Listeners;
-use icebox::objectstore::S3Config;
-use icebox::objectstore::client::aws_client;
-use icebox::objectstore::server::{Server, ServerConfig};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use icebox_aws::audit::{Audit, Entry, Reader, Settings};
+use icebox_aws::client::{AssumeRole, Client, Credentials};
+use icebox_aws::{Account, Front, Iam, Secret};
+use icebox_base::connections::Listeners;
+use icebox_s3::{Server, ServerConfig};
+use icebox_s3_client::S3Config;
+use icebox_s3_client::aws_client;
 
 pub const BUCKET: &str = "lake";
 pub const ROLE: &str = "lake-role";
@@ -231,7 +232,7 @@ pub fn wish(external_id: &str) -> AssumeRole {
 /// Reads one of the guide's JSON documents and replaces its placeholders by `values`, in the order
 /// in which they first appear.
 pub fn document(name: &str, values: &[&str]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+    let path = Path::new(crate::support::ROOT)
         .join("fixtures/guide")
         .join(name);
     let text = std::fs::read_to_string(&path).expect("a document");
@@ -266,9 +267,9 @@ pub fn trust(principals: &[&str], external_ids: &[&str]) -> String {
 }
 
 /// Returns the code, HTTP status and message of an error.
-pub fn code<T: std::fmt::Debug>(result: icebox::aws::client::Result<T>) -> (String, u16, String) {
+pub fn code<T: std::fmt::Debug>(result: icebox_aws::client::Result<T>) -> (String, u16, String) {
     match result {
-        Err(icebox::aws::client::Error::Aws {
+        Err(icebox_aws::client::Error::Aws {
             code,
             message,
             status,

@@ -7,7 +7,7 @@ fn a_small_bench_reports_every_measurement() {
     let temporary = tempfile::tempdir().unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
     std::fs::set_permissions(temporary.path(), mode).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_icebox"))
+    let output = Command::new(crate::support::icebox())
         .args(["bench", "--json", "--rows", "2000"])
         .args([
             "--only", "bulk", "--only", "delete", "--only", "query", "--only", "memory",

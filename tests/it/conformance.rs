@@ -15,10 +15,9 @@ mod replay;
 mod transcript;
 mod types;
 
+use crate::support::sandbox::{CommandSandbox, Db, TestSandbox, in_database};
 use expectations::{On, PgLake};
 use replay::Stage;
-
-use crate::support::sandbox::{CommandSandbox, Db, TestSandbox, in_database};
 
 /// The bucket and the database of the captured transcripts.
 const BUCKET: &str = "probe-lake";

@@ -8,17 +8,16 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use icebox::postgres::Endpoint;
-use icebox::sandbox::Sandbox;
-use icebox::sandbox::aws::AccountState;
-use icebox::snowflake::client::{Answer, Client};
-use icebox::snowflake::schedule::TimeScale;
-use icebox::snowflake::syntax::split;
-
 use crate::pglake::guide::{guide, well_inside_a_minute};
 use crate::support::sandbox::{
     CommandSandbox, Db, engine_under_test, psql_at, python_with, text, until,
 };
+use icebox_postgres::Endpoint;
+use icebox_rest::client::{Answer, Client};
+use icebox_sandbox::Sandbox;
+use icebox_sandbox::aws::AccountState;
+use icebox_schedule::TimeScale;
+use icebox_sql::syntax::split;
 
 /// Names of the guide and their replacements. A name comes before the names that it contains.
 type Names = &'static [(&'static str, &'static str)];
@@ -382,7 +381,7 @@ async fn an_instance_lets_in_whom_its_network_policy_allows() {
     attendee.learns_of("a", &created).await;
     let postgres = attendee.postgres.clone().unwrap();
     let refused = Db::try_connect(&postgres).await.err().unwrap();
-    let refused = icebox::chain(&refused);
+    let refused = icebox_base::chain(&refused);
     assert!(refused.contains("no pg_hba.conf entry"), "{refused}");
     let rule = |block: &str| {
         format!(

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use icebox::postgres::installation;
-use icebox::sandbox::{Engine, EngineKind, Sandbox};
 use nix::sys::signal::Signal;
 
 use crate::support::sandbox::{self, CommandSandbox, Db, text, until};
+use icebox_postgres::installation;
+use icebox_sandbox::{Engine, EngineKind, Sandbox};
 
 /// A directory with `bin/postgres`, `bin/pgduck_server` and their files. It is removed when
 /// dropped.
@@ -45,8 +45,8 @@ impl Installation {
             .arg("tests/it/clients/native_installation.py")
             .arg(package.path())
             .arg(installation.root())
-            .arg(env!("CARGO_BIN_EXE_icebox"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .arg(crate::support::icebox())
+            .current_dir(crate::support::ROOT)
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", text(&output));

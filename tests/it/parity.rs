@@ -19,11 +19,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use async_trait::async_trait;
 use datafusion::prelude::SessionContext;
-use icebox::parity::{ArrowEngine, SourceError};
+
+use icebox_parity::{ArrowEngine, SourceError};
 
 /// Returns the path of a file or folder of the scenario `retail-lakehouse`.
 fn retail_lakehouse(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(crate::support::ROOT)
         .join("scenarios/retail-lakehouse")
         .join(path)
 }

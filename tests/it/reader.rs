@@ -12,9 +12,9 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use datafusion::common::TableReference;
 use futures::TryStreamExt;
-use icebox::snowflake::Reader;
-use icebox::tables::{LakeTable, LakeTableProvider};
 
+use icebox_reader::Reader;
+use icebox_tables::{LakeTable, LakeTableProvider};
 use lake::{Lake, text, truth};
 use value::{from_csv, rows};
 

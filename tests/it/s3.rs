@@ -16,12 +16,13 @@ use std::path::{Path, PathBuf};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use icebox::objectstore::S3Config;
-use icebox::objectstore::client::{aws_client, ensure_bucket};
-use icebox::objectstore::server::{Server, ServerConfig};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
+
+use icebox_s3::{Server, ServerConfig};
+use icebox_s3_client::S3Config;
+use icebox_s3_client::{aws_client, ensure_bucket};
 
 pub const BUCKET: &str = "lake";
 pub const KEY_ID: &str = "AKIAICEBOXTEST";

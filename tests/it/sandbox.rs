@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use icebox::sandbox::{EngineKind, Sandbox, SandboxInfo};
-
 use crate::support::sandbox::{engine_under_test, free_port, icebox, lets_in_only_where_asked};
+use icebox_sandbox::{EngineKind, Sandbox, SandboxInfo};
 
 /// A state directory whose sandbox is stopped and purged at the end of the test, even if the test
 /// fails.
@@ -430,7 +429,7 @@ async fn the_library_starts_a_sandbox_and_dropping_it_stops_everything() {
         .unwrap();
     let info = sandbox.info().clone();
     assert_eq!(info.bucket, "a-bucket");
-    let client = icebox::postgres::connect(&info.postgres).await.unwrap();
+    let client = icebox_postgres::connect(&info.postgres).await.unwrap();
     let row = client
         .query_one("SELECT current_user::text", &[])
         .await
@@ -438,7 +437,7 @@ async fn the_library_starts_a_sandbox_and_dropping_it_stops_everything() {
     assert_eq!(row.get::<_, String>(0), "snowflake_admin");
 
     // The command finds the sandbox, and does not stop it.
-    let mut down = Command::new(env!("CARGO_BIN_EXE_icebox"));
+    let mut down = Command::new(crate::support::icebox());
     let output = down
         .arg("--state-dir")
         .arg(&info.state_dir)
@@ -448,7 +447,7 @@ async fn the_library_starts_a_sandbox_and_dropping_it_stops_everything() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("belongs to process"));
 
     drop(sandbox);
-    assert!(icebox::postgres::connect(&info.postgres).await.is_err());
+    assert!(icebox_postgres::connect(&info.postgres).await.is_err());
     assert!(!info.state_dir.exists());
     assert_eq!(processes_of(&info.state_dir), Vec::<String>::new());
 }

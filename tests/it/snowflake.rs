@@ -13,21 +13,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use icebox::snowflake::account::Account;
-use icebox::snowflake::names::Ident;
-use icebox::snowflake::rows::Rows;
-use icebox::snowflake::session::Session;
-use icebox::snowflake::syntax::split;
-use icebox::snowflake::tasks;
 use object_store::ObjectStoreExt;
 
 use self::world::{Fixture, locations, ok, run, shown};
 use crate::reader::lake::text;
+use icebox_account::account::Account;
+use icebox_account::session::Session;
+use icebox_account::tasks;
+use icebox_sql::names::Ident;
+use icebox_sql::rows::Rows;
+use icebox_sql::syntax::split;
 
 /// Returns a file of the guide with its placeholders replaced, or None if the guide is not beside
 /// the checkout.
 fn guide(name: &str) -> Option<String> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    let path = PathBuf::from(crate::support::ROOT)
         .join("../shared/guide")
         .join(name);
     let mut text = std::fs::read_to_string(path).ok()?;

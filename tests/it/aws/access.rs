@@ -4,10 +4,10 @@
 use aws_sdk_s3::Client as S3;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
-use icebox::aws::client::{AssumeRole, Credentials};
 
 use super::{ACCOUNTS, BUCKET, Lab, ROLE, document, root_credentials, wish};
 use crate::s3::error;
+use icebox_aws::client::{AssumeRole, Credentials};
 
 /// Starts a server with a bucket of objects, and assumes a role that has this policy.
 pub async fn session(policy: &str) -> (Lab, Credentials) {

@@ -1,11 +1,11 @@
 //! AssumeRole: who may call it, with which parameters, and for how long a session lasts.
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
-use icebox::aws::client::{AssumeRole, Credentials};
 
 use super::{
     ACCOUNTS, BUCKET, Kind, Lab, ROLE, code, document, role_arn, root_credentials, trust, wish,
 };
+use icebox_aws::client::{AssumeRole, Credentials};
 
 const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}"#;
 

@@ -4,13 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
-use icebox::aws::audit::Entry;
-use icebox::aws::client::Credentials;
 use tokio::sync::mpsc;
 
 use super::access::session;
 use super::{ACCOUNTS, BUCKET, ROLE, document, role_arn};
 use crate::support::sandbox::icebox;
+use icebox_aws::audit::Entry;
+use icebox_aws::client::Credentials;
 
 /// Every request has an entry: who sent it, what it did, on which key, and why it was allowed or
 /// denied.

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use icebox::aws::client::{AssumeRole, Credentials};
 use tokio::process::Command;
 
 use super::{ACCOUNTS, Lab, REGION, code, document, root_key, root_secret};
 use crate::s3::clients::{python_with, text};
+use icebox_aws::client::{AssumeRole, Credentials};
 
 fn environment(command: &mut Command, lab: &Lab, home: &Path) {
     command
@@ -176,7 +176,7 @@ async fn boto3() {
     let home = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(python);
     command
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients/boto3_iam.py"))
+        .arg(Path::new(crate::support::ROOT).join("tests/it/clients/boto3_iam.py"))
         .env("ICEBOX_ACCOUNT", ACCOUNTS[0]);
     environment(&mut command, &lab, home.path());
     let output = command.output().await.expect("Python runs");

@@ -7,11 +7,11 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sigv4::sign::v4::calculate_signature;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use icebox::aws::Secret;
-use icebox::aws::client::{AssumeRole, Credentials};
 
 use super::access::{policy, session, verbs};
 use super::{ACCOUNTS, BUCKET, Lab, ROLE, code, root_credentials, trust, wish};
+use icebox_aws::Secret;
+use icebox_aws::client::{AssumeRole, Credentials};
 
 /// A kind of wrong credentials gives the same code on every operation and in presigned URLs.
 #[tokio::test]

@@ -2,12 +2,12 @@
 //! policies of the roles on the sessions.
 
 use aws_sdk_s3::primitives::ByteStream;
-use icebox::aws::client::{AssumeRole, Credentials, Error};
 
 use super::access::{policy, session_at, verbs};
 use super::credentials::presigned;
 use super::{ACCOUNTS, BUCKET, Kind, Lab, ROLE, code, document, role_arn, root_credentials, wish};
 use crate::s3::error;
+use icebox_aws::client::{AssumeRole, Credentials, Error};
 
 const KINDS: [Kind; 2] = [Kind::Whole, Kind::BeforeMinio];
 

@@ -3,10 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use icebox::aws::client::AssumeRole;
-use icebox::aws::{Error, Iam, Secret};
-
 use super::{ACCOUNTS, BUCKET, Lab, ROLE, accounts, code, document, trust, wish};
+use icebox_aws::client::AssumeRole;
+use icebox_aws::{Error, Iam, Secret};
 
 /// Users, keys, roles, policies and sessions survive a restart. A change is on disk before its
 /// response is sent.

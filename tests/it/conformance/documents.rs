@@ -1,4 +1,4 @@
-//! Checks that docs/differences.md or README.md documents every deviation, and that a replayed
+//! Checks that docs/differences.md or docs/pg_lake.md documents every deviation, and that a replayed
 //! statement or the captured lake shows every row of docs/differences.md.
 
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ struct Unseen {
 }
 
 fn document(name: &str) -> String {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let path = std::path::Path::new(crate::support::ROOT).join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -74,7 +74,7 @@ fn every_deviation_is_told_and_every_telling_is_a_deviation() {
     );
 
     let differences = first_cells(&document("docs/differences.md"));
-    let readme = first_cells(&document("README.md"));
+    let readme = first_cells(&document("docs/pg_lake.md"));
     assert!(
         differences.len() > 10 && readme.len() > 10,
         "the tables are not found"
@@ -86,7 +86,7 @@ fn every_deviation_is_told_and_every_telling_is_a_deviation() {
             .any(|cell| cell.contains(row))
         {
             wrong.push(format!(
-                "{place}: neither docs/differences.md nor README.md has a row for {row:?}"
+                "{place}: neither docs/differences.md nor docs/pg_lake.md has a row for {row:?}"
             ));
         }
     }

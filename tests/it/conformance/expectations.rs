@@ -32,7 +32,7 @@ pub struct Deviation {
     /// The expected answer, in which `*` matches any text.
     pub answer: String,
     pub reason: String,
-    /// The first cell of the row in docs/differences.md or README.md that documents the deviation.
+    /// The first cell of the row in docs/differences.md or docs/pg_lake.md that documents the deviation.
     pub told: Option<String>,
 }
 
@@ -132,7 +132,7 @@ pub fn of(name: &str) -> Expectations {
 
 /// Reads a TOML file of this folder.
 pub fn read_toml<T: serde::de::DeserializeOwned>(name: &str) -> T {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+    let path = std::path::Path::new(crate::support::ROOT)
         .join("tests/it/conformance")
         .join(format!("{name}.toml"));
     let text = std::fs::read_to_string(&path)

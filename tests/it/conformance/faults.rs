@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use icebox::sandbox::EngineKind;
-use icebox::sandbox::process::ProcessId;
 use nix::sys::signal::Signal;
 
 use super::expectations::{FaultKind, Part};
 use crate::support::sandbox::{CommandSandbox, Db, until};
+use icebox_sandbox::EngineKind;
+use icebox_sandbox::process::ProcessId;
 
 /// The time for which a component hangs: longer than any statement takes, and short enough for a
 /// test.
@@ -73,7 +73,7 @@ impl Fault {
     }
 
     /// Ends the fault, and returns when all components answer again on a new connection.
-    pub async fn end(mut self, endpoint: &icebox::postgres::Endpoint, bucket: &str) {
+    pub async fn end(mut self, endpoint: &icebox_postgres::Endpoint, bucket: &str) {
         self.go_on();
         let everything = format!("SELECT count(*) FROM lake_file.list('s3://{bucket}/x/**')");
         until(

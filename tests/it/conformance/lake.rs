@@ -8,7 +8,6 @@ use futures::TryStreamExt;
 use iceberg::spec::{
     DataContentType, ManifestContentType, ManifestList, ManifestStatus, TableMetadata,
 };
-use icebox::tables::LakeIo;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -18,6 +17,7 @@ use super::{in_database, on};
 use crate::reader::lake::{Lake, Truth, text, truth};
 use crate::reader::value::from_csv;
 use crate::support::sandbox::{Db, TestSandbox};
+use icebox_tables::LakeIo;
 
 const BUCKET: &str = "pg-lake-capture";
 const DATABASE: &str = "capture";

@@ -3,17 +3,17 @@
 
 use async_trait::async_trait;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
+use tokio_postgres::SimpleQueryMessage;
 
 use super::in_database;
 use crate::support::sandbox::{Db, NULL, TestSandbox};
-use icebox::postgres::Endpoint;
-use tokio_postgres::SimpleQueryMessage;
+use icebox_postgres::Endpoint;
 
 /// The connection of a test file.
 struct Connection(Db);
 
 impl Connection {
-    async fn open(endpoint: &Endpoint) -> Result<Self, icebox::postgres::ConnectError> {
+    async fn open(endpoint: &Endpoint) -> Result<Self, icebox_postgres::ConnectError> {
         Ok(Self(Db::try_connect(endpoint).await?))
     }
 }
@@ -25,8 +25,8 @@ struct Refused {
     text: String,
 }
 
-impl From<icebox::postgres::ConnectError> for Refused {
-    fn from(error: icebox::postgres::ConnectError) -> Self {
+impl From<icebox_postgres::ConnectError> for Refused {
+    fn from(error: icebox_postgres::ConnectError) -> Self {
         Self {
             text: error.to_string(),
         }
@@ -90,8 +90,7 @@ impl AsyncDB for Connection {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logic_files() {
-    let folder =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/conformance/logic");
+    let folder = std::path::Path::new(crate::support::ROOT).join("tests/it/conformance/logic");
     let mut files: Vec<_> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use icebox::postgres::Endpoint;
-
 use super::BUCKET;
 use super::answer::{Answer, anonymous, ask};
 use super::expectations::{
@@ -13,6 +11,7 @@ use super::expectations::{
 use super::faults::Fault;
 use super::transcript::{self, Entry};
 use crate::support::sandbox::{CommandSandbox, Db, until};
+use icebox_postgres::Endpoint;
 
 /// The time limit of a statement. Only a statement that waits for ever exceeds it.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -44,7 +44,7 @@ const LISTINGS: [(&str, &str, &[usize]); 2] = [
 ];
 
 pub fn read(name: &str) -> String {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+    let path = std::path::Path::new(crate::support::ROOT)
         .join("fixtures/pg_lake/transcripts")
         .join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use icebox::sandbox::SandboxInfo;
-
 use crate::support::sandbox::text;
+use icebox_sandbox::SandboxInfo;
 
 /// Returns whether the tests can run; otherwise prints that they are skipped.
 pub fn is_enabled() -> bool {
@@ -50,12 +49,12 @@ impl Lab {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_icebox"));
+        let mut command = Command::new(crate::support::icebox());
         command
             .env("ICEBOX_STATE_DIR", &self.state_dir)
             .env_remove("ICEBOX_ENGINE")
             .envs(self.environment.iter().cloned())
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .current_dir(crate::support::ROOT)
             .args(arguments)
             .stdin(Stdio::null());
         command

@@ -1,9 +1,8 @@
 //! Sandboxes on the engine `containers`, created with the library.
 
-use icebox::postgres::connect;
-use icebox::sandbox::{Engine, EngineKind, Sandbox};
-
 use super::lab::{Belongings, is_enabled};
+use icebox_postgres::connect;
+use icebox_sandbox::{Engine, EngineKind, Sandbox};
 
 #[tokio::test]
 async fn dropping_a_sandbox_removes_everything() {
@@ -72,7 +71,7 @@ async fn a_named_state_directory_keeps_its_data() {
     let row = client.query_one("SELECT id FROM kept", &[]).await.unwrap();
     assert_eq!(row.get::<_, i32>(0), 7);
     sandbox.stop().await;
-    let icebox = env!("CARGO_BIN_EXE_icebox");
+    let icebox = crate::support::icebox();
     let mut down = std::process::Command::new(icebox);
     let down = down
         .arg("--state-dir")

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use icebox::aws::audit::{Entry, Reader};
-use icebox::sandbox::Engine;
-use icebox::sandbox::aws::AccountState;
 use serde_json::Value;
 
 use super::{AS_IT_STANDS, Attendee, guide};
 use crate::support::sandbox::{engine_under_test, python_with, text, until};
+use icebox_aws::audit::{Entry, Reader};
+use icebox_sandbox::Engine;
+use icebox_sandbox::aws::AccountState;
 
 const BUCKET: &str = "attendees-lake";
 const ROLE: &str = "lake-role";

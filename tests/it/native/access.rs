@@ -4,15 +4,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use icebox::aws::audit::Entry;
-use icebox::aws::client::{Client, Credentials};
-use icebox::postgres::Endpoint;
-use icebox::sandbox::process::ProcessId;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::Installation;
 use crate::support::sandbox::{CommandSandbox, Db, text, until};
+use icebox_aws::audit::Entry;
+use icebox_aws::client::{Client, Credentials};
+use icebox_postgres::Endpoint;
+use icebox_sandbox::process::ProcessId;
 
 /// Runs a statement on the Snowflake side, and returns an object for each row.
 fn snowflake(sandbox: &CommandSandbox, sql: &str) -> Vec<Value> {

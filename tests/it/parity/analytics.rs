@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use datafusion::prelude::{SessionConfig, SessionContext};
-use icebox::parity::{ArrowSource, Outcome, PostgresSource, Query, Report, Source, verify};
-use icebox::postgres::connect;
-use icebox::retail::Simulator;
 use tokio_postgres::Client;
 
 use super::postgres::TestPostgres;
 use super::{InMemory, load, retail_lakehouse};
+use icebox_parity::{ArrowSource, Outcome, PostgresSource, Query, Report, Source, verify};
+use icebox_postgres::connect;
+use icebox_retail::Simulator;
 
 const TABLES: [&str; 5] = [
     "stores",

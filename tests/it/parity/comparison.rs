@@ -1,6 +1,6 @@
 //! The comparison of answers: ties, order, types, and the text of a difference.
 
-use icebox::parity::{Answer, Column, Difference, Kind, Value, compare};
+use icebox_parity::{Answer, Column, Difference, Kind, Value, compare};
 
 fn int(value: i128) -> Value {
     Value::Int(value)

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit, i256};
-use icebox::parity::{PostgresSource, Source, Value, decode_arrow};
-use icebox::postgres::connect;
 
 use super::postgres::TestPostgres;
+use icebox_parity::{PostgresSource, Source, Value, decode_arrow};
+use icebox_postgres::connect;
 
 fn decimal(text: &str) -> Value {
     Value::Decimal(text.parse().unwrap())

@@ -1,11 +1,11 @@
 //! The simulator and its sync on a real PostgreSQL, with plain tables in place of Iceberg tables.
 
-use icebox::postgres::{Endpoint, connect};
-use icebox::retail::{Progress, RetailError, Simulator, Synced, Tables, sync};
 use tokio_postgres::Client;
 
 use super::postgres::TestPostgres;
 use super::retail_lakehouse;
+use icebox_postgres::{Endpoint, connect};
+use icebox_retail::{Progress, RetailError, Simulator, Synced, Tables, sync};
 
 const ICEBERG: &str = "CREATE TABLE lake_transactions AS SELECT * FROM transactions WITH NO DATA;
     CREATE TABLE lake_items AS SELECT * FROM transaction_items WITH NO DATA";
@@ -142,7 +142,7 @@ async fn concurrent_syncs_move_each_row_once() {
     // pg_cron would run the guide's statement, which takes no lock of its own.
     let scheduled = tokio::spawn(async move {
         let client = connect(&endpoint).await.unwrap();
-        let sql = include_str!("../../../src/retail/sql/sync_transactions.sql")
+        let sql = include_str!("../../../src/retail/src/sql/sync_transactions.sql")
             .replace("{source}", "transactions")
             .replace("{target}", "lake_transactions");
         let mut moved = 0;

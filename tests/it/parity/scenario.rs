@@ -6,14 +6,14 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::prelude::SessionContext;
-use icebox::parity::{ArrowEngine, ArrowSource, Source, SourceError};
-use icebox::postgres::{Endpoint, connect};
-use icebox::scenario::{
-    Action, Event, OpenSource, SandboxBackend, Scenario, ScenarioError, Variables, run,
-};
 
 use super::postgres::TestPostgres;
 use super::{InMemory, load, retail_lakehouse};
+use icebox_parity::{ArrowEngine, ArrowSource, Source, SourceError};
+use icebox_postgres::{Endpoint, connect};
+use icebox_scenario::{
+    Action, Event, OpenSource, SandboxBackend, Scenario, ScenarioError, Variables, run,
+};
 
 /// Creates a scenario's folder with these files.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {

@@ -353,7 +353,7 @@ async fn other_owners_schemas_databases_and_buckets() {
     );
 
     // A table in another database, in another bucket, under a prefix of several folders.
-    icebox::objectstore::client::aws_client(&test.info().s3)
+    icebox_s3_client::aws_client(&test.info().s3)
         .create_bucket()
         .bucket("other-bucket")
         .send()

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use icebox::sandbox::process::ProcessId;
 use nix::sys::signal::Signal;
 use rand::{Rng, SeedableRng};
 
 use super::readers;
 use super::sandbox::{CommandSandbox, Db, psql, text, until};
+use icebox_sandbox::process::ProcessId;
 
 /// The guide's sync, which inserts rows and marks them in one statement.
 const SYNC: &str = "WITH synced AS (INSERT INTO lake SELECT id, payload FROM heap WHERE synced_at IS NULL RETURNING id)

@@ -10,7 +10,7 @@ use super::sandbox::{TestSandbox, psql, python_with, reader, text, until};
 /// Returns the folder of the guide's statements, which is beside the checkout and not part of the
 /// product.
 pub fn guide() -> Option<PathBuf> {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/guide");
+    let guide = Path::new(crate::support::ROOT).join("../shared/guide");
     if guide.join("04-postgres-enable-pg_lake.sql").exists() {
         return Some(guide);
     }

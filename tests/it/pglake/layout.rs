@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use icebox::tables::LakeIo;
-
 use super::sandbox::{BUCKET, TestSandbox, until};
+use icebox_tables::LakeIo;
 
 /// Replaces the random parts of a location, such as UUIDs and OIDs, by words.
 fn shape(location: &str) -> String {

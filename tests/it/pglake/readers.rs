@@ -5,10 +5,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use icebox::sandbox::SandboxInfo;
-use icebox::snowflake::Reader;
-
 use super::sandbox::{Db, NULL, TestSandbox, python_with, reader, text};
+use icebox_reader::Reader;
+use icebox_sandbox::SandboxInfo;
 
 /// Returns the only value of a query, as text.
 pub async fn single(reader: &Reader, sql: &str) -> String {
@@ -66,7 +65,7 @@ pub async fn agree(info: &SandboxInfo, db: &Db) {
     };
     let home = tempfile::tempdir().unwrap();
     let mut reading = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients/iceberg_readers.py"))
+        .arg(Path::new(crate::support::ROOT).join("tests/it/clients/iceberg_readers.py"))
         .env("HOME", home.path())
         .env("AWS_ENDPOINT_URL", &info.s3.endpoint)
         .env("AWS_ACCESS_KEY_ID", &info.s3.access_key_id)

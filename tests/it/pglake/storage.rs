@@ -5,17 +5,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use icebox::aws::client::Credentials;
-use icebox::pglake::EngineSocket;
-use icebox::pglake::storage::{self, Keys, SESSION_SECONDS, StorageGrant};
-use icebox::postgres::Endpoint;
-use icebox::sandbox::supervisor::Isolation;
-use icebox::sandbox::{Engine, IceboxComponent, Sandbox};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::sandbox::{Db, Failure, until};
 use crate::aws::{ACCOUNTS, BUCKET, Lab, ROLE, document, role_arn, root_credentials, trust};
+use icebox_aws::client::Credentials;
+use icebox_pglake::EngineSocket;
+use icebox_pglake::storage::{self, Keys, SESSION_SECONDS, StorageGrant};
+use icebox_postgres::Endpoint;
+use icebox_sandbox::supervisor::Isolation;
+use icebox_sandbox::{Engine, IceboxComponent, Sandbox};
 
 /// The name of a role that trusts the same principal, for sessions of one hour.
 const SHORT_ROLE: &str = "short-role";

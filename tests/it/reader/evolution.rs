@@ -12,11 +12,11 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::prelude::{SessionContext, col, lit};
-use icebox::tables::{ExtraFile, LakeTable, LakeTableProvider, Overlay};
 use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 
 use super::lake::{Lake, truth};
 use super::value::{Value, decimal, rows};
+use icebox_tables::{ExtraFile, LakeTable, LakeTableProvider, Overlay};
 
 const EXTRA: &str = "s3://pg-lake-capture/uncommitted/data_0.parquet";
 

@@ -5,11 +5,12 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use icebox::tables::LakeIo;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Deserialize;
+
+use icebox_tables::LakeIo;
 
 /// The facts that the real extension reported about a captured table.
 #[derive(Deserialize)]
@@ -31,7 +32,7 @@ pub struct TruthColumn {
 }
 
 pub fn fixture(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    PathBuf::from(crate::support::ROOT)
         .join("fixtures/pg_lake")
         .join(path)
 }

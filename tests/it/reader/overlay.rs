@@ -11,16 +11,16 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{Expr, SessionContext, col, lit};
 use futures::TryStreamExt;
-use icebox::tables::{
-    BATCHES_LOCATION, ExtraFile, FILE_COLUMN, LakeTable, LakeTableProvider, Overlay,
-    POSITION_COLUMN,
-};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::WriterProperties;
 use roaring::RoaringTreemap;
 
 use super::lake::{Lake, truth};
+use icebox_tables::{
+    BATCHES_LOCATION, ExtraFile, FILE_COLUMN, LakeTable, LakeTableProvider, Overlay,
+    POSITION_COLUMN,
+};
 
 const EXTRA: &str = "s3://pg-lake-capture/uncommitted/data_0.parquet";
 const EXTRA_ROWS: i32 = 1000;

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use apache_avro::types::Value;
 use apache_avro::{Reader as AvroReader, Writer as AvroWriter};
 use iceberg::spec::{DataContentType, Manifest, ManifestList};
-use icebox::tables::LakeTable;
 
 use super::lake::{Lake, truth};
+use icebox_tables::LakeTable;
 
 /// Loads a table, and returns it with the location and partition spec id of each manifest.
 async fn manifests(lake: &Lake, name: &str) -> (LakeTable, Vec<(String, i32)>) {

@@ -8,13 +8,13 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
-use icebox::objectstore::S3Config;
-use icebox::objectstore::client::aws_client;
 use s3s::crypto::Checksum as _;
 use sha2::{Digest, Sha256};
 
 use super::{BUCKET, KEY_ID, RawResponse, SECRET, TestServer};
 use crate::assert_error;
+use icebox_s3_client::S3Config;
+use icebox_s3_client::aws_client;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()

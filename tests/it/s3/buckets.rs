@@ -1,11 +1,10 @@
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use icebox::objectstore::client::ensure_bucket;
-use icebox::objectstore::server::{Error, Server};
-
 use object_store::ObjectStoreExt;
 
 use super::{BUCKET, TestServer, error, server_config};
 use crate::assert_error;
+use icebox_s3::{Error, Server};
+use icebox_s3_client::ensure_bucket;
 
 #[tokio::test]
 async fn a_bucket_lives_from_create_to_delete() {
@@ -225,7 +224,7 @@ async fn a_stopped_server_fails_within_about_a_second_and_finishes_what_is_under
         refused.contains(BUCKET) && refused.contains(&config.endpoint),
         "{refused}"
     );
-    let store = icebox::objectstore::client::object_store(&config, BUCKET, None).unwrap();
+    let store = icebox_s3_client::object_store(&config, BUCKET, None).unwrap();
     store.get(&"key".into()).await.unwrap_err();
     let took = begun.elapsed();
     assert!(

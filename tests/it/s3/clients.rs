@@ -70,7 +70,7 @@ async fn run_script(module: &str, script: &str) {
     let home = tempfile::tempdir().unwrap();
     let mut command = Command::new(python);
     command.arg(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
+        Path::new(crate::support::ROOT)
             .join("tests/it/clients")
             .join(script),
     );

@@ -4,11 +4,11 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, Delete, MetadataDirective, ObjectIdentifier,
 };
-use icebox::objectstore::client::object_store;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 
 use super::{BUCKET, TestServer, error};
 use crate::assert_error;
+use icebox_s3_client::object_store;
 
 /// Returns bytes whose period is not a power of two, so that a misplaced piece is noticed.
 pub fn pattern(length: usize) -> Vec<u8> {

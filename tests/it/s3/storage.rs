@@ -7,15 +7,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use icebox::objectstore::S3Config;
-use icebox::objectstore::client::{aws_client, ensure_bucket};
-use icebox::objectstore::server::Server;
 use object_store::ObjectStoreExt;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
 
 use super::{BUCKET, TestServer, server_config};
 use crate::assert_error;
+use icebox_s3::Server;
+use icebox_s3_client::S3Config;
+use icebox_s3_client::{aws_client, ensure_bucket};
 
 /// Returns every file under a directory, by its relative path.
 fn files_under(dir: &Path) -> Vec<String> {
@@ -448,7 +448,7 @@ async fn acknowledged_objects_survive_kill_9_and_nothing_partial_is_seen() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_objects_are_quick() {
     let server = TestServer::start().await;
-    let store = icebox::objectstore::client::object_store(&server.config, BUCKET, None).unwrap();
+    let store = icebox_s3_client::object_store(&server.config, BUCKET, None).unwrap();
     let body = bytes::Bytes::from(vec![7; 1000]);
     let rounds = 500_u32;
     let (mut puts, mut gets) = (Duration::ZERO, Duration::ZERO);

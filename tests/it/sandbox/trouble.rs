@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use icebox::sandbox::EngineKind;
-
 use super::{StateDir, processes_of};
 use crate::support::sandbox::{icebox, kill_9};
+use icebox_sandbox::EngineKind;
 
 #[test]
 fn two_ups_at_once_start_one_sandbox() {

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use icebox::snowflake::tasks;
 use serde_json::json;
 
 use super::world::{Fixture, locations, run, script, shown, value};
+use icebox_account::tasks;
 
 const CATALOG: &str = "s3://retail-lake/frompg/catalog/postgres/catalog.json";
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use icebox::snowflake::account::Account;
-use icebox::snowflake::names::Ident;
-use icebox::snowflake::session::Session;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use super::world::{Fixture, ok, run, script, shown, value};
+use icebox_account::account::Account;
+use icebox_account::session::Session;
+use icebox_sql::names::Ident;
 
 /// Creates a table and a stage for its files.
 async fn prepared(table: &str) -> (Fixture, Session) {

@@ -55,9 +55,9 @@ async fn fifty_sessions_at_once() {
     .await;
     let sessions = (0..50).map(|number| {
         let account = Arc::clone(&fixture.account);
-        let user = icebox::snowflake::names::Ident::unquoted(&format!("USER_{number}"));
+        let user = icebox_sql::names::Ident::unquoted(&format!("USER_{number}"));
         tokio::spawn(async move {
-            let session = icebox::snowflake::session::Session::new(account, user);
+            let session = icebox_account::session::Session::new(account, user);
             let setup = format!(
                 "USE DATABASE shared; CREATE SCHEMA own_{number}; SET mine = {number}; CREATE TABLE t AS SELECT $mine AS a; \
                  INSERT INTO shared.public.t VALUES ({number})"

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use icebox::snowflake::account::Account;
-use icebox::snowflake::names::Ident;
-use icebox::snowflake::session::Session;
 use serde::Deserialize;
 
 use super::catalog::{newest_and_oldest, put_catalog};
 use super::world::{Fixture, run, script};
+use icebox_account::account::Account;
+use icebox_account::session::Session;
+use icebox_sql::names::Ident;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use icebox::connections::Listeners;
-use icebox::snowflake::client::Client;
-use icebox::snowflake::drivers::Drivers;
-use icebox::snowflake::rest;
 use serde_json::{Value, json};
 
 use super::world::Fixture;
+use icebox_base::connections::Listeners;
+use icebox_rest as rest;
+use icebox_rest::client::Client;
+use icebox_rest::drivers::Drivers;
 
 /// Logs in and runs a statement as a Snowflake driver does, and returns the response.
 async fn driver_asks(address: SocketAddr, sql: &str) -> Value {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use icebox::snowflake::rest::StatementKind;
-use icebox::snowflake::script::{Bindings, Value};
-use icebox::snowflake::statement::{self, Statement};
-
 use super::world::{Fixture, ok, run, script, shown, value};
+use icebox_account::answer::StatementKind;
+use icebox_account::statement::{self, Statement};
+use icebox_scripting::{Bindings, Value};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_history_has_every_statement_and_their_results() {

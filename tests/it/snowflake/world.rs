@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use icebox::snowflake::account::Account;
-use icebox::snowflake::error::{SqlError, SqlResult};
-use icebox::snowflake::names::Ident;
-use icebox::snowflake::object::network_policy::Access;
-use icebox::snowflake::rows::Rows;
-use icebox::snowflake::schedule::{Clock, TimeScale};
-use icebox::snowflake::session::Session;
-use icebox::snowflake::statement::{self, Statement};
-use icebox::snowflake::syntax::split;
-use icebox::snowflake::world::{Grant, NewPostgres, Postgres, Role, World};
-use icebox::tables::LakeIo;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::reader::lake::Lake;
+use icebox_account::account::Account;
+use icebox_account::host::{Grant, NewPostgres, Postgres, Role, World};
+use icebox_account::object::network_policy::Access;
+use icebox_account::session::Session;
+use icebox_account::statement::{self, Statement};
+use icebox_schedule::{Clock, TimeScale};
+use icebox_sql::error::{SqlError, SqlResult};
+use icebox_sql::names::Ident;
+use icebox_sql::rows::Rows;
+use icebox_sql::syntax::split;
+use icebox_tables::LakeIo;
 
 /// A host with a lake, a clock that moves only when a test advances it, and PostgreSQL servers that
 /// are only recorded.
@@ -51,7 +51,7 @@ impl World for TestWorld {
         Ok(())
     }
 
-    fn audit(&self) -> Option<icebox::aws::audit::Reader> {
+    fn audit(&self) -> Option<icebox_aws::audit::Reader> {
         None
     }
 
@@ -172,7 +172,7 @@ pub fn shown(rows: &Rows) -> Vec<Vec<String>> {
             let values = types.iter().enumerate();
             let values = values.map(|(column, ty)| {
                 let value = rows.value(row, column);
-                icebox::snowflake::query::render(&value, *ty, zone)
+                icebox_sql::query::render(&value, *ty, zone)
                     .unwrap()
                     .unwrap_or_else(|| "NULL".to_owned())
             });

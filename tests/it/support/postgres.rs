@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use icebox::postgres::{Endpoint, connect};
+use icebox_postgres::{Endpoint, connect};
 
 /// A running server. It is stopped and removed when dropped.
 pub struct TestPostgres {

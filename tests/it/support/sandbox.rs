@@ -6,12 +6,13 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use icebox::postgres::{Endpoint, connect_with_notices};
-use icebox::sandbox::process::ProcessId;
-use icebox::sandbox::{Engine, Sandbox, SandboxInfo};
-use icebox::snowflake::{Reader, follow};
-use icebox::tables::LakeIo;
 use tokio_postgres::{Client, SimpleQueryMessage};
+
+use icebox_postgres::{Endpoint, connect_with_notices};
+use icebox_reader::{Reader, follow};
+use icebox_sandbox::process::ProcessId;
+use icebox_sandbox::{Engine, Sandbox, SandboxInfo};
+use icebox_tables::LakeIo;
 
 /// The text for NULL in an answer.
 pub const NULL: &str = "∅";
@@ -192,7 +193,7 @@ fn plain(datum: &iceberg::spec::Datum) -> String {
 /// Returns the command `icebox` with this state directory and the engine under test.
 pub fn icebox(state_dir: &Path, arguments: &[&str]) -> Command {
     let engine = clap::ValueEnum::to_possible_value(&engine_under_test()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_icebox"));
+    let mut command = Command::new(crate::support::icebox());
     command
         .env("ICEBOX_STATE_DIR", state_dir)
         .env("ICEBOX_ENGINE", engine.get_name())
@@ -244,7 +245,7 @@ impl CommandSandbox {
     /// Returns the command `icebox` for this sandbox and the engine under test.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = icebox(&self.state_dir, arguments);
-        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.current_dir(crate::support::ROOT);
         command
     }
 
@@ -331,7 +332,7 @@ impl Db {
             .expect("PostgreSQL answers")
     }
 
-    pub async fn try_connect(endpoint: &Endpoint) -> Result<Self, icebox::postgres::ConnectError> {
+    pub async fn try_connect(endpoint: &Endpoint) -> Result<Self, icebox_postgres::ConnectError> {
         let notices = Arc::new(Mutex::new(Vec::new()));
         let sink = notices.clone();
         let client = connect_with_notices(endpoint, move |notice| {

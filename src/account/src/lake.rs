@@ -1,0 +1,154 @@
+//! The account's tables as DataFusion reads them: with Snowflake's names and types.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::access;
+use super::object::{Object, iceberg_table, native_table, table};
+use super::session::Session;
+use icebox_sql::error::{SqlError, SqlResult, code};
+use icebox_sql::names::ObjectName;
+use icebox_sql::query::{Moment, TimeTravel};
+use icebox_sql::types::{DataType, TYPE_KEY};
+use icebox_tables::{LakeTable, LakeTableProvider};
+
+/// Returns the provider of a table, as it is now or at a point in time.
+pub fn provider<'a>(
+    session: &'a Session,
+    object: &'a Object,
+    at: Option<&'a TimeTravel>,
+) -> BoxFuture<'a, SqlResult<Arc<LakeTableProvider>>> {
+    async move {
+        let location = table::metadata_location(object);
+        let location = location.ok_or_else(|| SqlError::no_object(&object.name))?;
+        let account = session.account();
+        let native = native_table::of(object);
+        let lake = match native {
+            Some(_) => account.table(account.world.lake(), location).await?,
+            None => {
+                let lake = access::of_table(account, &object.properties).await?;
+                account.table(&lake, location).await?
+            }
+        };
+        let provider = match at {
+            None => LakeTableProvider::new(lake),
+            Some(at) => {
+                let snapshot = snapshot(session, &lake, object, at)?;
+                LakeTableProvider::at_snapshot(lake, snapshot)
+                    .map_err(|error| SqlError::internal(&error))?
+            }
+        };
+        Ok(Arc::new(match native {
+            // Iceberg cannot express all SQL types, so the columns carry theirs as metadata.
+            Some(table) => provider.annotated(TYPE_KEY, |name| {
+                let mut columns = table.columns.iter();
+                let column = columns.find(|column| column.name.as_str() == name);
+                column.map(|column| column.ty.clone())
+            }),
+            // Column names of a file are converted to upper case.
+            None => provider.renamed(str::to_uppercase),
+        }))
+    }
+    .boxed()
+}
+
+/// A column of a table.
+#[derive(Clone, Debug)]
+pub struct TableColumn {
+    /// The table's full name.
+    pub table: ObjectName,
+    pub name: String,
+    /// Counts from 1.
+    pub position: u64,
+    pub ty: DataType,
+    pub is_nullable: bool,
+}
+
+/// Returns the columns of a table.
+///
+/// # Errors
+/// If its metadata cannot be read.
+pub async fn columns(session: &Session, object: &Object) -> SqlResult<Vec<TableColumn>> {
+    let provider = provider(session, object, None).await?;
+    let schema = TableProvider::schema(provider.as_ref());
+    let fields = schema.fields().iter().zip(1..);
+    let columns = fields.map(|(field, position)| TableColumn {
+        table: object.name.clone(),
+        name: field.name().clone(),
+        position,
+        ty: DataType::of_field(field),
+        is_nullable: field.is_nullable(),
+    });
+    Ok(columns.collect())
+}
+
+/// Returns the id of the snapshot that a table had at a point in time.
+fn snapshot(
+    session: &Session,
+    lake: &LakeTable,
+    object: &Object,
+    at: &TimeTravel,
+) -> SqlResult<i64> {
+    let now = session.account().now();
+    let snapshots = lake.snapshots();
+    let moment = match &at.moment {
+        Moment::Version(version) => {
+            let id = match version.cast_to(&arrow::datatypes::DataType::Int64) {
+                Ok(ScalarValue::Int64(Some(id))) => id,
+                _ => return Err(SqlError::bad_value(version, "VERSION")),
+            };
+            let found = snapshots.iter().position(|one| one.snapshot_id() == id);
+            let index = found.and_then(|index| index.checked_sub(usize::from(at.before)));
+            let found = index.map(|index| snapshots[index].snapshot_id());
+            return found.ok_or_else(|| not_available(object));
+        }
+        Moment::Timestamp(value, ty) => timestamp(value, *ty)?,
+        Moment::Offset(value) => {
+            let seconds = match value.cast_to(&arrow::datatypes::DataType::Float64) {
+                Ok(ScalarValue::Float64(Some(seconds))) => seconds,
+                _ => return Err(SqlError::bad_value(value, "OFFSET")),
+            };
+            now + chrono::Duration::milliseconds((seconds * 1000.0) as i64)
+        }
+        Moment::Statement(_) | Moment::Stream(_) => {
+            return Err(SqlError::unsupported(
+                "AT(STATEMENT => …) and AT(STREAM => …)",
+            ));
+        }
+    };
+    let moment = moment.timestamp_millis();
+    let found = snapshots.iter().rev().find(|one| match at.before {
+        true => one.timestamp_ms() < moment,
+        false => one.timestamp_ms() <= moment,
+    });
+    let found = found.map(|one| one.snapshot_id());
+    found.ok_or_else(|| not_available(object))
+}
+
+fn timestamp(value: &ScalarValue, ty: DataType) -> SqlResult<DateTime<Utc>> {
+    let nanoseconds = arrow::datatypes::DataType::Timestamp(
+        arrow::datatypes::TimeUnit::Nanosecond,
+        Some("UTC".into()),
+    );
+    match value.cast_to(&nanoseconds) {
+        Ok(ScalarValue::TimestampNanosecond(Some(at), _)) => Ok(DateTime::from_timestamp_nanos(at)),
+        _ => Err(SqlError::bad_value(format!("{value} ({ty})"), "TIMESTAMP")),
+    }
+}
+
+fn not_available(object: &Object) -> SqlError {
+    let kind = match iceberg_table::of(object) {
+        Some(_) => "Iceberg table",
+        None => "table",
+    };
+    let text = format!(
+        "Time travel data is not available for {kind} {}. The requested time is either beyond the allowed time travel period or before the object creation time.",
+        object.name.last()
+    );
+    SqlError::new(code::TIME_TRAVEL_UNAVAILABLE, text)
+}

@@ -1,0 +1,260 @@
+//! Procedures in Snowflake Scripting.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use sqlparser::tokenizer::Token;
+
+use super::columns::{COUNT, CREATED_ON, Column, NAME, SCHEMA_NAME, column, text};
+use super::properties::{self, Property};
+use super::{About, Create, Kind, Object, Scope, State, ddl};
+use crate::session::Session;
+use crate::statement::Context;
+use icebox_scripting::Script;
+use icebox_sql::error::{SqlError, SqlResult};
+use icebox_sql::names::Ident;
+use icebox_sql::rows::Rows;
+use icebox_sql::syntax::{Cursor, data_type};
+
+pub struct Definition;
+
+const PROPERTIES: &[Property] = &[properties::COMMENT];
+
+const ABOUT: About = About {
+    kind: Kind::Procedure,
+    words: &["PROCEDURE"],
+    plural: &["PROCEDURES"],
+    scope: Scope::Schema,
+    noun: "Procedure",
+    created: ("Function ", " successfully created."),
+    properties: PROPERTIES,
+    columns: &[
+        CREATED_ON,
+        NAME,
+        SCHEMA_NAME,
+        column("is_builtin", |_| "N".into()),
+        column("is_aggregate", |_| "N".into()),
+        column("is_ansi", |_| "N".into()),
+        Column {
+            name: "min_num_arguments",
+            ty: COUNT,
+            value: |one| count(one).into(),
+        },
+        Column {
+            name: "max_num_arguments",
+            ty: COUNT,
+            value: |one| count(one).into(),
+        },
+        column("arguments", |one| text(signature(one))),
+        column("description", |_| "user-defined procedure".into()),
+        column("catalog_name", |one| {
+            text(one.name.0.first().map_or("", Ident::as_str))
+        }),
+        column("is_table_function", |_| "N".into()),
+        column("valid_for_clustering", |_| "N".into()),
+        column("is_secure", |_| "N".into()),
+    ],
+};
+
+/// A procedure's signature and body.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Procedure {
+    pub arguments: Vec<Argument>,
+    /// As written: a type, or `TABLE (…)`.
+    pub returns: String,
+    pub body: String,
+    /// Whether the procedure runs with the caller's rights and in the caller's session.
+    pub as_caller: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Argument {
+    pub name: Ident,
+    /// The type as SQL.
+    pub ty: String,
+    /// The expression for the default value, for a call without the argument.
+    pub default: Option<String>,
+}
+
+pub fn of(object: &Object) -> Option<&Procedure> {
+    match &object.state {
+        State::Procedure(procedure) => Some(procedure),
+        _ => None,
+    }
+}
+
+fn count(object: &Object) -> Option<u64> {
+    of(object).map(|procedure| procedure.arguments.len() as u64)
+}
+
+/// Returns the signature, such as `SP_X(VARCHAR, NUMBER) RETURN VARCHAR`.
+fn signature(object: &Object) -> String {
+    let Some(procedure) = of(object) else {
+        return String::new();
+    };
+    let types = procedure
+        .arguments
+        .iter()
+        .map(|argument| bare(&argument.ty));
+    let types: Vec<_> = types.collect();
+    format!(
+        "{}({}) RETURN {}",
+        object.name.last(),
+        types.join(", "),
+        bare(&procedure.returns)
+    )
+}
+
+/// Returns the arguments, such as `(NAME VARCHAR, COUNT NUMBER)`.
+pub fn arguments(object: &Object) -> String {
+    let arguments = of(object).map(|procedure| procedure.arguments.as_slice());
+    let arguments = arguments.unwrap_or_default().iter();
+    let arguments = arguments.map(|argument| format!("{} {}", argument.name, bare(&argument.ty)));
+    format!("({})", arguments.collect::<Vec<_>>().join(", "))
+}
+
+/// Returns a type without its arguments.
+fn bare(ty: &str) -> String {
+    let name = ty.split('(').next().unwrap_or(ty);
+    name.trim().to_uppercase()
+}
+
+#[async_trait]
+impl super::Definition for Definition {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    async fn create(
+        &self,
+        context: Context<'_>,
+        create: Create,
+        cursor: &mut Cursor<'_>,
+    ) -> SqlResult<Rows> {
+        let session = context.session;
+        let arguments = cursor.list(|cursor| {
+            let name = cursor.ident()?;
+            let ty = data_type(cursor)?.to_string();
+            let default = match cursor.accept("DEFAULT") {
+                true => Some(literal(cursor)?),
+                false => None,
+            };
+            Ok(Argument { name, ty, default })
+        })?;
+        cursor.accept("COPY GRANTS");
+        cursor.expect("RETURNS")?;
+        let returns = match cursor.accept("TABLE") {
+            true => {
+                cursor.expect_token(&Token::LParen)?;
+                format!("TABLE ({})", cursor.take_to_closing()?)
+            }
+            false => data_type(cursor)?.to_string(),
+        };
+        cursor.accept("NOT NULL");
+        let mut as_caller = false;
+        let mut properties = properties::Properties::default();
+        loop {
+            if cursor.accept("LANGUAGE") {
+                let at = cursor.position();
+                let language = cursor.ident()?;
+                if language.as_str() != "SQL" {
+                    let feature = format!("LANGUAGE {language}");
+                    return Err(SqlError::unsupported(feature).at(at));
+                }
+            } else if cursor.accept("EXECUTE AS CALLER") {
+                as_caller = true;
+            } else if cursor.accept("EXECUTE AS OWNER")
+                || cursor.accept("CALLED ON NULL INPUT")
+                || cursor.accept("VOLATILE")
+                || cursor.accept("IMMUTABLE")
+            {
+            } else if cursor.is_next("COMMENT") {
+                properties = properties::Properties::parse(cursor, PROPERTIES)?;
+            } else {
+                break;
+            }
+        }
+        cursor.expect("AS")?;
+        let body = match cursor.string() {
+            Ok(body) => {
+                cursor.expect_end()?;
+                body
+            }
+            Err(_) => cursor.take_rest().to_owned(),
+        };
+        // As in Snowflake, a body that does not parse is refused at CREATE.
+        Script::parse(&body)?;
+        let state = State::Procedure(Procedure {
+            arguments,
+            returns,
+            body,
+            as_caller,
+        });
+        session.create(Kind::Procedure, &create, properties, state)
+    }
+
+    async fn ddl(&self, _: &Session, object: &Object, name: &str) -> SqlResult<Option<String>> {
+        let Some(procedure) = of(object) else {
+            return Ok(None);
+        };
+        let arguments = procedure.arguments.iter().map(|argument| {
+            let default = argument.default.as_ref();
+            let default = default.map(|default| format!(" DEFAULT {default}"));
+            format!(
+                "{} {}{}",
+                argument.name,
+                argument.ty,
+                default.unwrap_or_default()
+            )
+        });
+        let rights = if procedure.as_caller {
+            "CALLER"
+        } else {
+            "OWNER"
+        };
+        Ok(Some(format!(
+            "CREATE OR REPLACE PROCEDURE {name}({})\nRETURNS {}\nLANGUAGE SQL{}\nEXECUTE AS {rights}\nAS {}",
+            arguments.collect::<Vec<_>>().join(", "),
+            procedure.returns,
+            ddl::options(&object.properties, PROPERTIES, "\n"),
+            ddl::quoted(&procedure.body),
+        )))
+    }
+
+    async fn describe(&self, _: &Session, object: &Object) -> SqlResult<Rows> {
+        let procedure = of(object).ok_or_else(|| Kind::Procedure.missing(&object.name))?;
+        let rows = [
+            ("signature", arguments(object)),
+            ("returns", procedure.returns.clone()),
+            ("language", "SQL".to_owned()),
+            ("null handling", "CALLED ON NULL INPUT".to_owned()),
+            ("volatility", "VOLATILE".to_owned()),
+            (
+                "execute as",
+                if procedure.as_caller {
+                    "CALLER"
+                } else {
+                    "OWNER"
+                }
+                .to_owned(),
+            ),
+            ("body", procedure.body.clone()),
+        ];
+        let rows = rows.map(|(name, value)| [Some(name.to_owned()), Some(value)]);
+        Ok(Rows::texts(&["property", "value"], rows))
+    }
+}
+
+/// Parses a literal and returns it as written.
+fn literal(cursor: &mut Cursor<'_>) -> SqlResult<String> {
+    let start = cursor.offset();
+    cursor.accept_token(&Token::Minus);
+    match cursor.bump() {
+        Some(
+            Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::DollarQuotedString(_)
+            | Token::Word(_),
+        ) => Ok(cursor.text()[start..cursor.passed()].to_owned()),
+        _ => Err(cursor.unexpected()),
+    }
+}

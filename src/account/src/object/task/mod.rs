@@ -1,0 +1,381 @@
+//! Tasks: statements that run on a schedule or after other tasks.
+
+mod graph;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use datafusion::common::ScalarValue;
+use serde::{Deserialize, Serialize};
+use sqlparser::tokenizer::Token;
+
+use super::columns::{
+    self, COMMENT, CREATED_ON, Column, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME,
+    TIME, column, optional, text,
+};
+use super::properties::{self, Properties, Property, PropertyType};
+use super::{About, Create, Kind, Object, Scope, State, ddl};
+use crate::account::Account;
+use crate::session::Session;
+use crate::statement::Context;
+use graph::{after, check_graph, check_root_suspended};
+pub use graph::{descendants, root, streams};
+use icebox_schedule::Schedule;
+use icebox_sql::error::{SqlError, SqlResult, code};
+use icebox_sql::names::ObjectName;
+use icebox_sql::rows::Rows;
+use icebox_sql::syntax::Cursor;
+
+pub struct Definition;
+
+const PROPERTIES: &[Property] = &[
+    Property::new("WAREHOUSE", PropertyType::Name),
+    Property::new("SCHEDULE", PropertyType::Text),
+    Property::new("CONFIG", PropertyType::Text),
+    Property::new("ALLOW_OVERLAPPING_EXECUTION", PropertyType::Boolean),
+    Property::new(
+        "SUSPEND_TASK_AFTER_NUM_FAILURES",
+        PropertyType::Integer(0, u32::MAX as u64),
+    )
+    .with_default("10"),
+    Property::new("TASK_AUTO_RETRY_ATTEMPTS", PropertyType::Integer(0, 30)).with_default("0"),
+    Property::new(
+        "USER_TASK_TIMEOUT_MS",
+        PropertyType::Integer(0, 604_800_000),
+    )
+    .with_default("3600000"),
+    Property::new(
+        "USER_TASK_MANAGED_INITIAL_WAREHOUSE_SIZE",
+        PropertyType::Text,
+    ),
+    properties::COMMENT,
+];
+
+const ABOUT: About = About {
+    kind: Kind::Task,
+    words: &["TASK"],
+    plural: &["TASKS"],
+    scope: Scope::Schema,
+    noun: "Task",
+    created: ("Task ", " successfully created."),
+    properties: PROPERTIES,
+    columns: &[
+        CREATED_ON,
+        NAME,
+        column("id", |task| text(id(task))),
+        DATABASE_NAME,
+        SCHEMA_NAME,
+        OWNER,
+        COMMENT,
+        column("warehouse", |task| {
+            optional(task.properties.text("WAREHOUSE"))
+        }),
+        column("schedule", |task| {
+            optional(task.properties.text("SCHEDULE"))
+        }),
+        column("predecessors", |task| text(predecessors(task))),
+        column("state", |task| {
+            text(if is_started(task) {
+                "started"
+            } else {
+                "suspended"
+            })
+        }),
+        column("definition", |task| {
+            text(of(task).map_or("", |task| task.definition.as_str()))
+        }),
+        column("condition", |task| {
+            optional(of(task).and_then(|task| task.condition.clone()))
+        }),
+        column("allow_overlapping_execution", |task| {
+            text(overlapping(task))
+        }),
+        column("error_integration", |_| "null".into()),
+        Column {
+            name: "last_committed_on",
+            ty: TIME,
+            value: |task| time_of(task, |task| task.resumed_on),
+        },
+        Column {
+            name: "last_suspended_on",
+            ty: TIME,
+            value: |task| time_of(task, |task| task.suspended_on),
+        },
+        OWNER_ROLE_TYPE,
+        column("config", |task| optional(task.properties.text("CONFIG"))),
+        column("task_relations", |task| {
+            text(format!("{{\"Predecessors\":{}}}", predecessors(task)))
+        }),
+        column("last_suspended_reason", |task| {
+            optional(of(task).and_then(|task| task.suspended_reason.clone()))
+        }),
+        column("success_integration", |_| "null".into()),
+        column("scheduling_mode", |_| ScalarValue::Utf8(None)),
+        column("target_completion_interval", |_| ScalarValue::Utf8(None)),
+        column("execute_as_user", |_| ScalarValue::Utf8(None)),
+        column("overlap_policy", |_| ScalarValue::Utf8(None)),
+        column("created_by_user", |_| ScalarValue::Utf8(None)),
+    ],
+};
+
+/// The definition and the state of a task.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Task {
+    /// The statement after AS.
+    pub definition: String,
+    /// The expression after WHEN.
+    pub condition: Option<String>,
+    /// The full names of the predecessors.
+    pub predecessors: Vec<ObjectName>,
+    pub is_started: bool,
+    /// When the task was last resumed. An interval of its schedule counts from here.
+    pub resumed_on: Option<DateTime<Utc>>,
+    pub suspended_on: Option<DateTime<Utc>>,
+    pub suspended_reason: Option<String>,
+    /// The number of failures in a row.
+    pub failures: u64,
+}
+
+pub fn of(object: &Object) -> Option<&Task> {
+    match &object.state {
+        State::Task(task) => Some(task),
+        _ => None,
+    }
+}
+
+pub fn is_started(object: &Object) -> bool {
+    of(object).is_some_and(|task| task.is_started)
+}
+
+/// Returns a task's id in histories.
+pub fn id(object: &Object) -> String {
+    format!(
+        "01ce{:04x}-0000-0000-0000-{:012x}",
+        object.id & 0xffff,
+        object.id
+    )
+}
+
+fn predecessors(object: &Object) -> String {
+    let names = of(object).map(|task| task.predecessors.as_slice());
+    let names = names.unwrap_or_default().iter();
+    let names: Vec<_> = names.map(|name| format!("\"{name}\"")).collect();
+    format!("[{}]", names.join(","))
+}
+
+/// Returns the column `allow_overlapping_execution`: `true` or `false`, or the word `null` for a
+/// task that has predecessors.
+fn overlapping(object: &Object) -> String {
+    match of(object).is_some_and(|task| !task.predecessors.is_empty()) {
+        true => "null".to_owned(),
+        false => object
+            .properties
+            .is_true("ALLOW_OVERLAPPING_EXECUTION")
+            .to_string(),
+    }
+}
+
+fn time_of(object: &Object, time: fn(&Task) -> Option<DateTime<Utc>>) -> ScalarValue {
+    super::columns::optional_time(of(object).and_then(time))
+}
+
+/// Increments the number of failures in a row, or resets it after a success. Returns the new
+/// number.
+pub fn count_failure(object: &mut Object, is_failure: bool) -> u64 {
+    match &mut object.state {
+        State::Task(task) => {
+            task.failures = if is_failure { task.failures + 1 } else { 0 };
+            task.failures
+        }
+        _ => 0,
+    }
+}
+
+/// Starts a task. An interval of its schedule counts from now.
+fn resume(account: &Account, name: &ObjectName) -> SqlResult<()> {
+    let now = account.now();
+    account.update(Kind::Task, name, |object| {
+        if let State::Task(task) = &mut object.state {
+            task.is_started = true;
+            task.resumed_on = Some(now);
+            task.failures = 0;
+        }
+        Ok(())
+    })?;
+    account.tasks.ring();
+    Ok(())
+}
+
+/// Suspends a task, with a reason if the user did not suspend it.
+pub fn suspend(account: &Account, name: &ObjectName, reason: Option<&str>) -> SqlResult<()> {
+    let now = account.now();
+    account.update(Kind::Task, name, |object| {
+        if let State::Task(task) = &mut object.state {
+            task.is_started = false;
+            task.suspended_on = Some(now);
+            task.suspended_reason = Some(reason.unwrap_or("USER_SUSPENDED").to_owned());
+        }
+        Ok(())
+    })
+}
+
+/// Runs `SYSTEM$TASK_DEPENDENTS_ENABLE`: resumes a root and all tasks that depend on it, the
+/// dependents first.
+pub fn enable_dependents(session: &Session, name: &ObjectName) -> SqlResult<()> {
+    let account = session.account();
+    let full = session.full_name(Kind::Task, name)?;
+    account.find(Kind::Task, &full)?;
+    for task in descendants(account, &full) {
+        resume(account, &task.name)?;
+    }
+    resume(account, &full)
+}
+
+#[async_trait]
+impl super::Definition for Definition {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn check(&self, session: &Session, properties: &Properties) -> SqlResult<()> {
+        if let Some(schedule) = properties.text("SCHEDULE") {
+            Schedule::parse(&schedule)?;
+        }
+        if let Some(warehouse) = properties.name("WAREHOUSE")
+            && session.account().get(Kind::Warehouse, warehouse).is_none()
+        {
+            let text = format!("Nonexistent warehouse {warehouse} was specified.");
+            return Err(SqlError::compilation(code::OBJECT_NOT_FOUND, text));
+        }
+        Ok(())
+    }
+
+    async fn create(
+        &self,
+        context: Context<'_>,
+        create: Create,
+        cursor: &mut Cursor<'_>,
+    ) -> SqlResult<Rows> {
+        let session = context.session;
+        let name = session.full_name(Kind::Task, &create.name)?;
+        let mut properties = Properties::default();
+        let mut task = Task::default();
+        loop {
+            if cursor.accept("AFTER") {
+                task.predecessors = after(session, &name, cursor)?;
+            } else if cursor.accept("WHEN") {
+                let start = cursor.offset();
+                while !cursor.is_next("AS") {
+                    if cursor.bump().is_none() {
+                        return Err(cursor.unexpected());
+                    }
+                }
+                task.condition = Some(cursor.text()[start..cursor.passed()].to_owned());
+            } else if cursor.accept("AS") {
+                break;
+            } else {
+                let at = cursor.offset();
+                cursor.accept_token(&Token::Comma);
+                properties.extend(Properties::parse(cursor, PROPERTIES)?);
+                if cursor.offset() == at {
+                    return Err(cursor.unexpected());
+                }
+            }
+        }
+        if cursor.is_at_end() {
+            return Err(cursor.unexpected());
+        }
+        task.definition = cursor.take_rest().to_owned();
+        check_graph(&name, &properties, &task)?;
+        properties.complete(PROPERTIES)?;
+        self.check(session, &properties)?;
+        let account = session.account();
+        if account.get(Kind::Task, &name).is_some() && !create.if_not_exists {
+            check_root_suspended(account, &name)?;
+        }
+        session.create(Kind::Task, &create, properties, State::Task(task))
+    }
+
+    async fn alter(
+        &self,
+        session: &Session,
+        object: Object,
+        cursor: &mut Cursor<'_>,
+    ) -> SqlResult<Rows> {
+        let account = session.account();
+        let is_root = of(&object).is_some_and(|task| task.predecessors.is_empty());
+        if cursor.accept("RESUME") {
+            cursor.expect_end()?;
+            if !is_root {
+                check_root_suspended(account, &object.name)?;
+            } else if object.properties.get("SCHEDULE").is_none() {
+                let text = format!(
+                    "Task {} cannot be resumed: it has neither a schedule nor a predecessor.",
+                    object.name
+                );
+                return Err(SqlError::new(code::TASK_WITHOUT_SCHEDULE, text));
+            }
+            resume(account, &object.name)?;
+        } else if cursor.accept("SUSPEND") {
+            cursor.expect_end()?;
+            if !is_root {
+                check_root_suspended(account, &object.name)?;
+            }
+            suspend(account, &object.name, None)?;
+        } else {
+            check_root_suspended(account, &object.name)?;
+            let mut task = of(&object).cloned().unwrap_or_default();
+            if cursor.accept("ADD AFTER") {
+                task.predecessors
+                    .extend(after(session, &object.name, cursor)?);
+                task.predecessors.dedup();
+            } else if cursor.accept("REMOVE AFTER") {
+                let gone = after(session, &object.name, cursor)?;
+                task.predecessors.retain(|name| !gone.contains(name));
+            } else if cursor.accept("MODIFY AS") {
+                task.definition = cursor.take_rest().to_owned();
+            } else if cursor.accept("MODIFY WHEN") {
+                task.condition = Some(cursor.take_rest().to_owned());
+            } else if cursor.accept("REMOVE WHEN") {
+                task.condition = None;
+            } else {
+                return Err(cursor.unexpected());
+            }
+            cursor.expect_end()?;
+            check_graph(&object.name, &object.properties, &task)?;
+            account.update(Kind::Task, &object.name, |object| {
+                object.state = State::Task(task);
+                Ok(())
+            })?;
+        }
+        Ok(Rows::succeeded())
+    }
+
+    fn before_alter(&self, session: &Session, object: &Object) -> SqlResult<()> {
+        check_root_suspended(session.account(), &object.name)
+    }
+
+    async fn before_drop(&self, session: &Session, object: &Object) -> SqlResult<()> {
+        check_root_suspended(session.account(), &object.name)
+    }
+
+    async fn ddl(&self, _: &Session, object: &Object, name: &str) -> SqlResult<Option<String>> {
+        let Some(task) = of(object) else {
+            return Ok(None);
+        };
+        let mut text = format!("create or replace task {name}");
+        text += &ddl::options(&object.properties, PROPERTIES, "\n\t");
+        if !task.predecessors.is_empty() {
+            text += &format!("\n\tafter {}", ddl::names(&task.predecessors));
+        }
+        if let Some(condition) = &task.condition {
+            text += &format!("\n\twhen {condition}");
+        }
+        text += &format!("\n\tas {}", task.definition);
+        Ok(Some(text))
+    }
+
+    async fn describe(&self, _: &Session, object: &Object) -> SqlResult<Rows> {
+        // DESCRIBE TASK returns the row of SHOW TASKS.
+        columns::table(ABOUT.columns, [object])
+    }
+}

@@ -1,0 +1,314 @@
+//! Secret sync: keeps the S3 secret of a `pgduck_server` in line with a grant (see
+//! [`storage`](super::storage)).
+//!
+//! A `pgduck_server` cannot assume a role itself. This module stores the credentials of the granted
+//! role in its secret, and renews them before they expire. Without usable credentials it stores a
+//! secret without rights.
+//!
+//! After each change it writes the version of the applied grant to a file beside the grant. The
+//! code that changes the grant can wait for that file.
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+
+use super::EngineSocket;
+use super::secret::{self, Secret};
+use super::storage::{GrantedCredentials, Refusal};
+use icebox_aws::client::Credentials;
+use icebox_base::chain;
+use icebox_base::private_file::{self, Version};
+use icebox_s3_client::S3Config;
+
+/// The name of the secret in `pgduck_server`.
+pub const SECRET: &str = "icebox";
+
+/// The polling interval for a server that is reached through a local socket.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often to retry a refused role: first the shorter interval, and after [`A_WHILE`] the longer
+/// one. Every attempt adds a line to the audit trail.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+const A_WHILE: Duration = Duration::from_secs(60);
+/// The time limit for one statement. A statement about a secret needs only the server itself, so it
+/// is fast.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running or stopped `pgduck_server`.
+#[async_trait]
+pub trait Server: Send + Sync {
+    /// Returns a value that is different for every start of the server, or `None` while it does not
+    /// run.
+    ///
+    /// # Errors
+    /// The reason why the state of the server is unknown.
+    async fn started(&self) -> Result<Option<String>, String>;
+
+    /// Runs one statement.
+    ///
+    /// # Errors
+    /// The message of the server or of the connection. It must not contain the statement, which
+    /// holds keys.
+    async fn run(&self, statement: &str) -> Result<(), String>;
+
+    /// The polling interval for the server and its grant.
+    fn look_every(&self) -> Duration;
+}
+
+/// The inputs of the secret sync.
+pub struct Config {
+    pub server: Box<dyn Server>,
+    /// The S3 service as the server reaches it. Its keys are not used.
+    pub s3: S3Config,
+    /// The STS endpoint as this process reaches it.
+    pub sts_endpoint: String,
+    /// The path of the grant's file.
+    pub grant: PathBuf,
+    /// The file with the policies of the roles. When it changes, the role is assumed again, whether
+    /// it was refused or granted before.
+    pub policies: PathBuf,
+}
+
+/// Returns a secret without rights for a server whose role has not been assumed yet.
+pub fn not_yet(s3: &S3Config) -> Secret {
+    let why = Refusal {
+        message: "the access of this Postgres instance to object storage is being set up"
+            .to_owned(),
+        hint: "Try again in a moment.".to_owned(),
+    };
+    Secret::refused(s3, &why)
+}
+
+/// Whether the server's secret reflects the current grant.
+pub fn is_done(grant: &Path) -> bool {
+    let Ok(told) = std::fs::read(note(grant)) else {
+        return false;
+    };
+    let done: Option<Option<Version>> = serde_json::from_slice(&told).ok();
+    done.is_some() && done == Version::of(grant).ok()
+}
+
+/// Deletes the record of the applied grant. To be called before a server starts, which has no
+/// secret then.
+pub fn forget(grant: &Path) -> io::Result<()> {
+    private_file::remove(&note(grant))
+}
+
+/// The path of the file that records the version of the applied grant.
+fn note(grant: &Path) -> PathBuf {
+    grant.with_extension("applied")
+}
+
+/// Runs the secret sync until `shutdown` completes.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    let mut keeper = Keeper {
+        granted: GrantedCredentials::new(
+            &config.sts_endpoint,
+            &config.s3.region,
+            config.grant.clone(),
+        )
+        .until_changed(Some(config.policies.clone())),
+        config,
+        held: None,
+        refused: None,
+        is_server_lost: false,
+    };
+    tokio::select! {
+        result = keeper.keep() => result,
+        () = shutdown => Ok(()),
+    }
+}
+
+struct Keeper {
+    config: Config,
+    granted: GrantedCredentials,
+    held: Option<Held>,
+    /// Set while the role is refused.
+    refused: Option<Refused>,
+    /// Whether the last exchange with the server failed.
+    is_server_lost: bool,
+}
+
+/// The state that the server has been given.
+#[derive(Clone, PartialEq)]
+struct Held {
+    /// Which start of the server has it, see [`Server::started`].
+    server: String,
+    grant: Option<Version>,
+    access: Access,
+}
+
+/// The access that a secret gives. Two values are equal if the secrets give the same access.
+#[derive(Clone, Debug, PartialEq)]
+enum Access {
+    /// Access with the credentials of this access key id.
+    Key(String),
+    Refused(Refusal),
+}
+
+/// When the refusals began, and when the role was last requested.
+#[derive(Clone, Copy)]
+struct Refused {
+    since: Instant,
+    asked: Instant,
+    /// The version of the policies' file at the last request.
+    policies: Option<Version>,
+}
+
+impl Keeper {
+    async fn keep(&mut self) -> io::Result<()> {
+        loop {
+            self.look().await?;
+            tokio::time::sleep(self.config.server.look_every()).await;
+        }
+    }
+
+    async fn look(&mut self) -> io::Result<()> {
+        let started = in_time(self.config.server.started()).await;
+        let Some(server) = self.heard(started).flatten() else {
+            return Ok(());
+        };
+        let grant = Version::of(&self.config.grant)?;
+        let is_as_before = |held: &Held| held.server == server && held.grant == grant;
+        let is_as_before = self.held.as_ref().is_some_and(is_as_before);
+        let policies = Version::of(&self.config.policies)?;
+        if is_as_before && !self.is_time_to_ask(policies) {
+            return Ok(());
+        }
+        let (access, secret) = match self.granted.get().await {
+            Ok(credentials) => {
+                self.refused = None;
+                let key = credentials.access_key_id.clone();
+                (Access::Key(key), self.secret(credentials))
+            }
+            // STS cannot be reached. The credentials that the server has may still be valid for
+            // long, so they stay.
+            Err(error) if error.is_connection() && is_as_before => return Ok(()),
+            Err(error) => {
+                let now = Instant::now();
+                let since = self
+                    .refused
+                    .filter(|_| is_as_before)
+                    .map_or(now, |was| was.since);
+                self.refused = Some(Refused {
+                    since,
+                    asked: now,
+                    policies,
+                });
+                let why = Refusal::from(&error);
+                let secret = Secret::refused(&self.config.s3, &why);
+                (Access::Refused(why), secret)
+            }
+        };
+        let wanted = Held {
+            server,
+            grant,
+            access,
+        };
+        if self.held.as_ref() == Some(&wanted) || !self.tell(&secret).await {
+            return Ok(());
+        }
+        // Only access that the server has accepted is reported, and only when it differs from the
+        // last one.
+        if self.held.as_ref().map(|held| &held.access) != Some(&wanted.access) {
+            report(&wanted.access);
+        }
+        self.held = Some(wanted);
+        // The grant may have been replaced meanwhile. Then this version does not match, and the
+        // waiting goes on.
+        private_file::replace(&note(&self.config.grant), &serde_json::to_vec(&grant)?)
+    }
+
+    /// Whether to request credentials now. Valid ones are requested each time, since that renews
+    /// them before they expire. Refused ones wait for the retry interval or for a change of the
+    /// policies.
+    fn is_time_to_ask(&self, policies: Option<Version>) -> bool {
+        let Some(refused) = self.refused else {
+            return true;
+        };
+        if refused.policies != policies {
+            return true;
+        }
+        let pause = match refused.since.elapsed() < A_WHILE {
+            true => RETRY.0,
+            false => RETRY.1,
+        };
+        refused.asked.elapsed() >= pause
+    }
+
+    fn secret(&self, credentials: Credentials) -> Secret {
+        let token = credentials.session_token;
+        Secret {
+            bucket: None,
+            s3: S3Config {
+                access_key_id: credentials.access_key_id,
+                secret_access_key: credentials.secret_access_key.expose().to_owned(),
+                session_token: token.map(|token| token.expose().to_owned()),
+                ..self.config.s3.clone()
+            },
+        }
+    }
+
+    /// Stores the secret in the server, and returns whether the server accepted it.
+    async fn tell(&mut self, secret: &Secret) -> bool {
+        let statement = secret::statement(SECRET, secret);
+        let told = in_time(self.config.server.run(&statement)).await;
+        self.heard(told).is_some()
+    }
+
+    /// Returns the value of a successful answer. The first of several failures in a row is logged.
+    fn heard<T>(&mut self, answer: Result<T, String>) -> Option<T> {
+        if let Err(error) = &answer
+            && !self.is_server_lost
+        {
+            tracing::warn!(%error, "pgduck_server does not take its S3 secret");
+        }
+        self.is_server_lost = answer.is_err();
+        answer.ok()
+    }
+}
+
+async fn in_time<T>(answer: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let answer = tokio::time::timeout(PATIENCE, answer).await;
+    answer.unwrap_or_else(|_| Err("it does not answer".to_owned()))
+}
+
+fn report(access: &Access) {
+    match access {
+        Access::Key(key) => tracing::info!(access_key_id = key, "the lake is reached by the role"),
+        Access::Refused(Refusal { message, hint }) => tracing::warn!(hint, "{message}"),
+    }
+}
+
+#[async_trait]
+impl Server for EngineSocket {
+    /// Identifies a start by its socket file, because each start creates a new one.
+    async fn started(&self) -> Result<Option<String>, String> {
+        let socket = Version::of(&self.path()).map_err(|error| chain(&error))?;
+        Ok(socket.map(|socket| format!("{socket:?}")))
+    }
+
+    async fn run(&self, statement: &str) -> Result<(), String> {
+        let connected = tokio_postgres::Config::new()
+            .host_path(&self.dir)
+            .port(self.port)
+            .user(SECRET)
+            .dbname("postgres")
+            .connect(tokio_postgres::NoTls)
+            .await;
+        let (client, connection) = connected.map_err(|error| chain(&error))?;
+        let done = async move {
+            let result = client.simple_query(statement).await;
+            drop(client);
+            result
+        };
+        let (result, _) = tokio::join!(done, connection);
+        result.map(|_| ()).map_err(|error| chain(&error))
+    }
+
+    fn look_every(&self) -> Duration {
+        LOOK
+    }
+}

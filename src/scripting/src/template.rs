@@ -1,0 +1,336 @@
+//! Templates: expressions and statements of a body, with the places where variables are.
+
+use std::ops::Range;
+
+use sqlparser::tokenizer::Token;
+
+use icebox_sql::error::{Position, SqlResult};
+use icebox_sql::names::Ident;
+use icebox_sql::syntax::{Cursor, ident_of};
+
+/// The ways in which a text may refer to variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As `:name`, and without a colon outside subqueries: in expressions of scripting.
+    Expression,
+    /// As `:name`: in SQL statements.
+    Statement,
+    /// As `:name`, `:1` and `?`: in statements that the host receives.
+    Bound,
+}
+
+/// A place in a text where there is, or may be, a variable.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The range in the text, in bytes.
+    range: Range<usize>,
+    pub name: Ident,
+    /// The column in `row.column`.
+    pub column: Option<Ident>,
+    /// The name as written, without the colon.
+    pub written: String,
+    /// Whether there is a colon. Then the name can only be a variable.
+    pub is_bind: bool,
+    /// Whether the variable is cast, so that its type is known.
+    pub is_cast: bool,
+    pub position: Position,
+}
+
+/// A text with its places.
+#[derive(Clone, Debug)]
+pub struct Template {
+    pub text: String,
+    pub position: Position,
+    pub places: Vec<Place>,
+}
+
+/// Functions whose first argument is a date part, which is not a variable.
+const DATE_FUNCTIONS: [&str; 12] = [
+    "DATEADD",
+    "DATEDIFF",
+    "DATE_PART",
+    "DATE_TRUNC",
+    "EXTRACT",
+    "LAST_DAY",
+    "TIMEADD",
+    "TIMEDIFF",
+    "TIMESTAMPADD",
+    "TIMESTAMPDIFF",
+    "TIME_SLICE",
+    "TRUNC",
+];
+
+impl Template {
+    /// Parses a whole text.
+    ///
+    /// # Errors
+    /// If a quote is not closed, or the text is empty.
+    pub fn parse(text: &str, mode: Mode) -> SqlResult<Template> {
+        Template::read(&mut Cursor::new(text)?, mode, |_| false)
+    }
+
+    /// Reads a text up to an unmatched closing bracket, the semicolon after an expression, or a
+    /// token outside of brackets (and, in an expression, outside of CASE) for which `is_end` is
+    /// true. The cursor is then after the text.
+    pub fn read(
+        cursor: &mut Cursor<'_>,
+        mode: Mode,
+        is_end: impl Fn(&Cursor<'_>) -> bool,
+    ) -> SqlResult<Template> {
+        let (start, position) = (cursor.offset(), cursor.position());
+        let mut scanner = Scanner {
+            mode,
+            start,
+            brackets: Vec::new(),
+            cases: 0,
+            previous: None,
+            before: None,
+            places: Vec::new(),
+        };
+        while !cursor.is_at_end() {
+            let is_outside = scanner.brackets.is_empty();
+            let closes = matches!(
+                cursor.peek(),
+                Some(Token::RParen | Token::RBracket | Token::RBrace)
+            );
+            let is_expression = mode == Mode::Expression;
+            let is_semicolon = is_expression && cursor.peek() == Some(&Token::SemiColon);
+            let may_end = scanner.cases == 0 || !is_expression;
+            if is_outside && (closes || is_semicolon || may_end && is_end(cursor)) {
+                break;
+            }
+            scanner.pass(cursor);
+        }
+        if cursor.offset() == start {
+            return Err(cursor.unexpected());
+        }
+        let text = cursor.text()[start..cursor.passed()].to_owned();
+        Ok(Template {
+            text,
+            position,
+            places: scanner.places,
+        })
+    }
+
+    /// Replaces a part, given in bytes of the whole source, by blanks, so that the positions after
+    /// it stay the same.
+    pub fn blank(&mut self, source_start: usize, part: Range<usize>) {
+        let part = part.start - source_start..part.end - source_start;
+        let blanks: String = self.text[part.clone()]
+            .bytes()
+            .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
+            .collect();
+        self.text.replace_range(part.clone(), &blanks);
+        self.places
+            .retain(|place| !part.contains(&place.range.start));
+    }
+
+    /// Returns the text with each place replaced for which `resolve` returns a text.
+    pub fn render(
+        &self,
+        mut resolve: impl FnMut(&Place) -> SqlResult<Option<String>>,
+    ) -> SqlResult<String> {
+        let mut text = String::with_capacity(self.text.len());
+        let mut at = 0;
+        for place in &self.places {
+            if let Some(with) = resolve(place)? {
+                text.push_str(&self.text[at..place.range.start]);
+                text.push_str(&with);
+                at = place.range.end;
+            }
+        }
+        text.push_str(&self.text[at..]);
+        Ok(text)
+    }
+
+    /// Returns the index of the place that starts at a byte of the text, and the byte at which it
+    /// ends.
+    pub fn place_from(&self, start: usize) -> Option<(usize, usize)> {
+        let mut places = self.places.iter().enumerate();
+        let found = places.find(|(_, place)| place.range.start == start);
+        found.map(|(number, place)| (number, place.range.end))
+    }
+
+    /// Returns the place that is the whole text, if there is one.
+    pub fn sole_place(&self) -> Option<&Place> {
+        match self.places.as_slice() {
+            [place] if place.range == (0..self.text.len()) => Some(place),
+            _ => None,
+        }
+    }
+}
+
+/// A consumed token.
+struct Passed {
+    token: Token,
+    end: usize,
+}
+
+impl Passed {
+    fn is_word(&self, word: &str) -> bool {
+        matches!(&self.token, Token::Word(found) if found.value.eq_ignore_ascii_case(word))
+    }
+}
+
+struct Scanner {
+    mode: Mode,
+    start: usize,
+    /// For each open bracket, whether words without a colon in it are columns.
+    brackets: Vec<bool>,
+    cases: usize,
+    previous: Option<Passed>,
+    /// The token before `previous`.
+    before: Option<Passed>,
+    places: Vec<Place>,
+}
+
+impl Scanner {
+    /// Consumes one token, or all tokens of one place.
+    fn pass(&mut self, cursor: &mut Cursor<'_>) {
+        let (offset, position) = (cursor.offset(), cursor.position());
+        match cursor.peek() {
+            Some(Token::LParen) => {
+                let is_query = ["SELECT", "WITH"].iter().any(|word| {
+                    let mut ahead = cursor.clone();
+                    ahead.bump();
+                    ahead.is_next(word)
+                });
+                let is_inside = self.brackets.last().copied().unwrap_or(false);
+                self.brackets.push(is_query || is_inside);
+            }
+            Some(Token::LBracket | Token::LBrace) => {
+                let is_inside = self.brackets.last().copied().unwrap_or(false);
+                self.brackets.push(is_inside);
+            }
+            Some(Token::RParen | Token::RBracket | Token::RBrace) => {
+                self.brackets.pop();
+            }
+            Some(Token::Colon) if self.is_bind(cursor, offset) => {
+                self.step(cursor);
+                self.place(cursor, offset, position, true);
+                return;
+            }
+            Some(Token::Placeholder(mark)) if mark == "?" && self.mode == Mode::Bound => {
+                self.places.push(Place {
+                    range: offset - self.start..offset - self.start + 1,
+                    name: Ident::unquoted(mark),
+                    column: None,
+                    written: mark.clone(),
+                    is_bind: true,
+                    is_cast: false,
+                    position,
+                });
+            }
+            Some(Token::Word(word)) => {
+                let is_plain = word.quote_style.is_none();
+                if is_plain && self.brackets.is_empty() && word.value.eq_ignore_ascii_case("CASE") {
+                    self.cases += 1;
+                } else if is_plain && word.value.eq_ignore_ascii_case("END") {
+                    self.cases = self
+                        .cases
+                        .saturating_sub(usize::from(self.brackets.is_empty()));
+                }
+                if self.mode == Mode::Expression && self.is_bare(cursor) {
+                    self.place(cursor, offset, position, false);
+                    return;
+                }
+            }
+            _ => {}
+        }
+        self.step(cursor);
+    }
+
+    fn step(&mut self, cursor: &mut Cursor<'_>) {
+        if let Some(token) = cursor.bump() {
+            let end = cursor.passed();
+            self.before = self.previous.replace(Passed { token, end });
+        }
+    }
+
+    /// Consumes `name` or `row.column`, and records the place.
+    fn place(&mut self, cursor: &mut Cursor<'_>, offset: usize, position: Position, is_bind: bool) {
+        let in_cast = matches!(&self.previous, Some(passed) if passed.token == Token::LParen)
+            && self
+                .before
+                .as_ref()
+                .is_some_and(|word| word.is_word("CAST"));
+        let written_from = cursor.offset();
+        let name = match cursor.peek() {
+            Some(Token::Word(word)) => ident_of(word),
+            Some(Token::Number(number, _)) => Ident::quoted(number.clone()),
+            _ => return,
+        };
+        self.step(cursor);
+        let mut column = None;
+        if cursor.peek() == Some(&Token::Period)
+            && let Some(Token::Word(word)) = cursor.peek_at(1)
+        {
+            column = Some(ident_of(word));
+            self.step(cursor);
+            self.step(cursor);
+        }
+        // A function in a schema, `schema.function(…)`.
+        if column.is_some() && cursor.peek() == Some(&Token::LParen) {
+            return;
+        }
+        self.places.push(Place {
+            range: offset - self.start..cursor.passed() - self.start,
+            name,
+            column,
+            written: cursor.text()[written_from..cursor.passed()].to_owned(),
+            is_bind,
+            is_cast: in_cast || cursor.peek() == Some(&Token::DoubleColon),
+            position,
+        });
+    }
+
+    /// Returns whether a colon starts a reference to a variable, and not a path into a value such
+    /// as `v:a` or `f(x):a`.
+    fn is_bind(&self, cursor: &Cursor<'_>, offset: usize) -> bool {
+        let is_name = match cursor.peek_at(1) {
+            Some(Token::Word(_)) => true,
+            Some(Token::Number(..)) => self.mode == Mode::Bound,
+            _ => false,
+        };
+        let is_path = self.previous.as_ref().is_some_and(|previous| {
+            previous.end == offset
+                && matches!(
+                    previous.token,
+                    Token::Word(_)
+                        | Token::Placeholder(_)
+                        | Token::RParen
+                        | Token::RBracket
+                        | Token::SingleQuotedString(_)
+                )
+        });
+        is_name && !is_path
+    }
+
+    /// Returns whether a word may be a variable without a colon.
+    fn is_bare(&self, cursor: &Cursor<'_>) -> bool {
+        if self.brackets.last().copied().unwrap_or(false) {
+            return false;
+        }
+        let follows = match &self.previous {
+            None => true,
+            Some(previous) => match &previous.token {
+                Token::Period | Token::DoubleColon => false,
+                Token::Colon => self
+                    .before
+                    .as_ref()
+                    .is_some_and(|key| matches!(key.token, Token::SingleQuotedString(_))),
+                Token::LParen => !self.before.as_ref().is_some_and(|function| {
+                    DATE_FUNCTIONS.iter().any(|name| function.is_word(name))
+                        && matches!(cursor.peek_at(1), Some(Token::Comma))
+                        || function.is_word("EXTRACT")
+                }),
+                _ => !previous.is_word("AS"),
+            },
+        };
+        follows
+            && !matches!(
+                cursor.peek_at(1),
+                Some(Token::LParen | Token::RArrow | Token::SingleQuotedString(_))
+            )
+    }
+}

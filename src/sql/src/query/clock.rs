@@ -1,0 +1,174 @@
+//! Conversions between moments and the readings of wall clocks.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Timelike};
+use chrono_tz::Tz;
+
+use super::value::{SECOND, Timestamp, Zone};
+use crate::error::{SqlError, SqlResult, code};
+
+/// The date from which days are counted.
+const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a day");
+/// Nanoseconds in a day.
+pub const DAY: i64 = 86_400 * 1_000_000_000;
+
+/// Finds a time zone by its IANA name.
+///
+/// # Errors
+/// If there is no zone of that name.
+pub fn zone(name: &str) -> SqlResult<Tz> {
+    name.parse().map_err(|_| {
+        SqlError::new(
+            code::INVALID_VALUE,
+            format!("SQL compilation error:\ninvalid value [{name}] for parameter 'TIMEZONE'"),
+        )
+    })
+}
+
+/// Converts days since 1970-01-01 to a date.
+pub fn date(days: i32) -> SqlResult<NaiveDate> {
+    let date = EPOCH.checked_add_signed(chrono::Duration::days(days.into()));
+    date.ok_or_else(|| out_of_range(format_args!("{days} days since 1970")))
+}
+
+/// Converts a date to days since 1970-01-01.
+pub fn days(date: NaiveDate) -> i32 {
+    date.signed_duration_since(EPOCH).num_days() as i32
+}
+
+/// Converts nanoseconds since midnight to a time of day.
+pub fn time(nanos: i64) -> SqlResult<NaiveTime> {
+    let (seconds, rest) = (
+        nanos.div_euclid(SECOND as i64),
+        nanos.rem_euclid(SECOND as i64),
+    );
+    let time = u32::try_from(seconds)
+        .ok()
+        .and_then(|seconds| NaiveTime::from_num_seconds_from_midnight_opt(seconds, rest as u32));
+    time.ok_or_else(|| out_of_range(format_args!("{nanos} ns since midnight")))
+}
+
+pub fn nanos_of_day(time: NaiveTime) -> i64 {
+    i64::from(time.num_seconds_from_midnight()) * SECOND as i64 + i64::from(time.nanosecond())
+}
+
+/// Converts a wall clock's reading to nanoseconds since 1970-01-01 00:00.
+pub fn nanos(reading: NaiveDateTime) -> i128 {
+    i128::from(reading.and_utc().timestamp()) * SECOND + i128::from(reading.nanosecond())
+}
+
+/// Converts nanoseconds since 1970-01-01 00:00 to a wall clock's reading.
+pub fn reading(nanos: i128) -> SqlResult<NaiveDateTime> {
+    let seconds = i64::try_from(nanos.div_euclid(SECOND)).ok();
+    let moment = seconds.and_then(|s| DateTime::from_timestamp(s, nanos.rem_euclid(SECOND) as u32));
+    let moment = moment.ok_or_else(|| out_of_range(format_args!("{nanos} ns since 1970")))?;
+    Ok(moment.naive_utc())
+}
+
+/// Returns the reading of the timestamp's own wall clock.
+pub fn wall(timestamp: Timestamp, session: Tz) -> SqlResult<NaiveDateTime> {
+    let shift = i128::from(offset(timestamp, session)?) * 60 * SECOND;
+    // Historic offsets of a zone may include seconds, which an offset in minutes would lose.
+    match timestamp.zone {
+        Zone::Session => {
+            let utc = reading(timestamp.nanos)?;
+            Ok(session.from_utc_datetime(&utc).naive_local())
+        }
+        _ => reading(timestamp.nanos + shift),
+    }
+}
+
+/// Returns the minutes by which the timestamp's wall clock is ahead of UTC; 0 without a zone.
+pub fn offset(timestamp: Timestamp, session: Tz) -> SqlResult<i32> {
+    Ok(match timestamp.zone {
+        Zone::None => 0,
+        Zone::Fixed(minutes) => minutes,
+        Zone::Session => {
+            let utc = reading(timestamp.nanos)?;
+            session
+                .offset_from_utc_datetime(&utc)
+                .fix()
+                .local_minus_utc()
+                / 60
+        }
+    })
+}
+
+/// Returns the moment, in nanoseconds since 1970 UTC, at which the session's wall clock shows
+/// `local`. A reading that occurs twice (clocks go back) is the first of the two. A reading that
+/// never occurs (clocks go forward) is converted with the offset in force before the change.
+pub fn moment(local: NaiveDateTime, session: Tz) -> SqlResult<i128> {
+    if let Some(moment) = session.from_local_datetime(&local).earliest() {
+        return Ok(nanos(moment.naive_utc()));
+    }
+    let before = local - chrono::Duration::hours(3);
+    let offset = session
+        .offset_from_utc_datetime(&before)
+        .fix()
+        .local_minus_utc();
+    Ok(nanos(local) - i128::from(offset) * SECOND)
+}
+
+/// Converts a wall clock's reading in this zone to a timestamp.
+pub fn timestamp(local: NaiveDateTime, zone: Zone, session: Tz) -> SqlResult<Timestamp> {
+    let nanos = match zone {
+        Zone::None => nanos(local),
+        Zone::Fixed(minutes) => nanos(local) - i128::from(minutes) * 60 * SECOND,
+        Zone::Session => moment(local, session)?,
+    };
+    Ok(Timestamp { nanos, zone })
+}
+
+/// Converts a timestamp to another kind. A timestamp without a zone is read in the session's time
+/// zone; one that loses its zone keeps the reading of its wall clock.
+pub fn convert(timestamp: Timestamp, to: Zone, session: Tz) -> SqlResult<Timestamp> {
+    match (timestamp.zone, to) {
+        (Zone::None, Zone::None) => Ok(timestamp),
+        (_, Zone::None) => self::timestamp(wall(timestamp, session)?, Zone::None, session),
+        (Zone::None, _) => {
+            let nanos = moment(reading(timestamp.nanos)?, session)?;
+            Ok(Timestamp { nanos, zone: to })
+        }
+        _ => Ok(Timestamp {
+            nanos: timestamp.nanos,
+            zone: to,
+        }),
+    }
+}
+
+pub fn out_of_range(what: impl std::fmt::Display) -> SqlError {
+    SqlError::new(
+        code::TIMESTAMP_NOT_RECOGNIZED,
+        format!("Timestamp '{what}' is out of range"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings_and_moments_agree_over_daylight_saving() {
+        let zone: Tz = "America/Los_Angeles".parse().unwrap();
+        let local = |text: &str| NaiveDateTime::parse_from_str(text, "%F %T").unwrap();
+        for (reading, utc) in [
+            ("2024-01-15 12:00:00", "2024-01-15 20:00:00"),
+            ("2024-07-15 12:00:00", "2024-07-15 19:00:00"),
+            // The first reading occurs twice on that day, the second never.
+            ("2024-11-03 01:30:00", "2024-11-03 08:30:00"),
+            ("2024-03-10 02:30:00", "2024-03-10 10:30:00"),
+        ] {
+            assert_eq!(
+                moment(local(reading), zone).unwrap(),
+                nanos(local(utc)),
+                "{reading}"
+            );
+        }
+        let summer = Timestamp {
+            nanos: nanos(local("2024-07-15 19:00:00")),
+            zone: Zone::Session,
+        };
+        assert_eq!(wall(summer, zone).unwrap(), local("2024-07-15 12:00:00"));
+        assert_eq!(offset(summer, zone).unwrap(), -420);
+        assert_eq!(days(date(-1).unwrap()), -1);
+    }
+}

@@ -1,0 +1,412 @@
+//! Conversions between types (documentation, "Data type conversion").
+
+use std::borrow::Cow;
+
+use chrono::NaiveTime;
+use chrono_tz::Tz;
+
+use super::clock;
+use super::format::date::{self, Format, Parts};
+use super::number::Number;
+use super::value::{SECOND, Timestamp, Value, Zone};
+use crate::error::{SqlError, SqlResult, code};
+use crate::types::DataType;
+
+/// The session settings on which conversions depend.
+#[derive(Clone, Copy, Debug)]
+pub struct Session {
+    /// The session parameter TIMEZONE.
+    pub zone: Tz,
+}
+
+/// Converts a value to another type.
+///
+/// # Errors
+/// If the value cannot be represented in that type, with Snowflake's code for it.
+pub fn convert<'a>(value: Value<'a>, to: DataType, session: Session) -> SqlResult<Value<'a>> {
+    if value.is_null() {
+        return Ok(Value::Null);
+    }
+    if let Value::Json(text) = value {
+        return super::json::convert(&text, to, session);
+    }
+    Ok(match to {
+        DataType::Number { scale, .. } => Value::Number(number(&value)?.with_scale(scale)?),
+        DataType::Float => Value::Float(float(&value)?),
+        DataType::Text { length } => {
+            let text = text(value, session)?;
+            match text.char_indices().nth(length as usize) {
+                // A cast truncates a text; storing it in a table is an error instead, see `store`.
+                Some((end, _)) => Value::text(&text[..end]),
+                None => Value::Text(text),
+            }
+        }
+        DataType::Boolean => Value::Boolean(boolean(&value)?),
+        DataType::Date => Value::Date(self::date(&value, session)?),
+        DataType::Time { scale } => Value::Time(time(&value, scale, session)?),
+        DataType::TimestampNtz { scale } => {
+            Value::Timestamp(timestamp(&value, Zone::None, scale, session)?)
+        }
+        DataType::TimestampLtz { scale } => {
+            Value::Timestamp(timestamp(&value, Zone::Session, scale, session)?)
+        }
+        DataType::TimestampTz { scale } => Value::Timestamp(with_zone(&value, scale, session)?),
+        DataType::Binary { .. } => binary(value)?,
+        DataType::Variant => Value::json(super::json::of_value(&value, session)?),
+        DataType::Object | DataType::Array => return Err(failed(&value, to)),
+        DataType::Uuid => match value {
+            Value::Text(text) => {
+                let uuid = uuid::Uuid::parse_str(&text);
+                let uuid = uuid.map_err(|_| failed(&Value::text(text.as_ref()), to))?;
+                Value::text(uuid.to_string())
+            }
+            other => return Err(failed(&other, to)),
+        },
+    })
+}
+
+/// Creates the error of a conversion that Snowflake does not have.
+fn failed(value: &Value<'_>, to: DataType) -> SqlError {
+    let text = match value {
+        Value::Text(text) => text.clone().into_owned(),
+        other => format!("{other:?}"),
+    };
+    SqlError::new(
+        code::FAILED_CAST,
+        format!("Failed to cast value {text} to {to}"),
+    )
+}
+
+pub fn number(value: &Value<'_>) -> SqlResult<Number> {
+    match value {
+        Value::Number(number) => Ok(*number),
+        Value::Float(float) => Number::of_float(*float).ok_or_else(|| not_numeric(float)),
+        Value::Text(text) => Number::parse(text).ok_or_else(|| not_numeric(text)),
+        Value::Boolean(boolean) => Ok(Number::integer(i128::from(*boolean))),
+        other => Err(failed(other, DataType::INTEGER)),
+    }
+}
+
+pub fn float(value: &Value<'_>) -> SqlResult<f64> {
+    match value {
+        Value::Float(float) => Ok(*float),
+        Value::Text(text) => {
+            let text = text.trim();
+            // Rust also reads `infinity` and `nan`, as Snowflake does.
+            text.parse().map_err(|_| not_numeric(text))
+        }
+        other => Ok(number(other)?.to_f64()),
+    }
+}
+
+pub fn not_numeric(text: impl std::fmt::Display) -> SqlError {
+    SqlError::new(
+        code::NUMBER_NOT_RECOGNIZED,
+        format!("Numeric value '{text}' is not recognized"),
+    )
+}
+
+fn boolean(value: &Value<'_>) -> SqlResult<bool> {
+    match value {
+        Value::Boolean(boolean) => Ok(*boolean),
+        Value::Number(number) => Ok(number.digits != 0),
+        Value::Float(float) => Ok(*float != 0.0),
+        Value::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+            "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
+            _ => Err(SqlError::new(
+                code::BOOLEAN_NOT_RECOGNIZED,
+                format!("Boolean value '{text}' is not recognized"),
+            )),
+        },
+        other => Err(failed(other, DataType::Boolean)),
+    }
+}
+
+/// Formats a value in Snowflake's default output format.
+pub fn text<'a>(value: Value<'a>, session: Session) -> SqlResult<Cow<'a, str>> {
+    Ok(match value {
+        Value::Text(text) | Value::Json(text) => text,
+        Value::Number(number) => Cow::Owned(number.to_string()),
+        Value::Float(float) => Cow::Owned(float_text(float)),
+        Value::Boolean(boolean) => Cow::Borrowed(if boolean { "true" } else { "false" }),
+        Value::Binary(bytes) => Cow::Owned(hex(&bytes)),
+        Value::Null => Cow::Borrowed(""),
+        Value::Date(_) => Cow::Owned(Format::new("YYYY-MM-DD")?.format(parts(&value, session)?)),
+        Value::Time(_) => Cow::Owned(Format::new("HH24:MI:SS")?.format(parts(&value, session)?)),
+        Value::Timestamp(timestamp) => {
+            let format = match timestamp.zone {
+                Zone::None => "YYYY-MM-DD HH24:MI:SS.FF3",
+                _ => "YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM",
+            };
+            Cow::Owned(Format::new(format)?.format(parts(&value, session)?))
+        }
+    })
+}
+
+/// Formats a float as the shortest text that is read back as the same float. Non-zero magnitudes
+/// below 1e-5 and from 1e15 on have an exponent of at least two digits, such as `1e+20`.
+pub fn float_text(float: f64) -> String {
+    if float.is_nan() {
+        return "NaN".to_owned();
+    }
+    if float.is_infinite() {
+        return if float > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    let magnitude = float.abs();
+    match magnitude != 0.0 && !(1e-5..1e15).contains(&magnitude) {
+        true => {
+            let text = format!("{float:e}");
+            let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            let exponent: i32 = exponent.parse().unwrap_or(0);
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{mantissa}e{sign}{:02}", exponent.abs())
+        }
+        false => float.to_string(),
+    }
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|digit| digit.to_digit(16).map(|digit| digit as u8))
+        .collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    Some(
+        digits
+            .chunks(2)
+            .map(|pair| pair[0] * 16 + pair[1])
+            .collect(),
+    )
+}
+
+fn binary<'a>(value: Value<'a>) -> SqlResult<Value<'a>> {
+    match value {
+        Value::Binary(bytes) => Ok(Value::Binary(bytes)),
+        Value::Text(text) => {
+            let bytes = from_hex(&text);
+            let bytes = bytes.ok_or_else(|| {
+                SqlError::new(
+                    code::INVALID_HEX,
+                    format!("The following string is not a legal hex-encoded value: '{text}'"),
+                )
+            });
+            Ok(Value::Binary(Cow::Owned(bytes?)))
+        }
+        other => Err(failed(&other, DataType::Binary { length: 1 })),
+    }
+}
+
+/// Returns the date, time of day and offset of a date, a time or a timestamp.
+pub fn parts(value: &Value<'_>, session: Session) -> SqlResult<Parts> {
+    Ok(match value {
+        Value::Date(days) => Parts {
+            date: clock::date(*days)?,
+            time: NaiveTime::MIN,
+            offset: None,
+        },
+        Value::Time(nanos) => Parts {
+            date: clock::date(0)?,
+            time: clock::time(*nanos)?,
+            offset: None,
+        },
+        Value::Timestamp(timestamp) => {
+            let wall = clock::wall(*timestamp, session.zone)?;
+            Parts {
+                date: wall.date(),
+                time: wall.time(),
+                offset: match timestamp.zone {
+                    Zone::None => None,
+                    _ => Some(clock::offset(*timestamp, session.zone)?),
+                },
+            }
+        }
+        other => return Err(failed(other, DataType::TimestampNtz { scale: 9 })),
+    })
+}
+
+fn date(value: &Value<'_>, session: Session) -> SqlResult<i32> {
+    match value {
+        Value::Date(days) => Ok(*days),
+        Value::Timestamp(_) => Ok(clock::days(parts(value, session)?.date)),
+        Value::Text(text) => match (date::detect(text), epoch_seconds(text)) {
+            (Some(parts), _) => Ok(clock::days(parts.date)),
+            (None, Some(nanos)) => Ok(clock::days(clock::reading(nanos)?.date())),
+            (None, None) => Err(not_a("Date", text)),
+        },
+        other => Err(failed(other, DataType::Date)),
+    }
+}
+
+pub fn not_a(kind: &str, text: &str) -> SqlError {
+    SqlError::new(
+        code::TIMESTAMP_NOT_RECOGNIZED,
+        format!("{kind} '{text}' is not recognized"),
+    )
+}
+
+fn time(value: &Value<'_>, scale: u8, session: Session) -> SqlResult<i64> {
+    let nanos = match value {
+        Value::Time(nanos) => *nanos,
+        Value::Timestamp(_) => clock::nanos_of_day(parts(value, session)?.time),
+        Value::Text(text) => {
+            let time = date::detect_time(text.trim());
+            clock::nanos_of_day(time.ok_or_else(|| not_a("Time", text))?)
+        }
+        other => return Err(failed(other, DataType::Time { scale: 9 })),
+    };
+    Ok(truncated(i128::from(nanos), scale) as i64)
+}
+
+fn truncated(nanos: i128, scale: u8) -> i128 {
+    let unit = 10_i128.pow(u32::from(9 - scale.min(9)));
+    nanos.div_euclid(unit) * unit
+}
+
+/// Reads a text that is a whole number as a count since 1970, and returns nanoseconds. The count is
+/// in seconds, or in milliseconds, microseconds or nanoseconds if it is too large for the coarser
+/// unit (documentation of TO_TIMESTAMP).
+fn epoch_seconds(text: &str) -> Option<i128> {
+    let count: i128 = text.trim().parse().ok()?;
+    let unit = match count.unsigned_abs() {
+        0..31_536_000_000 => SECOND,
+        31_536_000_000..31_536_000_000_000 => 1_000_000,
+        31_536_000_000_000..31_536_000_000_000_000 => 1_000,
+        _ => 1,
+    };
+    Some(count * unit)
+}
+
+/// Converts a value to a timestamp without a zone or in the session's time zone.
+fn timestamp(value: &Value<'_>, zone: Zone, scale: u8, session: Session) -> SqlResult<Timestamp> {
+    let found = match value {
+        Value::Timestamp(timestamp) => clock::convert(*timestamp, zone, session.zone)?,
+        Value::Date(_) => {
+            let reading = parts(value, session)?.date.and_time(NaiveTime::MIN);
+            clock::timestamp(reading, zone, session.zone)?
+        }
+        Value::Number(number) => {
+            let nanos = number.with_scale(9)?.digits;
+            Timestamp { nanos, zone }
+        }
+        Value::Text(text) => match (date::detect(text), epoch_seconds(text)) {
+            (Some(parts), _) => of_parts(parts, zone, session)?,
+            (None, Some(nanos)) => Timestamp { nanos, zone },
+            (None, None) => return Err(not_a("Timestamp", text)),
+        },
+        other => return Err(failed(other, DataType::TimestampNtz { scale })),
+    };
+    Ok(Timestamp {
+        nanos: truncated(found.nanos, scale),
+        zone,
+    })
+}
+
+/// Converts a value to a TIMESTAMP_TZ. The offset is the text's own, or else the session's at that
+/// moment.
+fn with_zone(value: &Value<'_>, scale: u8, session: Session) -> SqlResult<Timestamp> {
+    if let Value::Timestamp(
+        timestamp @ Timestamp {
+            zone: Zone::Fixed(_),
+            ..
+        },
+    ) = value
+    {
+        return Ok(*timestamp);
+    }
+    let own = match value {
+        Value::Text(text) => date::detect(text).and_then(|parts| parts.offset),
+        _ => None,
+    };
+    let moment = timestamp(value, Zone::Session, scale, session)?;
+    let minutes = match own {
+        Some(minutes) => minutes,
+        None => clock::offset(moment, session.zone)?,
+    };
+    Ok(Timestamp {
+        nanos: moment.nanos,
+        zone: Zone::Fixed(minutes),
+    })
+}
+
+/// Builds a timestamp from the components that were read from a text. An offset in the text is
+/// dropped for TIMESTAMP_NTZ and applied otherwise.
+pub fn of_parts(parts: Parts, zone: Zone, session: Session) -> SqlResult<Timestamp> {
+    let reading = parts.date.and_time(parts.time);
+    match (zone, parts.offset) {
+        (Zone::None, _) | (_, None) => clock::timestamp(reading, zone, session.zone),
+        (_, Some(minutes)) => {
+            let moment = clock::timestamp(reading, Zone::Fixed(minutes), session.zone)?;
+            Ok(Timestamp {
+                nanos: moment.nanos,
+                zone,
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cast(value: Value<'static>, ty: &str) -> String {
+        let session = Session {
+            zone: chrono_tz::America::Los_Angeles,
+        };
+        match convert(value, DataType::parse(ty).unwrap(), session) {
+            Ok(value) => text(value, session).unwrap().into_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn numbers_round_half_away_from_zero() {
+        for (number, int) in [("1.5", "2"), ("2.5", "3"), ("-1.5", "-2"), ("1.49", "1")] {
+            let number = Value::Number(Number::parse(number).unwrap());
+            assert_eq!(cast(number, "INT"), int);
+        }
+        assert_eq!(cast(Value::text(" 12.345 "), "NUMBER(10,2)"), "12.35");
+        assert_eq!(
+            cast(Value::text("one"), "INT"),
+            "100038 (22018): Numeric value 'one' is not recognized"
+        );
+        assert_eq!(cast(Value::Float(2.5), "INT"), "3");
+        assert_eq!(cast(Value::Float(1e20), "VARCHAR"), "1e+20");
+        assert_eq!(cast(Value::text("abcdef"), "VARCHAR(3)"), "abc");
+    }
+
+    #[test]
+    fn timestamps_keep_the_clock_or_the_moment() {
+        let text = Value::text("2024-07-01 10:00:00 +0200");
+        assert_eq!(
+            cast(text.clone(), "TIMESTAMP_NTZ"),
+            "2024-07-01 10:00:00.000"
+        );
+        assert_eq!(
+            cast(text.clone(), "TIMESTAMP_LTZ"),
+            "2024-07-01 01:00:00.000 -0700"
+        );
+        assert_eq!(
+            cast(text.clone(), "TIMESTAMP_TZ"),
+            "2024-07-01 10:00:00.000 +0200"
+        );
+        assert_eq!(cast(text, "DATE"), "2024-07-01");
+        assert_eq!(
+            cast(Value::Date(0), "TIMESTAMP_LTZ"),
+            "1970-01-01 00:00:00.000 -0800"
+        );
+        assert_eq!(
+            cast(Value::text("0"), "TIMESTAMP"),
+            "1970-01-01 00:00:00.000"
+        );
+        assert_eq!(
+            cast(Value::text("soon"), "DATE"),
+            "100035 (22007): Date 'soon' is not recognized"
+        );
+        assert_eq!(cast(Value::text("YES"), "BOOLEAN"), "true");
+    }
+}

@@ -1,0 +1,492 @@
+//! Functions of dates and times.
+
+use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Weekday};
+
+use super::date_part::Part;
+use super::{Call, Function, of, take};
+use crate::error::{SqlError, SqlResult};
+use crate::query::clock;
+use crate::query::convert::{self, convert};
+use crate::query::format::date;
+use crate::query::value::{Timestamp, Value, Zone};
+use crate::types::DataType;
+
+pub const FUNCTIONS: &[Function] = &[
+    Function::new("DATEADD", (3, 3), added_type, |call, values| {
+        add(
+            call,
+            part(call, values)?,
+            take::integer(call, values, 1)?,
+            &values[2],
+        )
+    }),
+    Function::new("$interval", (3, 3), interval_type, interval),
+    Function::new(
+        "DATEDIFF",
+        (3, 3),
+        |_| {
+            Ok(DataType::Number {
+                precision: 9,
+                scale: 0,
+            })
+        },
+        difference,
+    ),
+    Function::new("DATE_TRUNC", (2, 2), truncated_type, truncate),
+    Function::new("DATE_PART", (2, 2), part_type, |call, values| {
+        extract(call, part(call, values)?, &values[1])
+    }),
+    of_part("YEAR"),
+    of_part("QUARTER"),
+    of_part("MONTH"),
+    of_part("DAY"),
+    of_part("DAYOFMONTH"),
+    of_part("WEEK"),
+    of_part("WEEKOFYEAR"),
+    of_part("WEEKISO"),
+    of_part("DAYOFWEEK"),
+    of_part("DAYOFWEEKISO"),
+    of_part("DAYOFYEAR"),
+    of_part("YEAROFWEEK"),
+    of_part("YEAROFWEEKISO"),
+    of_part("HOUR"),
+    of_part("MINUTE"),
+    of_part("SECOND"),
+    Function::new("LAST_DAY", (1, 2), of::date, last_day),
+    Function::new("NEXT_DAY", (2, 2), of::date, |call, values| {
+        near_day(call, values, 1)
+    }),
+    Function::new("PREVIOUS_DAY", (2, 2), of::date, |call, values| {
+        near_day(call, values, -1)
+    }),
+    Function::new(
+        "ADD_MONTHS",
+        (2, 2),
+        |call| moment_type(call, 0),
+        add_months,
+    ),
+    Function::new("MONTHS_BETWEEN", (2, 2), of::float, months_between),
+    Function::new("DAYNAME", (1, 1), of::text, |call, values| {
+        Ok(Value::text(date::day_name(wall(call, &values[0])?.date())))
+    }),
+    Function::new("MONTHNAME", (1, 1), of::text, |call, values| {
+        Ok(Value::text(date::month_name(
+            wall(call, &values[0])?.month(),
+        )))
+    }),
+    Function::new("DATE_FROM_PARTS", (3, 3), of::date, |call, values| {
+        Ok(Value::Date(clock::days(date_of(call, values)?)))
+    }),
+    Function::new(
+        "TIMESTAMP_NTZ_FROM_PARTS",
+        (6, 7),
+        |_| Ok(DataType::TimestampNtz { scale: 9 }),
+        timestamp_of,
+    ),
+    Function::new(
+        "CONVERT_TIMEZONE",
+        (3, 3),
+        |_| Ok(DataType::TimestampNtz { scale: 9 }),
+        convert_timezone,
+    ),
+];
+
+const fn of_part(name: &'static str) -> Function {
+    Function::new(name, (1, 1), of::small, |call, values| {
+        extract(call, Part::named(call.name)?, &values[0])
+    })
+}
+
+fn part(call: &Call, values: &[Value<'_>]) -> SqlResult<Part> {
+    let name = take::text(call, values, 0)?;
+    Ok(*call.compiled(&name, Part::named)?)
+}
+
+/// Returns the date part that a literal first argument names.
+fn literal_part(call: &Call) -> SqlResult<Part> {
+    Part::named(call.text(0).ok_or_else(|| call.wrong_types())?)
+}
+
+/// Returns the type of an argument that is a date or a timestamp. A text is read as a timestamp.
+fn moment_type(call: &Call, index: usize) -> SqlResult<DataType> {
+    match call.ty(index) {
+        DataType::Text { .. } | DataType::Variant => Ok(DataType::TimestampNtz { scale: 9 }),
+        ty @ (DataType::Date
+        | DataType::TimestampNtz { .. }
+        | DataType::TimestampLtz { .. }
+        | DataType::TimestampTz { .. }) => Ok(ty),
+        _ => Err(call.wrong_types()),
+    }
+}
+
+/// Converts the argument to a date, a time or a timestamp.
+fn moment<'a>(call: &Call, value: &Value<'a>) -> SqlResult<Value<'a>> {
+    match value {
+        Value::Date(_) | Value::Time(_) | Value::Timestamp(_) => Ok(value.clone()),
+        other => convert(
+            other.clone(),
+            DataType::TimestampNtz { scale: 9 },
+            call.session,
+        ),
+    }
+}
+
+fn wall(call: &Call, value: &Value<'_>) -> SqlResult<NaiveDateTime> {
+    let parts = convert::parts(&moment(call, value)?, call.session)?;
+    Ok(parts.date.and_time(parts.time))
+}
+
+fn added_type(call: &Call) -> SqlResult<DataType> {
+    let part = literal_part(call)?;
+    match call.ty(2) {
+        DataType::Date if part.nanos().is_some() => Ok(DataType::TimestampNtz { scale: 9 }),
+        time @ DataType::Time { .. } => Ok(time),
+        _ => moment_type(call, 2),
+    }
+}
+
+/// Adds `count` date parts to a date, a time or a timestamp.
+fn add<'a>(call: &Call, part: Part, count: i64, value: &Value<'_>) -> SqlResult<Value<'a>> {
+    let far = || clock::out_of_range(format_args!("{count} {part:?} later"));
+    let value = moment(call, value)?;
+    if let Some(unit) = part.nanos() {
+        let by = unit.checked_mul(i128::from(count)).ok_or_else(far)?;
+        return Ok(match value {
+            Value::Time(nanos) => {
+                let day = i128::from(clock::DAY);
+                Value::Time((i128::from(nanos) + by).rem_euclid(day) as i64)
+            }
+            Value::Timestamp(timestamp) => Value::Timestamp(Timestamp {
+                nanos: timestamp.nanos + by,
+                zone: timestamp.zone,
+            }),
+            other => {
+                let nanos = clock::nanos(wall(call, &other)?) + by;
+                let zone = Zone::None;
+                Value::Timestamp(Timestamp { nanos, zone })
+            }
+        });
+    }
+    if matches!(value, Value::Time(_)) {
+        return Err(call.wrong_types());
+    }
+    let reading = wall(call, &value)?;
+    let moved = match (part.months(), part) {
+        (Some(months), _) => {
+            add_calendar_months(reading, months.checked_mul(count).ok_or_else(far)?)
+        }
+        (_, Part::Week) => add_days(reading, count.checked_mul(7).ok_or_else(far)?),
+        (_, Part::Day | Part::DayOfWeek | Part::DayOfYear) => add_days(reading, count),
+        _ => {
+            return Err(SqlError::unsupported(format_args!(
+                "date part {part:?} in DATEADD"
+            )));
+        }
+    };
+    like(call, moved.ok_or_else(far)?, &value)
+}
+
+fn add_calendar_months(reading: NaiveDateTime, months: i64) -> Option<NaiveDateTime> {
+    let count = Months::new(u32::try_from(months.unsigned_abs()).ok()?);
+    match months < 0 {
+        true => reading.checked_sub_months(count),
+        false => reading.checked_add_months(count),
+    }
+}
+
+fn add_days(reading: NaiveDateTime, days: i64) -> Option<NaiveDateTime> {
+    let count = Days::new(days.unsigned_abs());
+    match days < 0 {
+        true => reading.checked_sub_days(count),
+        false => reading.checked_add_days(count),
+    }
+}
+
+/// Converts a wall clock's reading to a value of the same kind as `value`.
+fn like<'a>(call: &Call, reading: NaiveDateTime, value: &Value<'_>) -> SqlResult<Value<'a>> {
+    Ok(match value {
+        Value::Date(_) => Value::Date(clock::days(reading.date())),
+        Value::Time(_) => Value::Time(clock::nanos_of_day(reading.time())),
+        Value::Timestamp(timestamp) => Value::Timestamp(clock::timestamp(
+            reading,
+            timestamp.zone,
+            call.session.zone,
+        )?),
+        _ => Value::Timestamp(clock::timestamp(reading, Zone::None, call.session.zone)?),
+    })
+}
+
+/// Parses the steps of an interval such as `1 year, 3 quarters, 6 days`.
+fn steps(text: &str) -> SqlResult<Vec<(i64, Part)>> {
+    let bad = || SqlError::unsupported(format_args!("interval '{text}'"));
+    let step = |one: &str| {
+        let one = one.trim();
+        let end = one.find(|c: char| !c.is_ascii_digit() && !matches!(c, '+' | '-'));
+        let (count, name) = one.split_at(end.unwrap_or(one.len()));
+        let part = match name.trim() {
+            "" => Part::Second,
+            name => Part::named(name)?,
+        };
+        Ok((count.parse().map_err(|_| bad())?, part))
+    };
+    text.split(',').map(step).collect()
+}
+
+fn interval_type(call: &Call) -> SqlResult<DataType> {
+    let steps = steps(call.text(1).ok_or_else(|| call.wrong_types())?)?;
+    let in_day = steps.iter().any(|(_, part)| part.nanos().is_some());
+    match call.ty(0) {
+        DataType::Date if in_day => Ok(DataType::TimestampNtz { scale: 9 }),
+        time @ DataType::Time { .. } => Ok(time),
+        _ => moment_type(call, 0),
+    }
+}
+
+fn interval<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let text = take::text(call, values, 1)?;
+    let steps = call.compiled(&text, steps)?;
+    let sign = take::integer(call, values, 2)?;
+    let mut moved = values[0].clone();
+    for (count, part) in steps.iter() {
+        moved = add(call, *part, count * sign, &moved)?;
+    }
+    convert(moved, call.result, call.session)
+}
+
+/// Returns the number of boundaries of a date part between a fixed origin and a reading. DATEDIFF
+/// is the difference of two such numbers.
+fn ordinal(part: Part, reading: NaiveDateTime) -> SqlResult<i128> {
+    let days = i128::from(clock::days(reading.date()));
+    let year = i128::from(reading.year());
+    Ok(match part {
+        Part::Year => year,
+        Part::Quarter => year * 4 + i128::from(reading.month0() / 3),
+        Part::Month => year * 12 + i128::from(reading.month0()),
+        // Weeks begin on Monday; 1970-01-01 was a Thursday.
+        Part::Week => (days + 3).div_euclid(7),
+        Part::Day => days,
+        _ => match part.nanos() {
+            Some(unit) => clock::nanos(reading).div_euclid(unit),
+            None => {
+                return Err(SqlError::unsupported(format_args!(
+                    "date part {part:?} in DATEDIFF"
+                )));
+            }
+        },
+    })
+}
+
+fn difference<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let part = part(call, values)?;
+    let reading = |value: &Value<'_>| {
+        let value = match moment(call, value)? {
+            // Timestamps with an offset are compared on the session's wall clock.
+            Value::Timestamp(Timestamp {
+                nanos,
+                zone: Zone::Fixed(_),
+            }) => {
+                let zone = Zone::Session;
+                Value::Timestamp(Timestamp { nanos, zone })
+            }
+            other => other,
+        };
+        wall(call, &value)
+    };
+    let (from, to) = (reading(&values[1])?, reading(&values[2])?);
+    Ok(Value::integer(ordinal(part, to)? - ordinal(part, from)?))
+}
+
+fn truncated_type(call: &Call) -> SqlResult<DataType> {
+    literal_part(call)?;
+    match call.ty(1) {
+        time @ DataType::Time { .. } => Ok(time),
+        _ => moment_type(call, 1),
+    }
+}
+
+fn truncate<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let part = part(call, values)?;
+    let value = moment(call, &values[1])?;
+    let reading = wall(call, &value)?;
+    let date = reading.date();
+    let first = |year, month| NaiveDate::from_ymd_opt(year, month, 1).unwrap_or(date);
+    let start = match part {
+        Part::Year => Some(first(date.year(), 1)),
+        Part::Quarter => Some(first(date.year(), date.month0() / 3 * 3 + 1)),
+        Part::Month => Some(first(date.year(), date.month())),
+        Part::Week | Part::WeekIso => Some(date.week(Weekday::Mon).first_day()),
+        Part::Day => Some(date),
+        _ => None,
+    };
+    match (start, part.nanos()) {
+        (Some(start), _) => like(call, start.and_time(NaiveTime::MIN), &value),
+        (None, Some(unit)) => {
+            let nanos = clock::nanos(reading);
+            like(
+                call,
+                clock::reading(nanos - nanos.rem_euclid(unit))?,
+                &value,
+            )
+        }
+        (None, None) => Err(SqlError::unsupported(format_args!(
+            "date part {part:?} in DATE_TRUNC"
+        ))),
+    }
+}
+
+fn part_type(call: &Call) -> SqlResult<DataType> {
+    literal_part(call)?;
+    Ok(DataType::Number {
+        precision: 19,
+        scale: 0,
+    })
+}
+
+fn extract<'a>(call: &Call, part: Part, value: &Value<'_>) -> SqlResult<Value<'a>> {
+    let value = moment(call, value)?;
+    let reading = wall(call, &value)?;
+    let (date, time) = (reading.date(), reading.time());
+    let utc = match &value {
+        Value::Timestamp(timestamp) => timestamp.nanos,
+        _ => clock::nanos(reading),
+    };
+    let offset = || match &value {
+        Value::Timestamp(timestamp) => clock::offset(*timestamp, call.session.zone),
+        _ => Ok(0),
+    };
+    let number: i128 = match part {
+        Part::Year => date.year().into(),
+        Part::Quarter => (date.month0() / 3 + 1).into(),
+        Part::Month => date.month().into(),
+        Part::Day => date.day().into(),
+        // The parameters WEEK_START and WEEK_OF_YEAR_POLICY have their default values.
+        Part::Week | Part::WeekIso => date.iso_week().week().into(),
+        Part::YearOfWeek | Part::YearOfWeekIso => date.iso_week().year().into(),
+        Part::DayOfWeek => date.weekday().num_days_from_sunday().into(),
+        Part::DayOfWeekIso => date.weekday().number_from_monday().into(),
+        Part::DayOfYear => date.ordinal().into(),
+        Part::Hour => time.hour().into(),
+        Part::Minute => time.minute().into(),
+        Part::Second => time.second().into(),
+        Part::Millisecond => (time.nanosecond() / 1_000_000).into(),
+        Part::Microsecond => (time.nanosecond() / 1_000).into(),
+        Part::Nanosecond => time.nanosecond().into(),
+        Part::EpochSecond => utc.div_euclid(1_000_000_000),
+        Part::EpochMillisecond => utc.div_euclid(1_000_000),
+        Part::EpochMicrosecond => utc.div_euclid(1_000),
+        Part::EpochNanosecond => utc,
+        Part::TimezoneHour => (offset()? / 60).into(),
+        Part::TimezoneMinute => (offset()? % 60).into(),
+    };
+    Ok(Value::integer(number))
+}
+
+fn last_day<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let date = wall(call, &values[0])?.date();
+    let part = match values.get(1) {
+        Some(_) => Part::named(&take::text(call, values, 1)?)?,
+        None => Part::Month,
+    };
+    let (year, month) = (date.year(), date.month());
+    let last = match part {
+        Part::Year => NaiveDate::from_ymd_opt(year, 12, 31),
+        Part::Quarter => end_of_month(year, month.div_ceil(3) * 3),
+        Part::Month => end_of_month(year, month),
+        Part::Week => Some(date.week(Weekday::Mon).last_day()),
+        _ => {
+            return Err(SqlError::unsupported(format_args!(
+                "date part {part:?} in LAST_DAY"
+            )));
+        }
+    };
+    let last = last.ok_or_else(|| clock::out_of_range(date))?;
+    Ok(Value::Date(clock::days(last)))
+}
+
+fn end_of_month(year: i32, month: u32) -> Option<NaiveDate> {
+    let first = NaiveDate::from_ymd_opt(year, month, 1)?;
+    first.checked_add_months(Months::new(1))?.pred_opt()
+}
+
+/// Returns the next or the previous weekday of a name such as `fr` or `Friday`.
+fn near_day<'a>(call: &Call, values: &[Value<'a>], step: i64) -> SqlResult<Value<'a>> {
+    const NAMES: [&str; 7] = ["mo", "tu", "we", "th", "fr", "sa", "su"];
+    let date = wall(call, &values[0])?.date();
+    let name = take::text(call, values, 1)?.to_lowercase();
+    let wanted = NAMES.iter().position(|start| name.starts_with(start));
+    let wanted = wanted.ok_or_else(|| call.wrong_types())? as i64;
+    let today = i64::from(date.weekday().num_days_from_monday());
+    // The date itself counts neither as the next nor as the previous day of its name.
+    let days = match ((wanted - today) * step).rem_euclid(7) {
+        0 => 7 * step,
+        days => days * step,
+    };
+    Ok(Value::Date(clock::days(date) + days as i32))
+}
+
+fn add_months<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let value = moment(call, &values[0])?;
+    let reading = wall(call, &value)?;
+    let count = take::integer(call, values, 1)?;
+    let mut moved =
+        add_calendar_months(reading, count).ok_or_else(|| clock::out_of_range(reading))?;
+    // ADD_MONTHS maps the last day of a month to the last day of the other month.
+    let date = reading.date();
+    if end_of_month(date.year(), date.month()) == Some(date)
+        && let Some(last) = end_of_month(moved.year(), moved.month())
+    {
+        moved = last.and_time(moved.time());
+    }
+    like(call, moved, &value)
+}
+
+fn months_between<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let (a, b) = (wall(call, &values[0])?, wall(call, &values[1])?);
+    let months = |reading: NaiveDateTime| f64::from(reading.year() * 12 + reading.month0() as i32);
+    let is_last = |d: NaiveDate| end_of_month(d.year(), d.month()) == Some(d);
+    let whole = months(a) - months(b);
+    let same = a.day() == b.day() || (is_last(a.date()) && is_last(b.date()));
+    Ok(Value::Float(match same {
+        true => whole,
+        false => whole + (f64::from(a.day()) - f64::from(b.day())) / 31.0,
+    }))
+}
+
+/// Builds a date from year, month and day. Month and day may be outside their ranges.
+fn date_of(call: &Call, values: &[Value<'_>]) -> SqlResult<NaiveDate> {
+    let year = take::integer(call, values, 0)?;
+    let month = take::integer(call, values, 1)?;
+    let day = take::integer(call, values, 2)?;
+    let far = || clock::out_of_range(format_args!("{year}-{month}-{day}"));
+    let january = i32::try_from(year)
+        .ok()
+        .and_then(|year| NaiveDate::from_ymd_opt(year, 1, 1))
+        .ok_or_else(far)?
+        .and_time(NaiveTime::MIN);
+    let first = add_calendar_months(january, month - 1).ok_or_else(far)?;
+    Ok(add_days(first, day - 1).ok_or_else(far)?.date())
+}
+
+fn timestamp_of<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let midnight = clock::nanos(date_of(call, values)?.and_time(NaiveTime::MIN));
+    let part = |index| take::integer(call, values, index).map(i128::from);
+    let seconds = part(3)? * 3600 + part(4)? * 60 + part(5)?;
+    let rest = if values.len() > 6 { part(6)? } else { 0 };
+    Ok(Value::Timestamp(Timestamp {
+        nanos: midnight + seconds * 1_000_000_000 + rest,
+        zone: Zone::None,
+    }))
+}
+
+/// Computes `CONVERT_TIMEZONE(from, to, timestamp without a zone)`.
+fn convert_timezone<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let from = clock::zone(&take::text(call, values, 0)?)?;
+    let to = clock::zone(&take::text(call, values, 1)?)?;
+    let nanos = clock::moment(wall(call, &values[2])?, from)?;
+    let zone = Zone::Session;
+    let reading = clock::wall(Timestamp { nanos, zone }, to)?;
+    Ok(Value::Timestamp(Timestamp {
+        nanos: clock::nanos(reading),
+        zone: Zone::None,
+    }))
+}

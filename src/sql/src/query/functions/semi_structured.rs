@@ -1,0 +1,185 @@
+//! Functions of semi-structured values.
+
+use serde_json::{Map, Value as Json};
+
+use super::{Call, Function, of, take};
+use crate::error::{SqlError, SqlResult, code};
+use crate::query::json::{self, Step};
+use crate::query::value::Value;
+
+pub const FUNCTIONS: &[Function] = &[
+    Function::new("PARSE_JSON", (1, 1), of::variant, parse),
+    Function::new(
+        "TRY_PARSE_JSON",
+        (1, 1),
+        of::variant,
+        |call, values| match parse(call, values) {
+            Err(error) if error.code >= 100_000 => Ok(Value::Null),
+            other => other,
+        },
+    ),
+    Function::new("CHECK_JSON", (1, 1), of::text, |call, values| {
+        match parse(call, values) {
+            Err(error) if error.code >= 100_000 => Ok(Value::text(error.message)),
+            Err(error) => Err(error),
+            Ok(_) => Ok(Value::Null),
+        }
+    }),
+    Function::new("TO_VARIANT", (1, 1), of::variant, |call, values| {
+        Ok(Value::json(json::of_value(&values[0], call.session)?))
+    }),
+    Function::new("TO_JSON", (1, 1), of::text, |call, values| {
+        Ok(Value::text(json::of_value(&values[0], call.session)?))
+    }),
+    Function::new("TO_ARRAY", (1, 1), of::array, |call, values| {
+        Ok(match json::to_json(&values[0], call.session)? {
+            array @ Json::Array(_) => Value::json(json::text(&array)),
+            other => Value::json(json::text(&Json::Array(vec![other]))),
+        })
+    }),
+    Function::new("ARRAY_CONSTRUCT", (0, usize::MAX), of::array, array).lenient(),
+    Function::new("ARRAY_CONSTRUCT_COMPACT", (0, usize::MAX), of::array, array).lenient(),
+    Function::new("OBJECT_CONSTRUCT", (0, usize::MAX), of::object, object).lenient(),
+    Function::new(
+        "OBJECT_CONSTRUCT_KEEP_NULL",
+        (0, usize::MAX),
+        of::object,
+        object,
+    )
+    .lenient(),
+    Function::new("GET_PATH", (2, 2), of::variant, get_path),
+    Function::new("GET", (2, 2), of::variant, get),
+    Function::new("ARRAY_SIZE", (1, 1), of::integer, |call, values| {
+        Ok(match document(call, values)? {
+            Json::Array(items) => Value::integer(items.len() as i128),
+            _ => Value::Null,
+        })
+    }),
+    Function::new("ARRAY_CONTAINS", (2, 2), of::boolean, |call, values| {
+        let wanted = json::to_json(&values[0], call.session)?;
+        Ok(match json::to_json(&values[1], call.session)? {
+            Json::Array(items) => Value::Boolean(items.contains(&wanted)),
+            _ => return Err(call.wrong_types()),
+        })
+    }),
+    Function::new("ARRAY_TO_STRING", (2, 2), of::text, |call, values| {
+        let gap = take::text(call, values, 1)?;
+        let Json::Array(items) = document(call, values)? else {
+            return Err(call.wrong_types());
+        };
+        let texts = items.iter().map(|item| match item {
+            Json::String(text) => text.clone(),
+            Json::Null => String::new(),
+            other => json::text(other),
+        });
+        Ok(Value::text(texts.collect::<Vec<_>>().join(&gap)))
+    }),
+    Function::new("SPLIT", (2, 2), of::array, |call, values| {
+        let (text, gap) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
+        let parts: Vec<Json> = match gap.is_empty() {
+            true => vec![Json::String(text.into_owned())],
+            false => text
+                .split(gap.as_ref())
+                .map(|part| Json::String(part.to_owned()))
+                .collect(),
+        };
+        Ok(Value::json(json::text(&Json::Array(parts))))
+    }),
+    Function::new("OBJECT_KEYS", (1, 1), of::array, |call, values| {
+        let Json::Object(map) = document(call, values)? else {
+            return Err(call.wrong_types());
+        };
+        let mut keys: Vec<String> = map.keys().cloned().collect();
+        keys.sort();
+        let keys = keys.into_iter().map(Json::String).collect();
+        Ok(Value::json(json::text(&Json::Array(keys))))
+    }),
+    Function::new("TYPEOF", (1, 1), of::text, |call, values| {
+        Ok(Value::text(json::type_name(&document(call, values)?)))
+    }),
+    Function::new("IS_NULL_VALUE", (1, 1), of::boolean, |call, values| {
+        Ok(Value::Boolean(document(call, values)?.is_null()))
+    }),
+    is("IS_ARRAY"),
+    is("IS_OBJECT"),
+    is("IS_VARCHAR"),
+    is("IS_INTEGER"),
+    is("IS_BOOLEAN"),
+];
+
+const fn is(name: &'static str) -> Function {
+    Function::new(name, (1, 1), of::boolean, |call, values| {
+        let found = json::type_name(&document(call, values)?);
+        Ok(Value::Boolean(call.name.strip_prefix("IS_") == Some(found)))
+    })
+}
+
+fn document(call: &Call, values: &[Value<'_>]) -> SqlResult<Json> {
+    match values.first() {
+        Some(value @ Value::Json(_)) => json::to_json(value, call.session),
+        _ => Err(call.wrong_types()),
+    }
+}
+
+fn parse<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let text = take::text(call, values, 0)?;
+    match text.trim().is_empty() {
+        true => Ok(Value::Null),
+        false => Ok(Value::json(json::text(&json::parse(&text)?))),
+    }
+}
+
+fn array<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let compact = call.name.ends_with("COMPACT");
+    let kept = values.iter().filter(|value| !(compact && value.is_null()));
+    let items = kept.map(|value| match value {
+        // A NULL of SQL in an array becomes a null of JSON.
+        Value::Null => Ok(Json::Null),
+        value => json::to_json(value, call.session),
+    });
+    let items = items.collect::<SqlResult<Vec<Json>>>()?;
+    Ok(Value::json(json::text(&Json::Array(items))))
+}
+
+fn object<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let keep_null = call.name.ends_with("KEEP_NULL");
+    let mut map = Map::new();
+    for pair in values.chunks(2) {
+        let [key, value] = pair else {
+            return Err(call.wrong_types());
+        };
+        // A pair whose key or value is NULL is left out.
+        if key.is_null() || (value.is_null() && !keep_null) {
+            continue;
+        }
+        let key = take::text(call, std::slice::from_ref(key), 0)?.into_owned();
+        let value = json::to_json(value, call.session)?;
+        if map.insert(key.clone(), value).is_some() {
+            let text = format!("Duplicate field key '{key}'");
+            return Err(SqlError::new(code::DUPLICATE_KEY, text));
+        }
+    }
+    Ok(Value::json(json::text(&Json::Object(map))))
+}
+
+fn found(json: Option<&Json>) -> Value<'static> {
+    json.map_or(Value::Null, |json| Value::json(json::text(json)))
+}
+
+fn get_path<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let path = take::text(call, values, 1)?;
+    let steps = call.compiled(&path, json::path)?;
+    Ok(found(json::get(&document(call, values)?, &steps)))
+}
+
+fn get<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let document = document(call, values)?;
+    let step = match &values[1] {
+        Value::Number(_) => match usize::try_from(take::integer(call, values, 1)?) {
+            Ok(index) => Step::Index(index),
+            Err(_) => return Ok(Value::Null),
+        },
+        _ => Step::Key(take::text(call, values, 1)?.into_owned()),
+    };
+    Ok(found(json::get(&document, &[step])))
+}

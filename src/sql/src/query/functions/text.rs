@@ -1,0 +1,329 @@
+//! Functions of texts. Positions and lengths count characters.
+
+use super::{Call, Function, of, take};
+use crate::error::{SqlError, SqlResult, code};
+use crate::query::value::Value;
+use crate::types::{DataType, MAX_TEXT};
+
+pub const FUNCTIONS: &[Function] = &[
+    map("UPPER"),
+    map("LOWER"),
+    map("INITCAP"),
+    map("REVERSE"),
+    Function::new("||", (2, 2), of::text, concat),
+    Function::new("CONCAT", (1, usize::MAX), of::text, concat),
+    Function::new("CONCAT_WS", (2, usize::MAX), of::text, |call, values| {
+        let gap = take::text(call, values, 0)?;
+        let texts = (1..values.len()).map(|index| take::text(call, values, index));
+        Ok(Value::text(
+            texts.collect::<SqlResult<Vec<_>>>()?.join(&gap),
+        ))
+    }),
+    Function::new("LENGTH", (1, 1), of::integer, length),
+    Function::new("LEN", (1, 1), of::integer, length),
+    Function::new(
+        "OCTET_LENGTH",
+        (1, 1),
+        of::integer,
+        |call, values| match &values[0] {
+            Value::Binary(bytes) => Ok(Value::integer(bytes.len() as i128)),
+            _ => Ok(Value::integer(take::text(call, values, 0)?.len() as i128)),
+        },
+    ),
+    Function::new("SUBSTR", (2, 3), of::text, substring),
+    Function::new("SUBSTRING", (2, 3), of::text, substring),
+    Function::new("LEFT", (2, 2), of::text, |call, values| {
+        let count = take::integer(call, values, 1)?.max(0) as usize;
+        Ok(Value::text(
+            take::text(call, values, 0)?
+                .chars()
+                .take(count)
+                .collect::<String>(),
+        ))
+    }),
+    Function::new("RIGHT", (2, 2), of::text, |call, values| {
+        let count = take::integer(call, values, 1)?.max(0) as usize;
+        let text = take::text(call, values, 0)?;
+        let skipped = text.chars().count().saturating_sub(count);
+        Ok(Value::text(text.chars().skip(skipped).collect::<String>()))
+    }),
+    Function::new("TRIM", (1, 2), of::text, trim),
+    Function::new("LTRIM", (1, 2), of::text, trim),
+    Function::new("RTRIM", (1, 2), of::text, trim),
+    Function::new("LPAD", (2, 3), of::text, pad),
+    Function::new("RPAD", (2, 3), of::text, pad),
+    Function::new("REPEAT", (2, 2), of::text, |call, values| {
+        let count = take::integer(call, values, 1)?.max(0) as usize;
+        let text = take::text(call, values, 0)?;
+        check_length(text.len().saturating_mul(count))?;
+        Ok(Value::text(text.repeat(count)))
+    }),
+    Function::new("SPACE", (1, 1), of::text, |call, values| {
+        let count = take::integer(call, values, 0)?.max(0) as usize;
+        check_length(count)?;
+        Ok(Value::text(" ".repeat(count)))
+    }),
+    Function::new("REPLACE", (2, 3), of::text, |call, values| {
+        let (text, from) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
+        let to = match values.len() {
+            3 => take::text(call, values, 2)?,
+            _ => "".into(),
+        };
+        Ok(match from.is_empty() {
+            true => Value::Text(text),
+            false => Value::text(text.replace(from.as_ref(), &to)),
+        })
+    }),
+    Function::new("TRANSLATE", (3, 3), of::text, |call, values| {
+        let from: Vec<char> = take::text(call, values, 1)?.chars().collect();
+        let to: Vec<char> = take::text(call, values, 2)?.chars().collect();
+        let text = take::text(call, values, 0)?;
+        let translated = text
+            .chars()
+            .filter_map(|c| match from.iter().position(|f| *f == c) {
+                Some(place) => to.get(place).copied(),
+                None => Some(c),
+            });
+        Ok(Value::text(translated.collect::<String>()))
+    }),
+    Function::new("CHARINDEX", (2, 3), of::integer, position),
+    Function::new("POSITION", (2, 3), of::integer, position),
+    Function::new("CONTAINS", (2, 2), of::boolean, |call, values| {
+        let part = take::text(call, values, 1)?;
+        Ok(Value::Boolean(
+            take::text(call, values, 0)?.contains(part.as_ref()),
+        ))
+    }),
+    Function::new("STARTSWITH", (2, 2), of::boolean, |call, values| {
+        let part = take::text(call, values, 1)?;
+        Ok(Value::Boolean(
+            take::text(call, values, 0)?.starts_with(part.as_ref()),
+        ))
+    }),
+    Function::new("ENDSWITH", (2, 2), of::boolean, |call, values| {
+        let part = take::text(call, values, 1)?;
+        Ok(Value::Boolean(
+            take::text(call, values, 0)?.ends_with(part.as_ref()),
+        ))
+    }),
+    Function::new("SPLIT_PART", (3, 3), of::text, split_part),
+    Function::new("STRTOK", (1, 3), of::text, token),
+    Function::new("ASCII", (1, 1), of::integer, |call, values| {
+        let text = take::text(call, values, 0)?;
+        Ok(Value::integer(text.chars().next().map_or(0, |c| c as u32)))
+    }),
+    Function::new("CHR", (1, 1), of::text, |call, values| {
+        let code = u32::try_from(take::integer(call, values, 0)?).ok();
+        let c = code
+            .and_then(char::from_u32)
+            .ok_or_else(|| call.wrong_types())?;
+        Ok(Value::text(c.to_string()))
+    }),
+    Function::new("EDITDISTANCE", (2, 2), of::integer, |call, values| {
+        let a: Vec<char> = take::text(call, values, 0)?.chars().collect();
+        let b: Vec<char> = take::text(call, values, 1)?.chars().collect();
+        Ok(Value::integer(distance(&a, &b) as i128))
+    }),
+    Function::new("HEX_ENCODE", (1, 1), of::text, |call, values| {
+        let text = take::text(call, values, 0)?;
+        Ok(Value::text(crate::query::convert::hex(text.as_bytes())))
+    }),
+    Function::new("BASE64_ENCODE", (1, 1), of::text, |call, values| {
+        use base64::Engine as _;
+        let text = take::text(call, values, 0)?;
+        Ok(Value::text(
+            base64::engine::general_purpose::STANDARD.encode(text.as_bytes()),
+        ))
+    }),
+    Function::new("BASE64_DECODE_STRING", (1, 1), of::text, |call, values| {
+        use base64::Engine as _;
+        let text = take::text(call, values, 0)?;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text.as_bytes());
+        let decoded = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        decoded.map(Value::text).ok_or_else(|| {
+            let text =
+                format!("The following string is not a legal base64-encoded value: '{text}'");
+            SqlError::new(code::INVALID_ENCODING, text)
+        })
+    }),
+];
+
+const fn map(name: &'static str) -> Function {
+    Function::new(name, (1, 1), same_length, |call, values| {
+        let text = take::text(call, values, 0)?;
+        Ok(Value::text(match call.name {
+            "UPPER" => text.to_uppercase(),
+            "LOWER" => text.to_lowercase(),
+            "REVERSE" => text.chars().rev().collect(),
+            _ => capitalised(&text),
+        }))
+    })
+}
+
+fn same_length(call: &Call) -> SqlResult<DataType> {
+    Ok(match call.ty(0) {
+        text @ DataType::Text { .. } => text,
+        _ => DataType::TEXT,
+    })
+}
+
+/// Puts the first letter of each word in upper case and the others in lower case. A word ends at
+/// any character that is neither a letter nor a digit.
+fn capitalised(text: &str) -> String {
+    let mut in_word = false;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match in_word {
+            true => out.extend(c.to_lowercase()),
+            false => out.extend(c.to_uppercase()),
+        }
+        in_word = c.is_alphanumeric();
+    }
+    out
+}
+
+fn check_length(length: usize) -> SqlResult<()> {
+    match length <= MAX_TEXT as usize {
+        true => Ok(()),
+        false => Err(SqlError::new(
+            code::STRING_TOO_LONG,
+            format!("String is too long: {length} characters, where a VARCHAR has {MAX_TEXT}"),
+        )),
+    }
+}
+
+fn concat<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let mut out = String::new();
+    for index in 0..values.len() {
+        out.push_str(&take::text(call, values, index)?);
+    }
+    Ok(Value::text(out))
+}
+
+fn length<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    Ok(match &values[0] {
+        Value::Binary(bytes) => Value::integer(bytes.len() as i128),
+        _ => Value::integer(take::text(call, values, 0)?.chars().count() as i128),
+    })
+}
+
+/// Computes SUBSTR. The start counts from 1, or from the end if it is negative.
+fn substring<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let text = take::text(call, values, 0)?;
+    let start = take::integer(call, values, 1)?;
+    let length = match values.len() {
+        3 => take::integer(call, values, 2)?,
+        _ => i64::MAX,
+    };
+    let count = text.chars().count() as i64;
+    let skipped = match start {
+        // A start of 0 is the same as 1.
+        0 => 0,
+        1.. => start - 1,
+        _ if -start > count => return Ok(Value::text("")),
+        _ => count + start,
+    };
+    let kept = text
+        .chars()
+        .skip(skipped as usize)
+        .take(length.max(0) as usize);
+    Ok(Value::text(kept.collect::<String>()))
+}
+
+fn trim<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let text = take::text(call, values, 0)?;
+    let characters = match values.len() {
+        2 => take::text(call, values, 1)?,
+        _ => " ".into(),
+    };
+    let is_trimmed = |c: char| characters.contains(c);
+    Ok(Value::text(match call.name {
+        "LTRIM" => text.trim_start_matches(is_trimmed),
+        "RTRIM" => text.trim_end_matches(is_trimmed),
+        _ => text.trim_matches(is_trimmed),
+    }))
+}
+
+fn pad<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let text = take::text(call, values, 0)?;
+    let length = take::integer(call, values, 1)?.max(0) as usize;
+    check_length(length)?;
+    let filler = match values.len() {
+        3 => take::text(call, values, 2)?,
+        _ => " ".into(),
+    };
+    let missing = length.saturating_sub(text.chars().count());
+    let padding: String = filler.chars().cycle().take(missing).collect();
+    let padded = match call.name {
+        "LPAD" => format!("{padding}{text}"),
+        _ => format!("{text}{padding}"),
+    };
+    Ok(Value::text(padded.chars().take(length).collect::<String>()))
+}
+
+/// Returns the position of a part in a text, from 1; 0 if the text does not contain it.
+fn position<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let (part, text) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
+    let start = match values.len() {
+        3 => take::integer(call, values, 2)?.max(1) as usize,
+        _ => 1,
+    };
+    let from = text
+        .char_indices()
+        .nth(start - 1)
+        .map_or(text.len(), |(at, _)| at);
+    let found = text[from..].find(part.as_ref());
+    Ok(Value::integer(found.map_or(0, |at| {
+        (text[..from + at].chars().count() + 1) as i128
+    })))
+}
+
+/// Computes SPLIT_PART. The number of the part counts from 1, or from the end if it is negative.
+/// The result is an empty text if there is no such part.
+fn split_part<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let (text, gap) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
+    let wanted = take::integer(call, values, 2)?;
+    let parts: Vec<&str> = match gap.is_empty() {
+        true => vec![&text],
+        false => text.split(gap.as_ref()).collect(),
+    };
+    let index = match wanted {
+        0 => Some(0),
+        1.. => usize::try_from(wanted - 1).ok(),
+        _ => parts.len().checked_sub(wanted.unsigned_abs() as usize),
+    };
+    let part = index.and_then(|index| parts.get(index));
+    Ok(Value::text(part.copied().unwrap_or_default()))
+}
+
+fn token<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let text = take::text(call, values, 0)?;
+    let delimiters = match values.len() {
+        1 => " ".into(),
+        _ => take::text(call, values, 1)?,
+    };
+    let wanted = match values.len() {
+        3 => take::integer(call, values, 2)?,
+        _ => 1,
+    };
+    let mut tokens = text
+        .split(|c| delimiters.contains(c))
+        .filter(|token| !token.is_empty());
+    let index = usize::try_from(wanted - 1).map_err(|_| call.wrong_types())?;
+    Ok(tokens.nth(index).map_or(Value::Null, Value::text))
+}
+
+/// Computes the Levenshtein distance.
+fn distance(a: &[char], b: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

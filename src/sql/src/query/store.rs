@@ -1,0 +1,63 @@
+//! Conversion of values for storage in a table. It converts as a cast does, but truncates nothing
+//! (documentation, "String & binary data types": a text that is too long is an error).
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::Field;
+use chrono_tz::Tz;
+
+use super::convert::{self, Session};
+use super::number::{self, Number};
+use super::value::{self, Column, Value, Zone};
+use crate::error::{SqlError, SqlResult, code};
+use crate::types::DataType;
+
+/// A value that a column cannot store.
+#[derive(Debug)]
+pub struct Misfit {
+    /// The row in the array, from 0.
+    pub row: usize,
+    pub error: SqlError,
+}
+
+/// Converts an array of the field `from` to one of the field `to`. `zone` is the session's time
+/// zone, on which some conversions depend.
+///
+/// # Errors
+/// The first value that cannot be converted.
+pub fn store(array: &ArrayRef, from: &Field, to: &Field, zone: Tz) -> Result<ArrayRef, Misfit> {
+    let whole = |error| Misfit { row: 0, error };
+    let ty = DataType::of_field(to);
+    let column = Column::new(array, from).map_err(whole)?;
+    let session = Session { zone };
+    let mut row = 0;
+    let values = (0..array.len()).map(|index| {
+        row = index;
+        fitting(column.get(index), ty, session)
+    });
+    // `build` takes one value after another and stops at the first error, so `row` is that value's
+    // row.
+    value::build(to, values).map_err(|error| Misfit { row, error })
+}
+
+fn fitting<'a>(value: Value<'a>, ty: DataType, session: Session) -> SqlResult<Value<'a>> {
+    if let (Value::Text(text), DataType::Text { length }) = (&value, ty)
+        && text.chars().nth(length as usize).is_some()
+    {
+        let text = format!("String '{text}' is too long and would be truncated");
+        return Err(SqlError::new(code::STRING_TOO_LONG, text));
+    }
+    if let (DataType::Number { precision, scale }, false) = (ty, value.is_null()) {
+        // The error shows the value as it was given.
+        let given = convert::number(&value)?;
+        let digits = number::fit(given, precision, scale)?;
+        return Ok(Value::Number(Number { digits, scale }));
+    }
+    let stored = convert::convert(value, ty, session)?;
+    if let (DataType::TimestampTz { .. }, Value::Timestamp(timestamp)) = (ty, &stored)
+        && timestamp.zone != Zone::Fixed(0)
+    {
+        let feature = "a TIMESTAMP_TZ of another offset than +0000 in a table";
+        return Err(SqlError::unsupported(feature));
+    }
+    Ok(stored)
+}

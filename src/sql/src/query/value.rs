@@ -1,0 +1,349 @@
+//! Values as functions compute them, and their conversion from and to Arrow arrays.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, Date32Array,
+    Date32Builder, Decimal128Array, Decimal128Builder, Float64Array, Float64Builder, Int64Array,
+    StringArray, StringBuilder, Time64NanosecondArray, Time64NanosecondBuilder,
+};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType as ArrowType, Field, TimeUnit};
+
+use super::number::{self, Number};
+use crate::error::{SqlError, SqlResult, code};
+use crate::types::DataType;
+
+/// Nanoseconds in a second.
+pub const SECOND: i128 = 1_000_000_000;
+
+/// A value of any type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    Null,
+    Number(Number),
+    Float(f64),
+    Text(Cow<'a, str>),
+    Boolean(bool),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// Nanoseconds since midnight.
+    Time(i64),
+    Timestamp(Timestamp),
+    /// VARIANT, OBJECT and ARRAY, as JSON text.
+    Json(Cow<'a, str>),
+    Binary(Cow<'a, [u8]>),
+}
+
+/// A moment, or a wall clock's reading if there is no zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    /// Nanoseconds since 1970-01-01 00:00, in UTC if there is a zone.
+    pub nanos: i128,
+    pub zone: Zone,
+}
+
+/// The zone of a timestamp's wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Zone {
+    /// TIMESTAMP_NTZ
+    None,
+    /// TIMESTAMP_LTZ: the session's time zone.
+    Session,
+    /// TIMESTAMP_TZ: minutes east of UTC.
+    Fixed(i32),
+}
+
+impl Value<'_> {
+    pub fn is_null(&self) -> bool {
+        matches!(self, Value::Null)
+    }
+
+    pub fn text(text: impl Into<String>) -> Value<'static> {
+        Value::Text(Cow::Owned(text.into()))
+    }
+
+    pub fn json(text: impl Into<String>) -> Value<'static> {
+        Value::Json(Cow::Owned(text.into()))
+    }
+
+    pub fn integer(value: impl Into<i128>) -> Value<'static> {
+        Value::Number(Number::integer(value.into()))
+    }
+
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Value::Null => Value::Null,
+            Value::Number(number) => Value::Number(number),
+            Value::Float(float) => Value::Float(float),
+            Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Value::Boolean(boolean) => Value::Boolean(boolean),
+            Value::Date(date) => Value::Date(date),
+            Value::Time(time) => Value::Time(time),
+            Value::Timestamp(timestamp) => Value::Timestamp(timestamp),
+            Value::Json(json) => Value::Json(Cow::Owned(json.into_owned())),
+            Value::Binary(bytes) => Value::Binary(Cow::Owned(bytes.into_owned())),
+        }
+    }
+}
+
+/// An Arrow array in one of the few forms that all others are cast to.
+pub enum Column {
+    Null,
+    Number(Decimal128Array, u8),
+    Float(Float64Array),
+    Text(StringArray),
+    Json(StringArray),
+    Boolean(BooleanArray),
+    Date(Date32Array),
+    Time(Time64NanosecondArray),
+    /// Counts of a unit, the unit's nanoseconds, and the zone.
+    Timestamp(Int64Array, i128, Zone),
+    Binary(BinaryArray),
+}
+
+impl Column {
+    /// Reads an array of a field.
+    ///
+    /// # Errors
+    /// If Snowflake's types cannot represent values of its Arrow type.
+    pub fn new(array: &ArrayRef, field: &Field) -> SqlResult<Column> {
+        let to = |ty: &ArrowType| exact_cast(array, ty);
+        if array.data_type() == &ArrowType::Null {
+            return Ok(Column::Null);
+        }
+        Ok(match DataType::of_field(field) {
+            DataType::Number { precision, scale } => {
+                let array = to(&ArrowType::Decimal128(precision, scale as i8))?;
+                Column::Number(taken(&array)?, scale)
+            }
+            DataType::Float => Column::Float(taken(&to(&ArrowType::Float64)?)?),
+            DataType::Boolean => Column::Boolean(taken(array)?),
+            DataType::Date => Column::Date(taken(&to(&ArrowType::Date32)?)?),
+            DataType::Time { .. } => {
+                Column::Time(taken(&to(&ArrowType::Time64(TimeUnit::Nanosecond))?)?)
+            }
+            ty @ (DataType::TimestampNtz { .. }
+            | DataType::TimestampLtz { .. }
+            | DataType::TimestampTz { .. }) => {
+                let ArrowType::Timestamp(unit, zone) = array.data_type() else {
+                    return Err(SqlError::unsupported(format_args!(
+                        "{ty} as {}",
+                        array.data_type()
+                    )));
+                };
+                let zone = match ty {
+                    DataType::TimestampNtz { .. } => Zone::None,
+                    DataType::TimestampLtz { .. } => Zone::Session,
+                    _ => Zone::Fixed(offset_minutes(zone.as_deref().unwrap_or_default())),
+                };
+                Column::Timestamp(taken(&to(&ArrowType::Int64)?)?, nanos_of(*unit), zone)
+            }
+            DataType::Binary { .. } => Column::Binary(taken(&to(&ArrowType::Binary)?)?),
+            DataType::Text { .. } => Column::Text(taken(&to(&ArrowType::Utf8)?)?),
+            DataType::Uuid => match array.data_type() {
+                ArrowType::FixedSizeBinary(_) => Column::Text(uuids(array)?),
+                _ => Column::Text(taken(&to(&ArrowType::Utf8)?)?),
+            },
+            DataType::Variant | DataType::Object | DataType::Array => match array.data_type() {
+                ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => {
+                    Column::Json(taken(&to(&ArrowType::Utf8)?)?)
+                }
+                _ => Column::Json(super::json::of_nested(array, field)?),
+            },
+        })
+    }
+
+    pub fn get(&self, row: usize) -> Value<'_> {
+        let array: &dyn Array = match self {
+            Column::Null => return Value::Null,
+            Column::Number(array, _) => array,
+            Column::Float(array) => array,
+            Column::Text(array) | Column::Json(array) => array,
+            Column::Boolean(array) => array,
+            Column::Date(array) => array,
+            Column::Time(array) => array,
+            Column::Timestamp(array, ..) => array,
+            Column::Binary(array) => array,
+        };
+        if array.is_null(row) {
+            return Value::Null;
+        }
+        match self {
+            Column::Null => Value::Null,
+            Column::Number(array, scale) => Value::Number(Number {
+                digits: array.value(row),
+                scale: *scale,
+            }),
+            Column::Float(array) => Value::Float(array.value(row)),
+            Column::Text(array) => Value::Text(Cow::Borrowed(array.value(row))),
+            Column::Json(array) => Value::Json(Cow::Borrowed(array.value(row))),
+            Column::Boolean(array) => Value::Boolean(array.value(row)),
+            Column::Date(array) => Value::Date(array.value(row)),
+            Column::Time(array) => Value::Time(array.value(row)),
+            Column::Timestamp(array, unit, zone) => Value::Timestamp(Timestamp {
+                nanos: i128::from(array.value(row)) * unit,
+                zone: *zone,
+            }),
+            Column::Binary(array) => Value::Binary(Cow::Borrowed(array.value(row))),
+        }
+    }
+}
+
+/// Casts an array. A value that does not fit is an error, where Arrow's default would be NULL.
+pub fn exact_cast(array: &ArrayRef, ty: &ArrowType) -> SqlResult<ArrayRef> {
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    cast_with_options(array, ty, &options).map_err(|error| SqlError::internal(&error))
+}
+
+fn taken<T: Array + Clone + 'static>(array: &ArrayRef) -> SqlResult<T> {
+    let array = array.as_any().downcast_ref::<T>().cloned();
+    array.ok_or_else(|| SqlError::new(code::INTERNAL, "an array is of another type than its field"))
+}
+
+fn uuids(array: &ArrayRef) -> SqlResult<StringArray> {
+    let array: arrow::array::FixedSizeBinaryArray = taken(array)?;
+    let text = |bytes: &[u8]| uuid::Uuid::from_slice(bytes).map(|uuid| uuid.to_string());
+    Ok(array
+        .iter()
+        .map(|bytes| bytes.and_then(|bytes| text(bytes).ok()))
+        .collect())
+}
+
+/// Returns the nanoseconds of a unit.
+pub fn nanos_of(unit: TimeUnit) -> i128 {
+    match unit {
+        TimeUnit::Second => SECOND,
+        TimeUnit::Millisecond => 1_000_000,
+        TimeUnit::Microsecond => 1_000,
+        TimeUnit::Nanosecond => 1,
+    }
+}
+
+/// Parses an offset such as `+02:00` into minutes; 0 for UTC by any name.
+pub fn offset_minutes(text: &str) -> i32 {
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let Some((hours, minutes)) = text.trim_start_matches(['+', '-']).split_once(':') else {
+        return 0;
+    };
+    let number = |text: &str| text.parse::<i32>().unwrap_or(0);
+    sign * (number(hours) * 60 + number(minutes))
+}
+
+/// Formats an offset in minutes, such as `+02:00`.
+pub fn offset_text(minutes: i32) -> String {
+    let sign = if minutes < 0 { '-' } else { '+' };
+    format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+}
+
+/// Builds an array of a field from values.
+///
+/// # Errors
+/// If a value does not fit, such as a number with too many digits or a timestamp outside the range
+/// of 64 bits.
+pub fn build<'a>(
+    field: &Field,
+    values: impl ExactSizeIterator<Item = SqlResult<Value<'a>>>,
+) -> SqlResult<ArrayRef> {
+    macro_rules! collect {
+        ($builder:expr, $convert:expr) => {{
+            let mut builder = $builder;
+            for value in values {
+                match value? {
+                    Value::Null => builder.append_null(),
+                    value => builder.append_value($convert(value)?),
+                }
+            }
+            Arc::new(builder.finish()) as ArrayRef
+        }};
+    }
+    let ty = DataType::of_field(field);
+    let wrong = |value: Value<'_>| {
+        SqlError::new(
+            code::INTERNAL,
+            format!("a value {value:?} is not of type {ty}"),
+        )
+    };
+    Ok(match ty {
+        DataType::Number { precision, scale } => {
+            let number = |value| match value {
+                Value::Number(number) => number::fit(number, precision, scale),
+                other => Err(wrong(other)),
+            };
+            let builder = Decimal128Builder::with_capacity(values.len())
+                .with_data_type(ArrowType::Decimal128(precision, scale as i8));
+            collect!(builder, number)
+        }
+        DataType::Float => collect!(Float64Builder::with_capacity(values.len()), |value| {
+            match value {
+                Value::Float(float) => Ok(float),
+                Value::Number(number) => Ok(number.to_f64()),
+                other => Err(wrong(other)),
+            }
+        }),
+        DataType::Boolean => collect!(BooleanBuilder::with_capacity(values.len()), |value| {
+            match value {
+                Value::Boolean(boolean) => Ok(boolean),
+                other => Err(wrong(other)),
+            }
+        }),
+        DataType::Date => collect!(Date32Builder::with_capacity(values.len()), |value| {
+            match value {
+                Value::Date(date) => Ok(date),
+                other => Err(wrong(other)),
+            }
+        }),
+        DataType::Time { .. } => {
+            collect!(
+                Time64NanosecondBuilder::with_capacity(values.len()),
+                |value| match value {
+                    Value::Time(time) => Ok(time),
+                    other => Err(wrong(other)),
+                }
+            )
+        }
+        DataType::TimestampNtz { .. }
+        | DataType::TimestampLtz { .. }
+        | DataType::TimestampTz { .. } => {
+            let unit = match field.data_type() {
+                ArrowType::Timestamp(unit, _) => nanos_of(*unit),
+                _ => 1,
+            };
+            let counts = values.map(|value| match value? {
+                Value::Null => Ok(None),
+                Value::Timestamp(timestamp) => {
+                    let count = i64::try_from(timestamp.nanos.div_euclid(unit));
+                    count.map(Some).map_err(|_| far_away())
+                }
+                other => Err(wrong(other)),
+            });
+            let counts: Int64Array = counts.collect::<SqlResult<Vec<_>>>()?.into();
+            exact_cast(&(Arc::new(counts) as ArrayRef), field.data_type())?
+        }
+        DataType::Binary { .. } => collect!(BinaryBuilder::new(), |value| match value {
+            Value::Binary(bytes) => Ok(bytes),
+            other => Err(wrong(other)),
+        }),
+        DataType::Text { .. }
+        | DataType::Uuid
+        | DataType::Variant
+        | DataType::Object
+        | DataType::Array => {
+            let builder = StringBuilder::with_capacity(values.len(), values.len() * 16);
+            collect!(builder, |value| match value {
+                Value::Text(text) | Value::Json(text) => Ok(text),
+                other => Err(wrong(other)),
+            })
+        }
+    })
+}
+
+fn far_away() -> SqlError {
+    SqlError::unsupported(
+        "timestamps of nanoseconds before 1677-09-21 or after 2262-04-11; use a DATE, or a column of microseconds",
+    )
+}
