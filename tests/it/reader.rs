@@ -230,7 +230,10 @@ async fn a_refresh_moves_new_queries_only() {
     assert_eq!(count(&reader, "SELECT count(*) FROM t").await, 200);
     let batches: Vec<_> = running.try_collect().await.unwrap();
     assert_eq!(
-        batches.iter().map(|batch| batch.num_rows()).sum::<usize>(),
+        batches
+            .iter()
+            .map(arrow::array::RecordBatch::num_rows)
+            .sum::<usize>(),
         100
     );
 

@@ -49,7 +49,7 @@ impl TestServer {
             server
                 .run(std::future::pending())
                 .await
-                .expect("the server runs")
+                .expect("the server runs");
         });
         ensure_bucket(&config, BUCKET)
             .await

@@ -17,13 +17,13 @@ struct StateDir {
 }
 
 impl StateDir {
-    fn new() -> StateDir {
+    fn new() -> Self {
         let parent = tempfile::tempdir().unwrap();
         // PostgreSQL's account must have access when the tests run as root.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(parent.path(), mode).unwrap();
         let path = parent.path().join("state");
-        StateDir {
+        Self {
             _parent: parent,
             path,
         }

@@ -200,13 +200,14 @@ pub async fn validate_integration(
                 .iter()
                 .map(|(action, result)| ((*action).to_owned(), shown(result)))
                 .collect();
-            match tried.is_good() {
-                true => json!({"status": "success", "actions": actions}),
-                false => json!({
+            if tried.is_good() {
+                json!({"status": "success", "actions": actions})
+            } else {
+                json!({
                     "status": "failure",
                     "actions": actions,
                     "message": "Some of the integration checks failed.",
-                }),
+                })
             }
         }
     };
@@ -241,9 +242,10 @@ pub async fn verify_volume(account: &Account, name: &ObjectName) -> SqlResult<St
         )
     });
     let allows_writes = volume.properties.is_true("ALLOW_WRITES");
-    let needed: &[&str] = match allows_writes {
-        true => &["READ", "WRITE", "LIST", "DELETE"],
-        false => &["READ", "LIST"],
+    let needed: &[&str] = if allows_writes {
+        &["READ", "WRITE", "LIST", "DELETE"]
+    } else {
+        &["READ", "LIST"]
     };
     let is_good = needed
         .iter()

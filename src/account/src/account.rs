@@ -84,7 +84,7 @@ struct Stored<T> {
 
 impl Account {
     /// Opens the account whose files are in `directory`, which is created if it does not exist.
-    pub fn open(directory: &Path, world: Arc<dyn World>) -> Result<Account, AccountError> {
+    pub fn open(directory: &Path, world: Arc<dyn World>) -> Result<Self, AccountError> {
         let folder = directory.join("objects");
         let read = |path: &Path| {
             let path = path.to_path_buf();
@@ -104,7 +104,7 @@ impl Account {
             objects.by_name.insert((kind, object.name.clone()), object);
         }
         let is_new = objects.by_name.is_empty();
-        let account = Account {
+        let account = Self {
             objects: RwLock::new(objects),
             directory: folder,
             engine: Engine::new(
@@ -405,9 +405,10 @@ impl Objects {
     fn check_container(&self, kind: Kind, name: &ObjectName) -> SqlResult<()> {
         let has = |kind, parts: &[Ident]| {
             let container = ObjectName(parts.to_vec());
-            match self.by_name.contains_key(&(kind, container.clone())) {
-                true => Ok(()),
-                false => Err(Kind::missing(kind, &container)),
+            if self.by_name.contains_key(&(kind, container.clone())) {
+                Ok(())
+            } else {
+                Err(Kind::missing(kind, &container))
             }
         };
         match kind.scope() {

@@ -21,7 +21,7 @@ const MOST_BYTES: usize = 16 << 20;
 const MOST_RESULTS: usize = 1000;
 const MOST_RESULT_BYTES: usize = 32 << 20;
 /// The greatest length of a statement's text, in characters (Snowflake documentation,
-/// "QUERY_HISTORY": QUERY_TEXT).
+/// "`QUERY_HISTORY"`: `QUERY_TEXT`).
 const MOST_TEXT: usize = 100_000;
 
 pub struct History {
@@ -34,7 +34,7 @@ pub struct History {
 
 impl Default for History {
     fn default() -> Self {
-        History {
+        Self {
             running: Mutex::default(),
             queries: Mutex::new(Bounded::new(MOST, MOST_BYTES)),
             results: Mutex::new(Bounded::new(MOST_RESULTS, MOST_RESULT_BYTES)),
@@ -56,7 +56,7 @@ pub struct Query {
     pub warehouse: Option<Ident>,
     pub database: Option<Ident>,
     pub schema: Option<Ident>,
-    /// The session parameter QUERY_TAG.
+    /// The session parameter `QUERY_TAG`.
     pub tag: String,
     pub started: DateTime<Utc>,
     /// `None` while the statement runs.
@@ -92,12 +92,12 @@ pub enum RunState {
 impl RunState {
     pub fn as_str(self) -> &'static str {
         match self {
-            RunState::Scheduled => "SCHEDULED",
-            RunState::Executing => "EXECUTING",
-            RunState::Succeeded => "SUCCEEDED",
-            RunState::Failed => "FAILED",
-            RunState::FailedAndAutoSuspended => "FAILED_AND_AUTO_SUSPENDED",
-            RunState::Skipped => "SKIPPED",
+            Self::Scheduled => "SCHEDULED",
+            Self::Executing => "EXECUTING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::FailedAndAutoSuspended => "FAILED_AND_AUTO_SUSPENDED",
+            Self::Skipped => "SKIPPED",
         }
     }
 }
@@ -159,7 +159,7 @@ impl History {
         cancel
     }
 
-    /// Records that a statement has ended. Its rows are kept for RESULT_SCAN.
+    /// Records that a statement has ended. Its rows are kept for `RESULT_SCAN`.
     pub fn end(&self, query_id: &str, at: DateTime<Utc>, result: Result<&Rows, &SqlError>) {
         let Some(Running { mut query, .. }) = lock(&self.running).remove(query_id) else {
             return;

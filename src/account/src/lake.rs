@@ -28,12 +28,11 @@ pub fn provider<'a>(
         let location = location.ok_or_else(|| SqlError::no_object(&object.name))?;
         let account = session.account();
         let native = native_table::of(object);
-        let lake = match native {
-            Some(_) => account.table(account.world.lake(), location).await?,
-            None => {
-                let lake = access::of_table(account, &object.properties).await?;
-                account.table(&lake, location).await?
-            }
+        let lake = if let Some(_) = native {
+            account.table(account.world.lake(), location).await?
+        } else {
+            let lake = access::of_table(account, &object.properties).await?;
+            account.table(&lake, location).await?
         };
         let provider = match at {
             None => LakeTableProvider::new(lake),
@@ -122,9 +121,12 @@ fn snapshot(
         }
     };
     let moment = moment.timestamp_millis();
-    let found = snapshots.iter().rev().find(|one| match at.before {
-        true => one.timestamp_ms() < moment,
-        false => one.timestamp_ms() <= moment,
+    let found = snapshots.iter().rev().find(|one| {
+        if at.before {
+            one.timestamp_ms() < moment
+        } else {
+            one.timestamp_ms() <= moment
+        }
     });
     let found = found.map(|one| one.snapshot_id());
     found.ok_or_else(|| not_available(object))

@@ -30,7 +30,7 @@ struct Waiting {
 
 impl Default for Notices {
     fn default() -> Self {
-        Notices(Mutex::new(Waiting {
+        Self(Mutex::new(Waiting {
             notices: Bounded::new(MOST, MOST_BYTES),
             told: HashSet::new(),
         }))

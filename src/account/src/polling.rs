@@ -1,4 +1,4 @@
-//! Polling of the catalogs of PostgreSQL instances: for tables with AUTO_REFRESH, and for the
+//! Polling of the catalogs of PostgreSQL instances: for tables with `AUTO_REFRESH`, and for the
 //! schemas and tables of linked databases. Both go by the account's clock.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
 //! The catalog file that `pg_lake` writes to its bucket with the tables of a database,
-//! `frompg/catalog/<database>/catalog.json`. Catalog integrations of the source SNOWFLAKE_POSTGRES
+//! `frompg/catalog/<database>/catalog.json`. Catalog integrations of the source `SNOWFLAKE_POSTGRES`
 //! read it.
 
 use serde::Deserialize;
@@ -66,10 +66,7 @@ pub fn find<'a>(entries: &'a [Entry], namespace: &str, table: &str) -> SqlResult
             .collect();
         let text = format!(
             "Could not find Iceberg table 'Table '{table}' not found in namespace '{namespace}''. The catalog has {}; names are matched exactly, upper and lower case too.",
-            match known.is_empty() {
-                true => "no tables".to_owned(),
-                false => known.join(", "),
-            }
+            if known.is_empty() { "no tables".to_owned() } else { known.join(", ") }
         );
         SqlError::new(code::TABLE_NOT_IN_CATALOG, text)
     })

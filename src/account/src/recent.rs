@@ -12,8 +12,8 @@ pub struct Bounded<T> {
 
 impl<T> Bounded<T> {
     /// Returns an empty list of at most `most` entries and `most_bytes` bytes in total.
-    pub fn new(most: usize, most_bytes: usize) -> Bounded<T> {
-        Bounded {
+    pub fn new(most: usize, most_bytes: usize) -> Self {
+        Self {
             entries: VecDeque::new(),
             bytes: 0,
             most,

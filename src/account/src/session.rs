@@ -61,7 +61,7 @@ struct QueryIds {
 
 impl Default for QueryIds {
     fn default() -> Self {
-        QueryIds {
+        Self {
             newest: Bounded::new(MOST_QUERY_IDS, usize::MAX),
             count: 0,
         }
@@ -78,12 +78,12 @@ impl Current {
 
 impl Session {
     /// Returns a new session of `user`, with the role ACCOUNTADMIN.
-    pub fn new(account: Arc<Account>, user: Ident) -> Session {
+    pub fn new(account: Arc<Account>, user: Ident) -> Self {
         let state = Current {
             role: Some(Ident::unquoted("ACCOUNTADMIN")),
             ..Current::default()
         };
-        Session {
+        Self {
             id: account.next_session_id(),
             account,
             user,
@@ -94,7 +94,7 @@ impl Session {
 
     /// Returns a session with the same id, user, role, warehouse and parameters, but with another
     /// database and schema, and without variables.
-    pub fn beside(&self, database: &Ident, schema: &Ident) -> Session {
+    pub fn beside(&self, database: &Ident, schema: &Ident) -> Self {
         let current = self.current();
         let state = Current {
             role: current.role,
@@ -104,7 +104,7 @@ impl Session {
             settings: current.settings,
             ..Current::default()
         };
-        Session {
+        Self {
             account: Arc::clone(&self.account),
             user: self.user.clone(),
             id: self.id,

@@ -290,21 +290,18 @@ fn perform(
         params: &received.params,
         context: meta.context(),
     };
-    match (operation.resource)(&call) {
-        Some(resource) => {
-            let decision = iam.authorize(&caller, &action, &resource, call.context.clone());
-            entry.set_decision(&action, &resource, &decision);
-            if !decision.is_allowed() {
-                return Err(
-                    Fault::access_denied(decision.refusal(&caller, &action, &resource))
-                        .with_detail(decision.to_string()),
-                );
-            }
+    if let Some(resource) = (operation.resource)(&call) {
+        let decision = iam.authorize(&caller, &action, &resource, call.context.clone());
+        entry.set_decision(&action, &resource, &decision);
+        if !decision.is_allowed() {
+            return Err(
+                Fault::access_denied(decision.refusal(&caller, &action, &resource))
+                    .with_detail(decision.to_string()),
+            );
         }
-        None => {
-            let role = received.params.get("RoleArn").map(str::to_owned);
-            entry.resource = role.unwrap_or_else(|| caller.arn());
-        }
+    } else {
+        let role = received.params.get("RoleArn").map(str::to_owned);
+        entry.resource = role.unwrap_or_else(|| caller.arn());
     }
     operation.check_params(&received.params)?;
     let result = (operation.run)(&call)?;

@@ -50,7 +50,7 @@ faults! {
 }
 
 impl Fault {
-    /// Returns the ValidationError for a value that violates its constraint, in AWS's wording.
+    /// Returns the `ValidationError` for a value that violates its constraint, in AWS's wording.
     pub(super) fn constraint(value: Option<&str>, member: &str, constraint: &str) -> Self {
         let value = value.map_or_else(|| "null".to_owned(), |v| format!("'{v}'"));
         Self::validation(format!(

@@ -30,8 +30,8 @@ struct Session {
 
 impl RoleCredentials {
     /// Creates the credentials of a role. `client` has the principal's own credentials.
-    pub fn new(client: Client, wish: AssumeRole) -> RoleCredentials {
-        RoleCredentials {
+    pub fn new(client: Client, wish: AssumeRole) -> Self {
+        Self {
             client,
             wish,
             policies: None,
@@ -42,8 +42,8 @@ impl RoleCredentials {
     /// Assumes the role again whenever `policies` changes, the file that contains the role's
     /// policies. This is for an S3 service that enforces the policies that a session was created
     /// with.
-    pub fn until_changed(self, policies: Option<PathBuf>) -> RoleCredentials {
-        RoleCredentials { policies, ..self }
+    pub fn until_changed(self, policies: Option<PathBuf>) -> Self {
+        Self { policies, ..self }
     }
 
     /// Returns the current credentials. The role is assumed again if they expire within a minute.
@@ -99,9 +99,9 @@ pub fn for_store<E: std::error::Error + Send + Sync + 'static>(
 }
 
 impl From<Credentials> for AwsCredential {
-    fn from(credentials: Credentials) -> AwsCredential {
+    fn from(credentials: Credentials) -> Self {
         let token = credentials.session_token;
-        AwsCredential {
+        Self {
             key_id: credentials.access_key_id,
             secret_key: credentials.secret_access_key.expose().to_owned(),
             token: token.map(|token| token.expose().to_owned()),

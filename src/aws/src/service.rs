@@ -252,7 +252,7 @@ impl Iam {
     /// block.
     ///
     /// # Errors
-    /// ServiceFailure. With MinIO also the errors of [`Issuer::make`].
+    /// `ServiceFailure`. With MinIO also the errors of [`Issuer::make`].
     pub(super) fn credentials(&self, session: Session) -> std::result::Result<Credentials, Fault> {
         let failed = || Fault::service_failure("The session could not be made.");
         if let Some(issuer) = &self.0.issuer {
@@ -277,7 +277,7 @@ impl Iam {
     /// a session from before a change of IAM's state.
     ///
     /// # Errors
-    /// InvalidClientTokenId if the session's user or role no longer exists. Otherwise the errors of
+    /// `InvalidClientTokenId` if the session's user or role no longer exists. Otherwise the errors of
     /// [`Self::credentials`].
     pub(super) async fn credentials_behind(
         &self,

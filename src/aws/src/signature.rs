@@ -71,7 +71,7 @@ impl<'a> Authorization<'a> {
     /// Parses the `Authorization` header.
     ///
     /// # Errors
-    /// MissingAuthenticationToken, IncompleteSignature.
+    /// `MissingAuthenticationToken`, `IncompleteSignature`.
     pub fn read(headers: &'a HeaderMap) -> Result<Self, Fault> {
         let Some(value) = headers.get("authorization") else {
             return Err(Fault::missing_token(
@@ -106,7 +106,7 @@ impl<'a> Authorization<'a> {
     /// Parses the value of `Credential`. The signed headers and the signature are left empty.
     ///
     /// # Errors
-    /// IncompleteSignature.
+    /// `IncompleteSignature`.
     pub fn of(credential: &'a str) -> Result<Self, Fault> {
         let scope: Vec<&str> = credential.split('/').collect();
         let [access_key_id, date, region, service, "aws4_request"] = scope[..] else {
@@ -127,7 +127,7 @@ impl<'a> Authorization<'a> {
     /// Checks the request's date, and its signature against the secret of the access key.
     ///
     /// # Errors
-    /// IncompleteSignature, SignatureDoesNotMatch.
+    /// `IncompleteSignature`, `SignatureDoesNotMatch`.
     pub fn check(
         &self,
         parts: &Parts,

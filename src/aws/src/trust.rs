@@ -74,7 +74,7 @@ fn unique_id<'d>(directory: &'d Directory, named: &Named<'_>) -> Option<&'d str>
 /// not have to belong to this service.
 ///
 /// # Errors
-/// MalformedPolicyDocument: `Invalid principal in policy`.
+/// `MalformedPolicyDocument`: `Invalid principal in policy`.
 pub(super) fn bind(policy: Policy, directory: &Directory) -> Result<Trust, Fault> {
     let mut bound = BTreeMap::new();
     for principal in policy.principals() {

@@ -10,7 +10,7 @@ pub(super) struct Element {
     pub name: String,
     pub namespace: Option<&'static str>,
     pub text: String,
-    pub children: Vec<Element>,
+    pub children: Vec<Self>,
 }
 
 impl Element {

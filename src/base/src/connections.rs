@@ -35,7 +35,7 @@ impl Listeners {
     ///
     /// # Errors
     /// The machine does not have the address, or the port is in use.
-    pub async fn bind(address: SocketAddr, public: Option<IpAddr>) -> io::Result<Listeners> {
+    pub async fn bind(address: SocketAddr, public: Option<IpAddr>) -> io::Result<Self> {
         let first = match public {
             Some(ip) if ip.is_unspecified() => (ip, address.port()).into(),
             _ => address,
@@ -46,7 +46,7 @@ impl Listeners {
             Some(ip) if !ip.is_unspecified() => Some(TcpListener::bind((ip, port)).await?),
             _ => None,
         };
-        Ok(Listeners {
+        Ok(Self {
             first,
             second,
             address: (address.ip(), port).into(),

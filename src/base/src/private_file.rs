@@ -54,9 +54,9 @@ pub struct Version {
 
 impl Version {
     /// Returns the version of a file; `None` if the file does not exist.
-    pub fn of(path: &Path) -> io::Result<Option<Version>> {
+    pub fn of(path: &Path) -> io::Result<Option<Self>> {
         match fs::metadata(path) {
-            Ok(metadata) => Ok(Some(Version {
+            Ok(metadata) => Ok(Some(Self {
                 inode: metadata.ino(),
                 modified: (metadata.mtime(), metadata.mtime_nsec()),
                 size: metadata.size(),

@@ -53,8 +53,8 @@ pub(super) enum Method {
 impl Method {
     fn name(self) -> &'static str {
         match self {
-            Method::Heap => "heap",
-            Method::Iceberg => "iceberg",
+            Self::Heap => "heap",
+            Self::Iceberg => "iceberg",
         }
     }
 }

@@ -131,21 +131,18 @@ pub enum Error {
 }
 
 impl Error {
-    fn file(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Error {
+    fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Error::File {
+        move |source| Self::File {
             action,
             path,
             source,
         }
     }
 
-    fn statement(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Error {
+    fn statement(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
         let doing = doing.into();
-        move |source| Error::Statement {
+        move |source| Self::Statement {
             doing,
             message: icebox_parity::postgres_message(&source),
         }

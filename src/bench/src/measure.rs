@@ -17,20 +17,20 @@ impl Unit {
     /// Formats a value for people.
     pub fn show(self, value: f64) -> String {
         match self {
-            Unit::Seconds if value >= 1.0 => format!("{value:.2} s"),
-            Unit::Seconds if value >= 0.1 => format!("{:.0} ms", value * 1e3),
-            Unit::Seconds => format!("{:.1} ms", value * 1e3),
-            Unit::RowsPerSecond if value >= 1e4 => format!("{:.0},000 rows/s", value / 1e3),
-            Unit::RowsPerSecond => format!("{value:.0} rows/s"),
-            Unit::Bytes => format!("{:.0} MB", value / 1e6),
+            Self::Seconds if value >= 1.0 => format!("{value:.2} s"),
+            Self::Seconds if value >= 0.1 => format!("{:.0} ms", value * 1e3),
+            Self::Seconds => format!("{:.1} ms", value * 1e3),
+            Self::RowsPerSecond if value >= 1e4 => format!("{:.0},000 rows/s", value / 1e3),
+            Self::RowsPerSecond => format!("{value:.0} rows/s"),
+            Self::Bytes => format!("{:.0} MB", value / 1e6),
         }
     }
 
     /// Returns how many times as good `value` is as `other`; above 1 is better.
     fn times_as_good(self, value: f64, other: f64) -> f64 {
         match self {
-            Unit::RowsPerSecond => value / other,
-            Unit::Seconds | Unit::Bytes => other / value,
+            Self::RowsPerSecond => value / other,
+            Self::Seconds | Self::Bytes => other / value,
         }
     }
 }
@@ -44,10 +44,10 @@ impl Samples {
     ///
     /// # Panics
     /// If there is no value.
-    pub fn new(mut values: Vec<f64>) -> Samples {
+    pub fn new(mut values: Vec<f64>) -> Self {
         assert!(!values.is_empty(), "nothing was measured");
         values.sort_by(f64::total_cmp);
-        Samples(values)
+        Self(values)
     }
 
     /// Returns the middle value; of an even number of values, the mean of the two in the middle.
@@ -60,8 +60,8 @@ impl Samples {
     }
 
     /// Converts each value from the seconds of `rows` rows to a rate.
-    pub fn rate(&self, rows: u64) -> Samples {
-        Samples::new(self.0.iter().map(|seconds| rows as f64 / seconds).collect())
+    pub fn rate(&self, rows: u64) -> Self {
+        Self::new(self.0.iter().map(|seconds| rows as f64 / seconds).collect())
     }
 
     fn range(&self) -> (f64, f64) {
@@ -115,9 +115,9 @@ impl Measurement {
         description: impl Into<String>,
         unit: Unit,
         samples: &Samples,
-    ) -> Measurement {
+    ) -> Self {
         let (min, max) = samples.range();
-        Measurement {
+        Self {
             name: name.into(),
             description: description.into(),
             unit,
@@ -136,8 +136,8 @@ impl Measurement {
         name: impl Into<String>,
         description: impl Into<String>,
         times: Vec<f64>,
-    ) -> Measurement {
-        Measurement::new(name, description, Unit::Seconds, &Samples::new(times))
+    ) -> Self {
+        Self::new(name, description, Unit::Seconds, &Samples::new(times))
     }
 
     /// Adds a peer's value in the same unit.

@@ -31,8 +31,8 @@ pub struct Skipped {
 }
 
 impl Report {
-    pub(super) fn new(rows: u64) -> Report {
-        Report {
+    pub(super) fn new(rows: u64) -> Self {
+        Self {
             version: env!("CARGO_PKG_VERSION"),
             is_release: !cfg!(debug_assertions),
             cores: std::thread::available_parallelism().map_or(1, usize::from),

@@ -37,7 +37,7 @@ struct Shared {
 }
 
 impl ThrowAway {
-    pub(super) fn new(bench: &Bench) -> Result<ThrowAway, Error> {
+    pub(super) fn new(bench: &Bench) -> Result<Self, Error> {
         let parent = std::env::temp_dir();
         let directory = tempfile::Builder::new()
             .prefix("icebox-bench-")
@@ -52,7 +52,7 @@ impl ThrowAway {
         if let Some(dir) = &bench.pg_bin {
             arguments.extend(["--pg-bin".into(), dir.clone().into_os_string()]);
         }
-        Ok(ThrowAway {
+        Ok(Self {
             shared: Arc::new(Shared {
                 directory,
                 program: bench.program.clone(),
@@ -138,11 +138,12 @@ impl Shared {
             .output()
             .map_err(Error::file("run", &self.program))?;
         let took = begun.elapsed();
-        match output.status.success() {
-            true => Ok(took),
-            false => Err(Error::Up {
+        if output.status.success() {
+            Ok(took)
+        } else {
+            Err(Error::Up {
                 output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            }),
+            })
         }
     }
 

@@ -1,4 +1,4 @@
-//! icebox runs the "Snowflake Postgres + pg_lake + Iceberg" lakehouse on one machine, offline.
+//! icebox runs the "Snowflake Postgres + `pg_lake` + Iceberg" lakehouse on one machine, offline.
 
 pub use icebox_postgres::connect;
 pub use icebox_reader::{FollowError, Reader, follow};

@@ -95,7 +95,12 @@ pub fn decode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Answer, Dec
 }
 
 fn kind(column: &str, data_type: &DataType) -> Result<Kind, DecodeError> {
-    use DataType::*;
+    use DataType::{
+        Binary, BinaryView, Boolean, Date32, Decimal32, Decimal64, Decimal128, Decimal256,
+        Dictionary, Duration, FixedSizeBinary, FixedSizeList, Float32, Float64, Int8, Int16, Int32,
+        Int64, Interval, LargeBinary, LargeList, LargeUtf8, List, Null, Time32, Time64, Timestamp,
+        UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
+    };
     Ok(match data_type {
         Null => Kind::Null,
         Boolean => Kind::Bool,
@@ -127,7 +132,12 @@ fn kind(column: &str, data_type: &DataType) -> Result<Kind, DecodeError> {
 
 /// Returns the value at `row`, or why it cannot be compared exactly.
 fn value(array: &ArrayRef, row: usize) -> Result<Value, String> {
-    use DataType::*;
+    use DataType::{
+        Binary, BinaryView, Boolean, Date32, Decimal32, Decimal64, Decimal128, Decimal256,
+        Dictionary, Duration, FixedSizeBinary, FixedSizeList, Float32, Float64, Int8, Int16, Int32,
+        Int64, Interval, LargeBinary, LargeList, LargeUtf8, List, Null, Time32, Time64, Timestamp,
+        UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
+    };
     if array.is_null(row) {
         return Ok(Value::Null);
     }

@@ -113,14 +113,14 @@ impl Difference {
     /// Describes the difference in words and rows, with the names of the two sides.
     pub fn render(&self, left_name: &str, right_name: &str) -> String {
         match self {
-            Difference::Columns { left, right } => format!(
+            Self::Columns { left, right } => format!(
                 "another number of columns:\n  {left_name}: {} ({})\n  {right_name}: {} ({})\n",
                 left.len(),
                 left.join(", "),
                 right.len(),
                 right.join(", "),
             ),
-            Difference::Types(columns) => {
+            Self::Types(columns) => {
                 let mut text = String::from("other types:\n");
                 for (column, left, right) in columns {
                     text.push_str(&format!(
@@ -129,7 +129,7 @@ impl Difference {
                 }
                 text
             }
-            Difference::Rows {
+            Self::Rows {
                 columns,
                 left_total,
                 right_total,
@@ -164,7 +164,7 @@ impl Difference {
                 }
                 text
             }
-            Difference::Order {
+            Self::Order {
                 columns,
                 row,
                 left,

@@ -46,7 +46,7 @@ impl Decimal {
                 .take_while(|digit| **digit == 0)
                 .count();
         let digits = digits[leading..end].to_vec();
-        Decimal::Finite(if digits.is_empty() {
+        Self::Finite(if digits.is_empty() {
             Finite {
                 negative: false,
                 digits,
@@ -75,10 +75,10 @@ impl Decimal {
 
     fn rank(&self) -> u8 {
         match self {
-            Decimal::NegativeInfinity => 0,
-            Decimal::Finite(_) => 1,
-            Decimal::Infinity => 2,
-            Decimal::NaN => 3,
+            Self::NegativeInfinity => 0,
+            Self::Finite(_) => 1,
+            Self::Infinity => 2,
+            Self::NaN => 3,
         }
     }
 }
@@ -106,9 +106,9 @@ impl FromStr for Decimal {
     /// `Infinity`, `-Infinity`.
     fn from_str(text: &str) -> Result<Self, ParseDecimalError> {
         match text {
-            "NaN" => return Ok(Decimal::NaN),
-            "Infinity" => return Ok(Decimal::Infinity),
-            "-Infinity" => return Ok(Decimal::NegativeInfinity),
+            "NaN" => return Ok(Self::NaN),
+            "Infinity" => return Ok(Self::Infinity),
+            "-Infinity" => return Ok(Self::NegativeInfinity),
             _ => {}
         }
         let fail = || ParseDecimalError(text.to_owned());
@@ -142,7 +142,7 @@ impl FromStr for Decimal {
 
 impl Ord for Decimal {
     fn cmp(&self, other: &Self) -> Ordering {
-        let (Decimal::Finite(left), Decimal::Finite(right)) = (self, other) else {
+        let (Self::Finite(left), Self::Finite(right)) = (self, other) else {
             return self.rank().cmp(&other.rank());
         };
         left.sign().cmp(&right.sign()).then_with(|| {
@@ -165,10 +165,10 @@ impl fmt::Display for Decimal {
     /// Writes plain notation, without an exponent and without trailing zeros after the point.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = match self {
-            Decimal::NaN => return f.write_str("NaN"),
-            Decimal::Infinity => return f.write_str("Infinity"),
-            Decimal::NegativeInfinity => return f.write_str("-Infinity"),
-            Decimal::Finite(value) => value,
+            Self::NaN => return f.write_str("NaN"),
+            Self::Infinity => return f.write_str("Infinity"),
+            Self::NegativeInfinity => return f.write_str("-Infinity"),
+            Self::Finite(value) => value,
         };
         let text: String = value
             .digits

@@ -254,15 +254,12 @@ fn array(element: &Type, bytes: &[u8]) -> Option<Vec<Value>> {
     let mut values = Vec::new();
     while !rest.is_empty() {
         let (head, tail) = rest.split_first_chunk::<4>()?;
-        match usize::try_from(i32::from_be_bytes(*head)) {
-            Ok(length) => {
-                values.push(value(element, tail.get(..length)?)?);
-                rest = &tail[length..];
-            }
-            Err(_) => {
-                values.push(Value::Null);
-                rest = tail;
-            }
+        if let Ok(length) = usize::try_from(i32::from_be_bytes(*head)) {
+            values.push(value(element, tail.get(..length)?)?);
+            rest = &tail[length..];
+        } else {
+            values.push(Value::Null);
+            rest = tail;
         }
     }
     for length in lengths.iter().skip(1).rev() {

@@ -91,7 +91,7 @@ impl Query {
         if template.is_empty() {
             return Err(bad("there is no statement".into()));
         }
-        let plain = substitute(&template, |table| table.to_owned()).map_err(&bad)?;
+        let plain = substitute(&template, ToOwned::to_owned).map_err(&bad)?;
         let order = match declared.as_deref() {
             Some("none") => Vec::new(),
             Some(columns) => columns.split(',').map(|column| SortKey::Name(column.trim().to_owned())).collect(),
@@ -99,7 +99,7 @@ impl Query {
                 bad(format!("{reason}; a header line `-- order-by: column, …` (or `none`) can name the sort keys"))
             })?,
         };
-        Ok(Query {
+        Ok(Self {
             name: name.to_owned(),
             title,
             template,
@@ -144,7 +144,7 @@ impl Query {
     /// Returns the queries whose name is `wanted`, with or without its number.
     pub fn only(queries: Vec<Self>, wanted: &str) -> Result<Vec<Self>, QueryError> {
         let known: Vec<String> = queries.iter().map(|query| query.name.clone()).collect();
-        let chosen: Vec<Query> = queries
+        let chosen: Vec<Self> = queries
             .into_iter()
             .filter(|query| {
                 query.name == wanted

@@ -11,7 +11,7 @@ use icebox_reader::Reader;
 #[async_trait]
 impl ArrowEngine for Reader {
     async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), SourceError> {
-        Reader::query(self, sql)
+        Self::query(self, sql)
             .await
             .map_err(|error| SourceError::engine(&error))
     }

@@ -39,7 +39,7 @@ pub enum Value {
         micros: i64,
     },
     Uuid(uuid::Uuid),
-    List(Vec<Value>),
+    List(Vec<Self>),
 }
 
 /// The kind of value that a column's declared type holds. Two answers must agree on it.
@@ -64,11 +64,11 @@ pub enum Kind {
 
 impl Kind {
     /// Returns whether values of the two kinds can be equal.
-    pub fn agrees_with(self, other: Kind) -> bool {
-        let number = |kind| matches!(kind, Kind::Int | Kind::Decimal);
+    pub fn agrees_with(self, other: Self) -> bool {
+        let number = |kind| matches!(kind, Self::Int | Self::Decimal);
         self == other
-            || self == Kind::Null
-            || other == Kind::Null
+            || self == Self::Null
+            || other == Self::Null
             || (number(self) && number(other))
     }
 }
@@ -76,20 +76,20 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Kind::Null => "null",
-            Kind::Bool => "boolean",
-            Kind::Int => "integer",
-            Kind::Decimal => "decimal",
-            Kind::Float => "float",
-            Kind::Text => "text",
-            Kind::Bytes => "bytes",
-            Kind::Date => "date",
-            Kind::Time => "time",
-            Kind::Timestamp => "timestamp",
-            Kind::TimestampTz => "timestamp with time zone",
-            Kind::Interval => "interval",
-            Kind::Uuid => "uuid",
-            Kind::List => "list",
+            Self::Null => "null",
+            Self::Bool => "boolean",
+            Self::Int => "integer",
+            Self::Decimal => "decimal",
+            Self::Float => "float",
+            Self::Text => "text",
+            Self::Bytes => "bytes",
+            Self::Date => "date",
+            Self::Time => "time",
+            Self::Timestamp => "timestamp",
+            Self::TimestampTz => "timestamp with time zone",
+            Self::Interval => "interval",
+            Self::Uuid => "uuid",
+            Self::List => "list",
         })
     }
 }
@@ -105,7 +105,10 @@ fn float_identity(value: f64) -> u64 {
 
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
-        use Value::*;
+        use Value::{
+            Bool, Bytes, Date, Decimal, Float, Int, Interval, List, Null, Text, Time, Timestamp,
+            TimestampTz, Uuid,
+        };
         match (self, other) {
             (Null, Null) => true,
             (Bool(a), Bool(b)) => a == b,
@@ -143,28 +146,28 @@ impl Eq for Value {}
 impl Hash for Value {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // Integers hash like the decimals that they equal.
-        if let Value::Int(value) = self {
-            return Value::Decimal(Decimal::from(*value)).hash(state);
+        if let Self::Int(value) = self {
+            return Self::Decimal(Decimal::from(*value)).hash(state);
         }
         std::mem::discriminant(self).hash(state);
         match self {
-            Value::Null | Value::Int(_) => {}
-            Value::Bool(value) => value.hash(state),
-            Value::Decimal(value) => value.hash(state),
-            Value::Float(value) => float_identity(*value).hash(state),
-            Value::Text(value) => value.hash(state),
-            Value::Bytes(value) => value.hash(state),
-            Value::Date(value) => value.hash(state),
-            Value::Time(value) | Value::Timestamp(value) | Value::TimestampTz(value) => {
-                value.hash(state)
+            Self::Null | Self::Int(_) => {}
+            Self::Bool(value) => value.hash(state),
+            Self::Decimal(value) => value.hash(state),
+            Self::Float(value) => float_identity(*value).hash(state),
+            Self::Text(value) => value.hash(state),
+            Self::Bytes(value) => value.hash(state),
+            Self::Date(value) => value.hash(state),
+            Self::Time(value) | Self::Timestamp(value) | Self::TimestampTz(value) => {
+                value.hash(state);
             }
-            Value::Interval {
+            Self::Interval {
                 months,
                 days,
                 micros,
             } => (months, days, micros).hash(state),
-            Value::Uuid(value) => value.hash(state),
-            Value::List(values) => values.hash(state),
+            Self::Uuid(value) => value.hash(state),
+            Self::List(values) => values.hash(state),
         }
     }
 }
@@ -173,34 +176,34 @@ impl fmt::Display for Value {
     /// Writes the form that psql shows, with decimals free of trailing zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Null => f.write_str("NULL"),
-            Value::Bool(value) => write!(f, "{value}"),
-            Value::Int(value) => write!(f, "{value}"),
-            Value::Decimal(value) => write!(f, "{value}"),
-            Value::Float(value) => write!(f, "{value:?}"),
-            Value::Text(value) => f.write_str(value),
-            Value::Bytes(value) => {
+            Self::Null => f.write_str("NULL"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Int(value) => write!(f, "{value}"),
+            Self::Decimal(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{value:?}"),
+            Self::Text(value) => f.write_str(value),
+            Self::Bytes(value) => {
                 f.write_str("\\x")?;
                 value.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
-            Value::Date(i32::MAX) | Value::Timestamp(i64::MAX) | Value::TimestampTz(i64::MAX) => {
+            Self::Date(i32::MAX) | Self::Timestamp(i64::MAX) | Self::TimestampTz(i64::MAX) => {
                 f.write_str("infinity")
             }
-            Value::Date(i32::MIN) | Value::Timestamp(i64::MIN) | Value::TimestampTz(i64::MIN) => {
+            Self::Date(i32::MIN) | Self::Timestamp(i64::MIN) | Self::TimestampTz(i64::MIN) => {
                 f.write_str("-infinity")
             }
-            Value::Date(days) => {
+            Self::Date(days) => {
                 match NaiveDate::default().checked_add_signed(Duration::days((*days).into())) {
                     Some(date) => write!(f, "{date}"),
                     None => write!(f, "1970-01-01 {days:+} days"),
                 }
             }
-            Value::Time(micros) => {
+            Self::Time(micros) => {
                 write!(f, "{}", NaiveTime::MIN + Duration::microseconds(*micros))
             }
-            Value::Timestamp(micros) => fmt_timestamp(f, *micros, ""),
-            Value::TimestampTz(micros) => fmt_timestamp(f, *micros, "+00"),
-            Value::Interval {
+            Self::Timestamp(micros) => fmt_timestamp(f, *micros, ""),
+            Self::TimestampTz(micros) => fmt_timestamp(f, *micros, "+00"),
+            Self::Interval {
                 months,
                 days,
                 micros,
@@ -214,8 +217,8 @@ impl fmt::Display for Value {
                     micros % 1_000_000
                 )
             }
-            Value::Uuid(value) => write!(f, "{value}"),
-            Value::List(values) => {
+            Self::Uuid(value) => write!(f, "{value}"),
+            Self::List(values) => {
                 f.write_str("{")?;
                 for (index, value) in values.iter().enumerate() {
                     let comma = if index == 0 { "" } else { "," };

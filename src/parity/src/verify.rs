@@ -42,12 +42,12 @@ impl SourceError {
             }
             next = cause.source();
         }
-        SourceError::Engine(text)
+        Self::Engine(text)
     }
 
     /// Makes an error of PostgreSQL's message with its SQLSTATE, detail and hint.
     pub fn postgres(error: tokio_postgres::Error) -> Self {
-        SourceError::Engine(crate::postgres_message(&error))
+        Self::Engine(crate::postgres_message(&error))
     }
 }
 

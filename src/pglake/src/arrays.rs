@@ -77,12 +77,12 @@ impl TextBuilder {
             (Kind::Uuid, _) => Building::Uuid(FixedSizeBinaryBuilder::new(16)),
             (Kind::Interval, DataType::Struct(fields)) => Building::Interval {
                 fields: fields.clone(),
-                parts: Default::default(),
+                parts: Box::default(),
                 valid: NullBufferBuilder::new(0),
             },
             (Kind::List(element), DataType::List(field)) => Building::List {
                 field: field.clone(),
-                element: Box::new(TextBuilder::new(element, field.data_type())),
+                element: Box::new(Self::new(element, field.data_type())),
                 offsets: vec![0],
                 valid: NullBufferBuilder::new(0),
             },
@@ -101,7 +101,7 @@ impl TextBuilder {
             ($builder:expr, $parse:expr) => {
                 match text {
                     Some(text) => {
-                        #[allow(clippy::redundant_closure_call)]
+                        #[expect(clippy::redundant_closure_call)]
                         let value = $parse(text)?;
                         $builder.append_value(value)
                     }
@@ -111,7 +111,7 @@ impl TextBuilder {
         }
         match &mut self.array {
             Building::Boolean(builder) => {
-                push!(builder, |text: &[u8]| Ok::<_, ValueError>(text == b"t"))
+                push!(builder, |text: &[u8]| Ok::<_, ValueError>(text == b"t"));
             }
             Building::Int(builder) => push!(builder, |text| values::integer(text)
                 .map(|value| value as i32)),
@@ -129,7 +129,7 @@ impl TextBuilder {
             Building::LargeBinary(builder) => push!(builder, values::bytes),
             Building::Date(builder) => push!(builder, datetime::date),
             Building::Time(builder) if self.kind == Kind::TimeTz => {
-                push!(builder, datetime::time_tz)
+                push!(builder, datetime::time_tz);
             }
             Building::Time(builder) => push!(builder, datetime::time),
             Building::Timestamp(builder) => {
@@ -192,7 +192,7 @@ impl TextBuilder {
             Building::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
             _ => DataType::Null,
         };
-        TextBuilder::new(&self.kind, &data_type).append(text)
+        Self::new(&self.kind, &data_type).append(text)
     }
 
     /// The number of values appended so far.

@@ -55,7 +55,7 @@ pub enum Kind {
     Uuid,
     /// Stored as a struct of months, days and microseconds.
     Interval,
-    List(Box<Kind>),
+    List(Box<Self>),
 }
 
 /// An error: Iceberg tables cannot have a column of this type.
@@ -96,7 +96,7 @@ impl Column {
     }
 
     /// Returns the Iceberg field for this column. `next_id` assigns field ids depth first, as
-    /// pg_lake does.
+    /// `pg_lake` does.
     pub fn field(&self, next_id: &mut impl FnMut() -> i32) -> Result<NestedField, FieldError> {
         let kind = self.kind()?;
         let id = next_id();
@@ -161,23 +161,23 @@ impl Kind {
     /// The Iceberg type that stores this kind. `next_id` assigns the ids of nested fields.
     pub fn iceberg_type(&self, next_id: &mut impl FnMut() -> i32) -> Type {
         let primitive = match self {
-            Kind::Boolean => PrimitiveType::Boolean,
-            Kind::Int => PrimitiveType::Int,
-            Kind::Long => PrimitiveType::Long,
-            Kind::Float => PrimitiveType::Float,
-            Kind::Double => PrimitiveType::Double,
-            Kind::Decimal(precision, scale) => PrimitiveType::Decimal {
+            Self::Boolean => PrimitiveType::Boolean,
+            Self::Int => PrimitiveType::Int,
+            Self::Long => PrimitiveType::Long,
+            Self::Float => PrimitiveType::Float,
+            Self::Double => PrimitiveType::Double,
+            Self::Decimal(precision, scale) => PrimitiveType::Decimal {
                 precision: *precision,
                 scale: *scale,
             },
-            Kind::Text | Kind::Opaque => PrimitiveType::String,
-            Kind::Binary => PrimitiveType::Binary,
-            Kind::Date => PrimitiveType::Date,
-            Kind::Time | Kind::TimeTz => PrimitiveType::Time,
-            Kind::Timestamp => PrimitiveType::Timestamp,
-            Kind::TimestampTz => PrimitiveType::Timestamptz,
-            Kind::Uuid => PrimitiveType::Uuid,
-            Kind::Interval => {
+            Self::Text | Self::Opaque => PrimitiveType::String,
+            Self::Binary => PrimitiveType::Binary,
+            Self::Date => PrimitiveType::Date,
+            Self::Time | Self::TimeTz => PrimitiveType::Time,
+            Self::Timestamp => PrimitiveType::Timestamp,
+            Self::TimestampTz => PrimitiveType::Timestamptz,
+            Self::Uuid => PrimitiveType::Uuid,
+            Self::Interval => {
                 let fields = ["months", "days", "microseconds"].map(|name| {
                     Arc::new(NestedField::optional(
                         next_id(),
@@ -187,7 +187,7 @@ impl Kind {
                 });
                 return Type::Struct(StructType::new(fields.to_vec()));
             }
-            Kind::List(element) => {
+            Self::List(element) => {
                 let id = next_id();
                 let element = NestedField::list_element(id, element.iceberg_type(next_id), false);
                 return Type::List(ListType::new(Arc::new(element)));

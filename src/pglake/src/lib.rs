@@ -31,8 +31,8 @@ impl EngineSocket {
     pub const PORT: u16 = 5332;
 
     /// Returns the socket in `dir` with the default port.
-    pub fn in_dir(dir: impl Into<PathBuf>) -> EngineSocket {
-        EngineSocket {
+    pub fn in_dir(dir: impl Into<PathBuf>) -> Self {
+        Self {
             dir: dir.into(),
             port: Self::PORT,
         }

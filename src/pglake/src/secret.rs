@@ -31,9 +31,9 @@ pub struct Secret {
 impl Secret {
     /// Returns a secret without rights for a service; `why` is the reason. Without any secret
     /// DuckDB would send its requests to AWS.
-    pub fn refused(s3: &S3Config, why: &Refusal) -> Secret {
+    pub fn refused(s3: &S3Config, why: &Refusal) -> Self {
         let json = serde_json::to_vec(why).unwrap_or_default();
-        Secret {
+        Self {
             bucket: None,
             s3: S3Config {
                 access_key_id: String::new(),
@@ -159,9 +159,10 @@ pub fn parse(text: &str) -> Result<Secrets, Error> {
             secrets.apply(change)?;
         }
     }
-    match secrets.0.is_empty() {
-        true => Err(Error::NoSecret),
-        false => Ok(secrets),
+    if secrets.0.is_empty() {
+        Err(Error::NoSecret)
+    } else {
+        Ok(secrets)
     }
 }
 

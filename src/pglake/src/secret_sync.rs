@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How often to retry a refused role: first the shorter interval, and after [`A_WHILE`] the longer
 /// one. Every attempt adds a line to the audit trail.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
-const A_WHILE: Duration = Duration::from_secs(60);
+const A_WHILE: Duration = Duration::from_mins(1);
 /// The time limit for one statement. A statement about a secret needs only the server itself, so it
 /// is fast.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -231,9 +231,10 @@ impl Keeper {
         if refused.policies != policies {
             return true;
         }
-        let pause = match refused.since.elapsed() < A_WHILE {
-            true => RETRY.0,
-            false => RETRY.1,
+        let pause = if refused.since.elapsed() < A_WHILE {
+            RETRY.0
+        } else {
+            RETRY.1
         };
         refused.asked.elapsed() >= pause
     }

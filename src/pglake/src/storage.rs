@@ -1,6 +1,6 @@
 //! How a PostgreSQL instance reaches its lake: it assumes the role of its storage integration.
 //!
-//! The role is stored in a file, the grant. ALTER POSTGRES INSTANCE … SET STORAGE_INTEGRATION
+//! The role is stored in a file, the grant. ALTER POSTGRES INSTANCE … SET `STORAGE_INTEGRATION`
 //! [replaces](write) the file. [`GrantedCredentials`] check the file at each use, so a change needs
 //! neither a notification nor a restart.
 
@@ -47,8 +47,8 @@ pub struct Keys {
 }
 
 impl From<Keys> for Credentials {
-    fn from(keys: Keys) -> Credentials {
-        Credentials::new(keys.access_key_id, keys.secret_access_key)
+    fn from(keys: Keys) -> Self {
+        Self::new(keys.access_key_id, keys.secret_access_key)
     }
 }
 
@@ -82,8 +82,8 @@ pub struct Refusal {
 }
 
 impl From<&Error> for Refusal {
-    fn from(error: &Error) -> Refusal {
-        Refusal {
+    fn from(error: &Error) -> Self {
+        Self {
             message: error.to_string(),
             hint: error.hint(),
         }
@@ -92,14 +92,14 @@ impl From<&Error> for Refusal {
 
 impl Error {
     /// Finds an error of this type among the causes of a failed lake operation.
-    pub fn behind<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    pub fn behind<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
         std::iter::successors(Some(error), |error| error.source())
             .find_map(|error| error.downcast_ref())
     }
 
     /// Whether the service could not be reached, as opposed to having refused the request.
     pub fn is_connection(&self) -> bool {
-        let Error::Refused { source, .. } = self else {
+        let Self::Refused { source, .. } = self else {
             return false;
         };
         matches!(**source, client::Error::Unreachable { .. })
@@ -108,17 +108,17 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         let (integration, role_arn, external_id, source) = match self {
-            Error::Told(refusal) => return refusal.hint.clone(),
-            Error::NoIntegration => {
+            Self::Told(refusal) => return refusal.hint.clone(),
+            Self::NoIntegration => {
                 return "Give it one on the Snowflake side: ALTER POSTGRES INSTANCE <name> SET STORAGE_INTEGRATION = <integration>, \
                         an integration with TYPE = POSTGRES_EXTERNAL_STORAGE."
                     .to_owned();
             }
-            Error::Unreadable { .. } => {
+            Self::Unreadable { .. } => {
                 return "Set it again on the Snowflake side: ALTER POSTGRES INSTANCE <name> SET STORAGE_INTEGRATION = <integration>."
                     .to_owned();
             }
-            Error::Refused {
+            Self::Refused {
                 integration,
                 role_arn,
                 external_id,
@@ -202,8 +202,8 @@ impl GrantedCredentials {
         endpoint: impl Into<String>,
         region: impl Into<String>,
         path: impl Into<PathBuf>,
-    ) -> GrantedCredentials {
-        GrantedCredentials {
+    ) -> Self {
+        Self {
             endpoint: endpoint.into(),
             region: region.into(),
             path: path.into(),
@@ -214,8 +214,8 @@ impl GrantedCredentials {
 
     /// Assumes the role again when the file `policies` changes, see
     /// [`RoleCredentials::until_changed`].
-    pub fn until_changed(self, policies: Option<PathBuf>) -> GrantedCredentials {
-        GrantedCredentials { policies, ..self }
+    pub fn until_changed(self, policies: Option<PathBuf>) -> Self {
+        Self { policies, ..self }
     }
 
     /// Returns credentials that stay valid for a while.

@@ -1,8 +1,8 @@
 //! Conversion of values from and to PostgreSQL's text format.
 //!
-//! The text comes from PostgreSQL's own output functions with the settings of postgres_fdw (ISO
+//! The text comes from PostgreSQL's own output functions with the settings of `postgres_fdw` (ISO
 //! dates, `postgres` intervals). So a text that cannot be parsed is a bug and reported as such. A
-//! value that Iceberg cannot hold is the user's error, with pg_lake's SQLSTATE and message.
+//! value that Iceberg cannot hold is the user's error, with `pg_lake`'s SQLSTATE and message.
 
 use std::fmt::Write as _;
 
@@ -32,13 +32,13 @@ pub enum ValueError {
 }
 
 impl ValueError {
-    /// The SQLSTATE that pg_lake uses for this error.
+    /// The SQLSTATE that `pg_lake` uses for this error.
     pub fn sqlstate(&self) -> &'static str {
         match self {
-            ValueError::OutOfRange(_) => "22008",
-            ValueError::Multidimensional => "0A000",
-            ValueError::DecimalOverflow { .. } => "22003",
-            ValueError::DecimalNaN | ValueError::Malformed { .. } => "XX000",
+            Self::OutOfRange(_) => "22008",
+            Self::Multidimensional => "0A000",
+            Self::DecimalOverflow { .. } => "22003",
+            Self::DecimalNaN | Self::Malformed { .. } => "XX000",
         }
     }
 }

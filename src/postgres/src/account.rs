@@ -19,13 +19,13 @@ impl Account {
     ///
     /// # Errors
     /// [`Error::NoAccount`] if neither of the two exists.
-    pub fn unprivileged() -> Result<Option<Account>, Error> {
+    pub fn unprivileged() -> Result<Option<Self>, Error> {
         if !nix::unistd::geteuid().is_root() {
             return Ok(None);
         }
         for name in ["postgres", "nobody"] {
             if let Ok(Some(user)) = nix::unistd::User::from_name(name) {
-                return Ok(Some(Account {
+                return Ok(Some(Self {
                     name: user.name,
                     uid: user.uid.as_raw(),
                     gid: user.gid.as_raw(),

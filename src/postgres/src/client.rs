@@ -129,9 +129,9 @@ static OPEN: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::ne
 struct Open;
 
 impl Open {
-    fn new() -> Open {
+    fn new() -> Self {
         OPEN.send_modify(|open| *open += 1);
-        Open
+        Self
     }
 }
 

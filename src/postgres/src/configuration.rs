@@ -83,13 +83,13 @@ struct Blocks {
 
 impl Clients {
     /// Allows clients in `allowed`, except for those in `blocked`. All other clients are refused.
-    pub fn new(allowed: Vec<String>, blocked: Vec<String>) -> Clients {
-        Clients(Arc::new(RwLock::new(Blocks { allowed, blocked })))
+    pub fn new(allowed: Vec<String>, blocked: Vec<String>) -> Self {
+        Self(Arc::new(RwLock::new(Blocks { allowed, blocked })))
     }
 
     /// Allows clients on the local host only.
-    pub fn local() -> Clients {
-        Clients::new(vec!["127.0.0.0/8".to_owned()], Vec::new())
+    pub fn local() -> Self {
+        Self::new(vec!["127.0.0.0/8".to_owned()], Vec::new())
     }
 
     /// Whether a client at this address may connect.
@@ -124,9 +124,10 @@ pub fn access_rules_in_container(superuser: &str, clients: &Clients) -> String {
 pub fn access_rules(superuser: &str, clients: &Clients, bootstrapping: bool) -> String {
     let first = format!("all {superuser} trust");
     let others = format!("all all {SCRAM}");
-    let socket = match bootstrapping {
-        true => vec![first.as_str(), &others],
-        false => vec![others.as_str()],
+    let socket = if bootstrapping {
+        vec![first.as_str(), &others]
+    } else {
+        vec![others.as_str()]
     };
     let clients = clients.0.read();
     let blocked = clients

@@ -40,9 +40,9 @@ impl Installation {
     ///
     /// # Errors
     /// [`Error::NotFound`] with the reason for each candidate.
-    pub fn find(pg_bin: Option<&Path>) -> Result<Installation, Error> {
+    pub fn find(pg_bin: Option<&Path>) -> Result<Self, Error> {
         let mut refused = Vec::new();
-        for found in Installation::all(pg_bin) {
+        for found in Self::all(pg_bin) {
             match found {
                 Ok(found) => return Ok(found),
                 Err(reason) => refused.push(reason),
@@ -61,21 +61,21 @@ impl Installation {
 
     /// Opens every server in the places where [`find`](Self::find) looks, in the same order. An
     /// item is an error if that server cannot be used.
-    pub fn all(pg_bin: Option<&Path>) -> impl Iterator<Item = Result<Installation, String>> {
+    pub fn all(pg_bin: Option<&Path>) -> impl Iterator<Item = Result<Self, String>> {
         let candidates = match pg_bin {
             Some(dir) => vec![dir.to_path_buf()],
             None => candidates(),
         };
-        candidates.into_iter().map(|dir| {
-            Installation::open(&dir).map_err(|reason| format!("{}: {reason}", dir.display()))
-        })
+        candidates
+            .into_iter()
+            .map(|dir| Self::open(&dir).map_err(|reason| format!("{}: {reason}", dir.display())))
     }
 
     /// Reads the installation whose programs are in `bin_dir`.
     ///
     /// # Errors
     /// The reason why it cannot be used.
-    fn open(bin_dir: &Path) -> Result<Installation, String> {
+    fn open(bin_dir: &Path) -> Result<Self, String> {
         for program in ["postgres", "initdb"] {
             if !is_program(&bin_dir.join(program)) {
                 return Err(format!("no `{program}` there"));
@@ -97,7 +97,7 @@ impl Installation {
         let has = |library: &str, control: &str| {
             pkglib_dir.join(library).exists() && share_dir.join("extension").join(control).exists()
         };
-        Ok(Installation {
+        Ok(Self {
             bin_dir: bin_dir.to_path_buf(),
             version,
             major,

@@ -63,9 +63,9 @@ impl Error {
     pub(crate) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Error {
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Error::File {
+        move |source| Self::File {
             action,
             path,
             source,

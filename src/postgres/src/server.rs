@@ -71,8 +71,8 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(installation: Installation, config: ServerConfig, roles: Roles) -> Server {
-        Server {
+    pub fn new(installation: Installation, config: ServerConfig, roles: Roles) -> Self {
+        Self {
             installation,
             config,
             roles,

@@ -198,16 +198,15 @@ impl<'a> Scanner<'a> {
                 // same result.
                 self.skip_past("\"", "a quoted name", opened).map(|()| None)
             }
-            '$' => match self.dollar_tag() {
-                Some(tag) => {
+            '$' => {
+                if let Some(tag) = self.dollar_tag() {
                     self.at += tag.len();
                     self.skip_past(tag, "a dollar quote", opened).map(|()| None)
-                }
-                None => {
+                } else {
                     self.bump();
                     Ok(None)
                 }
-            },
+            }
             c if c.is_alphabetic() || c == '_' => {
                 let word = self.word();
                 let escapes = word.eq_ignore_ascii_case("e") && self.peek() == Some('\'');

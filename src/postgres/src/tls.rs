@@ -19,7 +19,7 @@ pub struct Certificate {
 impl Certificate {
     /// Returns the certificate for `address` in `dir`, and creates it on first use. It is kept over
     /// restarts, so clients can store it.
-    pub fn ensure(dir: &Path, address: Ipv4Addr) -> Result<Certificate, Error> {
+    pub fn ensure(dir: &Path, address: Ipv4Addr) -> Result<Self, Error> {
         let mut names = ["localhost", "127.0.0.1", "::1"]
             .map(str::to_owned)
             .to_vec();
@@ -28,7 +28,7 @@ impl Certificate {
             names.push(address.to_string());
             dir.push(address.to_string());
         }
-        let files = Certificate {
+        let files = Self {
             certificate: dir.join("server.crt"),
             key: dir.join("server.key"),
         };

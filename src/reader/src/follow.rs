@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::reader::{self, Reader};
 
-/// The query for the catalog's tables. It uses only columns that pg_lake's own view has too.
+/// The query for the catalog's tables. It uses only columns that `pg_lake`'s own view has too.
 const CATALOG: &str = "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables";
 
 #[derive(Debug, thiserror::Error)]

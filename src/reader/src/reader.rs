@@ -151,9 +151,10 @@ impl Reader {
             return Ok(());
         }
         let provider = self.open(&name, metadata_location).await?;
-        match self.tables.replace(&key, provider) {
-            true => Ok(()),
-            false => Err(unknown(&name)),
+        if self.tables.replace(&key, provider) {
+            Ok(())
+        } else {
+            Err(unknown(&name))
         }
     }
 
@@ -223,9 +224,10 @@ impl Reader {
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(&plan)?;
-        let context = match is_recursive(&plan)? {
-            true => &self.recursive,
-            false => &self.context,
+        let context = if is_recursive(&plan)? {
+            &self.recursive
+        } else {
+            &self.context
         };
         let frame = context.execute_logical_plan(plan).await?;
         frame.execute_stream().await

@@ -106,11 +106,12 @@ async fn session(
         let session = endpoint.sessions.get(call.token());
         let session =
             session.map_err(|why| Failure::from(why).with_status(StatusCode::UNAUTHORIZED))?;
-        return match names == SessionNames::default() {
-            true => Ok(session),
-            false => Err(bad_request(
+        return if names == SessionNames::default() {
+            Ok(session)
+        } else {
+            Err(bad_request(
                 "database, schema, warehouse and role are for bearer tokens; a session has its own, see USE",
-            )),
+            ))
         };
     };
     let login = Login {

@@ -241,7 +241,7 @@ struct Decimal {
 
 impl Decimal {
     /// Parses `-12.50`, `1E+3`, `.5`.
-    fn parse(text: &str) -> Option<Decimal> {
+    fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (number, exponent) = match text.split_once(['e', 'E']) {
             Some((number, exponent)) => (number, exponent.parse::<i32>().ok()?),
@@ -258,13 +258,12 @@ impl Decimal {
         }
         let digits: i128 = format!("{whole}{part}").parse().ok()?;
         let scale = i32::try_from(part.len()).ok()?.checked_sub(exponent)?;
-        match u32::try_from(scale) {
-            Ok(scale) => Some(Decimal { digits, scale }),
-            Err(_) => {
-                let power = 10_i128.checked_pow(scale.unsigned_abs())?;
-                let digits = digits.checked_mul(power)?;
-                Some(Decimal { digits, scale: 0 })
-            }
+        if let Ok(scale) = u32::try_from(scale) {
+            Some(Self { digits, scale })
+        } else {
+            let power = 10_i128.checked_pow(scale.unsigned_abs())?;
+            let digits = digits.checked_mul(power)?;
+            Some(Self { digits, scale: 0 })
         }
     }
 
@@ -304,22 +303,22 @@ fn moments(ty: DataType, values: &[Option<String>]) -> SqlResult<(DataType, Arra
                 .map_or(Some(None), |fits| fits.map(Some))
         })
         .collect();
-    let array: ArrayRef = match fitting {
-        Some(nanos) => Arc::new(TimestampNanosecondArray::from(nanos).with_timezone_opt(zone)),
-        None => {
-            let micros = parsed.iter().zip(values).map(|(value, text)| match value {
-                Some((nanos, _)) => i64::try_from(nanos.div_euclid(1000))
-                    .map(Some)
-                    .map_err(|_| fail(text.as_deref().unwrap_or_default())),
-                None => Ok(None),
-            });
-            let micros = micros.collect::<SqlResult<Vec<_>>>()?;
-            Arc::new(TimestampMicrosecondArray::from(micros).with_timezone_opt(zone))
-        }
+    let array: ArrayRef = if let Some(nanos) = fitting {
+        Arc::new(TimestampNanosecondArray::from(nanos).with_timezone_opt(zone))
+    } else {
+        let micros = parsed.iter().zip(values).map(|(value, text)| match value {
+            Some((nanos, _)) => i64::try_from(nanos.div_euclid(1000))
+                .map(Some)
+                .map_err(|_| fail(text.as_deref().unwrap_or_default())),
+            None => Ok(None),
+        });
+        let micros = micros.collect::<SqlResult<Vec<_>>>()?;
+        Arc::new(TimestampMicrosecondArray::from(micros).with_timezone_opt(zone))
     };
-    match array.is_empty() {
-        true => Ok((ty, new_null_array(&ty.to_arrow(), 0))),
-        false => Ok((ty, array)),
+    if array.is_empty() {
+        Ok((ty, new_null_array(&ty.to_arrow(), 0)))
+    } else {
+        Ok((ty, array))
     }
 }
 

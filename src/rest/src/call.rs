@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::reply::Failure;
 
 /// The code of a request that cannot be understood.
-const BAD_REQUEST: i32 = 390400;
+const BAD_REQUEST: i32 = 390_400;
 
 pub(super) struct Call {
     pub method: Method,
@@ -30,7 +30,7 @@ pub(super) struct Call {
 impl Call {
     /// Reads a whole request. The body may have at most `most` bytes, both as sent and
     /// decompressed.
-    pub async fn read(request: http::Request<Incoming>, most: usize) -> Result<Call, Failure> {
+    pub async fn read(request: http::Request<Incoming>, most: usize) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
         let packed = read(body, most).await?;
         let body = unpack(&parts, packed, most)?;
@@ -38,9 +38,9 @@ impl Call {
         let segments = parts.uri.path().split('/').filter(|part| !part.is_empty());
         let decoded = segments
             .map(|part| percent_encoding::percent_decode_str(part).decode_utf8_lossy())
-            .map(|part| part.into_owned());
+            .map(std::borrow::Cow::into_owned);
         let authorization = parts.headers.get(AUTHORIZATION);
-        Ok(Call {
+        Ok(Self {
             path: decoded.collect(),
             query: query.into_owned().collect(),
             authorization: authorization
@@ -54,9 +54,10 @@ impl Call {
     /// Parses the body as JSON. An empty body is an empty object, because drivers leave it out
     /// where it has no content.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        let body: &[u8] = match self.body.is_empty() {
-            true => b"{}",
-            false => &self.body,
+        let body: &[u8] = if self.body.is_empty() {
+            b"{}"
+        } else {
+            &self.body
         };
         serde_json::from_slice(body).map_err(|error| bad_request(format_args!("the body: {error}")))
     }
@@ -113,7 +114,7 @@ async fn read(body: Incoming, most: usize) -> Result<Vec<u8>, Failure> {
 
 fn unpack(parts: &Parts, body: Vec<u8>, most: usize) -> Result<Vec<u8>, Failure> {
     let encoding = parts.headers.get(CONTENT_ENCODING);
-    match encoding.map(|value| value.as_bytes()) {
+    match encoding.map(http::HeaderValue::as_bytes) {
         None | Some(b"identity") => Ok(body),
         // An empty body is not compressed, whatever the header says.
         Some(b"gzip") if body.is_empty() => Ok(body),
@@ -123,9 +124,10 @@ fn unpack(parts: &Parts, body: Vec<u8>, most: usize) -> Result<Vec<u8>, Failure>
             reader
                 .read_to_end(&mut unpacked)
                 .map_err(|error| bad_request(format_args!("the body is not gzip: {error}")))?;
-            match unpacked.len() > most {
-                true => Err(too_large(most)),
-                false => Ok(unpacked),
+            if unpacked.len() > most {
+                Err(too_large(most))
+            } else {
+                Ok(unpacked)
             }
         }
         Some(other) => Err(bad_request(format_args!(

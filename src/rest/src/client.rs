@@ -119,8 +119,8 @@ impl Client {
         user: &str,
         password: &str,
         database: Option<&str>,
-    ) -> Result<Client, ClientError> {
-        let mut client = Client {
+    ) -> Result<Self, ClientError> {
+        let mut client = Self {
             // The sandbox is on the local machine, which a proxy could not reach.
             http: reqwest::Client::builder()
                 .no_proxy()
@@ -246,7 +246,7 @@ impl Client {
         let token = format!("Snowflake Token=\"{}\"", self.token);
         let request = request
             .header(AUTHORIZATION, token)
-            .timeout(Duration::from_secs(120));
+            .timeout(Duration::from_mins(2));
         let answer = request.send().await.map_err(failed)?;
         let reply: Reply = answer.json().await.map_err(failed)?;
         if reply.success || matches!(reply.code.as_deref(), Some("333333" | "333334")) {

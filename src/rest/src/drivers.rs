@@ -30,8 +30,8 @@ pub struct Drivers {
 }
 
 impl Drivers {
-    pub fn new(account: Arc<Account>, user: &str, password: &str) -> Drivers {
-        Drivers {
+    pub fn new(account: Arc<Account>, user: &str, password: &str) -> Self {
+        Self {
             account,
             user: Ident::unquoted(user),
             password: password.into(),

@@ -39,8 +39,8 @@ pub(super) struct ColumnType {
 }
 
 impl ColumnType {
-    fn of(field: &Field) -> ColumnType {
-        let mut column = ColumnType {
+    fn of(field: &Field) -> Self {
+        let mut column = Self {
             name: field.name().clone(),
             database: "",
             schema: "",
@@ -105,15 +105,15 @@ pub(super) struct Form {
 }
 
 impl Form {
-    pub const DRIVERS: Form = Form {
+    pub const DRIVERS: Self = Self {
         booleans: ["0", "1"],
         digits: None,
         null: None,
     };
 
     /// Returns the form of the SQL API's `jsonv2`.
-    pub fn api(has_nulls: bool) -> Form {
-        Form {
+    pub fn api(has_nulls: bool) -> Self {
+        Self {
             booleans: ["false", "true"],
             digits: Some(9),
             null: (!has_nulls).then_some("null"),
@@ -133,7 +133,7 @@ impl RowSet {
     ///
     /// # Errors
     /// If a column's values are not of its type.
-    pub fn new(rows: &Rows, form: Form) -> SqlResult<RowSet> {
+    pub fn new(rows: &Rows, form: Form) -> SqlResult<Self> {
         let fields = rows.schema.fields();
         let batches = rows.batches.iter().map(|batch| {
             let cells = fields.iter().zip(batch.columns());
@@ -145,7 +145,7 @@ impl RowSet {
             });
             Ok((batch.num_rows(), cells.collect::<SqlResult<_>>()?))
         });
-        Ok(RowSet {
+        Ok(Self {
             form,
             columns: fields.iter().map(|field| ColumnType::of(field)).collect(),
             batches: batches.collect::<SqlResult<_>>()?,
@@ -230,30 +230,31 @@ enum Cells {
 }
 
 impl Cells {
-    fn new(ty: DataType, array: &ArrayRef) -> Result<Cells, ArrowError> {
+    fn new(ty: DataType, array: &ArrayRef) -> Result<Self, ArrowError> {
         Ok(match ty {
             DataType::Number { scale, .. } => {
                 let fits = matches!(array.data_type(), ArrowType::Decimal128(_, has) if *has == scale as i8);
-                let to = match fits {
-                    true => array.data_type().clone(),
-                    false => ArrowType::Decimal128(38, scale as i8),
+                let to = if fits {
+                    array.data_type().clone()
+                } else {
+                    ArrowType::Decimal128(38, scale as i8)
                 };
-                Cells::Number {
+                Self::Number {
                     values: cast(array, &to)?,
                     scale,
                 }
             }
-            DataType::Float => Cells::Float(cast(array, &ArrowType::Float64)?),
-            DataType::Boolean => Cells::Boolean(cast(array, &ArrowType::Boolean)?),
+            DataType::Float => Self::Float(cast(array, &ArrowType::Float64)?),
+            DataType::Boolean => Self::Boolean(cast(array, &ArrowType::Boolean)?),
             DataType::Date => {
                 let days: ArrayRef = cast_array(array, &ArrowType::Date32)?;
                 let days: ArrayRef = cast_array(&days, &ArrowType::Int32)?;
-                Cells::Date(cast(&days, &ArrowType::Int64)?)
+                Self::Date(cast(&days, &ArrowType::Int64)?)
             }
             DataType::Time { scale } => {
                 let unit = TimeUnit::Nanosecond;
                 let times = cast_array(array, &ArrowType::Time64(unit))?;
-                Cells::Moment {
+                Self::Moment {
                     values: cast(&times, &ArrowType::Int64)?,
                     unit,
                     scale,
@@ -261,22 +262,22 @@ impl Cells {
                 }
             }
             DataType::TimestampNtz { scale } | DataType::TimestampLtz { scale } => {
-                Cells::moment(array, scale, false)?
+                Self::moment(array, scale, false)?
             }
-            DataType::TimestampTz { scale } => Cells::moment(array, scale, true)?,
-            DataType::Binary { .. } => Cells::Binary(cast(array, &ArrowType::Binary)?),
+            DataType::TimestampTz { scale } => Self::moment(array, scale, true)?,
+            DataType::Binary { .. } => Self::Binary(cast(array, &ArrowType::Binary)?),
             DataType::Uuid if array.data_type() == &ArrowType::FixedSizeBinary(16) => {
-                Cells::Uuid(cast(array, &ArrowType::FixedSizeBinary(16))?)
+                Self::Uuid(cast(array, &ArrowType::FixedSizeBinary(16))?)
             }
             DataType::Text { .. }
             | DataType::Variant
             | DataType::Object
             | DataType::Array
-            | DataType::Uuid => Cells::Text(cast(array, &ArrowType::Utf8)?),
+            | DataType::Uuid => Self::Text(cast(array, &ArrowType::Utf8)?),
         })
     }
 
-    fn moment(array: &ArrayRef, scale: u8, has_zone: bool) -> Result<Cells, ArrowError> {
+    fn moment(array: &ArrayRef, scale: u8, has_zone: bool) -> Result<Self, ArrowError> {
         let (unit, zone) = match array.data_type() {
             ArrowType::Timestamp(unit, zone) => (*unit, zone.clone()),
             _ => (TimeUnit::Nanosecond, None),
@@ -290,7 +291,7 @@ impl Cells {
             ArrowType::Timestamp(..) => array.clone(),
             _ => cast_array(array, &ArrowType::Timestamp(unit, None))?,
         };
-        Ok(Cells::Moment {
+        Ok(Self::Moment {
             values: cast(&moments, &ArrowType::Int64)?,
             unit,
             scale,
@@ -300,13 +301,13 @@ impl Cells {
 
     fn array(&self) -> &dyn Array {
         match self {
-            Cells::Text(values) => values,
-            Cells::Number { values, .. } => values,
-            Cells::Float(values) => values,
-            Cells::Boolean(values) => values,
-            Cells::Date(values) | Cells::Moment { values, .. } => values,
-            Cells::Binary(values) => values,
-            Cells::Uuid(values) => values,
+            Self::Text(values) => values,
+            Self::Number { values, .. } => values,
+            Self::Float(values) => values,
+            Self::Boolean(values) => values,
+            Self::Date(values) | Self::Moment { values, .. } => values,
+            Self::Binary(values) => values,
+            Self::Uuid(values) => values,
         }
     }
 }
@@ -317,9 +318,10 @@ fn cast_array(array: &ArrayRef, to: &ArrowType) -> Result<ArrayRef, ArrowError> 
         safe: false,
         ..CastOptions::default()
     };
-    match array.data_type() == to {
-        true => Ok(array.clone()),
-        false => cast_with_options(array, to, &options),
+    if array.data_type() == to {
+        Ok(array.clone())
+    } else {
+        cast_with_options(array, to, &options)
     }
 }
 

@@ -120,10 +120,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Config {
+        Self {
             patience: Duration::from_secs(45),
-            session_validity: Duration::from_secs(3600),
-            master_validity: Duration::from_secs(4 * 3600),
+            session_validity: Duration::from_hours(1),
+            master_validity: Duration::from_hours(4),
             max_request: 64 << 20,
             max_results: 256 << 20,
         }

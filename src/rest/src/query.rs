@@ -97,12 +97,13 @@ pub(super) fn abort_one(endpoint: &Endpoint, call: &Call, id: &str) -> Result<Re
 
 /// Cancels a running statement.
 pub(super) fn cancel(statement: Option<Arc<Statement>>) -> SqlResult<()> {
-    match statement.is_some_and(|statement| statement.cancel()) {
-        true => Ok(()),
-        false => Err(SqlError::new(
+    if statement.is_some_and(|statement| statement.cancel()) {
+        Ok(())
+    } else {
+        Err(SqlError::new(
             code::NOT_EXECUTING,
             "Identified SQL statement is not currently executing.",
-        )),
+        ))
     }
 }
 
@@ -168,9 +169,10 @@ fn finished(statement: &Statement, outcome: &Outcome) -> Result<Reply, Failure> 
         final_schema_name: name(&outcome.names.schema),
         final_warehouse_name: name(&outcome.names.warehouse),
         final_role_name: name(&outcome.names.role),
-        number_of_binds: match statement.describe_only {
-            true => placeholders(&statement.sql),
-            false => 0,
+        number_of_binds: if statement.describe_only {
+            placeholders(&statement.sql)
+        } else {
+            0
         },
         array_bind_supported: answer.kind == StatementKind::Insert,
         statement_type_id: answer.kind as u32,

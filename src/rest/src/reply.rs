@@ -15,23 +15,23 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub fn json(body: &impl Serialize) -> Reply {
+    pub fn json(body: &impl Serialize) -> Self {
         let (status, body) = match serde_json::to_string(body) {
             Ok(body) => (StatusCode::OK, body),
             // This happens only for a map whose keys are not texts, which no reply has.
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         };
-        Reply { status, body }
+        Self { status, body }
     }
 
     /// Returns the reply of a successful call.
-    pub fn success(data: impl Serialize) -> Reply {
-        Reply::with_code(None, None, data)
+    pub fn success(data: impl Serialize) -> Self {
+        Self::with_code(None, None, data)
     }
 
     /// Returns the reply of a successful call, with a code for the kind of success.
-    pub fn with_code(code: Option<&str>, message: Option<&str>, data: impl Serialize) -> Reply {
-        Reply::json(&Envelope {
+    pub fn with_code(code: Option<&str>, message: Option<&str>, data: impl Serialize) -> Self {
+        Self::json(&Envelope {
             data,
             code,
             message,
@@ -39,7 +39,7 @@ impl Reply {
         })
     }
 
-    pub fn status(mut self, status: StatusCode) -> Reply {
+    pub fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
@@ -71,7 +71,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub fn of(code: i32, message: impl Into<String>) -> Failure {
+    pub fn of(code: i32, message: impl Into<String>) -> Self {
         let code = ErrorCode {
             number: code,
             state: "08001",
@@ -79,14 +79,14 @@ impl Failure {
         SqlError::new(code, message).into()
     }
 
-    pub fn of_query(error: SqlError, query_id: &str) -> Failure {
-        Failure {
+    pub fn of_query(error: SqlError, query_id: &str) -> Self {
+        Self {
             query_id: Some(query_id.to_owned()),
-            ..Failure::from(error)
+            ..Self::from(error)
         }
     }
 
-    pub fn with_status(mut self, status: StatusCode) -> Failure {
+    pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
@@ -105,9 +105,10 @@ impl Failure {
         } = self.error;
         let code = six_digits(code);
         let place = position.map_or((-1, -1), |at| (i64::from(at.line), i64::from(at.column)));
-        let kind = match message.starts_with("SQL compilation error") {
-            true => json!("COMPILATION"),
-            false => Value::Null,
+        let kind = if message.starts_with("SQL compilation error") {
+            json!("COMPILATION")
+        } else {
+            Value::Null
         };
         let body = json!({
             "data": {
@@ -149,8 +150,8 @@ impl Failure {
 }
 
 impl From<SqlError> for Failure {
-    fn from(error: SqlError) -> Failure {
-        Failure {
+    fn from(error: SqlError) -> Self {
+        Self {
             error,
             query_id: None,
             status: StatusCode::OK,

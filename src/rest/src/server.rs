@@ -63,9 +63,10 @@ async fn answer(
     };
     let reply = outcome.await.unwrap_or_else(|failure| {
         tracing::debug!(error = %failure.error(), "a request failed");
-        match is_api {
-            true => failure.into_api_reply(),
-            false => failure.into_reply(),
+        if is_api {
+            failure.into_api_reply()
+        } else {
+            failure.into_reply()
         }
     });
     Ok(reply.into_response())
@@ -94,7 +95,7 @@ async fn route(endpoint: &Endpoint, call: Call) -> Result<Reply, Failure> {
         }
         _ => {
             let text = format!("icebox has no {} {}.", call.method, call.path.join("/"));
-            Err(Failure::of(390404, text).with_status(StatusCode::NOT_FOUND))
+            Err(Failure::of(390_404, text).with_status(StatusCode::NOT_FOUND))
         }
     }
 }

@@ -71,9 +71,9 @@ impl Statement {
         request_id: Option<String>,
         sql: &str,
         describe_only: bool,
-    ) -> (Arc<Statement>, watch::Sender<Option<Arc<Outcome>>>) {
+    ) -> (Arc<Self>, watch::Sender<Option<Arc<Outcome>>>) {
         let (sender, outcome) = watch::channel(None);
-        let statement = Statement {
+        let statement = Self {
             query_id: new_query_id(),
             sql: sql.to_owned(),
             describe_only,
@@ -150,8 +150,8 @@ struct Entry {
 
 impl Statements {
     /// Returns an empty list, which keeps results of up to `max_results` bytes in total.
-    pub fn new(max_results: usize) -> Statements {
-        Statements {
+    pub fn new(max_results: usize) -> Self {
+        Self {
             known: Arc::default(),
             max_results,
         }
@@ -348,12 +348,8 @@ impl Outcome {
         self.result.as_ref().map_or(0, |answer| answer.rows.len())
     }
 
-    fn now(
-        session: &dyn Session,
-        result: SqlResult<Answer>,
-        parts: Vec<Arc<Statement>>,
-    ) -> Outcome {
-        Outcome {
+    fn now(session: &dyn Session, result: SqlResult<Answer>, parts: Vec<Arc<Statement>>) -> Self {
+        Self {
             result,
             parts,
             ended: SystemTime::now(),

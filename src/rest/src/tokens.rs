@@ -17,7 +17,7 @@ use super::reply::Failure;
 use super::{Config, Session};
 
 /// How long an invalid token is remembered, so that its owner gets the reason for the refusal.
-const MEMORY: Duration = Duration::from_secs(24 * 3600);
+const MEMORY: Duration = Duration::from_hours(24);
 
 /// A session's tokens, which are returned to the client once.
 pub(super) struct Issued {
@@ -38,27 +38,27 @@ pub(super) enum Refusal {
 }
 
 impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Failure {
+    fn from(refusal: Refusal) -> Self {
         let (code, text) = match refusal {
             Refusal::Missing => (
-                390101,
+                390_101,
                 "Authorization header not found in the request data.",
             ),
-            Refusal::Unknown => (390104, "User must login again to access the service."),
+            Refusal::Unknown => (390_104, "User must login again to access the service."),
             Refusal::Expired => (
-                390112,
+                390_112,
                 "Your session has expired. Please login again to access the service.",
             ),
             Refusal::MasterExpired => (
-                390114,
+                390_114,
                 "Authentication token has expired.  The user must authenticate again.",
             ),
             Refusal::Closed => (
-                390111,
+                390_111,
                 "Session no longer exists.  New login required to access the service.",
             ),
         };
-        let failure = Failure::of(code, text);
+        let failure = Self::of(code, text);
         match refusal {
             Refusal::Missing | Refusal::Unknown => failure.with_status(StatusCode::UNAUTHORIZED),
             _ => failure,
@@ -92,8 +92,8 @@ struct State {
 }
 
 impl Sessions {
-    pub fn new(config: &Config) -> Sessions {
-        Sessions {
+    pub fn new(config: &Config) -> Self {
+        Self {
             session_validity: config.session_validity,
             master_validity: config.master_validity,
             tokens: Mutex::default(),
@@ -121,9 +121,10 @@ impl Sessions {
                 Refusal::MasterExpired => Refusal::Expired,
                 other => other,
             })?;
-        match expires > Instant::now() {
-            true => Ok(session),
-            false => Err(Refusal::Expired),
+        if expires > Instant::now() {
+            Ok(session)
+        } else {
+            Err(Refusal::Expired)
         }
     }
 
@@ -188,9 +189,10 @@ impl Sessions {
             if state.expires <= now {
                 state.session = None;
             }
-            let good_until = match token.is_master {
-                true => state.expires,
-                false => token.expires,
+            let good_until = if token.is_master {
+                state.expires
+            } else {
+                token.expires
             };
             now < good_until + MEMORY
         });

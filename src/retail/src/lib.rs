@@ -1,5 +1,5 @@
 //! The data of the retail story: the transaction simulator of the guide "Build a Lakehouse with
-//! Snowflake Postgres and pg_lake", and its sync of heap tables to Iceberg tables.
+//! Snowflake Postgres and `pg_lake`", and its sync of heap tables to Iceberg tables.
 //!
 //! The schema and the seed data are SQL files of the scenario (`scenarios/retail-lakehouse/`). The
 //! simulator reads stores, products and customers from the tables, whatever they hold.

@@ -261,19 +261,16 @@ impl Simulator {
             .collect();
 
         let database = client.transaction().await?;
-        let inserted = match &timestamps {
-            Some(timestamps) => {
-                let sql = statement(include_str!("sql/insert_transactions_at.sql"));
-                database
-                    .query(&sql, &[&stores, &customers, &totals, &payments, timestamps])
-                    .await?
-            }
-            None => {
-                let sql = statement(include_str!("sql/insert_transactions.sql"));
-                database
-                    .query(&sql, &[&stores, &customers, &totals, &payments])
-                    .await?
-            }
+        let inserted = if let Some(timestamps) = &timestamps {
+            let sql = statement(include_str!("sql/insert_transactions_at.sql"));
+            database
+                .query(&sql, &[&stores, &customers, &totals, &payments, timestamps])
+                .await?
+        } else {
+            let sql = statement(include_str!("sql/insert_transactions.sql"));
+            database
+                .query(&sql, &[&stores, &customers, &totals, &payments])
+                .await?
         };
         let mut items = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (row, transaction) in inserted.iter().zip(batch) {

@@ -60,7 +60,7 @@ impl Permit {
     /// Checks that the caller may perform an action, and records the decision.
     ///
     /// # Errors
-    /// AccessDenied, with the reason as AWS gives it.
+    /// `AccessDenied`, with the reason as AWS gives it.
     pub fn require(&self, action: &str, bucket: Option<&str>, key: Option<&str>) -> S3Result<()> {
         let (decision, resource) = self.decide(action, bucket, key);
         if let Some(trail) = &self.trail {
@@ -90,9 +90,10 @@ impl Permit {
         }
         let decision = self.iam.authorize(&self.caller, action, &resource, context);
         let foreign = owner.is_some_and(|owner| owner != self.caller.account);
-        match decision.is_allowed() && foreign {
-            true => (Decision::other_account(), resource),
-            false => (decision, resource),
+        if decision.is_allowed() && foreign {
+            (Decision::other_account(), resource)
+        } else {
+            (decision, resource)
         }
     }
 
@@ -104,7 +105,7 @@ impl Permit {
         )
     }
 
-    /// Replaces the error of an object that does not exist by AccessDenied, unless the caller may
+    /// Replaces the error of an object that does not exist by `AccessDenied`, unless the caller may
     /// list the bucket
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, Permissions).
     pub fn hide_missing(&self, bucket: &str, error: S3Error) -> S3Error {
@@ -112,9 +113,10 @@ impl Permit {
             return error;
         }
         let (decision, resource) = self.decide("s3:ListBucket", Some(bucket), None);
-        match decision.is_allowed() {
-            true => error,
-            false => self.refusal(&decision, "s3:ListBucket", &resource),
+        if decision.is_allowed() {
+            error
+        } else {
+            self.refusal(&decision, "s3:ListBucket", &resource)
         }
     }
 }
@@ -122,7 +124,7 @@ impl Permit {
 /// Returns the permit of a request.
 ///
 /// # Errors
-/// AccessDenied: the request was not admitted.
+/// `AccessDenied`: the request was not admitted.
 pub(super) fn permit<T>(request: &S3Request<T>) -> S3Result<Permit> {
     let permit = request.extensions.get::<Permit>().cloned();
     permit.ok_or_else(|| error::s3(S3ErrorCode::AccessDenied, "Access Denied"))

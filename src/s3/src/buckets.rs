@@ -8,7 +8,11 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use s3s::dto::*;
+use s3s::dto::{
+    Bucket, ChecksumAlgorithm, ChecksumType, CommonPrefix, CreateBucketInput, CreateBucketOutput,
+    ETag, EncodingType, ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput,
+    ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass, Owner, Timestamp,
+};
 use s3s::{S3ErrorCode, S3Result};
 
 use super::error;
@@ -323,7 +327,7 @@ fn parse_token(token: &str) -> Option<After> {
 }
 
 /// Returns the position where a listing begins that starts after `marker`. A marker that is itself
-/// a common prefix of this listing, as the NextMarker of ListObjects may be, stands for all keys
+/// a common prefix of this listing, as the `NextMarker` of `ListObjects` may be, stands for all keys
 /// under it.
 fn after_marker(marker: Option<String>, prefix: &str, delimiter: Option<&str>) -> After {
     let Some(marker) = marker.filter(|m| !m.is_empty()) else {

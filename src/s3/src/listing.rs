@@ -328,7 +328,7 @@ mod tests {
             "b/x-1", "é/ü", "%", "..", "./x",
         ]
         .iter()
-        .map(|k| k.to_string())
+        .map(ToString::to_string)
         .collect();
         keys.extend([
             long.clone(),

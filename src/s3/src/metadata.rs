@@ -110,7 +110,7 @@ impl MetadataStore {
         record.written = (stat.size(), modified_ns(&stat));
         match file.set_xattr(ATTRIBUTE, &serde_json::to_vec(&record)?) {
             Err(e) if e.kind() == io::ErrorKind::Unsupported => {
-                self.remember(&stat, record.clone())
+                self.remember(&stat, record.clone());
             }
             other => other?,
         }

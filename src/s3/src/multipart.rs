@@ -15,7 +15,12 @@ use std::time::SystemTime;
 
 use md5::{Digest, Md5};
 use s3s::checksum::ChecksumHasher;
-use s3s::dto::*;
+use s3s::dto::{
+    AbortMultipartUploadInput, Checksum, ChecksumType, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CompletedPart, CopyPartResult, CreateMultipartUploadInput,
+    CreateMultipartUploadOutput, ETag, Range, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
+    UploadPartInput, UploadPartOutput,
+};
 use s3s::{S3ErrorCode, S3Request, S3Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -1,5 +1,5 @@
-//! Operations on objects: GetObject, HeadObject, PutObject, CopyObject, DeleteObject and
-//! DeleteObjects.
+//! Operations on objects: `GetObject`, `HeadObject`, `PutObject`, `CopyObject`, `DeleteObject` and
+//! `DeleteObjects`.
 
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -8,7 +8,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use s3s::dto::*;
+use s3s::dto::{
+    Checksum, ChecksumMode, ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult,
+    CopySource, DeleteObjectInput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag,
+    ETagCondition, Error, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
+    MetadataDirective, PutObjectInput, PutObjectOutput, Range, StreamingBlob, Timestamp,
+};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
@@ -175,7 +180,7 @@ fn length(bytes: u64) -> Option<i64> {
     i64::try_from(bytes).ok()
 }
 
-/// Builds the output of GetObject or HeadObject, which share these fields.
+/// Builds the output of `GetObject` or `HeadObject`, which share these fields.
 macro_rules! describe {
     ($output:ident, $object:expr, $content_length:expr, $content_range:expr, $with_checksum:expr) => {{
         let object = $object;
@@ -253,17 +258,16 @@ pub(super) async fn get(store: &Arc<Store>, input: GetObjectInput) -> S3Result<G
     })
     .await?;
     let size = bytes.end - bytes.start;
-    let body = match body {
-        Some(bytes) => StreamingBlob::from(s3s::Body::from(bytes)),
-        None => {
-            let file = object
-                .file
-                .try_clone()
-                .map_err(error::io("read an object"))?;
-            let mut file = tokio::fs::File::from_std(file);
-            file.set_max_buf_size(PIECE);
-            StreamingBlob::wrap(ReaderStream::with_capacity(file.take(size), PIECE))
-        }
+    let body = if let Some(bytes) = body {
+        StreamingBlob::from(s3s::Body::from(bytes))
+    } else {
+        let file = object
+            .file
+            .try_clone()
+            .map_err(error::io("read an object"))?;
+        let mut file = tokio::fs::File::from_std(file);
+        file.set_max_buf_size(PIECE);
+        StreamingBlob::wrap(ReaderStream::with_capacity(file.take(size), PIECE))
     };
     let with_checksum = wants_checksum(input.checksum_mode.as_ref()) && content_range.is_none();
     let mut output = describe!(GetObjectOutput, object, size, content_range, with_checksum);
@@ -313,7 +317,7 @@ pub(super) async fn delete(store: &Arc<Store>, input: DeleteObjectInput) -> S3Re
     blocking(store, move |store| store.delete(&input.bucket, &input.key)).await
 }
 
-/// S3's limit on the number of keys in one DeleteObjects request.
+/// S3's limit on the number of keys in one `DeleteObjects` request.
 const MAX_DELETES: usize = 1000;
 
 pub(super) async fn delete_many(

@@ -169,7 +169,7 @@ impl Store {
     /// Opens an object.
     ///
     /// # Errors
-    /// NoSuchBucket, NoSuchKey.
+    /// `NoSuchBucket`, `NoSuchKey`.
     pub fn open_object(&self, bucket: &str, key: &str) -> S3Result<OpenObject> {
         let failed = || error::io(format!("read s3://{bucket}/{key}"));
         let plain = self.plain_path(&self.root.join(bucket), &Location::of_key(key));
@@ -212,8 +212,8 @@ impl Store {
     /// file's modification time.
     ///
     /// # Errors
-    /// NoSuchBucket; PreconditionFailed; NoSuchKey for If-Match without an object;
-    /// MetadataTooLarge.
+    /// `NoSuchBucket`; `PreconditionFailed`; `NoSuchKey` for If-Match without an object;
+    /// `MetadataTooLarge`.
     pub fn place(
         &self,
         mut staged: Staged,
@@ -279,7 +279,7 @@ impl Store {
     /// not an error.
     ///
     /// # Errors
-    /// NoSuchBucket.
+    /// `NoSuchBucket`.
     pub fn delete(&self, bucket: &str, key: &str) -> S3Result<()> {
         let bucket_dir = self.bucket(bucket)?;
         let location = Location::of_key(key);

@@ -197,7 +197,7 @@ impl Received {
     /// Writes the rest of the body and checks it against the client's promises. It blocks.
     ///
     /// # Errors
-    /// IncompleteBody, InvalidDigest, BadDigest.
+    /// `IncompleteBody`, `InvalidDigest`, `BadDigest`.
     pub fn check(mut self, store: &Store) -> S3Result<Checked> {
         self.write_out(store)?;
         let Some(staged) = self.staged.take() else {

@@ -10,7 +10,7 @@ use icebox_s3_client::S3Config;
 
 /// The name of the role that a ready account has from the start.
 const ROLE: &str = "icebox-lake";
-/// The role's maximum session duration in seconds: the twelve hours that pg_lake asks for.
+/// The role's maximum session duration in seconds: the twelve hours that `pg_lake` asks for.
 const SESSION_SECONDS: u32 = 43_200;
 
 /// The initial content of the user's AWS account.

@@ -86,7 +86,7 @@ impl Drop for Sandbox {
 impl SandboxBuilder {
     /// Returns the builder of a server on the lake of another sandbox.
     pub(super) fn attached(state_dir: PathBuf, options: Options, isolation: Isolation) -> Self {
-        SandboxBuilder {
+        Self {
             options,
             state_dir: Some(state_dir),
             report: supervisor::silent(),
@@ -147,22 +147,21 @@ impl SandboxBuilder {
 
     /// Starts the sandbox, and returns when every component answers.
     pub async fn start(self) -> Result<Sandbox, Error> {
-        let SandboxBuilder {
+        let Self {
             options,
             state_dir,
             report,
             isolation,
         } = self;
-        let (state_dir, temporary) = match state_dir {
-            Some(dir) => (dir, None),
-            None => {
-                let parent = std::env::temp_dir();
-                let make = tempfile::Builder::new()
-                    .prefix("icebox-")
-                    .tempdir_in(&parent);
-                let temporary = make.map_err(Error::file("create a directory in", parent))?;
-                (temporary.path().join("state"), Some(temporary))
-            }
+        let (state_dir, temporary) = if let Some(dir) = state_dir {
+            (dir, None)
+        } else {
+            let parent = std::env::temp_dir();
+            let make = tempfile::Builder::new()
+                .prefix("icebox-")
+                .tempdir_in(&parent);
+            let temporary = make.map_err(Error::file("create a directory in", parent))?;
+            (temporary.path().join("state"), Some(temporary))
         };
         if let Some(temporary) = &temporary {
             // PostgreSQL's account must be able to pass through to its files.
@@ -187,7 +186,7 @@ impl SandboxBuilder {
                     &*report,
                     started,
                     stopped,
-                )
+                );
             })
             .map_err(Error::Thread)?;
         match start.await {

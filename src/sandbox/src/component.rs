@@ -84,13 +84,13 @@ pub enum Probe {
 impl Probe {
     pub async fn check(&self) -> Result<(), BoxError> {
         match self {
-            Probe::Postgres(endpoint) => {
+            Self::Postgres(endpoint) => {
                 postgres::connect(endpoint)
                     .await?
                     .batch_execute("SELECT 1")
                     .await?;
             }
-            Probe::Http(address) => {
+            Self::Http(address) => {
                 let mut stream = tokio::net::TcpStream::connect(address).await?;
                 let request =
                     format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -101,10 +101,10 @@ impl Probe {
                     return Err("the answer is not HTTP".into());
                 }
             }
-            Probe::UnixSocket(path) => {
+            Self::UnixSocket(path) => {
                 tokio::net::UnixStream::connect(path).await?;
             }
-            Probe::Grant(path) => {
+            Self::Grant(path) => {
                 if !secret_sync::is_done(path) {
                     return Err("the S3 secret is not set".into());
                 }
@@ -184,26 +184,24 @@ impl IceboxComponent {
     /// Returns the component's name on the command line of its process.
     pub fn name(&self) -> &'static str {
         match self {
-            IceboxComponent::S3 { .. } => "s3",
-            IceboxComponent::Aws { .. } => "aws",
-            IceboxComponent::LakeEngine { .. } => "lake-engine",
-            IceboxComponent::LakeAccess { .. } => "lake-access",
-            IceboxComponent::Snowflake(_) => "snowflake",
-            IceboxComponent::Container(_) => "container",
+            Self::S3 { .. } => "s3",
+            Self::Aws { .. } => "aws",
+            Self::LakeEngine { .. } => "lake-engine",
+            Self::LakeAccess { .. } => "lake-access",
+            Self::Snowflake(_) => "snowflake",
+            Self::Container(_) => "container",
         }
     }
 
     /// Returns the environment variable that its process needs, if any.
     pub fn environment(&self) -> Option<(&'static str, String)> {
         match self {
-            IceboxComponent::Container(container) => {
-                Some(("DOCKER_HOST", container.daemon_address()))
-            }
-            IceboxComponent::S3 { .. }
-            | IceboxComponent::Aws { .. }
-            | IceboxComponent::LakeEngine { .. }
-            | IceboxComponent::LakeAccess { .. }
-            | IceboxComponent::Snowflake(_) => None,
+            Self::Container(container) => Some(("DOCKER_HOST", container.daemon_address())),
+            Self::S3 { .. }
+            | Self::Aws { .. }
+            | Self::LakeEngine { .. }
+            | Self::LakeAccess { .. }
+            | Self::Snowflake(_) => None,
         }
     }
 
@@ -215,7 +213,7 @@ impl IceboxComponent {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), BoxError> {
         match self {
-            IceboxComponent::S3 {
+            Self::S3 {
                 root,
                 listen,
                 public,
@@ -235,7 +233,7 @@ impl IceboxComponent {
                 };
                 server::Server::bind(config).await?.run(shutdown).await?;
             }
-            IceboxComponent::Aws {
+            Self::Aws {
                 listen,
                 public,
                 s3,
@@ -250,7 +248,7 @@ impl IceboxComponent {
                     .serve(listeners, shutdown)
                     .await;
             }
-            IceboxComponent::LakeEngine {
+            Self::LakeEngine {
                 socket_dir,
                 s3,
                 postgres_socket_dir,
@@ -282,7 +280,7 @@ impl IceboxComponent {
                 };
                 engine::serve(config, shutdown).await?;
             }
-            IceboxComponent::LakeAccess {
+            Self::LakeAccess {
                 server,
                 s3,
                 sts_endpoint,
@@ -301,8 +299,8 @@ impl IceboxComponent {
                 };
                 secret_sync::run(config, shutdown).await?;
             }
-            IceboxComponent::Snowflake(config) => config.run(isolation, shutdown).await?,
-            IceboxComponent::Container(container) => {
+            Self::Snowflake(config) => config.run(isolation, shutdown).await?,
+            Self::Container(container) => {
                 container.run(shutdown).await.map_err(super::Error::from)?;
             }
         }

@@ -93,7 +93,7 @@ fn start(
     }
 }
 
-/// The exit code of a supervisor that found another one running (EX_TEMPFAIL of sysexits.h).
+/// The exit code of a supervisor that found another one running (`EX_TEMPFAIL` of sysexits.h).
 pub const BUSY: i32 = 75;
 
 /// Returns the command-line arguments that set `options`.

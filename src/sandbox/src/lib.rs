@@ -66,9 +66,9 @@ pub enum EngineKind {
 impl std::fmt::Display for EngineKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            EngineKind::Containers => "containers",
-            EngineKind::Native => "native",
-            EngineKind::Embedded => "embedded",
+            Self::Containers => "containers",
+            Self::Native => "native",
+            Self::Embedded => "embedded",
         })
     }
 }
@@ -170,14 +170,14 @@ impl SandboxInfo {
 
     /// Reads how to reach the sandbox in `state_dir`. It is an error if that sandbox is not up and
     /// ready.
-    pub fn load(state_dir: &Path) -> Result<SandboxInfo, Error> {
+    pub fn load(state_dir: &Path) -> Result<Self, Error> {
         let state = StateDir::new(state_dir)?;
         if state.holder().is_none() {
             return Err(Error::NotRunning {
                 state_dir: state.root().to_path_buf(),
             });
         }
-        match state.read_json(&SandboxInfo::path(state.root()))? {
+        match state.read_json(&Self::path(state.root()))? {
             Some(info) => Ok(info),
             None => Err(Error::NotReady {
                 state_dir: state.root().to_path_buf(),
@@ -329,9 +329,9 @@ impl Error {
     pub(crate) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Error {
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Error::File {
+        move |source| Self::File {
             action,
             path,
             source,

@@ -21,13 +21,13 @@ pub struct Port {
 impl Port {
     /// Takes this port of 127.0.0.1, or fails with an error that names the `option` that asked for
     /// it.
-    pub fn exactly(port: u16, option: &'static str) -> Result<Port, Error> {
+    pub fn exactly(port: u16, option: &'static str) -> Result<Self, Error> {
         claim(local(port)).ok_or(Error::PortInUse { port, option })
     }
 
     /// Takes the first of the `preferred` addresses that is free, or else any free port of
     /// 127.0.0.1.
-    pub fn any(preferred: impl IntoIterator<Item = SocketAddrV4>) -> Result<Port, Error> {
+    pub fn any(preferred: impl IntoIterator<Item = SocketAddrV4>) -> Result<Self, Error> {
         if let Some(port) = preferred.into_iter().find_map(claim) {
             return Ok(port);
         }

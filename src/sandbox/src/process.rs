@@ -31,17 +31,17 @@ struct Stat {
 }
 
 impl ProcessId {
-    pub fn current() -> ProcessId {
+    pub fn current() -> Self {
         let pid = std::process::id().cast_signed();
-        ProcessId {
+        Self {
             pid,
             start_time: stat(pid).map_or(0, |stat| stat.start_time),
         }
     }
 
     /// Returns the identity of the process that has this id now.
-    pub fn of(pid: i32) -> Option<ProcessId> {
-        stat(pid).map(|stat| ProcessId {
+    pub fn of(pid: i32) -> Option<Self> {
+        stat(pid).map(|stat| Self {
             pid,
             start_time: stat.start_time,
         })

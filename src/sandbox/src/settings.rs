@@ -60,10 +60,10 @@ pub struct Ports(#[expect(dead_code, reason = "held")] Vec<Port>);
 impl Settings {
     /// Loads the kept settings, or generates new ones. Applies `options`, chooses ports that are
     /// free now, and writes the settings back.
-    pub fn load(state: &StateDir, options: &Options) -> Result<(Settings, Ports), Error> {
+    pub fn load(state: &StateDir, options: &Options) -> Result<(Self, Ports), Error> {
         let mut settings = state
             .read_json(&state.settings())?
-            .unwrap_or_else(Settings::generate);
+            .unwrap_or_else(Self::generate);
         if let Some(bucket) = &options.bucket {
             if !icebox_s3::is_bucket_name(bucket) {
                 return Err(Error::BucketName {
@@ -200,8 +200,8 @@ impl Settings {
         }
     }
 
-    fn generate() -> Settings {
-        Settings {
+    fn generate() -> Self {
+        Self {
             postgres_ip: None,
             postgres_port: None,
             s3_port: None,

@@ -88,9 +88,9 @@ pub struct StateLock {
 
 impl StateDir {
     /// Returns the state directory at `path`, which need not exist.
-    pub fn new(path: &Path) -> Result<StateDir, Error> {
+    pub fn new(path: &Path) -> Result<Self, Error> {
         let root = std::path::absolute(path).map_err(Error::file("find", path))?;
-        Ok(StateDir {
+        Ok(Self {
             root: root.canonicalize().unwrap_or(root),
         })
     }
@@ -162,14 +162,11 @@ impl StateDir {
 
     /// Returns the state directories of those servers, each with the prefix of its components'
     /// names.
-    pub fn instances(&self) -> Vec<(String, StateDir)> {
+    pub fn instances(&self) -> Vec<(String, Self)> {
         let entries = std::fs::read_dir(self.instances_dir());
         let found = entries.into_iter().flatten().flatten().filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            Some((
-                format!("instances/{name}/"),
-                StateDir::new(&entry.path()).ok()?,
-            ))
+            Some((format!("instances/{name}/"), Self::new(&entry.path()).ok()?))
         });
         let mut found: Vec<_> = found.collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));

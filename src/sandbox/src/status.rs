@@ -43,7 +43,7 @@ pub struct ComponentStatus {
 }
 
 impl Status {
-    pub fn of(state: &StateDir) -> Result<Status, Error> {
+    pub fn of(state: &StateDir) -> Result<Self, Error> {
         let holder = state.holder();
         let info: Option<SandboxInfo> = match holder {
             Some(_) => state.read_json(&SandboxInfo::path(state.root()))?,
@@ -58,7 +58,7 @@ impl Status {
             (Some(_), None) => State::Starting,
             (Some(_), Some(_)) => State::Up,
         };
-        Ok(Status {
+        Ok(Self {
             state: state_of,
             state_dir: state.root().to_path_buf(),
             engine: info.as_ref().map(|info| info.engine),

@@ -24,7 +24,7 @@ use icebox_base::chain;
 /// The time between two checks of something that is starting.
 const POLL: Duration = Duration::from_millis(4);
 /// The time limit of the start of all components. A first start on a slow disk takes seconds.
-const START_TIMEOUT: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 /// The shortest and the longest wait before a component that ended is started again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// A component that ran this long is started again after the shortest wait.
@@ -402,9 +402,9 @@ impl Keeper {
 }
 
 impl Instance {
-    fn here(part: IceboxComponent, runtime: &tokio::runtime::Handle) -> Instance {
+    fn here(part: IceboxComponent, runtime: &tokio::runtime::Handle) -> Self {
         let stop = CancellationToken::new();
-        Instance::Here {
+        Self::Here {
             task: runtime.spawn(part.run(
                 Isolation::Here(runtime.clone()),
                 stop.clone().cancelled_owned(),
@@ -416,11 +416,11 @@ impl Instance {
     /// Waits until the component ends by itself, and returns the reason.
     async fn wait(&mut self) -> String {
         match self {
-            Instance::Process(child) => match child.wait().await {
+            Self::Process(child) => match child.wait().await {
                 Ok(status) => format!("it ended with {status}"),
                 Err(error) => error.to_string(),
             },
-            Instance::Here { task, .. } => match task.await {
+            Self::Here { task, .. } => match task.await {
                 Ok(Ok(())) => "it ended".to_owned(),
                 Ok(Err(error)) => chain(error.as_ref()),
                 Err(error) => error.to_string(),
@@ -430,7 +430,7 @@ impl Instance {
 
     async fn stop(self, signals: &[(Signal, Duration)]) {
         match self {
-            Instance::Process(mut child) => {
+            Self::Process(mut child) => {
                 for &(signal, patience) in signals {
                     if let Some(process) =
                         child.id().and_then(|pid| ProcessId::of(pid.cast_signed()))
@@ -443,7 +443,7 @@ impl Instance {
                 }
                 let _ = child.kill().await;
             }
-            Instance::Here { stop, task } => {
+            Self::Here { stop, task } => {
                 stop.cancel();
                 let abort = task.abort_handle();
                 let patience = signals.first().map_or(STEADY, |(_, patience)| *patience);

@@ -85,14 +85,14 @@ impl Expected {
     /// Returns whether the value is the expected one. A text is read as the value's own type.
     fn is(&self, value: &Value) -> bool {
         match (self, value) {
-            (Expected::Null { null }, value) => *null == matches!(value, Value::Null),
+            (Self::Null { null }, value) => *null == matches!(value, Value::Null),
             (_, Value::Null) => false,
-            (Expected::Bool(expected), value) => *value == Value::Bool(*expected),
-            (Expected::Int(expected), value) => *value == Value::Int((*expected).into()),
-            (Expected::Text(expected), Value::Int(_) | Value::Decimal(_)) => expected
+            (Self::Bool(expected), value) => *value == Value::Bool(*expected),
+            (Self::Int(expected), value) => *value == Value::Int((*expected).into()),
+            (Self::Text(expected), Value::Int(_) | Value::Decimal(_)) => expected
                 .parse::<Decimal>()
                 .is_ok_and(|expected| *value == Value::Decimal(expected)),
-            (Expected::Text(expected), value) => *expected == value.to_string(),
+            (Self::Text(expected), value) => *expected == value.to_string(),
         }
     }
 }
@@ -100,11 +100,11 @@ impl Expected {
 impl std::fmt::Display for Expected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Expected::Bool(value) => write!(f, "{value}"),
-            Expected::Int(value) => write!(f, "{value}"),
-            Expected::Text(value) => f.write_str(value),
-            Expected::Null { null: true } => f.write_str("NULL"),
-            Expected::Null { null: false } => f.write_str("NOT NULL"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Int(value) => write!(f, "{value}"),
+            Self::Text(value) => f.write_str(value),
+            Self::Null { null: true } => f.write_str("NULL"),
+            Self::Null { null: false } => f.write_str("NOT NULL"),
         }
     }
 }

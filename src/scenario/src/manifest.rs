@@ -207,7 +207,7 @@ impl Scenario {
             steps.push(step.load(folder, &names, &invalid)?);
             names.saved.extend(saved);
         }
-        Ok(Scenario {
+        Ok(Self {
             title: raw.title,
             steps,
         })
@@ -252,7 +252,7 @@ impl RawStep {
         names: &Names<'_>,
         invalid: &dyn Fn(String) -> ScenarioError,
     ) -> Result<Step, ScenarioError> {
-        let RawStep {
+        let Self {
             title,
             mut skip_if,
             atomic,
@@ -373,7 +373,7 @@ impl SqlFile {
                 Err(wrong(line, names.unknown(&name)))
             }
         };
-        Ok(SqlFile {
+        Ok(Self {
             side,
             path: path.to_owned(),
             statements: statements
@@ -413,8 +413,8 @@ impl Side {
     /// Splits a file into statements. The error is a line and what is wrong there.
     fn split(self, text: &str) -> Result<Vec<Statement>, (usize, String)> {
         match self {
-            Side::Postgres => split(text).map_err(|unclosed| (unclosed.line, unclosed.to_string())),
-            Side::Snowflake => {
+            Self::Postgres => split(text).map_err(|unclosed| (unclosed.line, unclosed.to_string())),
+            Self::Snowflake => {
                 let statements = syntax::split(text).map_err(|error| {
                     let line = error.position.map_or(1, |position| position.line);
                     (line as usize, error.message)

@@ -136,7 +136,7 @@ async fn run_step(
         Action::Simulate(simulator) => {
             let summary = backend
                 .simulate(simulator, &mut |progress| {
-                    events(Event::Simulating(progress))
+                    events(Event::Simulating(progress));
                 })
                 .await
                 .map_err(|source| ScenarioError::Simulate {
@@ -153,7 +153,7 @@ async fn run_step(
         } => {
             let report = backend
                 .verify(queries, iceberg_prefix, *reading, &mut |query| {
-                    events(Event::Verifying(query))
+                    events(Event::Verifying(query));
                 })
                 .await
                 .map_err(|source| ScenarioError::Verify {

@@ -17,8 +17,8 @@ use icebox_tables::LakeIo;
 pub struct Worksheet(Mutex<Client>);
 
 impl Worksheet {
-    pub fn new(client: Client) -> Worksheet {
-        Worksheet(Mutex::new(client))
+    pub fn new(client: Client) -> Self {
+        Self(Mutex::new(client))
     }
 }
 

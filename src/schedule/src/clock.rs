@@ -24,9 +24,9 @@ pub struct ScaleError(String);
 
 impl TimeScale {
     /// Real time.
-    pub const REAL: TimeScale = TimeScale(1.0);
+    pub const REAL: Self = Self(1.0);
     /// A stopped clock.
-    pub const STOPPED: TimeScale = TimeScale(0.0);
+    pub const STOPPED: Self = Self(0.0);
 
     const FASTEST: f64 = 100_000.0;
 
@@ -38,16 +38,17 @@ impl TimeScale {
 impl TryFrom<f64> for TimeScale {
     type Error = ScaleError;
 
-    fn try_from(scale: f64) -> Result<TimeScale, ScaleError> {
-        match (0.0..=TimeScale::FASTEST).contains(&scale) {
-            true => Ok(TimeScale(scale)),
-            false => Err(ScaleError(scale.to_string())),
+    fn try_from(scale: f64) -> Result<Self, ScaleError> {
+        if (0.0..=Self::FASTEST).contains(&scale) {
+            Ok(Self(scale))
+        } else {
+            Err(ScaleError(scale.to_string()))
         }
     }
 }
 
 impl From<TimeScale> for f64 {
-    fn from(scale: TimeScale) -> f64 {
+    fn from(scale: TimeScale) -> Self {
         scale.0
     }
 }
@@ -55,9 +56,9 @@ impl From<TimeScale> for f64 {
 impl FromStr for TimeScale {
     type Err = ScaleError;
 
-    fn from_str(text: &str) -> Result<TimeScale, ScaleError> {
+    fn from_str(text: &str) -> Result<Self, ScaleError> {
         let scale: f64 = text.parse().map_err(|_| ScaleError(text.to_owned()))?;
-        TimeScale::try_from(scale)
+        Self::try_from(scale)
     }
 }
 
@@ -115,7 +116,7 @@ impl Drop for Hold {
 
 impl Hold {
     /// Sleeps until another time without letting [`Clock::advance`] pass it.
-    pub async fn sleep_until(self, instant: DateTime<Utc>) -> Hold {
+    pub async fn sleep_until(self, instant: DateTime<Utc>) -> Self {
         let clock = self.0.clone();
         let sleeper = clock.register(instant);
         drop(self);
@@ -142,8 +143,8 @@ const LOOK: Duration = Duration::from_secs(5);
 
 impl Clock {
     /// Returns a clock that follows the system's.
-    pub fn system() -> Clock {
-        Clock::restore(ClockState {
+    pub fn system() -> Self {
+        Self::restore(ClockState {
             now: Utc::now(),
             scale: TimeScale::REAL,
             is_system: true,
@@ -151,8 +152,8 @@ impl Clock {
     }
 
     /// Returns a clock that starts at a time of its own.
-    pub fn starting_at(now: DateTime<Utc>, scale: TimeScale) -> Clock {
-        Clock::restore(ClockState {
+    pub fn starting_at(now: DateTime<Utc>, scale: TimeScale) -> Self {
+        Self::restore(ClockState {
             now,
             scale,
             is_system: false,
@@ -160,8 +161,8 @@ impl Clock {
     }
 
     /// Returns a clock that continues from a persisted state.
-    pub fn restore(state: ClockState) -> Clock {
-        Clock(Arc::new(Shared {
+    pub fn restore(state: ClockState) -> Self {
+        Self(Arc::new(Shared {
             state: Mutex::new(State {
                 anchor: (state.now, Instant::now()),
                 scale: state.scale,
@@ -355,7 +356,7 @@ mod tests {
     }
 
     fn minutes(count: u32) -> Duration {
-        Duration::from_secs(60) * count
+        Duration::from_mins(1) * count
     }
 
     /// Logs the time at an interval, `count` times.

@@ -77,14 +77,14 @@ pub struct CronSchedule {
 }
 
 impl PartialEq for CronSchedule {
-    fn eq(&self, other: &CronSchedule) -> bool {
+    fn eq(&self, other: &Self) -> bool {
         self.cron.as_str() == other.cron.as_str() && self.zone == other.zone
     }
 }
 
 impl CronSchedule {
     /// Parses five fields and a time zone. The error says what is wrong with them.
-    pub fn parse(words: &[&str]) -> Result<CronSchedule, String> {
+    pub fn parse(words: &[&str]) -> Result<Self, String> {
         let [fields @ .., zone] = words else {
             return Err(wrong_count());
         };
@@ -105,7 +105,7 @@ impl CronSchedule {
             .ok_or_else(|| {
                 format!("The time zone '{zone}' is not known; it is a name such as UTC or America/Los_Angeles.")
             })?;
-        Ok(CronSchedule { cron, zone: *zone })
+        Ok(Self { cron, zone: *zone })
     }
 
     /// Returns the first match after an instant. A local time that occurs twice matches twice, and
@@ -161,7 +161,7 @@ impl Field {
     fn plain(&self, text: &str) -> Result<String, String> {
         let items = text.split(',').map(|item| {
             self.item(item).ok_or_else(|| {
-                let Field {
+                let Self {
                     name, least, most, ..
                 } = self;
                 let names = match self.names {

@@ -38,23 +38,22 @@ impl Schedule {
     ///
     /// # Errors
     /// Snowflake's texts; for a cron expression they also say what is wrong with it.
-    pub fn parse(text: &str) -> SqlResult<Schedule> {
+    pub fn parse(text: &str) -> SqlResult<Self> {
         let mut words = text.split_whitespace();
         let mut is_next = |word| {
             words
                 .next()
                 .is_some_and(|it: &str| it.eq_ignore_ascii_case(word))
         };
-        let times = match is_next("USING") && is_next("CRON") {
-            true => {
-                let fields: Vec<&str> = words.collect();
-                let cron = CronSchedule::parse(&fields);
-                let cron = cron.map_err(|why| invalid(format_args!("{INVALID} {why}")))?;
-                Times::Cron(Box::new(cron))
-            }
-            false => Times::Every(interval(text)?),
+        let times = if is_next("USING") && is_next("CRON") {
+            let fields: Vec<&str> = words.collect();
+            let cron = CronSchedule::parse(&fields);
+            let cron = cron.map_err(|why| invalid(format_args!("{INVALID} {why}")))?;
+            Times::Cron(Box::new(cron))
+        } else {
+            Times::Every(interval(text)?)
         };
-        Ok(Schedule {
+        Ok(Self {
             text: text.to_owned(),
             times,
         })

@@ -162,8 +162,8 @@ pub enum Query {
 impl Query {
     pub fn position(&self) -> Position {
         match self {
-            Query::Sql(template) => template.position,
-            Query::Immediate { position, .. } => *position,
+            Self::Sql(template) => template.position,
+            Self::Immediate { position, .. } => *position,
         }
     }
 }

@@ -104,7 +104,7 @@ impl Checker {
         Ok(())
     }
 
-    fn scoped(&mut self, inside: impl FnOnce(&mut Checker) -> SqlResult<()>) -> SqlResult<()> {
+    fn scoped(&mut self, inside: impl FnOnce(&mut Self) -> SqlResult<()>) -> SqlResult<()> {
         self.scopes.push(HashMap::new());
         self.exceptions.push(HashSet::new());
         inside(self)?;
@@ -223,9 +223,10 @@ impl Checker {
         match label {
             Some(label) => {
                 let mut known = self.labels.iter();
-                match known.any(|known| known.name.as_ref() == Some(&label.name) && fits(known)) {
-                    true => Ok(()),
-                    false => Err(invalid(label)),
+                if known.any(|known| known.name.as_ref() == Some(&label.name) && fits(known)) {
+                    Ok(())
+                } else {
+                    Err(invalid(label))
                 }
             }
             None if self.labels.iter().any(|known| known.is_loop) => Ok(()),
@@ -319,23 +320,25 @@ impl Checker {
                 None => What::Value,
             };
             let is_built_in = place.column.is_none() && is_built_in(&place.name);
-            match self.find(&place.name) == Some(expected) || is_built_in {
-                true => Ok(()),
-                false => Err(SqlError::invalid_identifier(
+            if self.find(&place.name) == Some(expected) || is_built_in {
+                Ok(())
+            } else {
+                Err(SqlError::invalid_identifier(
                     &place.written,
                     Some(place.position),
-                )),
+                ))
             }
         })
     }
 
     fn readable(&self, references: &[Reference]) -> SqlResult<()> {
-        references
-            .iter()
-            .try_for_each(|reference| match is_built_in(&reference.name) {
-                true => Ok(()),
-                false => self.expect(reference, &[What::Value]),
-            })
+        references.iter().try_for_each(|reference| {
+            if is_built_in(&reference.name) {
+                Ok(())
+            } else {
+                self.expect(reference, &[What::Value])
+            }
+        })
     }
 
     fn targets(&self, references: &[Reference]) -> SqlResult<()> {
@@ -352,9 +355,10 @@ impl Checker {
 
     fn exception(&self, reference: &Reference) -> SqlResult<()> {
         let mut scopes = self.exceptions.iter();
-        match scopes.any(|scope| scope.contains(&reference.name)) {
-            true => Ok(()),
-            false => Err(invalid(reference)),
+        if scopes.any(|scope| scope.contains(&reference.name)) {
+            Ok(())
+        } else {
+            Err(invalid(reference))
         }
     }
 

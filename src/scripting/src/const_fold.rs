@@ -42,7 +42,7 @@ enum Operand {
 impl Simple {
     /// Parses the expression at the cursor, which is a copy at the template's start. The result is
     /// `None` if it is not simple enough.
-    pub fn read(mut cursor: Cursor<'_>, template: &Template) -> Option<Simple> {
+    pub fn read(mut cursor: Cursor<'_>, template: &Template) -> Option<Self> {
         let start = cursor.offset();
         let end = start + template.text.len();
         let mut operator = None;
@@ -59,7 +59,7 @@ impl Simple {
             }
             operator = Some(next);
         }
-        Some(Simple {
+        Some(Self {
             operator: operator?,
             operands,
         })

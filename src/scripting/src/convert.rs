@@ -49,12 +49,11 @@ pub fn convert(value: &Value, ty: DataType, shown: &str) -> SqlResult<Option<Val
 
 /// Checks that a text is not longer than its type allows, in characters.
 pub fn fits(text: &str, length: u32) -> SqlResult<()> {
-    match text.len() <= length as usize || text.chars().count() <= length as usize {
-        true => Ok(()),
-        false => {
-            let message = format!("String '{text}' is too long and would be truncated");
-            Err(SqlError::new(code::STRING_TOO_LONG, message))
-        }
+    if text.len() <= length as usize || text.chars().count() <= length as usize {
+        Ok(())
+    } else {
+        let message = format!("String '{text}' is too long and would be truncated");
+        Err(SqlError::new(code::STRING_TOO_LONG, message))
     }
 }
 
@@ -104,7 +103,7 @@ fn is_refused(from: DataType, to: DataType) -> bool {
     };
     match (from, to) {
         (T::Boolean, T::Float | T::Binary { .. }) => true,
-        (T::Boolean, to) | (T::Float, to) => is_time(to),
+        (T::Boolean | T::Float, to) => is_time(to),
         (T::Number { .. }, T::Date | T::Time { .. } | T::Binary { .. }) => true,
         (from, T::Boolean | T::Float | T::Number { .. } | T::Binary { .. }) => is_time(from),
         _ => false,
@@ -198,25 +197,25 @@ fn number_of(digits: i128, from: u8, precision: u8, scale: u8) -> SqlResult<Scal
         );
         out_of_range(&plain_text(&shown).unwrap_or_default())
     };
-    let scaled = match scale.checked_sub(from) {
-        Some(up) => digits
+    let scaled = if let Some(up) = scale.checked_sub(from) {
+        digits
             .checked_mul(10_i128.pow(u32::from(up)))
-            .ok_or_else(fail)?,
-        None => {
-            // Rounds half away from zero.
-            let unit = 10_i128.pow(u32::from(from - scale));
-            let (quotient, remainder) = (digits / unit, digits % unit);
-            let rounds = remainder.unsigned_abs() * 2 >= unit.unsigned_abs();
-            quotient + if rounds { digits.signum() } else { 0 }
-        }
+            .ok_or_else(fail)?
+    } else {
+        // Rounds half away from zero.
+        let unit = 10_i128.pow(u32::from(from - scale));
+        let (quotient, remainder) = (digits / unit, digits % unit);
+        let rounds = remainder.unsigned_abs() * 2 >= unit.unsigned_abs();
+        quotient + if rounds { digits.signum() } else { 0 }
     };
-    match scaled.unsigned_abs() < 10_u128.pow(u32::from(precision)) {
-        true => Ok(ScalarValue::Decimal128(
+    if scaled.unsigned_abs() < 10_u128.pow(u32::from(precision)) {
+        Ok(ScalarValue::Decimal128(
             Some(scaled),
             precision,
             scale as i8,
-        )),
-        false => Err(fail()),
+        ))
+    } else {
+        Err(fail())
     }
 }
 
@@ -231,10 +230,13 @@ fn float(value: &Value) -> SqlResult<f64> {
         "nan" => Ok(f64::NAN),
         "inf" | "+inf" => Ok(f64::INFINITY),
         "-inf" => Ok(f64::NEG_INFINITY),
-        trimmed => match parse(trimmed).is_some() || trimmed.contains('e') {
-            true => trimmed.parse(),
-            false => "".parse(),
-        },
+        trimmed => {
+            if parse(trimmed).is_some() || trimmed.contains('e') {
+                trimmed.parse()
+            } else {
+                "".parse()
+            }
+        }
     };
     number.map_err(|_| not_a_number(&text))
 }

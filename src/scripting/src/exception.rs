@@ -17,9 +17,9 @@ pub struct Fault {
 
 #[derive(Clone, Debug)]
 pub enum FaultKind {
-    /// STATEMENT_ERROR.
+    /// `STATEMENT_ERROR`.
     Statement,
-    /// EXPRESSION_ERROR.
+    /// `EXPRESSION_ERROR`.
     Expression,
     /// An exception that the body declares.
     Declared(Arc<Exception>),
@@ -28,37 +28,37 @@ pub enum FaultKind {
 }
 
 impl Fault {
-    pub fn statement(position: Position, error: SqlError) -> Fault {
-        Fault {
+    pub fn statement(position: Position, error: SqlError) -> Self {
+        Self {
             kind: FaultKind::Statement,
             error,
             position,
         }
     }
 
-    pub fn expression(position: Position, error: SqlError) -> Fault {
-        Fault {
+    pub fn expression(position: Position, error: SqlError) -> Self {
+        Self {
             kind: FaultKind::Expression,
             error,
             position,
         }
     }
 
-    pub fn declared(position: Position, exception: &Arc<Exception>) -> Fault {
+    pub fn declared(position: Position, exception: &Arc<Exception>) -> Self {
         let message = exception.message.clone().unwrap_or_default();
         let code = ErrorCode {
             number: exception.code,
             state: "P0001",
         };
-        Fault {
+        Self {
             kind: FaultKind::Declared(Arc::clone(exception)),
             error: SqlError::new(code, message),
             position,
         }
     }
 
-    pub fn cancelled(position: Position) -> Fault {
-        Fault {
+    pub fn cancelled(position: Position) -> Self {
+        Self {
             kind: FaultKind::Cancelled,
             error: SqlError::new(code::CANCELED, "SQL execution canceled"),
             position,

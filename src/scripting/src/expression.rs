@@ -24,16 +24,13 @@ pub struct Expression {
 impl Expression {
     /// Parses an expression up to a semicolon, an unmatched closing bracket, or a token for which
     /// `is_end` is true.
-    pub fn read(
-        cursor: &mut Cursor<'_>,
-        is_end: impl Fn(&Cursor<'_>) -> bool,
-    ) -> SqlResult<Expression> {
+    pub fn read(cursor: &mut Cursor<'_>, is_end: impl Fn(&Cursor<'_>) -> bool) -> SqlResult<Self> {
         let first = cursor.clone();
         let template = Template::read(cursor, Mode::Expression, is_end)?;
         let mut ahead = first.clone();
         let literal = literal(&mut ahead).filter(|_| ahead.passed() == cursor.passed());
         let simple = Simple::read(first, &template);
-        Ok(Expression {
+        Ok(Self {
             template,
             literal,
             simple,
@@ -45,20 +42,20 @@ impl Expression {
     pub fn condition(
         cursor: &mut Cursor<'_>,
         is_end: impl Fn(&Cursor<'_>) -> bool,
-    ) -> SqlResult<Expression> {
+    ) -> SqlResult<Self> {
         if cursor.peek() != Some(&Token::LParen) {
             return Err(cursor.unexpected());
         }
         let mut inside = cursor.clone();
         inside.bump();
-        if let Ok(condition) = Expression::read(&mut inside, |_| false)
+        if let Ok(condition) = Self::read(&mut inside, |_| false)
             && inside.accept_token(&Token::RParen)
             && is_end(&inside)
         {
             *cursor = inside;
             return Ok(condition);
         }
-        Expression::read(cursor, is_end)
+        Self::read(cursor, is_end)
     }
 }
 

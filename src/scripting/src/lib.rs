@@ -64,7 +64,7 @@ impl Script {
     /// # Errors
     /// If there is a syntax error, with its line and column in the body, or DECLARE introduces a
     /// name twice.
-    pub fn parse(body: &str) -> SqlResult<Script> {
+    pub fn parse(body: &str) -> SqlResult<Self> {
         parse::body(body).map(Script)
     }
 

@@ -65,8 +65,8 @@ impl Template {
     ///
     /// # Errors
     /// If a quote is not closed, or the text is empty.
-    pub fn parse(text: &str, mode: Mode) -> SqlResult<Template> {
-        Template::read(&mut Cursor::new(text)?, mode, |_| false)
+    pub fn parse(text: &str, mode: Mode) -> SqlResult<Self> {
+        Self::read(&mut Cursor::new(text)?, mode, |_| false)
     }
 
     /// Reads a text up to an unmatched closing bracket, the semicolon after an expression, or a
@@ -76,7 +76,7 @@ impl Template {
         cursor: &mut Cursor<'_>,
         mode: Mode,
         is_end: impl Fn(&Cursor<'_>) -> bool,
-    ) -> SqlResult<Template> {
+    ) -> SqlResult<Self> {
         let (start, position) = (cursor.offset(), cursor.position());
         let mut scanner = Scanner {
             mode,
@@ -105,7 +105,7 @@ impl Template {
             return Err(cursor.unexpected());
         }
         let text = cursor.text()[start..cursor.passed()].to_owned();
-        Ok(Template {
+        Ok(Self {
             text,
             position,
             places: scanner.places,

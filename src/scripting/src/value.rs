@@ -18,34 +18,34 @@ pub struct Value {
 }
 
 impl Value {
-    pub fn new(ty: DataType, value: ScalarValue) -> Value {
-        Value { ty, value }
+    pub fn new(ty: DataType, value: ScalarValue) -> Self {
+        Self { ty, value }
     }
 
     /// Returns a value with the Snowflake type of its Arrow type.
-    pub fn of(value: ScalarValue) -> Value {
+    pub fn of(value: ScalarValue) -> Self {
         let ty = DataType::of_arrow(&value.data_type());
-        Value { ty, value }
+        Self { ty, value }
     }
 
     /// Returns NULL of a type.
-    pub fn null(ty: DataType) -> Value {
+    pub fn null(ty: DataType) -> Self {
         let value = ScalarValue::try_from(&ty.to_arrow()).unwrap_or(ScalarValue::Null);
-        Value { ty, value }
+        Self { ty, value }
     }
 
-    pub fn text(text: impl Into<String>) -> Value {
-        Value::new(DataType::TEXT, ScalarValue::Utf8(Some(text.into())))
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::new(DataType::TEXT, ScalarValue::Utf8(Some(text.into())))
     }
 
-    pub fn boolean(value: bool) -> Value {
-        Value::new(DataType::Boolean, ScalarValue::Boolean(Some(value)))
+    pub fn boolean(value: bool) -> Self {
+        Self::new(DataType::Boolean, ScalarValue::Boolean(Some(value)))
     }
 
     /// Returns a whole number.
-    pub fn integer(value: i128) -> Value {
+    pub fn integer(value: i128) -> Self {
         let value = ScalarValue::Decimal128(Some(value), 38, 0);
-        Value::new(DataType::INTEGER, value)
+        Self::new(DataType::INTEGER, value)
     }
 
     pub fn is_null(&self) -> bool {
@@ -99,15 +99,15 @@ pub struct Bindings {
 
 impl Bindings {
     /// Returns bindings for the `?` of a statement, in order.
-    pub fn positional(values: Vec<Value>) -> Bindings {
-        Bindings {
+    pub fn positional(values: Vec<Value>) -> Self {
+        Self {
             positional: values,
-            ..Bindings::default()
+            ..Self::default()
         }
     }
 
     /// Returns these bindings with other values for `?`.
-    pub fn with_positional(mut self, values: Vec<Value>) -> Bindings {
+    pub fn with_positional(mut self, values: Vec<Value>) -> Self {
         self.positional = values;
         self
     }
@@ -174,10 +174,10 @@ impl Bindings {
 }
 
 impl FromIterator<(Ident, Value)> for Bindings {
-    fn from_iter<T: IntoIterator<Item = (Ident, Value)>>(values: T) -> Bindings {
-        Bindings {
+    fn from_iter<T: IntoIterator<Item = (Ident, Value)>>(values: T) -> Self {
+        Self {
             named: values.into_iter().collect(),
-            ..Bindings::default()
+            ..Self::default()
         }
     }
 }

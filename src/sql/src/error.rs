@@ -36,8 +36,8 @@ pub struct SqlError {
 
 impl SqlError {
     /// Creates an error whose message has no prefix, such as `Division by zero`.
-    pub fn new(code: ErrorCode, message: impl Into<String>) -> SqlError {
-        SqlError {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
             code: code.number,
             state: code.state,
             message: message.into(),
@@ -46,85 +46,85 @@ impl SqlError {
     }
 
     /// Creates an error with the most common prefix, `SQL compilation error:` on a line of its own.
-    pub fn compilation(code: ErrorCode, text: impl fmt::Display) -> SqlError {
-        SqlError::new(code, format!("SQL compilation error:\n{text}"))
+    pub fn compilation(code: ErrorCode, text: impl fmt::Display) -> Self {
+        Self::new(code, format!("SQL compilation error:\n{text}"))
     }
 
     /// Creates the error for a token that is not allowed at its place.
-    pub fn syntax(position: Position, unexpected: &str) -> SqlError {
+    pub fn syntax(position: Position, unexpected: &str) -> Self {
         let text = format!("syntax error {position} unexpected '{unexpected}'.");
-        SqlError::compilation(code::SYNTAX, text).at(position)
+        Self::compilation(code::SYNTAX, text).at(position)
     }
 
     /// Creates the error for a feature of Snowflake that icebox does not support.
-    pub fn unsupported(feature: impl fmt::Display) -> SqlError {
-        SqlError::compilation(
+    pub fn unsupported(feature: impl fmt::Display) -> Self {
+        Self::compilation(
             code::UNSUPPORTED_FEATURE,
             format_args!("Unsupported feature '{feature}'."),
         )
     }
 
     /// Creates the error for a missing table, view or stage, by its resolved name.
-    pub fn no_object(name: impl fmt::Display) -> SqlError {
+    pub fn no_object(name: impl fmt::Display) -> Self {
         let text = format!("Object '{name}' does not exist or not authorized.");
-        SqlError::compilation(code::TABLE_NOT_FOUND, text)
+        Self::compilation(code::TABLE_NOT_FOUND, text)
     }
 
     /// Creates the error for any other missing object. `kind` is Snowflake's word for it, such as
     /// `Schema` or `Integration`.
-    pub fn no_such(kind: &str, name: impl fmt::Display) -> SqlError {
+    pub fn no_such(kind: &str, name: impl fmt::Display) -> Self {
         let text = format!("{kind} '{name}' does not exist or not authorized.");
-        SqlError::compilation(code::OBJECT_NOT_FOUND, text)
+        Self::compilation(code::OBJECT_NOT_FOUND, text)
     }
 
-    pub fn exists(name: impl fmt::Display) -> SqlError {
-        SqlError::compilation(
+    pub fn exists(name: impl fmt::Display) -> Self {
+        Self::compilation(
             code::OBJECT_EXISTS,
             format_args!("Object '{name}' already exists."),
         )
     }
 
     /// Creates the error for a value that an option cannot have.
-    pub fn bad_value(value: impl fmt::Display, parameter: &str) -> SqlError {
+    pub fn bad_value(value: impl fmt::Display, parameter: &str) -> Self {
         let text = format!("invalid value [{value}] for parameter '{parameter}'");
-        SqlError::compilation(code::INVALID_VALUE, text)
+        Self::compilation(code::INVALID_VALUE, text)
     }
 
     /// Creates the error for an object that cannot be dropped while another uses it.
-    pub fn in_use(what: impl fmt::Display, user: impl fmt::Display) -> SqlError {
+    pub fn in_use(what: impl fmt::Display, user: impl fmt::Display) -> Self {
         let text = format!("Cannot drop {what} as it is in use by {user}.");
-        SqlError::new(code::OBJECT_IN_USE, text)
+        Self::new(code::OBJECT_IN_USE, text)
     }
 
     /// Creates the error for a stage whose files cannot be reached.
-    pub fn stage_failed(error: &(dyn std::error::Error + 'static)) -> SqlError {
-        let cause = crate::error::cause(&icebox_base::chain(error));
+    pub fn stage_failed(error: &(dyn std::error::Error + 'static)) -> Self {
+        let cause = cause(&icebox_base::chain(error));
         let text = format!("Failure using stage area. Cause: [{cause}]");
-        SqlError::new(code::STAGE_FAILURE, text)
+        Self::new(code::STAGE_FAILURE, text)
     }
 
     /// Creates the error for an unknown column, alias or variable.
-    pub fn invalid_identifier(name: impl fmt::Display, position: Option<Position>) -> SqlError {
+    pub fn invalid_identifier(name: impl fmt::Display, position: Option<Position>) -> Self {
         let text = format!("invalid identifier '{name}'");
         match position {
-            Some(position) => SqlError::located(code::INVALID_IDENTIFIER, position, text),
-            None => SqlError::compilation(code::INVALID_IDENTIFIER, text),
+            Some(position) => Self::located(code::INVALID_IDENTIFIER, position, text),
+            None => Self::compilation(code::INVALID_IDENTIFIER, text),
         }
     }
 
     /// Creates a compilation error with its place on the first line:
     /// `SQL compilation error: error line …`.
-    pub fn located(code: ErrorCode, position: Position, text: impl fmt::Display) -> SqlError {
+    pub fn located(code: ErrorCode, position: Position, text: impl fmt::Display) -> Self {
         let message = format!("SQL compilation error: error {position}\n{text}");
-        SqlError::new(code, message).at(position)
+        Self::new(code, message).at(position)
     }
 
     /// Wraps an error inside icebox, or of the object store or PostgreSQL.
-    pub fn internal(error: &(dyn std::error::Error + 'static)) -> SqlError {
-        SqlError::new(code::INTERNAL, icebox_base::chain(error))
+    pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::new(code::INTERNAL, icebox_base::chain(error))
     }
 
-    pub fn at(mut self, position: Position) -> SqlError {
+    pub fn at(mut self, position: Position) -> Self {
         self.position = Some(position);
         self
     }
@@ -143,8 +143,9 @@ const DENIED: &str = "Access Denied (Status Code: 403; Error Code: AccessDenied)
 
 /// Returns the cause of an S3 error to show: the denial alone if it is one, else the whole text.
 pub fn cause(text: &str) -> String {
-    match text.contains("AccessDenied") {
-        true => DENIED.to_owned(),
-        false => text.to_owned(),
+    if text.contains("AccessDenied") {
+        DENIED.to_owned()
+    } else {
+        text.to_owned()
     }
 }

@@ -11,13 +11,13 @@ pub struct Ident(String);
 
 impl Ident {
     /// Creates an identifier that was written without quotes.
-    pub fn unquoted(text: &str) -> Ident {
-        Ident(text.to_uppercase())
+    pub fn unquoted(text: &str) -> Self {
+        Self(text.to_uppercase())
     }
 
     /// Creates an identifier that was written in double quotes; `text` is without them.
-    pub fn quoted(text: impl Into<String>) -> Ident {
-        Ident(text.into())
+    pub fn quoted(text: impl Into<String>) -> Self {
+        Self(text.into())
     }
 
     pub fn as_str(&self) -> &str {
@@ -37,9 +37,10 @@ impl Ident {
 impl fmt::Display for Ident {
     /// Writes the identifier as in a statement, in quotes where it needs them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.is_plain() {
-            true => f.write_str(&self.0),
-            false => write!(f, "\"{}\"", self.0.replace('"', "\"\"")),
+        if self.is_plain() {
+            f.write_str(&self.0)
+        } else {
+            write!(f, "\"{}\"", self.0.replace('"', "\"\""))
         }
     }
 }

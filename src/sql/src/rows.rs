@@ -17,32 +17,32 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Rows {
-        Rows { schema, batches }
+    pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
+        Self { schema, batches }
     }
 
     /// Creates the one row that most statements return: a text in the column `status`.
-    pub fn status(text: impl Into<String>) -> Rows {
-        Rows::texts(&["status"], [[Some(text.into())]])
+    pub fn status(text: impl Into<String>) -> Self {
+        Self::texts(&["status"], [[Some(text.into())]])
     }
 
     /// Creates the result of most statements that change something.
-    pub fn succeeded() -> Rows {
-        Rows::status("Statement executed successfully.")
+    pub fn succeeded() -> Self {
+        Self::status("Statement executed successfully.")
     }
 
     /// Creates rows of text columns; `None` is NULL.
     pub fn texts<const N: usize>(
         names: &[&str; N],
         rows: impl IntoIterator<Item = [Option<String>; N]>,
-    ) -> Rows {
+    ) -> Self {
         let columns = names.map(|name| (name, DataType::TEXT));
         let rows = rows
             .into_iter()
             .map(|row| row.map(ScalarValue::Utf8).to_vec());
         // A cast of text to a text column cannot fail.
-        Rows::of(&columns, rows)
-            .unwrap_or_else(|_| Rows::new(Arc::new(Schema::empty()), Vec::new()))
+        Self::of(&columns, rows)
+            .unwrap_or_else(|_| Self::new(Arc::new(Schema::empty()), Vec::new()))
     }
 
     /// Creates rows from values.
@@ -52,7 +52,7 @@ impl Rows {
     pub fn of(
         columns: &[(&str, DataType)],
         rows: impl IntoIterator<Item = Vec<ScalarValue>>,
-    ) -> SqlResult<Rows> {
+    ) -> SqlResult<Self> {
         let fields = columns.iter().map(|(name, ty)| ty.to_field(name, true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<Field>>()));
         let mut values: Vec<Vec<ScalarValue>> = vec![Vec::new(); columns.len()];
@@ -78,7 +78,7 @@ impl Rows {
         let arrays = arrays.collect::<SqlResult<Vec<ArrayRef>>>()?;
         let batch = RecordBatch::try_new(Arc::clone(&schema), arrays);
         let batch = batch.map_err(|error| SqlError::internal(&error))?;
-        Ok(Rows::new(schema, vec![batch]))
+        Ok(Self::new(schema, vec![batch]))
     }
 
     pub fn len(&self) -> usize {

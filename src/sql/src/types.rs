@@ -53,95 +53,94 @@ pub enum DataType {
 
 impl DataType {
     /// NUMBER without arguments.
-    pub const INTEGER: DataType = DataType::Number {
+    pub const INTEGER: Self = Self::Number {
         precision: 38,
         scale: 0,
     };
     /// VARCHAR without a length.
-    pub const TEXT: DataType = DataType::Text { length: MAX_TEXT };
+    pub const TEXT: Self = Self::Text { length: MAX_TEXT };
 
     /// Returns the type of an Arrow field: the one in its metadata, or else that of its Arrow type.
     /// Metadata that no longer fits the Arrow type, as after a cast, is ignored.
-    pub fn of_field(field: &Field) -> DataType {
-        let arrow = DataType::of_arrow(field.data_type());
+    pub fn of_field(field: &Field) -> Self {
+        let arrow = Self::of_arrow(field.data_type());
         let declared = field.metadata().get(TYPE_KEY);
         declared
-            .and_then(|text| DataType::parse(text))
+            .and_then(|text| Self::parse(text))
             .filter(|declared| declared.describes(arrow, field.data_type()))
             .unwrap_or(arrow)
     }
 
     /// Returns whether an array of type `arrow` can hold values of this type. `plain` is the type
     /// of `arrow` without metadata.
-    fn describes(self, plain: DataType, arrow: &ArrowType) -> bool {
+    fn describes(self, plain: Self, arrow: &ArrowType) -> bool {
         match self {
-            DataType::Number { scale, .. } => match arrow {
+            Self::Number { scale, .. } => match arrow {
                 ArrowType::Decimal128(..) => self == plain,
-                _ => scale == 0 && matches!(plain, DataType::Number { .. }),
+                _ => scale == 0 && matches!(plain, Self::Number { .. }),
             },
-            DataType::Text { .. } => matches!(plain, DataType::Text { .. }),
-            DataType::Binary { .. } => matches!(plain, DataType::Binary { .. }),
-            DataType::Variant | DataType::Object | DataType::Array => {
-                arrow.is_nested() || matches!(plain, DataType::Text { .. })
+            Self::Text { .. } => matches!(plain, Self::Text { .. }),
+            Self::Binary { .. } => matches!(plain, Self::Binary { .. }),
+            Self::Variant | Self::Object | Self::Array => {
+                arrow.is_nested() || matches!(plain, Self::Text { .. })
             }
-            DataType::Uuid => matches!(plain, DataType::Text { .. } | DataType::Uuid),
-            DataType::Time { .. } => matches!(plain, DataType::Time { .. }),
-            DataType::TimestampNtz { .. } => matches!(plain, DataType::TimestampNtz { .. }),
-            DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => matches!(
-                plain,
-                DataType::TimestampLtz { .. } | DataType::TimestampTz { .. }
-            ),
-            DataType::Float | DataType::Boolean | DataType::Date => self == plain,
+            Self::Uuid => matches!(plain, Self::Text { .. } | Self::Uuid),
+            Self::Time { .. } => matches!(plain, Self::Time { .. }),
+            Self::TimestampNtz { .. } => matches!(plain, Self::TimestampNtz { .. }),
+            Self::TimestampLtz { .. } | Self::TimestampTz { .. } => {
+                matches!(plain, Self::TimestampLtz { .. } | Self::TimestampTz { .. })
+            }
+            Self::Float | Self::Boolean | Self::Date => self == plain,
         }
     }
 
     /// Returns the type of values of an Arrow type.
-    pub fn of_arrow(arrow: &ArrowType) -> DataType {
-        let number = |precision| DataType::Number {
+    pub fn of_arrow(arrow: &ArrowType) -> Self {
+        let number = |precision| Self::Number {
             precision,
             scale: 0,
         };
         match arrow {
-            ArrowType::Boolean => DataType::Boolean,
+            ArrowType::Boolean => Self::Boolean,
             ArrowType::Int8 | ArrowType::UInt8 => number(3),
             ArrowType::Int16 | ArrowType::UInt16 => number(5),
             ArrowType::Int32 | ArrowType::UInt32 => number(10),
             ArrowType::Int64 => number(19),
             ArrowType::UInt64 => number(20),
-            ArrowType::Decimal128(precision, scale) => DataType::Number {
+            ArrowType::Decimal128(precision, scale) => Self::Number {
                 precision: *precision,
                 scale: u8::try_from(*scale).unwrap_or(0),
             },
-            ArrowType::Float16 | ArrowType::Float32 | ArrowType::Float64 => DataType::Float,
-            ArrowType::Date32 | ArrowType::Date64 => DataType::Date,
-            ArrowType::Time32(unit) | ArrowType::Time64(unit) => DataType::Time {
+            ArrowType::Float16 | ArrowType::Float32 | ArrowType::Float64 => Self::Float,
+            ArrowType::Date32 | ArrowType::Date64 => Self::Date,
+            ArrowType::Time32(unit) | ArrowType::Time64(unit) => Self::Time {
                 scale: digits(*unit),
             },
             ArrowType::Timestamp(unit, zone) => {
                 let scale = digits(*unit);
                 match zone.as_deref() {
-                    None => DataType::TimestampNtz { scale },
+                    None => Self::TimestampNtz { scale },
                     Some(zone) if zone.starts_with(['+', '-']) && zone != "+00:00" => {
-                        DataType::TimestampTz { scale }
+                        Self::TimestampTz { scale }
                     }
-                    Some(_) => DataType::TimestampLtz { scale },
+                    Some(_) => Self::TimestampLtz { scale },
                 }
             }
             ArrowType::Binary | ArrowType::LargeBinary | ArrowType::BinaryView => {
-                DataType::Binary { length: MAX_BINARY }
+                Self::Binary { length: MAX_BINARY }
             }
-            ArrowType::FixedSizeBinary(16) => DataType::Uuid,
-            ArrowType::FixedSizeBinary(length) => DataType::Binary {
+            ArrowType::FixedSizeBinary(16) => Self::Uuid,
+            ArrowType::FixedSizeBinary(length) => Self::Binary {
                 length: *length as u32,
             },
-            ArrowType::List(_) | ArrowType::LargeList(_) => DataType::Array,
-            ArrowType::Struct(_) | ArrowType::Map(..) => DataType::Object,
-            _ => DataType::TEXT,
+            ArrowType::List(_) | ArrowType::LargeList(_) => Self::Array,
+            ArrowType::Struct(_) | ArrowType::Map(..) => Self::Object,
+            _ => Self::TEXT,
         }
     }
 
     /// Parses a type such as `NUMBER(12,2)` or `VARCHAR`.
-    pub fn parse(text: &str) -> Option<DataType> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (name, arguments) = match text.split_once('(') {
             Some((name, rest)) => (name, rest.trim_end().strip_suffix(')')?),
             None => (text, ""),
@@ -151,12 +150,12 @@ impl DataType {
             .filter(|argument| !argument.trim().is_empty())
             .map(|argument| argument.trim().parse().ok())
             .collect();
-        DataType::named(&name.trim().to_uppercase(), &arguments?)
+        Self::named(&name.trim().to_uppercase(), &arguments?)
     }
 
     /// Returns the type of a name in upper case with its arguments. The synonyms are those of the
     /// documentation.
-    pub fn named(name: &str, arguments: &[u32]) -> Option<DataType> {
+    pub fn named(name: &str, arguments: &[u32]) -> Option<Self> {
         let scale = || match arguments {
             [] => Some(9),
             [scale @ 0..=9] => Some(*scale as u8),
@@ -167,16 +166,16 @@ impl DataType {
             [length] if (1..=MAX_LAKE_TEXT).contains(length) => Some(*length),
             _ => None,
         };
-        let bare = |found: DataType| arguments.is_empty().then_some(found);
+        let bare = |found: Self| arguments.is_empty().then_some(found);
         match name {
             "NUMBER" | "DECIMAL" | "DEC" | "NUMERIC" => match arguments {
-                [] => Some(DataType::INTEGER),
-                [precision @ 1..=38] => Some(DataType::Number {
+                [] => Some(Self::INTEGER),
+                [precision @ 1..=38] => Some(Self::Number {
                     precision: *precision as u8,
                     scale: 0,
                 }),
                 [precision @ 1..=38, scale] if scale <= precision && *scale <= 37 => {
-                    Some(DataType::Number {
+                    Some(Self::Number {
                         precision: *precision as u8,
                         scale: *scale as u8,
                     })
@@ -184,60 +183,58 @@ impl DataType {
                 _ => None,
             },
             "INT" | "INTEGER" | "BIGINT" | "SMALLINT" | "TINYINT" | "BYTEINT" => {
-                bare(DataType::INTEGER)
+                bare(Self::INTEGER)
             }
             "FLOAT" | "FLOAT4" | "FLOAT8" | "DOUBLE" | "DOUBLE PRECISION" | "REAL" => {
-                bare(DataType::Float)
+                bare(Self::Float)
             }
             "VARCHAR" | "STRING" | "TEXT" | "NVARCHAR" | "NVARCHAR2" | "CHAR VARYING"
-            | "NCHAR VARYING" => Some(DataType::Text {
+            | "NCHAR VARYING" => Some(Self::Text {
                 length: length(MAX_TEXT)?,
             }),
-            "CHAR" | "CHARACTER" | "NCHAR" => Some(DataType::Text { length: length(1)? }),
-            "BOOLEAN" => bare(DataType::Boolean),
-            "DATE" => bare(DataType::Date),
-            "TIME" => Some(DataType::Time { scale: scale()? }),
+            "CHAR" | "CHARACTER" | "NCHAR" => Some(Self::Text { length: length(1)? }),
+            "BOOLEAN" => bare(Self::Boolean),
+            "DATE" => bare(Self::Date),
+            "TIME" => Some(Self::Time { scale: scale()? }),
             "DATETIME"
             | "TIMESTAMP"
             | "TIMESTAMP_NTZ"
             | "TIMESTAMPNTZ"
-            | "TIMESTAMP WITHOUT TIME ZONE" => Some(DataType::TimestampNtz { scale: scale()? }),
+            | "TIMESTAMP WITHOUT TIME ZONE" => Some(Self::TimestampNtz { scale: scale()? }),
             "TIMESTAMP_LTZ" | "TIMESTAMPLTZ" | "TIMESTAMP WITH LOCAL TIME ZONE" => {
-                Some(DataType::TimestampLtz { scale: scale()? })
+                Some(Self::TimestampLtz { scale: scale()? })
             }
             "TIMESTAMP_TZ" | "TIMESTAMPTZ" | "TIMESTAMP WITH TIME ZONE" => {
-                Some(DataType::TimestampTz { scale: scale()? })
+                Some(Self::TimestampTz { scale: scale()? })
             }
-            "BINARY" | "VARBINARY" => Some(DataType::Binary {
+            "BINARY" | "VARBINARY" => Some(Self::Binary {
                 length: length(MAX_BINARY)?,
             }),
-            "VARIANT" => bare(DataType::Variant),
-            "OBJECT" => bare(DataType::Object),
-            "ARRAY" => bare(DataType::Array),
-            "UUID" => bare(DataType::Uuid),
+            "VARIANT" => bare(Self::Variant),
+            "OBJECT" => bare(Self::Object),
+            "ARRAY" => bare(Self::Array),
+            "UUID" => bare(Self::Uuid),
             _ => None,
         }
     }
 
-    /// Returns the Arrow type in which icebox creates values of this type. A TIMESTAMP_TZ has the
+    /// Returns the Arrow type in which icebox creates values of this type. A `TIMESTAMP_TZ` has the
     /// offset of UTC.
     pub fn to_arrow(self) -> ArrowType {
         match self {
-            DataType::Number { precision, scale } => ArrowType::Decimal128(precision, scale as i8),
-            DataType::Float => ArrowType::Float64,
-            DataType::Boolean => ArrowType::Boolean,
-            DataType::Date => ArrowType::Date32,
-            DataType::Time { .. } => ArrowType::Time64(TimeUnit::Nanosecond),
-            DataType::TimestampNtz { .. } => ArrowType::Timestamp(TimeUnit::Nanosecond, None),
-            DataType::TimestampLtz { .. } | DataType::TimestampTz { .. } => {
+            Self::Number { precision, scale } => ArrowType::Decimal128(precision, scale as i8),
+            Self::Float => ArrowType::Float64,
+            Self::Boolean => ArrowType::Boolean,
+            Self::Date => ArrowType::Date32,
+            Self::Time { .. } => ArrowType::Time64(TimeUnit::Nanosecond),
+            Self::TimestampNtz { .. } => ArrowType::Timestamp(TimeUnit::Nanosecond, None),
+            Self::TimestampLtz { .. } | Self::TimestampTz { .. } => {
                 ArrowType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
             }
-            DataType::Binary { .. } => ArrowType::Binary,
-            DataType::Text { .. }
-            | DataType::Variant
-            | DataType::Object
-            | DataType::Array
-            | DataType::Uuid => ArrowType::Utf8,
+            Self::Binary { .. } => ArrowType::Binary,
+            Self::Text { .. } | Self::Variant | Self::Object | Self::Array | Self::Uuid => {
+                ArrowType::Utf8
+            }
         }
     }
 
@@ -261,20 +258,20 @@ fn digits(unit: TimeUnit) -> u8 {
 impl fmt::Display for DataType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DataType::Number { precision, scale } => write!(f, "NUMBER({precision},{scale})"),
-            DataType::Float => f.write_str("FLOAT"),
-            DataType::Text { length } => write!(f, "VARCHAR({length})"),
-            DataType::Boolean => f.write_str("BOOLEAN"),
-            DataType::Date => f.write_str("DATE"),
-            DataType::Time { scale } => write!(f, "TIME({scale})"),
-            DataType::TimestampNtz { scale } => write!(f, "TIMESTAMP_NTZ({scale})"),
-            DataType::TimestampLtz { scale } => write!(f, "TIMESTAMP_LTZ({scale})"),
-            DataType::TimestampTz { scale } => write!(f, "TIMESTAMP_TZ({scale})"),
-            DataType::Binary { length } => write!(f, "BINARY({length})"),
-            DataType::Variant => f.write_str("VARIANT"),
-            DataType::Object => f.write_str("OBJECT"),
-            DataType::Array => f.write_str("ARRAY"),
-            DataType::Uuid => f.write_str("UUID"),
+            Self::Number { precision, scale } => write!(f, "NUMBER({precision},{scale})"),
+            Self::Float => f.write_str("FLOAT"),
+            Self::Text { length } => write!(f, "VARCHAR({length})"),
+            Self::Boolean => f.write_str("BOOLEAN"),
+            Self::Date => f.write_str("DATE"),
+            Self::Time { scale } => write!(f, "TIME({scale})"),
+            Self::TimestampNtz { scale } => write!(f, "TIMESTAMP_NTZ({scale})"),
+            Self::TimestampLtz { scale } => write!(f, "TIMESTAMP_LTZ({scale})"),
+            Self::TimestampTz { scale } => write!(f, "TIMESTAMP_TZ({scale})"),
+            Self::Binary { length } => write!(f, "BINARY({length})"),
+            Self::Variant => f.write_str("VARIANT"),
+            Self::Object => f.write_str("OBJECT"),
+            Self::Array => f.write_str("ARRAY"),
+            Self::Uuid => f.write_str("UUID"),
         }
     }
 }

@@ -208,7 +208,7 @@ impl TableVersion {
             };
             match change {
                 SchemaChange::Add(field) => {
-                    fields.push(Arc::new(assign_ids(field.clone(), &mut last_id)))
+                    fields.push(Arc::new(assign_ids(field.clone(), &mut last_id)));
                 }
                 SchemaChange::Drop(name) => {
                     fields.remove(position(name)?);
@@ -216,7 +216,7 @@ impl TableVersion {
                 SchemaChange::Rename(from, to) => {
                     let index = position(from)?;
                     let mut field = fields[index].as_ref().clone();
-                    field.name = to.clone();
+                    field.name.clone_from(to);
                     fields[index] = Arc::new(field);
                 }
                 SchemaChange::Nullable(name) => {

@@ -66,9 +66,10 @@ async fn read(reader: super::footer::LakeFileReader, location: &str) -> Result<P
     let mut stream = builder.with_projection(mask).build().map_err(failed)?;
     let mut deletes = PositionDeletes::new();
     while let Some(batch) = stream.try_next().await.map_err(failed)? {
-        let (paths, positions) = match path_is_first {
-            true => (batch.column(0), batch.column(1)),
-            false => (batch.column(1), batch.column(0)),
+        let (paths, positions) = if path_is_first {
+            (batch.column(0), batch.column(1))
+        } else {
+            (batch.column(1), batch.column(0))
         };
         let wrong = |reason: String| Error::Schema {
             location: location.to_owned(),

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::commit::TableVersion;
 
 /// The number of older manifests of one content type from which they are merged into one, as in
-/// pg_lake.
+/// `pg_lake`.
 const MERGE_AT_MANIFESTS: usize = 100;
 /// The number of manifests that are read concurrently for a merge.
 const CONCURRENT_READS: usize = 16;

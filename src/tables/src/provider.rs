@@ -137,9 +137,10 @@ impl LakeTableProvider {
         let mut taken = HashSet::new();
         self.with_fields(|field| {
             let name = rename(field.name());
-            match taken.insert(name.clone()) {
-                true => field.with_name(name),
-                false => field,
+            if taken.insert(name.clone()) {
+                field.with_name(name)
+            } else {
+                field
             }
         })
     }
@@ -462,9 +463,12 @@ impl TableProvider for LakeTableProvider {
             let batches = self
                 .live_batches
                 .iter()
-                .map(|live| match self.with_positions {
-                    true => rows::with_positions(live, &self.schema),
-                    false => Ok(live.batch.clone()),
+                .map(|live| {
+                    if self.with_positions {
+                        rows::with_positions(live, &self.schema)
+                    } else {
+                        Ok(live.batch.clone())
+                    }
                 })
                 .collect::<DataFusionResult<Vec<_>>>()?;
             let memory = MemorySourceConfig::try_new_exec(

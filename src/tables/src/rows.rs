@@ -180,7 +180,7 @@ impl DisplayAs for RowsExec {
 }
 
 impl ExecutionPlan for RowsExec {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "RowsExec"
     }
 

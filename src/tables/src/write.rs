@@ -2,7 +2,7 @@
 //!
 //! The iceberg crate's Parquet writer writes both, and collects the statistics for the manifest.
 //! The settings (Parquet v1, SNAPPY, row groups of 122,880 rows) are those found in files of
-//! pg_lake.
+//! `pg_lake`.
 
 use std::sync::{Arc, LazyLock};
 

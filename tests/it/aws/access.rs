@@ -410,7 +410,7 @@ async fn buckets_of_another_account() {
         for (verb, status, code) in verbs(&other, "frompg/a").await {
             match verb {
                 "buckets" | "create bucket" => {
-                    assert!(status == 200 || code == "BucketAlreadyOwnedByYou", "{code}")
+                    assert!(status == 200 || code == "BucketAlreadyOwnedByYou", "{code}");
                 }
                 "delete many" => {}
                 "head" | "head bucket" => assert_eq!(status, 403, "{verb}"),

@@ -1,4 +1,4 @@
-//! AssumeRole: who may call it, with which parameters, and for how long a session lasts.
+//! `AssumeRole`: who may call it, with which parameters, and for how long a session lasts.
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 

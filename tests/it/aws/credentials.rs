@@ -104,7 +104,7 @@ async fn wrong_credentials() {
 
 /// Requests a presigned URL of each operation, and returns the status and body of each response.
 pub async fn presigned(s3: &S3, key: &str) -> Vec<(&'static str, u16, String)> {
-    let hour = || PresigningConfig::expires_in(Duration::from_secs(3600)).expect("an hour");
+    let hour = || PresigningConfig::expires_in(Duration::from_hours(1)).expect("an hour");
     let (get, head) = (
         s3.get_object().bucket(BUCKET),
         s3.head_object().bucket(BUCKET),

@@ -22,17 +22,17 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn of_pair(first: u64, waits: bool, second: u64) -> Answer {
-        Answer {
+    pub fn of_pair(first: u64, waits: bool, second: u64) -> Self {
+        Self {
             pair: Some((first, waits, second)),
-            ..Answer::default()
+            ..Self::default()
         }
     }
 
     /// Parses the lines of a transcript that follow a statement. `columns` are the indexes of the
     /// columns to compare; None compares all of them.
-    pub fn parse(lines: &[&str], columns: Option<&[usize]>) -> Answer {
-        let mut answer = Answer::default();
+    pub fn parse(lines: &[&str], columns: Option<&[usize]>) -> Self {
+        let mut answer = Self::default();
         let mut lines = lines.iter().map(|line| without_time(line));
         let first = lines.next().unwrap_or_default();
         if let Some(error) = first.strip_prefix("ERROR: ") {
@@ -142,7 +142,7 @@ pub async fn ask(
     answer
 }
 
-/// Returns the first line of a message; the other lines show pg_lake's internal queries.
+/// Returns the first line of a message; the other lines show `pg_lake`'s internal queries.
 fn message(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
@@ -210,9 +210,10 @@ fn value(text: &str) -> String {
     let is_decimal = digits
         .split_once('.')
         .is_some_and(|(a, b)| is_number(a) && is_number(b));
-    match is_decimal {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text.to_owned(),
+    if is_decimal {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text.to_owned()
     }
 }
 
@@ -232,9 +233,10 @@ pub fn anonymous(text: &str) -> String {
     let quoted = text.split('\'').enumerate().map(|(place, part)| {
         let is_request = part.starts_with("http://")
             || part.contains('?') && (part.starts_with('/') || part.contains("://"));
-        match place % 2 == 1 && is_request {
-            true => "…".to_owned(),
-            false => without_port(part),
+        if place % 2 == 1 && is_request {
+            "…".to_owned()
+        } else {
+            without_port(part)
         }
     });
     let text = quoted

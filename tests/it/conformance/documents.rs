@@ -1,4 +1,4 @@
-//! Checks that docs/differences.md or docs/pg_lake.md documents every deviation, and that a replayed
+//! Checks that docs/differences.md or `docs/pg_lake.md` documents every deviation, and that a replayed
 //! statement or the captured lake shows every row of docs/differences.md.
 
 use std::collections::BTreeSet;
@@ -55,7 +55,7 @@ fn every_deviation_is_told_and_every_telling_is_a_deviation() {
                     told.insert((row, where_));
                 }
                 None if deviation.of == [PgLake::StandIn] => {
-                    wrong.push(format!("{where_}: says not which document tells of it"))
+                    wrong.push(format!("{where_}: says not which document tells of it"));
                 }
                 None => {}
             }

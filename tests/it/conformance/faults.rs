@@ -40,7 +40,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub fn begin(sandbox: &CommandSandbox, part: Part, kind: FaultKind) -> Fault {
+    pub fn begin(sandbox: &CommandSandbox, part: Part, kind: FaultKind) -> Self {
         let name = component(sandbox.info().engine, part);
         let running = |name: &str| {
             sandbox
@@ -48,7 +48,7 @@ impl Fault {
                 .unwrap_or_else(|| panic!("`icebox status` shows no process of {name}"))
         };
         let victim = running(name);
-        let mut fault = Fault { supervisor: None };
+        let mut fault = Self { supervisor: None };
         match kind {
             FaultKind::Hangs => {
                 victim.signal(Signal::SIGSTOP);
@@ -78,7 +78,7 @@ impl Fault {
         let everything = format!("SELECT count(*) FROM lake_file.list('s3://{bucket}/x/**')");
         until(
             "the sandbox answers again",
-            Duration::from_secs(60),
+            Duration::from_mins(1),
             async || match Db::try_connect(endpoint).await {
                 Ok(db) => db.try_run(&everything).await.is_ok(),
                 Err(_) => false,

@@ -356,28 +356,25 @@ async fn the_captured_lake_made_again() {
                         .iter()
                         .any(|pattern| matches(pattern, table))
             });
-            match deviation {
-                Some((place, deviation)) => {
-                    used.insert(("deviation", place));
-                    println!("{name}, {what}: {}", deviation.reason);
-                    if given == real {
-                        wrong.push(format!(
-                            "{name}, {what}: listed as a deviation, but as pg_lake's: {given}"
-                        ));
-                    } else if !matches(&deviation.answer, given) {
-                        wrong.push(format!(
-                            "{name}, {what}\n  expected {}\n  but got  {given}",
-                            deviation.answer
-                        ));
-                    }
+            if let Some((place, deviation)) = deviation {
+                used.insert(("deviation", place));
+                println!("{name}, {what}: {}", deviation.reason);
+                if given == real {
+                    wrong.push(format!(
+                        "{name}, {what}: listed as a deviation, but as pg_lake's: {given}"
+                    ));
+                } else if !matches(&deviation.answer, given) {
+                    wrong.push(format!(
+                        "{name}, {what}\n  expected {}\n  but got  {given}",
+                        deviation.answer
+                    ));
                 }
-                None => {
-                    compared += 1;
-                    if given != real {
-                        wrong.push(format!(
-                            "{name}, {what}\n  pg_lake: {real}\n  here:    {given}"
-                        ));
-                    }
+            } else {
+                compared += 1;
+                if given != real {
+                    wrong.push(format!(
+                        "{name}, {what}\n  pg_lake: {real}\n  here:    {given}"
+                    ));
                 }
             }
         }

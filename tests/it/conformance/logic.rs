@@ -54,7 +54,7 @@ impl AsyncDB for Connection {
         for message in messages {
             match message {
                 SimpleQueryMessage::RowDescription(description) => {
-                    columns = Some(description.len())
+                    columns = Some(description.len());
                 }
                 SimpleQueryMessage::Row(row) => {
                     let value = |i| match row.get(i) {
@@ -79,7 +79,7 @@ impl AsyncDB for Connection {
 
     async fn shutdown(&mut self) {}
 
-    fn engine_name(&self) -> &str {
+    fn engine_name(&self) -> &'static str {
         "pg_lake"
     }
 

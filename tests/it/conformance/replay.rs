@@ -14,7 +14,7 @@ use crate::support::sandbox::{CommandSandbox, Db, until};
 use icebox_postgres::Endpoint;
 
 /// The time limit of a statement. Only a statement that waits for ever exceeds it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The settings of the capture's sessions. Its catalog is PostgreSQL's own, whatever the sandbox's
 /// default is.
@@ -156,9 +156,10 @@ impl<'a> Stage<'a> {
             .iter()
             .filter(|step| step.before == place)
         {
-            let given = match run.contains(" || ") {
-                true => self.pair(run).await,
-                false => self.ask(session, run).await,
+            let given = if run.contains(" || ") {
+                self.pair(run).await
+            } else {
+                self.ask(session, run).await
             };
             self.check(run, answer, &given.told(run));
         }

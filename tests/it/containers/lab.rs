@@ -116,7 +116,7 @@ impl Lab {
 
     /// Waits until a component is up after this number of restarts, and returns its process id.
     pub fn component(&self, name: &str, restarts: u64) -> i32 {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let status = self.status();
             let components = status["components"].as_array().unwrap();
@@ -199,7 +199,7 @@ pub fn docker(arguments: &[&str]) -> String {
 
 /// Waits up to a minute until `condition` holds.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
         std::thread::sleep(Duration::from_millis(50));

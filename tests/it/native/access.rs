@@ -128,7 +128,7 @@ async fn an_instance_reaches_the_lake_by_its_integration_alone() {
     let set_trust = async |id: &str| {
         iam.update_trust_policy(role, &trust(&user, id))
             .await
-            .unwrap()
+            .unwrap();
     };
     set_trust("COPIED_WRONGLY").await;
     let attach = "ALTER POSTGRES INSTANCE shop SET STORAGE_INTEGRATION = writer";

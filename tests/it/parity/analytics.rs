@@ -72,7 +72,7 @@ async fn answers_on_a_fixed_seed_are_pinned() {
     assert!(queries.len() >= 24, "{}", queries.len());
     for query in queries {
         let answer = heap
-            .answer(&query.sql(|table| table.to_owned()))
+            .answer(&query.sql(ToOwned::to_owned))
             .await
             .unwrap_or_else(|error| {
                 panic!("{}: {error}", query.name);

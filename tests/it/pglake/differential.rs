@@ -324,9 +324,10 @@ async fn changes(in_one_transaction: bool) {
         db.run("BEGIN").await;
     }
     for change in CHANGES {
-        let different = match in_one_transaction {
-            true => difference_in_transaction(&db, change).await,
-            false => difference(&db, change).await,
+        let different = if in_one_transaction {
+            difference_in_transaction(&db, change).await
+        } else {
+            difference(&db, change).await
         };
         let content = difference(&db, "SELECT * FROM {t} ORDER BY id, i, t").await;
         if let Some(difference) =
@@ -388,7 +389,7 @@ async fn prepared_statements_cursors_and_functions() {
                     .map(|row| row.get::<_, Option<i32>>(0).unwrap_or(-1))
                     .collect();
                 if !sql.contains("ORDER BY") {
-                    ids.sort();
+                    ids.sort_unstable();
                 }
                 rounds.push(ids);
             }

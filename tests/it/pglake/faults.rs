@@ -50,7 +50,7 @@ fn kill(process: ProcessId) {
 
 /// Waits until the query works on a new connection, and returns the connection and the answer.
 async fn recovered(sandbox: &CommandSandbox, query: &str) -> (Db, String) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let failure = match Db::try_connect(&sandbox.info().postgres).await {
             Ok(db) => match db.try_run(query).await {

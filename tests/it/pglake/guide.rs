@@ -1,4 +1,4 @@
-//! The guide "Build a Lakehouse with Snowflake Postgres and pg_lake", run without changes.
+//! The guide "Build a Lakehouse with Snowflake Postgres and `pg_lake`", run without changes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,7 +44,7 @@ pub async fn well_inside_a_minute() {
             % 60
     };
     let is_good = || (5..30).contains(&second());
-    until("a minute passes", Duration::from_secs(60), async || {
+    until("a minute passes", Duration::from_mins(1), async || {
         is_good()
     })
     .await;

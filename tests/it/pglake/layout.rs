@@ -93,7 +93,7 @@ async fn small_changes_are_deletes_by_position_and_large_ones_rewrite() {
         for file in &files {
             rows[usize::from(file.is_delete)].push(file.rows);
         }
-        rows.iter_mut().for_each(|rows| rows.sort());
+        rows.iter_mut().for_each(|rows| rows.sort_unstable());
         assert_eq!(rows[0], data, "{statement}");
         assert_eq!(rows[1], deletes, "{statement}");
         let snapshots = metadata["snapshots"].as_array().unwrap();

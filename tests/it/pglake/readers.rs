@@ -51,10 +51,11 @@ pub async fn agree(info: &SandboxInfo, db: &Db) {
                 "{name}.{column}"
             );
             let is_exact = matches!(data_type, "smallint" | "integer" | "bigint" | "numeric");
-            let sum = match is_exact {
-                true => Some(db.one(&format!("SELECT sum({quoted}) FROM {name}")).await)
-                    .filter(|sum| sum != NULL),
-                false => None,
+            let sum = if is_exact {
+                Some(db.one(&format!("SELECT sum({quoted}) FROM {name}")).await)
+                    .filter(|sum| sum != NULL)
+            } else {
+                None
             };
             described.push(serde_json::json!({"name": column, "count": count, "sum": sum}));
         }

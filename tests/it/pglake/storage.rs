@@ -109,7 +109,7 @@ impl Instance {
         self.dir.path().join("grant.json")
     }
 
-    /// Returns the grant that ALTER POSTGRES INSTANCE … SET STORAGE_INTEGRATION writes.
+    /// Returns the grant that ALTER POSTGRES INSTANCE … SET `STORAGE_INTEGRATION` writes.
     fn grant(&self) -> StorageGrant {
         StorageGrant {
             principal: Keys {

@@ -240,7 +240,7 @@ async fn snapshots_may_lack_a_schema_id_and_there_may_be_none() {
             .read_table(Arc::new(provider))
             .unwrap();
         let batches = frame.collect().await.unwrap();
-        let found: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+        let found: usize = batches.iter().map(RecordBatch::num_rows).sum();
         assert_eq!(found, rows, "{name}");
     }
 }

@@ -342,7 +342,10 @@ async fn one_file_is_read_by_several_cores() {
     let plan = filtered.create_physical_plan().await.unwrap();
     let stream = execute_stream(plan, context.task_ctx()).unwrap();
     let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
-    assert_eq!(batches.iter().map(|b| b.num_rows()).sum::<usize>(), 1000);
+    assert_eq!(
+        batches.iter().map(RecordBatch::num_rows).sum::<usize>(),
+        1000
+    );
     assert!(
         batches
             .iter()

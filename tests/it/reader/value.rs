@@ -32,7 +32,7 @@ pub enum Value {
         days: i64,
         microseconds: i64,
     },
-    List(Vec<Value>),
+    List(Vec<Self>),
 }
 
 pub fn decimal(mut unscaled: i128, mut scale: i8) -> Value {

@@ -271,7 +271,7 @@ async fn a_client_that_breaks_off_leaves_nothing() {
     use tokio::io::AsyncWriteExt;
     let server = TestServer::start().await;
     let presigning =
-        aws_sdk_s3::presigning::PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+        aws_sdk_s3::presigning::PresigningConfig::expires_in(Duration::from_mins(1)).unwrap();
     let url = server
         .client
         .put_object()

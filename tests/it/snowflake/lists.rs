@@ -1,4 +1,4 @@
-//! SHOW, INFORMATION_SCHEMA and GET_DDL.
+//! SHOW, `INFORMATION_SCHEMA` and `GET_DDL`.
 
 use super::world::{Fixture, ok, run, script, shown, value};
 
@@ -20,8 +20,8 @@ const OBJECTS: &str = "
     CREATE WAREHOUSE SMALL_WH WITH WAREHOUSE_SIZE = 'SMALL' AUTO_SUSPEND = 60;
     USE SCHEMA SHOP.RAW";
 
-/// The text of GET_DDL creates an object with the same GET_DDL text, for every object type that
-/// GET_DDL supports.
+/// The text of `GET_DDL` creates an object with the same `GET_DDL` text, for every object type that
+/// `GET_DDL` supports.
 #[tokio::test(flavor = "multi_thread")]
 async fn ddl_makes_the_same_object_again() {
     let fixture = Fixture::new().await;

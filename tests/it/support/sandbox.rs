@@ -272,17 +272,15 @@ impl CommandSandbox {
     /// if it runs. `lake-engine` also means the `pgduck_server` of other engines.
     pub fn process(&self, name: &str) -> Option<ProcessId> {
         let status = self.status();
-        let pid = match name {
-            "supervisor" => &status["supervisor_pid"],
-            _ => {
-                let is_wanted = |found: &str| {
-                    found == name || (name == "lake-engine" && found == "pgduck_server")
-                };
-                let mut components = status["components"].as_array()?.iter();
-                let component =
-                    components.find(|found| found["name"].as_str().is_some_and(is_wanted))?;
-                &component["pid"]
-            }
+        let pid = if name == "supervisor" {
+            &status["supervisor_pid"]
+        } else {
+            let is_wanted =
+                |found: &str| found == name || (name == "lake-engine" && found == "pgduck_server");
+            let mut components = status["components"].as_array()?.iter();
+            let component =
+                components.find(|found| found["name"].as_str().is_some_and(is_wanted))?;
+            &component["pid"]
         };
         ProcessId::of(pid.as_i64()? as i32)
     }

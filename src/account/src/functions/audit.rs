@@ -10,7 +10,7 @@ use icebox_aws::audit::Entry;
 use icebox_sql::error::{SqlError, SqlResult};
 use icebox_sql::rows::Rows;
 
-/// Returns the entries of the audit trail, newest first: 100, unless RESULT_LIMIT says otherwise.
+/// Returns the entries of the audit trail, newest first: 100, unless `RESULT_LIMIT` says otherwise.
 pub fn trail(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows> {
     let is_in = range(arguments, "START_TIME", "END_TIME")?;
     let limit = arguments.limit(100)?;

@@ -1,4 +1,4 @@
-//! The views of INFORMATION_SCHEMA (Snowflake documentation, "Snowflake Information Schema"): the
+//! The views of `INFORMATION_SCHEMA` (Snowflake documentation, "Snowflake Information Schema"): the
 //! contents of one database, and the account's databases and roles.
 
 use datafusion::common::ScalarValue;
@@ -177,7 +177,7 @@ const STAGES: &[Column] = &[
     }),
 ];
 
-/// A table, or a view of INFORMATION_SCHEMA.
+/// A table, or a view of `INFORMATION_SCHEMA`.
 struct Relation {
     name: ObjectName,
     table: Option<Object>,
@@ -334,7 +334,7 @@ const LOADS: &[Column<Loaded>] = &[
     Column::number("ROW_PARSED", |load| count(load.rows)),
 ];
 
-/// Returns whether a full name is that of a view in INFORMATION_SCHEMA.
+/// Returns whether a full name is that of a view in `INFORMATION_SCHEMA`.
 pub fn is_view(full: &ObjectName) -> bool {
     full.0.len() == 3 && full.0[1].as_str() == INFORMATION_SCHEMA
 }

@@ -58,7 +58,7 @@ impl Arguments<'_> {
         }
     }
 
-    /// Returns RESULT_LIMIT, from 1 to 10,000, or `default` if it is not given.
+    /// Returns `RESULT_LIMIT`, from 1 to 10,000, or `default` if it is not given.
     fn limit(&self, default: usize) -> SqlResult<usize> {
         let Some(value) = self.get("RESULT_LIMIT") else {
             return Ok(default);
@@ -183,8 +183,8 @@ const TABLE_FUNCTIONS: &[TableFunction] = &[
     },
 ];
 
-/// Runs `TABLE(name(arguments))`. All functions but RESULT_SCAN may be qualified with
-/// INFORMATION_SCHEMA.
+/// Runs `TABLE(name(arguments))`. All functions but `RESULT_SCAN` may be qualified with
+/// `INFORMATION_SCHEMA`.
 pub fn table_function(session: &Session, name: &ObjectName, given: &[Argument]) -> SqlResult<Rows> {
     let last = name.last().as_str();
     let found = TABLE_FUNCTIONS.iter().find(|one| one.name == last);

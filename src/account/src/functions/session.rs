@@ -59,8 +59,8 @@ trait IntoValue {
 impl IntoValue for ScalarValue {
     fn into_value(self) -> SqlResult<Value> {
         let ty = match self {
-            ScalarValue::Boolean(_) => DataType::Boolean,
-            ScalarValue::UInt64(_) => DataType::INTEGER,
+            Self::Boolean(_) => DataType::Boolean,
+            Self::UInt64(_) => DataType::INTEGER,
             _ => DataType::TEXT,
         };
         Ok((self, ty))
@@ -252,9 +252,10 @@ fn link_status(call: Call<'_>) -> SqlResult<ScalarValue> {
 
 fn cancel_query(call: Call<'_>) -> SqlResult<ScalarValue> {
     let id = call.text(0)?;
-    Ok(match call.session.account().history.cancel(id) {
-        true => text(format!("query [{id}] terminated.")),
-        false => text("Identified SQL statement is not currently executing."),
+    Ok(if call.session.account().history.cancel(id) {
+        text(format!("query [{id}] terminated."))
+    } else {
+        text("Identified SQL statement is not currently executing.")
     })
 }
 
@@ -304,7 +305,7 @@ async fn clock(call: Call<'_>) -> SqlResult<Value> {
             "SCALE" => {
                 clock.set_scale(value.parse().map_err(|error: ScaleError| {
                     SqlError::compilation(code::INVALID_VALUE, error)
-                })?)
+                })?);
             }
             other => return Err(SqlError::bad_value(other, call.name)),
         }
@@ -315,7 +316,7 @@ async fn clock(call: Call<'_>) -> SqlResult<Value> {
 }
 
 /// How long advancing the clock may take, in real time.
-const MOST_PATIENCE: Duration = Duration::from_secs(60);
+const MOST_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Returns the unit's name in lower case, and the duration of `amount` units.
 fn duration(amount: u64, unit: &str) -> Option<(String, Duration)> {

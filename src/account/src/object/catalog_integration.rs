@@ -13,9 +13,9 @@ use icebox_sql::rows::Rows;
 
 pub struct Definition;
 
-/// The CATALOG_SOURCE of tables that are created from metadata files.
+/// The `CATALOG_SOURCE` of tables that are created from metadata files.
 pub const OBJECT_STORE: &str = "OBJECT_STORE";
-/// The CATALOG_SOURCE that is the catalog of a PostgreSQL instance.
+/// The `CATALOG_SOURCE` that is the catalog of a PostgreSQL instance.
 pub const SNOWFLAKE_POSTGRES: &str = "SNOWFLAKE_POSTGRES";
 
 const ABOUT: About = About {
@@ -52,7 +52,7 @@ const ABOUT: About = About {
     ],
 };
 
-/// The options of REST_CONFIG, in the order in which DESCRIBE shows them.
+/// The options of `REST_CONFIG`, in the order in which DESCRIBE shows them.
 const REST_CONFIG: &[Property] = &[
     Property::new("CATALOG_NAME", PropertyType::Text).required(),
     Property::new(

@@ -46,28 +46,28 @@ pub const fn column(name: &'static str, value: fn(&Object) -> ScalarValue) -> Co
 
 impl<T> Column<T> {
     /// Returns a column of a type.
-    pub const fn of(name: &'static str, ty: DataType, value: fn(&T) -> ScalarValue) -> Column<T> {
-        Column { name, ty, value }
+    pub const fn of(name: &'static str, ty: DataType, value: fn(&T) -> ScalarValue) -> Self {
+        Self { name, ty, value }
     }
 
     /// Returns a text column.
-    pub const fn text(name: &'static str, value: fn(&T) -> ScalarValue) -> Column<T> {
-        Column::of(name, DataType::TEXT, value)
+    pub const fn text(name: &'static str, value: fn(&T) -> ScalarValue) -> Self {
+        Self::of(name, DataType::TEXT, value)
     }
 
     /// Returns a column of whole numbers.
-    pub const fn number(name: &'static str, value: fn(&T) -> ScalarValue) -> Column<T> {
-        Column::of(name, DataType::INTEGER, value)
+    pub const fn number(name: &'static str, value: fn(&T) -> ScalarValue) -> Self {
+        Self::of(name, DataType::INTEGER, value)
     }
 
     /// Returns a column of points in time.
-    pub const fn time(name: &'static str, value: fn(&T) -> ScalarValue) -> Column<T> {
-        Column::of(name, TIME, value)
+    pub const fn time(name: &'static str, value: fn(&T) -> ScalarValue) -> Self {
+        Self::of(name, TIME, value)
     }
 
     /// Returns a column that is always NULL here, and is present because Snowflake has it.
-    pub const fn null(name: &'static str, ty: DataType) -> Column<T> {
-        Column::of(name, ty, |_| ScalarValue::Null)
+    pub const fn null(name: &'static str, ty: DataType) -> Self {
+        Self::of(name, ty, |_| ScalarValue::Null)
     }
 }
 

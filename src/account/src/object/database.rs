@@ -1,4 +1,4 @@
-//! Databases. Each has the schemas PUBLIC and INFORMATION_SCHEMA, and may be linked to a catalog.
+//! Databases. Each has the schemas PUBLIC and `INFORMATION_SCHEMA`, and may be linked to a catalog.
 
 use async_trait::async_trait;
 
@@ -26,7 +26,7 @@ const PROPERTIES: &[Property] = &[
     properties::COMMENT,
 ];
 
-/// The options of LINKED_CATALOG (Snowflake documentation, "CREATE DATABASE (catalog-linked)").
+/// The options of `LINKED_CATALOG` (Snowflake documentation, "CREATE DATABASE (catalog-linked)").
 const LINKED_CATALOG: &[Property] = &[
     Property::new("CATALOG", PropertyType::Name).required(),
     Property::new("ALLOWED_NAMESPACES", PropertyType::Texts),
@@ -43,14 +43,14 @@ const LINKED_CATALOG: &[Property] = &[
     Property::new("SYNC_INTERVAL_SECONDS", PropertyType::Integer(30, 86_400)).with_default("30"),
 ];
 
-/// Returns the link of a database to a catalog, as the options of LINKED_CATALOG; `None` if the
+/// Returns the link of a database to a catalog, as the options of `LINKED_CATALOG`; `None` if the
 /// database is not linked.
 pub fn link(database: &Object) -> Option<&Properties> {
     database.properties.options("LINKED_CATALOG")
 }
 
 /// Returns the name in a linked database of a schema or table of the catalog: unchanged, unless the
-/// database has CATALOG_CASE_SENSITIVITY = CASE_INSENSITIVE.
+/// database has `CATALOG_CASE_SENSITIVITY` = `CASE_INSENSITIVE`.
 pub fn ident_of(database: &Object, name: &str) -> Ident {
     let case = database.properties.text("CATALOG_CASE_SENSITIVITY");
     match case.as_deref() {

@@ -1,4 +1,4 @@
-//! GET_DDL: the statements that recreate objects.
+//! `GET_DDL`: the statements that recreate objects.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -10,7 +10,7 @@ use icebox_sql::error::{SqlError, SqlResult};
 use icebox_sql::names::ObjectName;
 use icebox_sql::syntax;
 
-/// The object types that GET_DDL takes here (Snowflake documentation, "GET_DDL").
+/// The object types that `GET_DDL` takes here (Snowflake documentation, "`GET_DDL`").
 const TYPES: &[(&str, Kind)] = &[
     ("DATABASE", Kind::Database),
     ("SCHEMA", Kind::Schema),
@@ -24,7 +24,7 @@ const TYPES: &[(&str, Kind)] = &[
 ];
 
 /// Runs `GET_DDL('type', 'name' [, full names])`. For databases and schemas the result includes
-/// their contents, except for kinds that GET_DDL does not support.
+/// their contents, except for kinds that `GET_DDL` does not support.
 ///
 /// # Errors
 /// If there is no such type or object.
@@ -72,9 +72,10 @@ fn one<'a>(
     statements: &'a mut Vec<String>,
 ) -> BoxFuture<'a, SqlResult<()>> {
     async move {
-        let name = match is_full {
-            true => object.name.to_string(),
-            false => object.name.last().to_string(),
+        let name = if is_full {
+            object.name.to_string()
+        } else {
+            object.name.last().to_string()
         };
         let definition = kind.definition();
         let Some(statement) = definition.ddl(session, object, &name).await? else {

@@ -49,7 +49,7 @@ pub struct IcebergTable {
     pub metadata_location: String,
     /// The refreshes, oldest first. The last one gave the present state.
     pub refreshes: Vec<Refresh>,
-    /// Why the last AUTO_REFRESH failed.
+    /// Why the last `AUTO_REFRESH` failed.
     #[serde(default)]
     pub stalled: Option<String>,
 }
@@ -68,8 +68,8 @@ pub struct Refresh {
 
 impl IcebergTable {
     /// Returns a table whose history begins with this refresh.
-    pub fn at(refresh: Refresh) -> IcebergTable {
-        IcebergTable {
+    pub fn at(refresh: Refresh) -> Self {
+        Self {
             metadata_location: refresh.metadata_location.clone(),
             refreshes: vec![refresh],
             stalled: None,
@@ -153,9 +153,10 @@ fn entry<'a>(
 fn check_options(catalog: &Object, properties: &Properties) -> SqlResult<()> {
     const OF_POSTGRES: &[&str] = &["CATALOG_TABLE_NAME", "CATALOG_NAMESPACE"];
     const OF_FILES: &[&str] = &["METADATA_FILE_PATH"];
-    let (wrong, right) = match catalog_integration::is_postgres(catalog) {
-        true => (OF_FILES, OF_POSTGRES),
-        false => (OF_POSTGRES, OF_FILES),
+    let (wrong, right) = if catalog_integration::is_postgres(catalog) {
+        (OF_FILES, OF_POSTGRES)
+    } else {
+        (OF_POSTGRES, OF_FILES)
     };
     let found = wrong.iter().find(|name| properties.get(name).is_some());
     let Some(found) = found else {
@@ -295,7 +296,7 @@ pub async fn move_to(account: &Account, object: &Object, location: &str) -> SqlR
     let refresh = read(account, &object.properties, location).await?;
     account.update(Kind::Table, &object.name, |object| {
         if let State::IcebergTable(table) = &mut object.state {
-            table.metadata_location = location.to_owned();
+            location.clone_into(&mut table.metadata_location);
             table.stalled = None;
             table.refreshes.push(refresh);
             let old = table.refreshes.len().saturating_sub(HISTORY);
@@ -305,7 +306,7 @@ pub async fn move_to(account: &Account, object: &Object, location: &str) -> SqlR
     })
 }
 
-/// Refreshes a table with AUTO_REFRESH from its catalog, whose tables are `entries`. An error is
+/// Refreshes a table with `AUTO_REFRESH` from its catalog, whose tables are `entries`. An error is
 /// recorded with the table.
 pub async fn follow(account: &Account, object: &Object, entries: &SqlResult<Vec<Entry>>) {
     let followed = async {
@@ -335,7 +336,7 @@ pub async fn follow(account: &Account, object: &Object, entries: &SqlResult<Vec<
     });
 }
 
-/// Returns the status of AUTO_REFRESH, as JSON; `None` where it is off.
+/// Returns the status of `AUTO_REFRESH`, as JSON; `None` where it is off.
 pub fn auto_refresh_status(object: &Object) -> Option<String> {
     let table = of(object).filter(|_| object.properties.is_true("AUTO_REFRESH"))?;
     let last = table.refreshes.last();

@@ -93,9 +93,9 @@ impl Scope {
     /// Returns the number of parts that a full name has.
     pub fn parts(self) -> usize {
         match self {
-            Scope::Account => 1,
-            Scope::Database => 2,
-            Scope::Schema => 3,
+            Self::Account => 1,
+            Self::Database => 2,
+            Self::Schema => 3,
         }
     }
 }
@@ -254,7 +254,7 @@ pub trait Definition: Sync {
     }
 
     /// Returns the statement that recreates the object under this name, without a semicolon; `None`
-    /// where GET_DDL does not support the kind.
+    /// where `GET_DDL` does not support the kind.
     async fn ddl(&self, _: &Session, _: &Object, _name: &str) -> SqlResult<Option<String>> {
         Ok(None)
     }
@@ -266,21 +266,21 @@ pub trait Definition: Sync {
 impl Kind {
     pub fn definition(self) -> &'static dyn Definition {
         match self {
-            Kind::Role => &role::Definition,
-            Kind::Warehouse => &warehouse::Definition,
-            Kind::Database => &database::Definition,
-            Kind::Schema => &schema::Definition,
-            Kind::NetworkRule => &network_rule::Definition,
-            Kind::NetworkPolicy => &network_policy::Definition,
-            Kind::StorageIntegration => &storage_integration::Definition,
-            Kind::ExternalVolume => &external_volume::Definition,
-            Kind::CatalogIntegration => &catalog_integration::Definition,
-            Kind::PostgresInstance => &postgres_instance::Definition,
-            Kind::Table => &table::Definition,
-            Kind::Stage => &stage::Definition,
-            Kind::Stream => &stream::Definition,
-            Kind::Procedure => &procedure::Definition,
-            Kind::Task => &task::Definition,
+            Self::Role => &role::Definition,
+            Self::Warehouse => &warehouse::Definition,
+            Self::Database => &database::Definition,
+            Self::Schema => &schema::Definition,
+            Self::NetworkRule => &network_rule::Definition,
+            Self::NetworkPolicy => &network_policy::Definition,
+            Self::StorageIntegration => &storage_integration::Definition,
+            Self::ExternalVolume => &external_volume::Definition,
+            Self::CatalogIntegration => &catalog_integration::Definition,
+            Self::PostgresInstance => &postgres_instance::Definition,
+            Self::Table => &table::Definition,
+            Self::Stage => &stage::Definition,
+            Self::Stream => &stream::Definition,
+            Self::Procedure => &procedure::Definition,
+            Self::Task => &task::Definition,
         }
     }
 
@@ -298,20 +298,20 @@ impl Kind {
     }
 
     pub fn is_container(self) -> bool {
-        matches!(self, Kind::Database | Kind::Schema)
+        matches!(self, Self::Database | Self::Schema)
     }
 
     /// Returns whether containers of the kind `container` contain objects of this kind.
-    pub fn is_inside(self, container: Kind) -> bool {
+    pub fn is_inside(self, container: Self) -> bool {
         match container {
-            Kind::Database => self.scope() != Scope::Account && self != Kind::Database,
-            Kind::Schema => self.scope() == Scope::Schema,
+            Self::Database => self.scope() != Scope::Account && self != Self::Database,
+            Self::Schema => self.scope() == Scope::Schema,
             _ => false,
         }
     }
 
     /// Consumes the words of a kind if they come next, and returns the kind.
-    pub fn accept(cursor: &mut Cursor<'_>) -> Option<Kind> {
+    pub fn accept(cursor: &mut Cursor<'_>) -> Option<Self> {
         let mut kinds = KINDS.into_iter();
         kinds.find(|kind| {
             let mut words = kind.about().words.iter();

@@ -116,9 +116,10 @@ pub fn make<'a>(
         let fields = columns.iter().enumerate().map(|(index, column)| {
             let ty = iceberg_type(column.data_type())?;
             let (id, name) = (index as i32 + 1, column.name.as_str());
-            Ok(Arc::new(match column.is_nullable {
-                true => NestedField::optional(id, name, ty),
-                false => NestedField::required(id, name, ty),
+            Ok(Arc::new(if column.is_nullable {
+                NestedField::optional(id, name, ty)
+            } else {
+                NestedField::required(id, name, ty)
             }))
         });
         let fields = fields.collect::<SqlResult<Vec<_>>>()?;
@@ -197,7 +198,9 @@ pub fn append_queued<'a>(
         if file.is_none() && loads.is_empty() {
             return Ok(0);
         }
-        let bytes = file.as_ref().map_or(0, |file| file.file_size_in_bytes());
+        let bytes = file
+            .as_ref()
+            .map_or(0, iceberg::spec::DataFile::file_size_in_bytes);
         let mut location = table.metadata_location.clone();
         if let Some(file) = file {
             let change = RowChange {

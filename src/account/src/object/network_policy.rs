@@ -80,7 +80,7 @@ pub fn rules(session: &Session, policy: &Object) -> SqlResult<Vec<ObjectName>> {
     Ok(all)
 }
 
-/// Returns the access to PostgreSQL that a policy gives. Only rules of the mode POSTGRES_INGRESS
+/// Returns the access to PostgreSQL that a policy gives. Only rules of the mode `POSTGRES_INGRESS`
 /// count.
 pub fn access(session: &Session, policy: &Object) -> SqlResult<Access> {
     let blocks = |list| -> SqlResult<Vec<Block>> {

@@ -77,13 +77,13 @@ pub struct Block {
 
 impl Block {
     /// Parses `1.2.3.4` or `1.2.3.0/24`.
-    pub fn parse(text: &str) -> Option<Block> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, bits.parse().ok()?),
             None => (text, 32),
         };
         let address = address.trim().parse().ok()?;
-        (bits <= 32).then_some(Block { address, bits })
+        (bits <= 32).then_some(Self { address, bits })
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Instance {
     pub is_suspended: bool,
 }
 
-/// The compute families. Those that pg_lake runs on come first: it does not run on burstable
+/// The compute families. Those that `pg_lake` runs on come first: it does not run on burstable
 /// instances.
 const FAMILIES: &[&str] = &[
     "STANDARD_M",
@@ -336,7 +336,7 @@ impl super::Definition for Definition {
         &ABOUT
     }
 
-    fn missing(&self, name: &icebox_sql::names::ObjectName) -> SqlError {
+    fn missing(&self, name: &ObjectName) -> SqlError {
         let text = format!("Object '{name}' does not exist or not authorized.");
         SqlError::compilation(code::POSTGRES_INSTANCE_NOT_FOUND, text)
     }

@@ -134,20 +134,20 @@ impl super::Definition for Definition {
         let arguments = cursor.list(|cursor| {
             let name = cursor.ident()?;
             let ty = data_type(cursor)?.to_string();
-            let default = match cursor.accept("DEFAULT") {
-                true => Some(literal(cursor)?),
-                false => None,
+            let default = if cursor.accept("DEFAULT") {
+                Some(literal(cursor)?)
+            } else {
+                None
             };
             Ok(Argument { name, ty, default })
         })?;
         cursor.accept("COPY GRANTS");
         cursor.expect("RETURNS")?;
-        let returns = match cursor.accept("TABLE") {
-            true => {
-                cursor.expect_token(&Token::LParen)?;
-                format!("TABLE ({})", cursor.take_to_closing()?)
-            }
-            false => data_type(cursor)?.to_string(),
+        let returns = if cursor.accept("TABLE") {
+            cursor.expect_token(&Token::LParen)?;
+            format!("TABLE ({})", cursor.take_to_closing()?)
+        } else {
+            data_type(cursor)?.to_string()
         };
         cursor.accept("NOT NULL");
         let mut as_caller = false;

@@ -42,8 +42,8 @@ pub enum PropertyType {
 }
 
 impl Property {
-    pub const fn new(name: &'static str, ty: PropertyType) -> Property {
-        Property {
+    pub const fn new(name: &'static str, ty: PropertyType) -> Self {
+        Self {
             name,
             ty,
             default: None,
@@ -51,12 +51,12 @@ impl Property {
         }
     }
 
-    pub const fn with_default(mut self, default: &'static str) -> Property {
+    pub const fn with_default(mut self, default: &'static str) -> Self {
         self.default = Some(default);
         self
     }
 
-    pub const fn required(mut self) -> Property {
+    pub const fn required(mut self) -> Self {
         self.is_required = true;
         self
     }
@@ -88,13 +88,13 @@ impl fmt::Display for Value {
     /// Writes the value as DESCRIBE shows it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Text(text) => f.write_str(text),
-            Value::Boolean(value) => write!(f, "{value}"),
-            Value::Integer(value) => write!(f, "{value}"),
-            Value::Name(name) => write!(f, "{name}"),
-            Value::Texts(texts) => f.write_str(&texts.join(",")),
-            Value::Options(options) => write!(f, "{options}"),
-            Value::OptionsList(list) => {
+            Self::Text(text) => f.write_str(text),
+            Self::Boolean(value) => write!(f, "{value}"),
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Name(name) => write!(f, "{name}"),
+            Self::Texts(texts) => f.write_str(&texts.join(",")),
+            Self::Options(options) => write!(f, "{options}"),
+            Self::OptionsList(list) => {
                 for (index, options) in list.iter().enumerate() {
                     write!(f, "{}{options}", if index > 0 { "," } else { "" })?;
                 }
@@ -144,14 +144,14 @@ impl Properties {
         }
     }
 
-    pub fn options(&self, name: &str) -> Option<&Properties> {
+    pub fn options(&self, name: &str) -> Option<&Self> {
         match self.get(name) {
             Some(Value::Options(options)) => Some(options),
             _ => None,
         }
     }
 
-    pub fn options_list(&self, name: &str) -> &[Properties] {
+    pub fn options_list(&self, name: &str) -> &[Self] {
         match self.get(name) {
             Some(Value::OptionsList(list)) => list,
             _ => &[],
@@ -171,20 +171,21 @@ impl Properties {
     }
 
     /// Sets all values of `other`.
-    pub fn extend(&mut self, other: Properties) {
+    pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
     /// Parses `NAME = value …` as long as names of `known` follow, with or without commas between
     /// them. Each may appear once.
-    pub fn parse(cursor: &mut Cursor<'_>, known: &[Property]) -> SqlResult<Properties> {
-        let mut properties = Properties::default();
+    pub fn parse(cursor: &mut Cursor<'_>, known: &[Property]) -> SqlResult<Self> {
+        let mut properties = Self::default();
         loop {
             let separated = !properties.0.is_empty() && cursor.accept_token(&Token::Comma);
             let Some(property) = known.iter().find(|property| cursor.is_next(property.name)) else {
-                return match separated {
-                    true => Err(cursor.unexpected()),
-                    false => Ok(properties),
+                return if separated {
+                    Err(cursor.unexpected())
+                } else {
+                    Ok(properties)
                 };
             };
             if properties.get(property.name).is_some() {
@@ -200,8 +201,8 @@ impl Properties {
 
     /// Parses the options of a new object: required ones must be given, and missing ones get their
     /// defaults.
-    pub fn parse_new(cursor: &mut Cursor<'_>, known: &[Property]) -> SqlResult<Properties> {
-        let mut properties = Properties::parse(cursor, known)?;
+    pub fn parse_new(cursor: &mut Cursor<'_>, known: &[Property]) -> SqlResult<Self> {
+        let mut properties = Self::parse(cursor, known)?;
         properties.complete(known)?;
         Ok(properties)
     }
@@ -259,9 +260,10 @@ impl Property {
                         _ => return Err(unexpected),
                     },
                 };
-                match (least..=most).contains(&&number) {
-                    true => Ok(Value::Integer(number)),
-                    false => Err(bad(&number.to_string())),
+                if (least..=most).contains(&&number) {
+                    Ok(Value::Integer(number))
+                } else {
+                    Err(bad(&number.to_string()))
                 }
             }
             PropertyType::OneOf(words) => {

@@ -46,7 +46,7 @@ const ABOUT: About = About {
     ],
 };
 
-/// Returns the schema INFORMATION_SCHEMA of a database; `None` if there is no such database.
+/// Returns the schema `INFORMATION_SCHEMA` of a database; `None` if there is no such database.
 pub fn information(account: &Account, database: &ObjectName) -> Option<Object> {
     let found = account.get(Kind::Database, database)?;
     let mut name = database.clone();

@@ -192,12 +192,11 @@ pub fn has_directory(stage: &Object) -> bool {
 pub fn with_directory(session: &Session, name: &ObjectName) -> SqlResult<Object> {
     let full = session.full_name(Kind::Stage, name)?;
     let stage = session.account().find(Kind::Stage, &full)?;
-    match has_directory(&stage) {
-        true => Ok(stage),
-        false => {
-            let text = format!("DIRECTORY not enabled for the stage {}", name.last());
-            Err(SqlError::compilation(code::SYNTAX, text))
-        }
+    if has_directory(&stage) {
+        Ok(stage)
+    } else {
+        let text = format!("DIRECTORY not enabled for the stage {}", name.last());
+        Err(SqlError::compilation(code::SYNTAX, text))
     }
 }
 
@@ -324,7 +323,7 @@ pub fn directory_row(
     vec![
         text(path),
         ScalarValue::UInt64(Some(file.size)),
-        super::columns::time(file.last_modified),
+        columns::time(file.last_modified),
         optional(md5),
         text(file.etag.clone()),
         text(format!(

@@ -65,7 +65,7 @@ pub struct Principal {
 impl Principal {
     /// Returns a new principal. Its user is new, except for PostgreSQL, whose integrations share
     /// one user. A missing external id is generated.
-    pub fn new(session: &Session, is_postgres: bool, external_id: Option<String>) -> Principal {
+    pub fn new(session: &Session, is_postgres: bool, external_id: Option<String>) -> Self {
         const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         let world = &session.account().world;
         let external_id = external_id.unwrap_or_else(|| {
@@ -76,7 +76,7 @@ impl Principal {
             let secret: String = letters.take(27).collect();
             format!("{}_SFCRole=2_{secret}=", world.account_locator())
         });
-        Principal {
+        Self {
             user_arn: world.iam_user(is_postgres),
             external_id,
         }
@@ -101,12 +101,13 @@ pub fn of_type(
     parameter: &str,
 ) -> SqlResult<Object> {
     let integration = session.account().find(Kind::StorageIntegration, name)?;
-    match integration.properties.text("TYPE").as_deref() == Some(ty) {
-        true => Ok(integration),
-        false => Err(SqlError::bad_value(
+    if integration.properties.text("TYPE").as_deref() == Some(ty) {
+        Ok(integration)
+    } else {
+        Err(SqlError::bad_value(
             name,
             &format!("{parameter} (must be of type {ty})"),
-        )),
+        ))
     }
 }
 

@@ -62,7 +62,7 @@ const ABOUT: About = About {
             ty: TIME,
             value: |stream| {
                 let consumed = of(stream).map_or(stream.created_on, |state| state.consumed_on);
-                super::columns::time(consumed + chrono::Duration::days(STALE_AFTER_DAYS))
+                columns::time(consumed + chrono::Duration::days(STALE_AFTER_DAYS))
             },
         },
         column("invalid_reason", |_| "N/A".into()),

@@ -244,9 +244,10 @@ impl super::Definition for Definition {
         cursor: &mut Cursor<'_>,
     ) -> SqlResult<Rows> {
         cursor.expect("REFRESH")?;
-        let path = match cursor.is_at_end() {
-            true => None,
-            false => Some(cursor.string()?),
+        let path = if cursor.is_at_end() {
+            None
+        } else {
+            Some(cursor.string()?)
         };
         cursor.expect_end()?;
         iceberg_table::refresh(session, &object, path.as_deref()).await
@@ -304,17 +305,16 @@ fn create_as<'a>(
             return session.create(Kind::Table, create, Properties::default(), State::None);
         }
         let read = statement::query::read(context, query).await?;
-        let columns = match columns.is_empty() {
-            false => columns,
-            true => {
-                let fields = read.rows.schema.fields().iter();
-                let columns = fields.map(|field| TableColumn {
-                    name: Ident::quoted(field.name().as_str()),
-                    ty: DataType::of_field(field).to_string(),
-                    is_nullable: true,
-                });
-                columns.collect()
-            }
+        let columns = if !columns.is_empty() {
+            columns
+        } else {
+            let fields = read.rows.schema.fields().iter();
+            let columns = fields.map(|field| TableColumn {
+                name: Ident::quoted(field.name().as_str()),
+                ty: DataType::of_field(field).to_string(),
+                is_nullable: true,
+            });
+            columns.collect()
         };
         let status = make(session, create, columns, Properties::default()).await?;
         let name = session.full_name(Kind::Table, &create.name)?;

@@ -149,12 +149,11 @@ pub async fn call(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
     }
     // In a procedure with owner's rights, names are resolved in the procedure's own schema.
     let own;
-    let home = match procedure.as_caller {
-        true => session,
-        false => {
-            own = session.beside(&full.0[0], &full.0[1]);
-            &own
-        }
+    let home = if procedure.as_caller {
+        session
+    } else {
+        own = session.beside(&full.0[0], &full.0[1]);
+        &own
     };
     let mut runner = Runner {
         context: Context {

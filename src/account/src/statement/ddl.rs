@@ -41,9 +41,10 @@ pub async fn alter(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<An
     let if_exists = cursor.accept("IF EXISTS");
     let name = session.full_name(kind, &cursor.name(3)?)?;
     let Some(object) = account.get(kind, &name) else {
-        return match if_exists {
-            true => Ok(succeeded()),
-            false => Err(kind.missing(&name)),
+        return if if_exists {
+            Ok(succeeded())
+        } else {
+            Err(kind.missing(&name))
         };
     };
     if !cursor.is_next("REFRESH") {
@@ -125,12 +126,13 @@ pub async fn drop(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
     let name = session.full_name(kind, &name)?;
     let account = session.account();
     let Some(object) = account.get(kind, &name) else {
-        return match if_exists {
-            true => Ok(done(Rows::status(format!(
+        return if if_exists {
+            Ok(done(Rows::status(format!(
                 "Drop statement executed successfully ({} already dropped).",
                 name.last()
-            )))),
-            false => Err(kind.missing(&name)),
+            ))))
+        } else {
+            Err(kind.missing(&name))
         };
     };
     database::check_writable(account, kind, &name)?;

@@ -16,9 +16,9 @@ use icebox_sql::rows::Rows;
 pub struct Reading<'a> {
     /// The wanted columns, in their order.
     pub columns: &'a [&'a str],
-    /// The options of FILE_FORMAT.
+    /// The options of `FILE_FORMAT`.
     pub format: &'a Properties,
-    /// The value of MATCH_BY_COLUMN_NAME.
+    /// The value of `MATCH_BY_COLUMN_NAME`.
     pub matching: Option<&'a str>,
 }
 
@@ -56,9 +56,12 @@ impl Reading<'_> {
             let batch = batch?;
             let schema = batch.schema();
             let wanted = self.columns.iter().map(|name| {
-                let found = schema.fields().iter().position(|field| match is_exact {
-                    true => field.name() == name,
-                    false => field.name().eq_ignore_ascii_case(name),
+                let found = schema.fields().iter().position(|field| {
+                    if is_exact {
+                        field.name() == name
+                    } else {
+                        field.name().eq_ignore_ascii_case(name)
+                    }
                 });
                 match found {
                     Some(index) => (schema.field(index).clone(), batch.column(index).clone()),
@@ -85,8 +88,8 @@ impl Reading<'_> {
         Schema::new(self.columns.iter().map(field).collect::<Vec<_>>())
     }
 
-    /// Reads each value of a CSV file as a text. The texts of NULL_IF (`\N` by default) and empty
-    /// fields are NULL (documentation, "CREATE FILE FORMAT": EMPTY_FIELD_AS_NULL is TRUE).
+    /// Reads each value of a CSV file as a text. The texts of `NULL_IF` (`\N` by default) and empty
+    /// fields are NULL (documentation, "CREATE FILE FORMAT": `EMPTY_FIELD_AS_NULL` is TRUE).
     fn csv(&self, file: &str, bytes: &[u8]) -> SqlResult<Rows> {
         let delimiter = self.one_byte("FIELD_DELIMITER")?.unwrap_or(b',');
         let quote = self.one_byte("FIELD_OPTIONALLY_ENCLOSED_BY")?;

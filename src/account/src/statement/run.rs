@@ -44,8 +44,8 @@ pub struct Statement {
 
 impl Statement {
     /// Returns a statement without bindings, with a new id.
-    pub fn new(sql: impl Into<String>) -> Statement {
-        Statement {
+    pub fn new(sql: impl Into<String>) -> Self {
+        Self {
             query_id: new_query_id(),
             sql: sql.into(),
             bindings: Vec::new(),
@@ -56,7 +56,7 @@ impl Statement {
 }
 
 impl From<Request> for Statement {
-    fn from(request: Request) -> Statement {
+    fn from(request: Request) -> Self {
         let types = request.bindings.types();
         let row = |row| {
             let values = types.iter().enumerate();
@@ -67,7 +67,7 @@ impl From<Request> for Statement {
             serde_json::Value::String(text) => text,
             other => other.to_string(),
         };
-        Statement {
+        Self {
             bindings: (0..request.bindings.len()).map(row).collect(),
             query_id: request.query_id,
             sql: request.sql,
@@ -239,15 +239,18 @@ async fn recorded(
         Ok(parts) => in_time(context, piped(context, parts, describe_only)).await,
         Err(error) => Err(error),
     };
-    let result = result.map_err(|error| match cancel.is_cancelled() {
-        true if error.code != code::STATEMENT_TIMEOUT.number => canceled(),
-        _ => error,
+    let result = result.map_err(|error| {
+        if cancel.is_cancelled() && error.code != code::STATEMENT_TIMEOUT.number {
+            canceled()
+        } else {
+            error
+        }
     });
     record.end(result.as_ref().map(|answer| &answer.rows));
     result
 }
 
-/// Cancels a statement that takes longer than STATEMENT_TIMEOUT_IN_SECONDS, in real time.
+/// Cancels a statement that takes longer than `STATEMENT_TIMEOUT_IN_SECONDS`, in real time.
 async fn in_time(
     context: Context<'_>,
     work: impl Future<Output = SqlResult<Answer>>,
@@ -261,18 +264,17 @@ async fn in_time(
         return work.await;
     }
     tokio::pin!(work);
-    match tokio::time::timeout(Duration::from_secs(seconds), &mut work).await {
-        Ok(result) => result,
-        Err(_) => {
-            context.cancel.cancel();
-            // The statement ends at the next point where it can be cancelled.
-            work.await.map_err(|_| {
-                let text = format!(
-                    "Statement reached its statement or warehouse timeout of {seconds} second(s) and was canceled."
-                );
-                SqlError::new(code::STATEMENT_TIMEOUT, text)
-            })
-        }
+    if let Ok(result) = tokio::time::timeout(Duration::from_secs(seconds), &mut work).await {
+        result
+    } else {
+        context.cancel.cancel();
+        // The statement ends at the next point where it can be cancelled.
+        work.await.map_err(|_| {
+            let text = format!(
+                "Statement reached its statement or warehouse timeout of {seconds} second(s) and was canceled."
+            );
+            SqlError::new(code::STATEMENT_TIMEOUT, text)
+        })
     }
 }
 

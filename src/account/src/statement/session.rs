@@ -39,14 +39,11 @@ pub async fn use_(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
     };
     let name = session.full_name(kind, &name)?;
     let views = kind == Kind::Schema && name.last().as_str() == INFORMATION_SCHEMA;
-    match views {
-        true => {
-            let database = ObjectName(name.0[..1].to_vec());
-            session.account().find(Kind::Database, &database)?;
-        }
-        false => {
-            session.account().find(kind, &name)?;
-        }
+    if views {
+        let database = ObjectName(name.0[..1].to_vec());
+        session.account().find(Kind::Database, &database)?;
+    } else {
+        session.account().find(kind, &name)?;
     }
     match kind {
         Kind::Role => session.change(|current| current.role = Some(name.last().clone())),
@@ -71,14 +68,13 @@ pub async fn set(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answ
         _ => vec![cursor.ident()?],
     };
     cursor.expect_token(&Token::Eq)?;
-    let expression = match names.len() {
-        1 => cursor.take_rest(),
-        _ => {
-            cursor.expect_token(&Token::LParen)?;
-            let inner = cursor.take_to_closing()?;
-            cursor.expect_end()?;
-            inner
-        }
+    let expression = if names.len() == 1 {
+        cursor.take_rest()
+    } else {
+        cursor.expect_token(&Token::LParen)?;
+        let inner = cursor.take_to_closing()?;
+        cursor.expect_end()?;
+        inner
     };
     let rows = query::run(context, &format!("SELECT {expression}")).await?;
     let types = rows.types();

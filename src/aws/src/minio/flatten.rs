@@ -249,7 +249,7 @@ fn actions_by_rules(
 
 impl Rule {
     /// Converts a condition. Returns `None` if the condition can be evaluated without the request.
-    fn of(condition: &Condition, action: &str, known: &Context) -> Result<Option<Rule>> {
+    fn of(condition: &Condition, action: &str, known: &Context) -> Result<Option<Self>> {
         let mut keys = KEYS.iter();
         let Some((key, actions)) = keys.find(|(key, _)| key.eq_ignore_ascii_case(condition.key()))
         else {
@@ -278,7 +278,7 @@ impl Rule {
         }
         values.sort();
         values.dedup();
-        Ok(Some(Rule {
+        Ok(Some(Self {
             operator,
             key,
             values,
@@ -287,7 +287,7 @@ impl Rule {
 
     /// Returns the condition that holds if both hold, which have the same operator and key; `None`
     /// if no value fulfils both.
-    fn and(&self, other: &Rule) -> Result<Option<Rule>> {
+    fn and(&self, other: &Self) -> Result<Option<Self>> {
         let (_, both) = OPERATORS
             .iter()
             .find(|(operator, _)| *operator == self.operator)
@@ -310,7 +310,7 @@ impl Rule {
                 });
             }
         };
-        Ok((!values.is_empty()).then_some(Rule {
+        Ok((!values.is_empty()).then_some(Self {
             values,
             ..self.clone()
         }))
@@ -319,9 +319,9 @@ impl Rule {
 
 impl Resources {
     /// Returns the S3 resources among those that a statement names.
-    fn of(matcher: Option<&Matcher>, known: &Context) -> Result<Resources> {
+    fn of(matcher: Option<&Matcher>, known: &Context) -> Result<Self> {
         let Some(matcher) = matcher else {
-            return Ok(Resources::In(Vec::new()));
+            return Ok(Self::In(Vec::new()));
         };
         let mut names = Vec::new();
         for pattern in &matcher.patterns {
@@ -348,19 +348,19 @@ impl Resources {
         });
         let names = glob::widest(names);
         Ok(match matcher.negated {
-            true if names.is_empty() => Resources::In(vec!["*".to_owned()]),
-            true => Resources::NotIn(names),
-            false => Resources::In(names),
+            true if names.is_empty() => Self::In(vec!["*".to_owned()]),
+            true => Self::NotIn(names),
+            false => Self::In(names),
         })
     }
 
     fn are_none(&self) -> bool {
-        matches!(self, Resources::In(names) if names.is_empty())
+        matches!(self, Self::In(names) if names.is_empty())
     }
 
-    fn and(&self, other: &Resources) -> Result<Resources> {
+    fn and(&self, other: &Self) -> Result<Self> {
         match (self, other) {
-            (Resources::In(some), Resources::In(others)) => {
+            (Self::In(some), Self::In(others)) => {
                 let mut both = Vec::new();
                 for one in some {
                     for other in others {
@@ -371,14 +371,13 @@ impl Resources {
                         );
                     }
                 }
-                Ok(Resources::In(glob::widest(both.into_iter())))
+                Ok(Self::In(glob::widest(both.into_iter())))
             }
-            (Resources::NotIn(some), Resources::NotIn(others)) => {
+            (Self::NotIn(some), Self::NotIn(others)) => {
                 let all = some.iter().chain(others).cloned();
-                Ok(Resources::NotIn(glob::widest(all)))
+                Ok(Self::NotIn(glob::widest(all)))
             }
-            (Resources::In(some), Resources::NotIn(not))
-            | (Resources::NotIn(not), Resources::In(some)) => {
+            (Self::In(some), Self::NotIn(not)) | (Self::NotIn(not), Self::In(some)) => {
                 let mut left = Vec::new();
                 for one in some {
                     if not.iter().any(|other| glob::covers(other, one)) {
@@ -392,15 +391,15 @@ impl Resources {
                     }
                     left.push(one.clone());
                 }
-                Ok(Resources::In(left))
+                Ok(Self::In(left))
             }
         }
     }
 }
 
 impl Clause {
-    fn everything(allows: bool) -> Clause {
-        Clause {
+    fn everything(allows: bool) -> Self {
+        Self {
             allows,
             actions: Actions::MAX,
             resources: Resources::In(vec!["*".to_owned()]),
@@ -409,7 +408,7 @@ impl Clause {
     }
 
     /// Returns what both clauses allow; `None` if that is nothing.
-    fn and(&self, other: &Clause) -> Result<Option<Clause>> {
+    fn and(&self, other: &Self) -> Result<Option<Self>> {
         let actions = self.actions & other.actions;
         if actions == 0 {
             return Ok(None);
@@ -430,7 +429,7 @@ impl Clause {
             }
         }
         rules.sort();
-        Ok(Some(Clause {
+        Ok(Some(Self {
             allows: true,
             actions,
             resources,

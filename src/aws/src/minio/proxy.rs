@@ -229,9 +229,10 @@ impl Front {
                 return error(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", &text);
             }
         };
-        let received = match is_head {
-            true => 0,
-            false => audit::body_size(response.headers()),
+        let received = if is_head {
+            0
+        } else {
+            audit::body_size(response.headers())
         };
         entry.bytes = sent.max(received);
         if let Some(id) = text(response.headers(), "x-amz-request-id") {

@@ -55,7 +55,7 @@ struct Signature {
 /// `instead`. A refused request may be left without a signature.
 ///
 /// # Errors
-/// SignatureDoesNotMatch and S3's other error codes for a bad signature; NotImplemented for a body
+/// `SignatureDoesNotMatch` and S3's other error codes for a bad signature; `NotImplemented` for a body
 /// in signed chunks.
 pub(super) fn resign(
     parts: &mut Parts,
@@ -172,12 +172,13 @@ impl Signature {
 
     /// Checks the signature with the client's secret. `parts` no longer contain the signature.
     fn check(&self, parts: &Parts, client: &Credentials) -> Result<(), Refused> {
-        match same(&self.made(parts, client)?.1, &self.signature) {
-            true => Ok(()),
-            false => Err(Refused::forbidden(
+        if same(&self.made(parts, client)?.1, &self.signature) {
+            Ok(())
+        } else {
+            Err(Refused::forbidden(
                 "SignatureDoesNotMatch",
                 "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
-            )),
+            ))
         }
     }
 
@@ -246,9 +247,10 @@ fn without_signature(parts: &mut Parts) -> Result<(), Refused> {
         !of_signature.contains(&name)
     });
     let others: Vec<&str> = others.collect();
-    let uri = match others.is_empty() {
-        true => path.to_owned(),
-        false => format!("{path}?{}", others.join("&")),
+    let uri = if others.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", others.join("&"))
     };
     parts.uri = uri.parse().map_err(|_| Refused::malformed())?;
     Ok(())

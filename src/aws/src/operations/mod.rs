@@ -94,7 +94,7 @@ impl Operation {
     /// Refuses parameters that icebox does not implement.
     ///
     /// # Errors
-    /// NotSupported.
+    /// `NotSupported`.
     pub fn check_params(&self, params: &Params) -> Result<(), Fault> {
         let refused = params
             .names()
@@ -278,7 +278,7 @@ fn taken<'n>(names: impl IntoIterator<Item = &'n String>, name: &str) -> bool {
 /// Checks a count against a quota.
 ///
 /// # Errors
-/// LimitExceeded, in the wording of IAM's quotas.
+/// `LimitExceeded`, in the wording of IAM's quotas.
 fn quota(count: usize, name: &str, limit: usize) -> Result<(), Fault> {
     if count <= limit {
         Ok(())

@@ -64,7 +64,7 @@ impl Params {
     /// Parses a form. If a field occurs twice, the first one counts.
     ///
     /// # Errors
-    /// MalformedQueryString if a field is not UTF-8, or if there are too many fields.
+    /// `MalformedQueryString` if a field is not UTF-8, or if there are too many fields.
     pub fn parse(body: &[u8]) -> Result<Self, Fault> {
         let mut fields = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(body) {
@@ -96,7 +96,7 @@ impl Params {
     /// Returns a required parameter.
     ///
     /// # Errors
-    /// ValidationError if it is missing or violates its rule.
+    /// `ValidationError` if it is missing or violates its rule.
     pub(super) fn required(&self, rule: &Rule) -> Result<&str, Fault> {
         self.optional(rule)?
             .ok_or_else(|| Fault::constraint(None, &member(rule.name), "Member must not be null"))
@@ -105,7 +105,7 @@ impl Params {
     /// Returns an optional parameter.
     ///
     /// # Errors
-    /// ValidationError if it violates its rule.
+    /// `ValidationError` if it violates its rule.
     pub(super) fn optional(&self, rule: &Rule) -> Result<Option<&str>, Fault> {
         let Some(value) = self.get(rule.name) else {
             return Ok(None);
@@ -135,7 +135,7 @@ impl Params {
     /// Returns an optional parameter that is a whole number in a range.
     ///
     /// # Errors
-    /// ValidationError.
+    /// `ValidationError`.
     pub(super) fn integer(
         &self,
         name: &str,
@@ -171,7 +171,7 @@ impl Params {
     /// Returns the path of a new entity, which is `/` by default.
     ///
     /// # Errors
-    /// ValidationError.
+    /// `ValidationError`.
     pub(super) fn path(&self) -> Result<String, Fault> {
         Ok(self.optional(&PATH)?.unwrap_or("/").to_owned())
     }
@@ -179,7 +179,7 @@ impl Params {
     /// Returns the key that a page starts after, and the maximum number of its items.
     ///
     /// # Errors
-    /// ValidationError.
+    /// `ValidationError`.
     pub(super) fn paging(&self) -> Result<(Option<String>, usize), Fault> {
         let max = self.integer("MaxItems", 1..=1000)?.unwrap_or(100);
         let after = match self.get("Marker") {

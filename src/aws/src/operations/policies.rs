@@ -205,7 +205,7 @@ pub(super) fn get(call: &Call<'_>) -> Answer {
             element(policy, account, state).with_some("Description", policy.description.as_ref());
         if let Some(arn) = shown.children.iter_mut().find(|c| c.name == "Arn") {
             // A policy of AWS belongs to no account, so its ARN is that of the request.
-            arn.text = call.params.required(&POLICY_ARN)?.to_owned();
+            call.params.required(&POLICY_ARN)?.clone_into(&mut arn.text);
         }
         Ok(Some(Element::new("Result").child(shown)))
     })
@@ -241,7 +241,7 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
             let mut shown = element(&policy, account, state);
             for child in &mut shown.children {
                 match child.name.as_str() {
-                    "Arn" => child.text = arn.clone(),
+                    "Arn" => child.text.clone_from(&arn),
                     "AttachmentCount" => child.text = state.attachments(&arn).to_string(),
                     _ => {}
                 }

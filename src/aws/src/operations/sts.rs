@@ -22,7 +22,7 @@ const SESSION_TOKEN: std::ops::RangeInclusive<u32> = 900..=129_600;
 /// The maximum size of a session policy, in characters.
 const MAX_POLICY: usize = 2048;
 
-/// The parameters of an AssumeRole request.
+/// The parameters of an `AssumeRole` request.
 struct Wish<'a> {
     role_arn: &'a str,
     session_name: &'a str,
@@ -70,7 +70,7 @@ impl<'a> Wish<'a> {
         context
     }
 
-    /// Returns AccessDenied, with the reason for the audit trail. As in AWS, the client does not
+    /// Returns `AccessDenied`, with the reason for the audit trail. As in AWS, the client does not
     /// get the reason.
     fn refused(&self, caller: &Caller, action: &str, why: &str) -> Fault {
         let external_id = match self.external_id {

@@ -84,7 +84,7 @@ pub enum BadCondition {
 
 /// Finds an operator by name. Case is ignored, as in AWS.
 fn operator(name: &str) -> Option<Operator> {
-    use Compared::*;
+    use Compared::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
     let (test, negated) = match name.to_ascii_lowercase().as_str() {
         "stringequals" => (Test::Equals, false),
         "stringnotequals" => (Test::Equals, true),

@@ -136,19 +136,17 @@ impl Pattern {
 impl Token {
     fn as_char(self) -> char {
         match self {
-            Token::Char(c) => c,
-            Token::Many => '*',
-            Token::One => '?',
+            Self::Char(c) => c,
+            Self::Many => '*',
+            Self::One => '?',
         }
     }
 
     fn accepts(self, c: char, ignore_case: bool) -> bool {
         match self {
-            Token::Char(own) => {
-                own == c || (ignore_case && own.to_lowercase().eq(c.to_lowercase()))
-            }
-            Token::One => true,
-            Token::Many => false,
+            Self::Char(own) => own == c || (ignore_case && own.to_lowercase().eq(c.to_lowercase())),
+            Self::One => true,
+            Self::Many => false,
         }
     }
 }

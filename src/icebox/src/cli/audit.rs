@@ -59,9 +59,10 @@ fn last(reader: &mut Reader, count: usize) -> anyhow::Result<VecDeque<Entry>> {
 /// each entry at once.
 fn show(entry: &Entry, as_json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    match as_json {
-        true => writeln!(out, "{}", serde_json::to_string(entry)?)?,
-        false => writeln!(out, "{entry}")?,
+    if as_json {
+        writeln!(out, "{}", serde_json::to_string(entry)?)?;
+    } else {
+        writeln!(out, "{entry}")?;
     }
     Ok(())
 }

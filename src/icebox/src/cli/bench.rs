@@ -14,7 +14,7 @@ pub struct Args {
     /// The number of rows of the large tables.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     rows: u64,
-    /// The implementation of PostgreSQL, pg_lake and S3.
+    /// The implementation of PostgreSQL, `pg_lake` and S3.
     #[arg(long, value_enum, default_value_t)]
     engine: Engine,
     /// The directory of PostgreSQL's server programs; by default the newest version found.

@@ -10,10 +10,10 @@ use icebox_pglake::{EngineSocket, extension};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// PostgreSQL's share directory, which contains the folder `extension` (pg_config --sharedir).
+    /// PostgreSQL's share directory, which contains the folder `extension` (`pg_config` --sharedir).
     #[arg(long, value_name = "DIR")]
     share: PathBuf,
-    /// Where the extension looks for pgduck_server's socket if pg_lake_engine.host is not set.
+    /// Where the extension looks for `pgduck_server`'s socket if `pg_lake_engine.host` is not set.
     #[arg(long, value_name = "DIR", default_value = "/tmp")]
     socket_dir: PathBuf,
     /// The port in the name of that socket.

@@ -31,7 +31,7 @@ use icebox_sandbox::{SandboxInfo, StateDir};
 /// The number of worker threads of commands that talk to the sandbox or compute.
 const WORKERS: usize = 2;
 
-/// The Snowflake Postgres + pg_lake + Iceberg lakehouse on one machine, offline.
+/// The Snowflake Postgres + `pg_lake` + Iceberg lakehouse on one machine, offline.
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
 struct Cli {
@@ -84,7 +84,7 @@ enum Command {
     Component(component::Args),
     #[command(hide = true)]
     PgduckServer(pgduck_server::Args),
-    /// Add icebox's stand-in for pg_lake to a PostgreSQL installation.
+    /// Add icebox's stand-in for `pg_lake` to a PostgreSQL installation.
     #[command(hide = true)]
     InstallStandIn(install_stand_in::Args),
 }
@@ -151,8 +151,8 @@ impl Command {
     /// Returns whether the command runs until it is asked to end.
     fn is_service(&self) -> bool {
         match self {
-            Command::Up(args) => args.is_foreground(),
-            Command::Component(_) | Command::PgduckServer(_) => true,
+            Self::Up(args) => args.is_foreground(),
+            Self::Component(_) | Self::PgduckServer(_) => true,
             _ => false,
         }
     }

@@ -15,14 +15,14 @@ use icebox_pglake::{EngineSocket, engine, secret};
 /// need it.
 const POSTGRES: &str = "ICEBOX_PGDUCK_POSTGRES";
 
-/// Run icebox's lake engine in place of pgduck_server, with its options.
+/// Run icebox's lake engine in place of `pgduck_server`, with its options.
 ///
-/// The environment variable ICEBOX_PGDUCK_POSTGRES says how to reach PostgreSQL as a superuser. It
+/// The environment variable `ICEBOX_PGDUCK_POSTGRES` says how to reach PostgreSQL as a superuser. It
 /// is a libpq connection string, for example "host=/run/postgresql port=5432 user=postgres".
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
 pub struct Args {
-    /// The directory of the socket, as named by PostgreSQL's pg_lake_engine.host.
+    /// The directory of the socket, as named by PostgreSQL's `pg_lake_engine.host`.
     #[arg(long, value_name = "DIR", default_value = "/tmp")]
     unix_socket_directory: PathBuf,
     /// The mode of the socket, in octal digits.

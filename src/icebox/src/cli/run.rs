@@ -48,7 +48,7 @@ fn show(event: Event<'_>) {
             }
         }
         Event::Simulating(Progress::Inserted { done, of }) => {
-            println!("      {done}/{of} transactions")
+            println!("      {done}/{of} transactions");
         }
         Event::Simulating(Progress::Synced { rows, took }) => println!(
             "      synced {} transactions and {} items in {:.2} s",

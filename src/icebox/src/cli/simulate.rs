@@ -26,7 +26,7 @@ pub struct Args {
     /// Make the transactions repeatable, including their timestamps.
     #[arg(long)]
     seed: Option<u64>,
-    /// Leave the sync to something else, such as pg_cron.
+    /// Leave the sync to something else, such as `pg_cron`.
     #[arg(long)]
     no_sync: bool,
 }
@@ -50,7 +50,7 @@ pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
             .run(&mut client, |progress| match progress {
                 Progress::Inserted { done, .. } => bar.set_position(done),
                 Progress::Synced { took, .. } => {
-                    bar.set_message(format!("(last sync {:.2} s)", took.as_secs_f64()))
+                    bar.set_message(format!("(last sync {:.2} s)", took.as_secs_f64()));
                 }
             })
             .await;

@@ -17,7 +17,7 @@ use icebox_schedule::TimeScale;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The implementation of PostgreSQL, pg_lake and S3; auto takes the first that works here.
+    /// The implementation of PostgreSQL, `pg_lake` and S3; auto takes the first that works here.
     #[arg(long, value_enum, env = "ICEBOX_ENGINE", default_value_t)]
     engine: Engine,
     /// The directory of PostgreSQL's server programs; by default the newest version found.
@@ -156,15 +156,15 @@ fn describe(info: &SandboxInfo) {
     let postgres = &info.postgres;
     let state_dir = info.state_dir.display();
     let program = program();
-    let icebox = match std::env::var_os("ICEBOX_STATE_DIR").is_none()
-        && !info.state_dir.ends_with(".icebox")
-    {
-        true => format!(
-            "{program} --state-dir {}",
-            super::env::shell_quote(&state_dir.to_string())
-        ),
-        false => program,
-    };
+    let icebox =
+        if std::env::var_os("ICEBOX_STATE_DIR").is_none() && !info.state_dir.ends_with(".icebox") {
+            format!(
+                "{program} --state-dir {}",
+                super::env::shell_quote(&state_dir.to_string())
+            )
+        } else {
+            program
+        };
     let bucket = match info.role_arn {
         Some(_) => (
             format!("bucket {}", info.bucket),
@@ -220,9 +220,10 @@ fn program() -> String {
     let found = std::env::split_paths(&path)
         .find_map(|dir| std::fs::canonicalize(dir.join("icebox")).ok())
         .is_some_and(|found| found == this);
-    match found {
-        true => "icebox".to_owned(),
-        false => this.display().to_string(),
+    if found {
+        "icebox".to_owned()
+    } else {
+        this.display().to_string()
     }
 }
 
@@ -233,7 +234,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn new() -> Progress {
+    fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner();
             bar.set_style(
@@ -242,7 +243,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(80));
             bar
         });
-        Progress {
+        Self {
             bar,
             waiting: Mutex::new(Vec::new()),
         }

@@ -1,4 +1,4 @@
-//! Queries that postgres_fdw sends but the lake does not support: a reader's row locks, and a
+//! Queries that `postgres_fdw` sends but the lake does not support: a reader's row locks, and a
 //! `ctid` that a user selects.
 
 use std::ops::ControlFlow;
@@ -25,17 +25,17 @@ pub(super) fn refused(query: &Query) -> Option<Refused> {
 }
 
 impl Refused {
-    /// Returns the error with pg_lake's message. `name` is the table's name if the query reads only
+    /// Returns the error with `pg_lake`'s message. `name` is the table's name if the query reads only
     /// one.
     pub(super) fn error(&self, name: Option<&str>) -> Error {
         let message = match (self, name) {
-            (Refused::Lock, _) => {
+            (Self::Lock, _) => {
                 "SELECT .. FOR UPDATE is not yet supported on pg_lake tables".to_owned()
             }
-            (Refused::Ctid, Some(name)) => {
+            (Self::Ctid, Some(name)) => {
                 format!("System column \"ctid\" is not supported for pg_lake table  \"{name}\"")
             }
-            (Refused::Ctid, None) => {
+            (Self::Ctid, None) => {
                 "System column \"ctid\" is not supported for pg_lake tables".to_owned()
             }
         };

@@ -178,9 +178,10 @@ impl Changes {
     /// The data files that may hold a row of the table: those of the base version, and those of
     /// this transaction.
     pub(super) async fn files(&self) -> Result<Vec<PlannedFile>> {
-        let mut files: Vec<PlannedFile> = match self.is_truncated {
-            true => Vec::new(),
-            false => self.table.scan(None, &[]).await?.iter().cloned().collect(),
+        let mut files: Vec<PlannedFile> = if self.is_truncated {
+            Vec::new()
+        } else {
+            self.table.scan(None, &[]).await?.iter().cloned().collect()
         };
         files.extend(self.spilled.iter().map(|file| PlannedFile {
             location: file.file_path().to_owned(),
@@ -218,9 +219,10 @@ impl Changes {
 
     /// Returns the table with these changes, for a scan.
     pub(super) async fn view(&self) -> Result<TableView> {
-        let table = match self.is_truncated {
-            false => self.table.clone(),
-            true => self.without_rows().await?,
+        let table = if !self.is_truncated {
+            self.table.clone()
+        } else {
+            self.without_rows().await?
         };
         let overlay = Overlay {
             extra_batches: self.batches.clone(),

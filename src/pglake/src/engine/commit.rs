@@ -17,7 +17,7 @@ use icebox_tables::write::{
 };
 use icebox_tables::{ExtraFile, LakeIo, LakeTableProvider, Overlay, PlannedFile};
 
-/// The percentage of deleted rows from which a file is rewritten without them (pg_lake's
+/// The percentage of deleted rows from which a file is rewritten without them (`pg_lake`'s
 /// `pg_lake_table.copy_on_write_threshold`).
 const COPY_ON_WRITE_PERCENT: u64 = 20;
 

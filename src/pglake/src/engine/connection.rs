@@ -1,7 +1,7 @@
 //! A client of the engine, on a thread of its own: reads messages of the PostgreSQL protocol and
 //! sends the answers.
 //!
-//! PostgreSQL connects through postgres_fdw and dblink, and both use libpq. The thread blocks on
+//! PostgreSQL connects through `postgres_fdw` and dblink, and both use libpq. The thread blocks on
 //! the socket. The guide's sync has one round trip per row, and waking a task through a scheduler
 //! would double its duration.
 
@@ -140,7 +140,7 @@ impl Wire {
                     self.context.awaiting_frontend_ssl = false;
                 }
                 PgWireFrontendMessage::SslNegotiation(_) => {
-                    self.stream.write_all(&[SslResponse::BYTE_REFUSE])?
+                    self.stream.write_all(&[SslResponse::BYTE_REFUSE])?;
                 }
                 PgWireFrontendMessage::CancelRequest(request) => {
                     engine.cancel(request.pid, &request.secret_key);
@@ -425,7 +425,7 @@ impl Answer {
     }
 }
 
-/// Writes rows into the buffer as they arrive, each as one DataRow message.
+/// Writes rows into the buffer as they arrive, each as one `DataRow` message.
 impl RowSink for Answer {
     fn value(&mut self, text: Option<&str>) {
         let row = self.row.get_or_insert_with(|| {

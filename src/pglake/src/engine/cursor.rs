@@ -1,4 +1,4 @@
-//! Result sets, as rows of text that postgres_fdw fetches in portions.
+//! Result sets, as rows of text that `postgres_fdw` fetches in portions.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Rows {
         outputs: Vec<Output>,
         files: Arc<Mutex<FileNumbers>>,
     ) -> Self {
-        Rows::Native {
+        Self::Native {
             batches,
             outputs,
             files,
@@ -64,7 +64,7 @@ impl Rows {
             Ok(_) => None,
             Err(error) => Some(Err(Error::from(error))),
         });
-        Rows::Postgres {
+        Self::Postgres {
             rows: Box::pin(rows),
             _session: Box::new(session),
         }
@@ -75,7 +75,7 @@ impl Rows {
     pub(super) async fn fetch(&mut self, limit: usize, sink: &mut impl RowSink) -> Result<usize> {
         let mut fetched = 0;
         match self {
-            Rows::Native {
+            Self::Native {
                 batches,
                 outputs,
                 files,
@@ -109,14 +109,14 @@ impl Rows {
                     *row = end;
                 }
             }
-            Rows::Fixed(rows) => {
+            Self::Fixed(rows) => {
                 for row in rows.take(limit) {
                     row.iter().for_each(|value| sink.value(value.as_deref()));
                     sink.end_row();
                     fetched += 1;
                 }
             }
-            Rows::Postgres { rows, .. } => {
+            Self::Postgres { rows, .. } => {
                 while fetched < limit {
                     let Some(row) = rows.next().await else { break };
                     let row = row?;
@@ -193,11 +193,12 @@ pub(super) fn row_id(
         file: files.number(location),
         position,
     };
-    match id.fits() {
-        true => Ok(id),
-        false => Err(Error::new(
+    if id.fits() {
+        Ok(id)
+    } else {
+        Err(Error::new(
             "54000",
             "too many data files, or too many rows in one, to change rows one by one",
-        )),
+        ))
     }
 }

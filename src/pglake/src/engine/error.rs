@@ -117,12 +117,13 @@ const ANSWERED: &str = "Server returned non-2xx status code: ";
 
 /// Returns the error for missing credentials.
 fn no_credentials(error: &storage::Error) -> Error {
-    let (sqlstate, kind) = match error.is_connection() {
-        true => (
+    let (sqlstate, kind) = if error.is_connection() {
+        (
             "08006",
             "IO Error: Could not establish connection to the object store: ",
-        ),
-        false => ("42501", ""),
+        )
+    } else {
+        ("42501", "")
     };
     Error::new(sqlstate, format!("{kind}{error}")).hint(error.hint())
 }

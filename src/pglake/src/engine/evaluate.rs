@@ -97,7 +97,7 @@ pub(super) fn tables(query: &Query) -> HashSet<u32> {
 }
 
 /// Replaces parameters by their values as string literals. Their type is known, because
-/// postgres_fdw always casts a parameter.
+/// `postgres_fdw` always casts a parameter.
 ///
 /// # Errors
 /// A parameter without a value.
@@ -328,7 +328,7 @@ fn identifiers(query: &Query) -> HashSet<String> {
         match expr {
             ast::Expr::Identifier(ident) => _ = names.insert(ident.value.clone()),
             ast::Expr::CompoundIdentifier(idents) => {
-                names.extend(idents.last().map(|ident| ident.value.clone()))
+                names.extend(idents.last().map(|ident| ident.value.clone()));
             }
             _ => {}
         }

@@ -115,7 +115,7 @@ impl Session {
     }
 }
 
-/// Casts a new value to the type of its column. postgres_fdw leaves this assignment cast to the
+/// Casts a new value to the type of its column. `postgres_fdw` leaves this assignment cast to the
 /// remote server.
 fn assigned(value: &ast::Expr, type_name: &str) -> Result<ast::Expr> {
     let sql = format!("SELECT CAST({value} AS {type_name})");

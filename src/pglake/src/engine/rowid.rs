@@ -1,4 +1,4 @@
-//! Row ids in the remote protocol. postgres_fdw passes a `ctid` from a scan to the UPDATE or DELETE
+//! Row ids in the remote protocol. `postgres_fdw` passes a `ctid` from a scan to the UPDATE or DELETE
 //! of the row.
 
 use std::collections::HashMap;

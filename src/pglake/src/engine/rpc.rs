@@ -1,4 +1,4 @@
-//! Requests of the extension that postgres_fdw has no statements for. They run inside the caller's
+//! Requests of the extension that `postgres_fdw` has no statements for. They run inside the caller's
 //! transaction.
 
 use std::collections::HashMap;

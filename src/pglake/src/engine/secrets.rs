@@ -19,8 +19,8 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    pub fn new(secrets: Secrets) -> Keyring {
-        Keyring {
+    pub fn new(secrets: Secrets) -> Self {
+        Self {
             io: LakeIo::s3_of(secrets.iter().map(service)),
             secrets: Mutex::new(secrets),
         }
@@ -52,12 +52,12 @@ impl Keyring {
 }
 
 impl From<Conflict> for Error {
-    fn from(conflict: Conflict) -> Error {
+    fn from(conflict: Conflict) -> Self {
         let sqlstate = match conflict {
             Conflict::Exists { .. } => "42710",
             Conflict::Missing { .. } => "42704",
         };
-        Error::new(sqlstate, conflict.to_string())
+        Self::new(sqlstate, conflict.to_string())
     }
 }
 

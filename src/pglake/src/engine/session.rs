@@ -46,7 +46,7 @@ enum CursorSource {
 }
 
 impl Session {
-    /// Creates a session. `application_name` is `fdw <pid>` on connections of postgres_fdw, where
+    /// Creates a session. `application_name` is `fdw <pid>` on connections of `postgres_fdw`, where
     /// the pid is the backend's.
     pub(super) fn new(
         engine: Arc<Engine>,
@@ -191,12 +191,11 @@ impl Session {
             Statement::Declare { cursor, query } => {
                 let mut query = query.as_ref().clone();
                 substitute(&mut query, parameters)?;
-                let source = match request(&query) {
-                    Some(request) => CursorSource::Answer(self.call(&request).await?),
-                    None => {
-                        self.check_access(&query).await?;
-                        CursorSource::Query(Box::new(self.prepare(query).await?))
-                    }
+                let source = if let Some(request) = request(&query) {
+                    CursorSource::Answer(self.call(&request).await?)
+                } else {
+                    self.check_access(&query).await?;
+                    CursorSource::Query(Box::new(self.prepare(query).await?))
                 };
                 self.open()?
                     .cursors

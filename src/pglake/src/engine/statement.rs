@@ -1,4 +1,4 @@
-//! The statements that postgres_fdw sends to the engine: a small, fixed part of SQL (its
+//! The statements that `postgres_fdw` sends to the engine: a small, fixed part of SQL (its
 //! `deparse.c` and `connection.c`).
 
 use std::ops::ControlFlow;
@@ -135,7 +135,7 @@ fn parse_ast(sql: &str) -> Result<Ast> {
     Ok(statement)
 }
 
-/// Corrects the floating-point constant -0. postgres_fdw writes it as `(-0)::real`, whose value is
+/// Corrects the floating-point constant -0. `postgres_fdw` writes it as `(-0)::real`, whose value is
 /// 0; `'-0'::real` keeps the sign.
 fn keep_negative_zeros(statement: &mut Ast) {
     let _ = visit_expressions_mut(statement, |expr: &mut Expr| {
@@ -284,13 +284,14 @@ fn modify(
     if is_row {
         let returning = column_names(returning)?;
         let columns: Vec<String> = assignments.into_iter().map(|(column, _)| column).collect();
-        return Some(match columns.is_empty() {
-            true => Statement::DeleteRow { table, returning },
-            false => Statement::UpdateRow {
+        return Some(if columns.is_empty() {
+            Statement::DeleteRow { table, returning }
+        } else {
+            Statement::UpdateRow {
                 table,
                 columns,
                 returning,
-            },
+            }
         });
     }
     let returning = returning
@@ -338,7 +339,7 @@ pub fn table_oid(name: &ObjectName) -> Option<u32> {
     last_ident(name)?.value.parse().ok()
 }
 
-/// The start of postgres_fdw's query for the row count in a table's statistics.
+/// The start of `postgres_fdw`'s query for the row count in a table's statistics.
 const RELATION_ROWS: &str = "SELECT reltuples, relkind FROM pg_catalog.pg_class WHERE oid = '";
 
 /// Returns the table's OID in `SELECT

@@ -22,12 +22,12 @@ pub(super) struct BoundColumn {
 }
 
 impl BoundColumn {
-    pub(super) fn bind(columns: &[Column]) -> Result<Arc<Vec<BoundColumn>>> {
+    pub(super) fn bind(columns: &[Column]) -> Result<Arc<Vec<Self>>> {
         let bind = |column: &Column| {
             let kind = column
                 .kind()
                 .map_err(|error| Error::from(crate::columns::FieldError::from(error)))?;
-            Ok(BoundColumn {
+            Ok(Self {
                 name: column.name.clone(),
                 type_name: column.type_name.clone(),
                 kind,

@@ -37,12 +37,12 @@ pub(super) struct TestAccount {
 }
 
 impl TestAccount {
-    pub fn new() -> TestAccount {
+    pub fn new() -> Self {
         let mut config = SessionConfig::new().with_target_partitions(1);
         config.options_mut().sql_parser.enable_ident_normalization = false;
-        let account = TestAccount {
+        let account = Self {
             context: SessionContext::new_with_config(config),
-            ..TestAccount::default()
+            ..Self::default()
         };
         let rows = every_type();
         let table = MemTable::try_new(rows.schema.clone(), vec![rows.batches.clone()]).unwrap();
@@ -180,9 +180,7 @@ impl TestSession {
         if cursor.is_next("ALTER SESSION") {
             return Ok(done(StatementKind::AlterSession));
         }
-        if cursor.is_next("PANIC") {
-            panic!("as it was asked to");
-        }
+        assert!(!cursor.is_next("PANIC"), "as it was asked to");
         if cursor.accept("SELECT SYSTEM$WAIT") || cursor.accept("CALL SYSTEM$WAIT") {
             let seconds = cursor.list(Cursor::integer)?[0];
             tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -258,9 +256,10 @@ fn failed(error: datafusion::error::DataFusionError) -> SqlError {
         line: 1,
         column: 14,
     };
-    match text.contains("not found") {
-        true => SqlError::no_object("MISSING").at(place),
-        false => SqlError::compilation(code::SYNTAX, text),
+    if text.contains("not found") {
+        SqlError::no_object("MISSING").at(place)
+    } else {
+        SqlError::compilation(code::SYNTAX, text)
     }
 }
 

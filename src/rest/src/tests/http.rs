@@ -53,11 +53,11 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub async fn login(address: SocketAddr) -> Client {
+    pub async fn login(address: SocketAddr) -> Self {
         let answer = login(address, USER, PASSWORD, "databaseName=retail").await;
         assert_eq!(answer["success"], true, "{answer}");
         let text = |name: &str| answer["data"][name].as_str().unwrap().to_owned();
-        Client {
+        Self {
             address,
             token: text("token"),
             master: text("masterToken"),

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use s3s::S3Result;
-use s3s::dto::*;
+use s3s::dto::{
+    CommonPrefix, ETag, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListPartsInput,
+    ListPartsOutput, MultipartUpload, Part, StorageClass, Timestamp,
+};
 
 use super::super::buckets::{Encoding, owner, page_size};
 use super::super::error;

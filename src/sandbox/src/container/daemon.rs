@@ -30,11 +30,11 @@ pub struct Daemon {
 impl Daemon {
     /// Finds the daemon that `DOCKER_HOST` names, or else the first of the usual sockets that
     /// answers. Does not use the network.
-    pub async fn find() -> Result<Daemon, Error> {
+    pub async fn find() -> Result<Self, Error> {
         let mut first_failure = None;
         let candidates = candidates()?;
         for socket in &candidates {
-            match Daemon::connect_within(socket, LOOK_PATIENCE).await {
+            match Self::connect_within(socket, LOOK_PATIENCE).await {
                 Ok(daemon) => return Ok(daemon),
                 // An existing socket that fails says more than sockets that do not exist.
                 Err(Error::NoSocket { .. }) => {}
@@ -47,11 +47,11 @@ impl Daemon {
     }
 
     /// Connects to the daemon behind one socket.
-    pub async fn connect(socket: &Path) -> Result<Daemon, Error> {
-        Daemon::connect_within(socket, PATIENCE).await
+    pub async fn connect(socket: &Path) -> Result<Self, Error> {
+        Self::connect_within(socket, PATIENCE).await
     }
 
-    async fn connect_within(socket: &Path, patience: Duration) -> Result<Daemon, Error> {
+    async fn connect_within(socket: &Path, patience: Duration) -> Result<Self, Error> {
         let socket = socket.to_path_buf();
         if let Err(reason) = tokio::net::UnixStream::connect(&socket).await {
             return Err(match reason.kind() {
@@ -71,7 +71,7 @@ impl Daemon {
         }
         // podman first asks its helpers for their versions, which takes a second.
         match client.negotiate_version().await {
-            Ok(client) => Ok(Daemon { socket, client }),
+            Ok(client) => Ok(Self { socket, client }),
             Err(error) => Err(Error::request("tell its version", error)),
         }
     }
@@ -164,7 +164,7 @@ pub fn settle_version() {
     };
     match outcome {
         Ok(Ok(client)) => {
-            tracing::debug!(version = %client.client_version(), "the API's version is settled")
+            tracing::debug!(version = %client.client_version(), "the API's version is settled");
         }
         // The start itself reports what is wrong.
         Ok(Err(error)) => tracing::warn!(%error, "the API's version is not settled"),

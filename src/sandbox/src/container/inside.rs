@@ -97,9 +97,10 @@ impl secret_sync::Server for PgDuckInside {
     async fn started(&self) -> Result<Option<String>, String> {
         let find = async {
             let server = self.find(&self.server).await?;
-            let container = match self.server == self.container {
-                true => server.clone(),
-                false => self.find(&self.container).await?,
+            let container = if self.server == self.container {
+                server.clone()
+            } else {
+                self.find(&self.container).await?
             };
             // The server is reached through both containers.
             Ok(container.and(server))

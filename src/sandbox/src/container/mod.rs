@@ -131,12 +131,12 @@ impl Error {
     /// Returns a command or another remedy that fixes the error.
     pub fn fix(&self) -> Option<String> {
         let fix = match self {
-            Error::NoDaemon { .. } | Error::NoSocket { .. } => {
+            Self::NoDaemon { .. } | Self::NoSocket { .. } => {
                 "sudo apt-get install docker.io, or set DOCKER_HOST"
             }
-            Error::NoPermission { .. } => "sudo usermod -aG docker \"$USER\", then log in again",
-            Error::NotListening { .. } | Error::Silent { .. } => "sudo systemctl restart docker",
-            Error::NoImage { .. } => "just images",
+            Self::NoPermission { .. } => "sudo usermod -aG docker \"$USER\", then log in again",
+            Self::NotListening { .. } | Self::Silent { .. } => "sudo systemctl restart docker",
+            Self::NoImage { .. } => "just images",
             _ => return None,
         };
         Some(fix.to_owned())
@@ -150,12 +150,12 @@ impl Error {
         }
     }
 
-    fn request(doing: &'static str, error: DockerError) -> Error {
+    fn request(doing: &'static str, error: DockerError) -> Self {
         let reason = match error {
             DockerError::DockerResponseServerError { message, .. } => message,
             error => error.to_string(),
         };
-        Error::Request { doing, reason }
+        Self::Request { doing, reason }
     }
 }
 
@@ -210,16 +210,15 @@ impl Container {
             code = wait(&daemon, container.id()) => Some(code?),
             _ = &mut shutdown => None,
         };
-        let result = match ended {
-            Some(code) => Err(self.end(&daemon, code).await),
-            None => {
-                tracing::info!(container = self.name, "stopping");
-                let seconds = i32::try_from(STOP_PATIENCE.as_secs()).unwrap_or(i32::MAX);
-                container
-                    .stop_with_timeout(Some(seconds))
-                    .await
-                    .map_err(|error| self.explain(&error))
-            }
+        let result = if let Some(code) = ended {
+            Err(self.end(&daemon, code).await)
+        } else {
+            tracing::info!(container = self.name, "stopping");
+            let seconds = i32::try_from(STOP_PATIENCE.as_secs()).unwrap_or(i32::MAX);
+            container
+                .stop_with_timeout(Some(seconds))
+                .await
+                .map_err(|error| self.explain(&error))
         };
         if tokio::time::timeout(LOG_PATIENCE, &mut log).await.is_err() {
             log.abort();

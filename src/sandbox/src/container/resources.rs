@@ -47,10 +47,10 @@ struct Owner {
 }
 
 impl Owner {
-    fn current() -> Owner {
+    fn current() -> Self {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        Owner {
+        Self {
             process: ProcessId::current(),
             boot: boot.trim().to_owned(),
             namespace: namespace.display().to_string(),
@@ -59,15 +59,15 @@ impl Owner {
 
     /// Returns whether the process has certainly ended.
     fn is_gone(&self) -> bool {
-        let current = Owner::current();
+        let current = Self::current();
         self.boot != current.boot
             || (self.namespace == current.namespace && !self.process.is_alive())
     }
 }
 
 impl Belongings {
-    pub fn of(state: &StateDir, socket: &Path) -> Belongings {
-        Belongings {
+    pub fn of(state: &StateDir, socket: &Path) -> Self {
+        Self {
             socket: socket.to_path_buf(),
             name: format!("icebox-{}", state.short_name()),
             state_dir: state.root().to_path_buf(),
@@ -76,7 +76,7 @@ impl Belongings {
 
     /// Returns what `containers.json` records, if a sandbox of this directory ever ran in
     /// containers.
-    pub fn recorded(state: &StateDir) -> Result<Option<Belongings>, crate::Error> {
+    pub fn recorded(state: &StateDir) -> Result<Option<Self>, crate::Error> {
         state.read_json(&state.containers())
     }
 

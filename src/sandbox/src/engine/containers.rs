@@ -31,7 +31,7 @@ const DEFAULTS: &str = include_str!("../../../../compose/.env");
 const ENTRYPOINT: &str = include_str!("../../../../compose/entrypoint.sh");
 const ENTRYPOINT_PATH: &str = "/icebox-entrypoint.sh";
 
-/// The directory of the volume of PostgreSQL and pgduck_server. They share it if they run in two
+/// The directory of the volume of PostgreSQL and `pgduck_server`. They share it if they run in two
 /// containers.
 const POSTGRES_HOME: &str = "/var/lib/postgresql";
 const S3_DATA: &str = "/data";
@@ -92,21 +92,21 @@ impl Provider for Containers {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Images {
     postgres: String,
-    /// The image of pgduck_server; `None` if it is in PostgreSQL's image.
+    /// The image of `pgduck_server`; `None` if it is in PostgreSQL's image.
     pgduck: Option<String>,
     s3: String,
     s3_command: Vec<String>,
-    /// The memory limit of pgduck_server; a quarter of the machine's memory if empty.
+    /// The memory limit of `pgduck_server`; a quarter of the machine's memory if empty.
     memory_limit: String,
 }
 
 impl Images {
     /// Returns what the environment names, or else what the compose file names.
-    fn configured() -> Images {
-        Images::from(|name| std::env::var(name).ok())
+    fn configured() -> Self {
+        Self::from(|name| std::env::var(name).ok())
     }
 
-    fn from(environment: impl Fn(&str) -> Option<String>) -> Images {
+    fn from(environment: impl Fn(&str) -> Option<String>) -> Self {
         let value = |name: &str| {
             environment(name).unwrap_or_else(|| {
                 let mut lines = DEFAULTS.lines().filter_map(|line| line.split_once('='));
@@ -114,7 +114,7 @@ impl Images {
                 found.map_or_else(String::new, |(_, value)| value.to_owned())
             })
         };
-        Images {
+        Self {
             postgres: value("ICEBOX_POSTGRES_IMAGE"),
             pgduck: Some(value("ICEBOX_PGDUCK_IMAGE")).filter(|image| !image.is_empty()),
             s3: value("ICEBOX_S3_IMAGE"),
@@ -411,7 +411,7 @@ fn aws_component(
     }
 }
 
-/// Returns a function that asks the server for its version and whether it has pg_cron. An image
+/// Returns a function that asks the server for its version and whether it has `pg_cron`. An image
 /// does not tell.
 fn ask() -> Ask {
     Arc::new(|mut info| {

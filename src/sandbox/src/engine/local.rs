@@ -59,7 +59,7 @@ pub struct Lake {
 }
 
 impl<'a> Local<'a> {
-    pub fn new(installation: Installation, context: &'a Context<'a>) -> Result<Local<'a>, Error> {
+    pub fn new(installation: Installation, context: &'a Context<'a>) -> Result<Self, Error> {
         let Context {
             state, settings, ..
         } = context;
@@ -106,9 +106,10 @@ impl<'a> Local<'a> {
         let address = settings.postgres_address();
         let mut postgres_settings = lake.settings;
         if let Some(public) = settings.public {
-            let addresses = match public.is_unspecified() {
-                true => public.to_string(),
-                false => format!("{},{public}", address.ip()),
+            let addresses = if public.is_unspecified() {
+                public.to_string()
+            } else {
+                format!("{},{public}", address.ip())
             };
             postgres_settings.push(("listen_addresses", addresses));
         }

@@ -35,8 +35,8 @@ pub struct Missing {
 }
 
 impl From<String> for Missing {
-    fn from(reason: String) -> Missing {
-        Missing { reason, fix: None }
+    fn from(reason: String) -> Self {
+        Self { reason, fix: None }
     }
 }
 

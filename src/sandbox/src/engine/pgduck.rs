@@ -120,9 +120,10 @@ impl PgDuck {
         self.copy_extensions()?;
         let now = self.marker_of_now();
         if now.is_none() || Some(self.marker()) != now {
-            let marker = match self.starts_offline()? {
-                true => now.unwrap_or_default(),
-                false => String::new(),
+            let marker = if self.starts_offline()? {
+                now.unwrap_or_default()
+            } else {
+                String::new()
             };
             let path = self.marker_path();
             std::fs::write(&path, marker).map_err(Error::file("write", &path))?;

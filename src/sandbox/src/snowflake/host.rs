@@ -40,8 +40,8 @@ impl SandboxWorld {
         state: &StateDir,
         isolation: Isolation,
         clock: Clock,
-    ) -> Result<SandboxWorld, Error> {
-        Ok(SandboxWorld {
+    ) -> Result<Self, Error> {
+        Ok(Self {
             clock,
             lake: LakeIo::s3(config.s3),
             audit: state.audit_dir(),
@@ -112,9 +112,10 @@ impl World for SandboxWorld {
     }
 
     fn iam_user(&self, is_postgres: bool) -> String {
-        let user = match is_postgres {
-            true => "snowflake-postgres-integration-management".to_owned(),
-            false => format!("{:08x}-s", rand::random::<u32>()),
+        let user = if is_postgres {
+            "snowflake-postgres-integration-management".to_owned()
+        } else {
+            format!("{:08x}-s", rand::random::<u32>())
         };
         format!("arn:aws:iam::{}:user/{user}", aws::snowflake_account())
     }

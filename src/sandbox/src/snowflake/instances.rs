@@ -46,7 +46,7 @@ impl Instances {
         isolation: Isolation,
         s3: S3Config,
         bucket: String,
-    ) -> Instances {
+    ) -> Self {
         let options = Options {
             engine: match engine {
                 EngineKind::Containers => Engine::Containers,
@@ -56,7 +56,7 @@ impl Instances {
             pg_bin,
             ..Options::default()
         };
-        Instances {
+        Self {
             state,
             engine,
             options,
@@ -195,7 +195,7 @@ async fn write_rules(superuser: &Endpoint, rules: &str) -> Result<(), BoxError> 
         if now != before {
             return Ok(());
         }
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     Err("the server did not take its new access rules".into())
 }

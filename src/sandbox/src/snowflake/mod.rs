@@ -99,9 +99,10 @@ impl Plan {
         let config = Config {
             state_dir: state.root().to_path_buf(),
             info: info.clone(),
-            s3: match is_minio {
-                true => self.info.s3.clone(),
-                false => settings.s3_of_snowflake(),
+            s3: if is_minio {
+                self.info.s3.clone()
+            } else {
+                settings.s3_of_snowflake()
             },
             aws: settings.s3_of_snowflake(),
             instances_s3: S3Config {

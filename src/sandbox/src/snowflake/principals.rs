@@ -32,9 +32,9 @@ pub struct Principals {
 }
 
 impl Principals {
-    pub fn open(state: &StateDir, s3: S3Config) -> Result<Principals, Error> {
+    pub fn open(state: &StateDir, s3: S3Config) -> Result<Self, Error> {
         let keys: Option<BTreeMap<String, Keys>> = state.read_json(&file(state))?;
-        Ok(Principals {
+        Ok(Self {
             state: state.clone(),
             s3,
             keys: Mutex::new(keys.unwrap_or_default()),

@@ -21,9 +21,10 @@ const DEFAULT_CODE: i32 = -20_000;
 impl Parser<'_> {
     /// Parses a declaration after LET or in DECLARE, without its semicolon.
     pub(super) fn declaration(&mut self, is_let: bool) -> SqlResult<Declaration> {
-        let position = match is_let {
-            true => self.start,
-            false => self.cursor.position(),
+        let position = if is_let {
+            self.start
+        } else {
+            self.cursor.position()
         };
         let name = self.cursor.ident()?;
         let kind = if self.cursor.accept("CURSOR FOR") {
@@ -46,9 +47,10 @@ impl Parser<'_> {
     }
 
     fn variable(&mut self, is_let: bool) -> SqlResult<Declared> {
-        let ty = match self.is_initial() {
-            true => None,
-            false => Some(self.data_type()?),
+        let ty = if self.is_initial() {
+            None
+        } else {
+            Some(self.data_type()?)
         };
         let initial = match self.accept_initial() {
             true => Some(self.operand()?),
@@ -61,21 +63,23 @@ impl Parser<'_> {
     fn cursor_rows(&mut self) -> SqlResult<Declared> {
         let is_name = matches!(self.cursor.peek(), Some(Token::Word(_)))
             && self.cursor.peek_at(1) == Some(&Token::SemiColon);
-        Ok(Declared::Cursor(match is_name {
-            true => Rows::ResultSet(self.reference()?),
-            false => Rows::Query(Template::read(
+        Ok(Declared::Cursor(if is_name {
+            Rows::ResultSet(self.reference()?)
+        } else {
+            Rows::Query(Template::read(
                 &mut self.cursor,
                 Mode::Statement,
                 |cursor| cursor.peek() == Some(&Token::SemiColon),
-            )?),
+            )?)
         }))
     }
 
     fn result_set(&mut self, is_let: bool) -> SqlResult<Declared> {
         if !self.accept_initial() {
-            return match is_let {
-                true => Err(self.cursor.unexpected()),
-                false => Ok(Declared::ResultSet(None)),
+            return if is_let {
+                Err(self.cursor.unexpected())
+            } else {
+                Ok(Declared::ResultSet(None))
             };
         }
         if self.cursor.is_next("ASYNC") {
@@ -129,18 +133,20 @@ impl Parser<'_> {
             }
             name.push_str(word.as_str());
         }
-        let arguments = match self.cursor.peek() == Some(&Token::LParen) && !name.is_empty() {
-            true => self.cursor.list(|cursor| cursor.integer())?,
-            false => Vec::new(),
+        let arguments = if self.cursor.peek() == Some(&Token::LParen) && !name.is_empty() {
+            self.cursor.list(icebox_sql::syntax::Cursor::integer)?
+        } else {
+            Vec::new()
         };
         let arguments: Option<Vec<u32>> = arguments
             .into_iter()
             .map(|argument| u32::try_from(argument).ok())
             .collect();
         let ty = arguments.and_then(|arguments| DataType::named(&name, &arguments));
-        ty.ok_or_else(|| match name.is_empty() {
-            true => self.cursor.unexpected(),
-            false => {
+        ty.ok_or_else(|| {
+            if name.is_empty() {
+                self.cursor.unexpected()
+            } else {
                 let text = &start.text()[start.offset()..self.cursor.passed()];
                 let what = format!("data type {}", text.to_uppercase());
                 SqlError::unsupported(what).at(start.position())
@@ -167,8 +173,5 @@ fn grouped(number: i64) -> String {
         }
         text.push(digit);
     }
-    match number < 0 {
-        true => format!("-{text}"),
-        false => text,
-    }
+    if number < 0 { format!("-{text}") } else { text }
 }

@@ -18,9 +18,10 @@ impl Parser<'_> {
                 break;
             }
         }
-        let otherwise = match self.cursor.accept("ELSE") {
-            true => self.statements(&["END"])?,
-            false => Vec::new(),
+        let otherwise = if self.cursor.accept("ELSE") {
+            self.statements(&["END"])?
+        } else {
+            Vec::new()
         };
         self.cursor.expect("END IF")?;
         Ok(Kind::If {
@@ -31,9 +32,10 @@ impl Parser<'_> {
 
     /// Parses `CASE [(…)] WHEN … THEN … [ELSE …] END [CASE]`.
     pub(super) fn case(&mut self) -> SqlResult<Kind> {
-        let subject = match self.cursor.is_next("WHEN") {
-            true => None,
-            false => Some(self.expression(&["WHEN"])?),
+        let subject = if self.cursor.is_next("WHEN") {
+            None
+        } else {
+            Some(self.expression(&["WHEN"])?)
         };
         let mut branches = Vec::new();
         self.cursor.expect("WHEN")?;
@@ -45,9 +47,10 @@ impl Parser<'_> {
                 break;
             }
         }
-        let otherwise = match self.cursor.accept("ELSE") {
-            true => self.statements(&["END"])?,
-            false => Vec::new(),
+        let otherwise = if self.cursor.accept("ELSE") {
+            self.statements(&["END"])?
+        } else {
+            Vec::new()
         };
         self.cursor.expect("END")?;
         self.cursor.accept("CASE");
@@ -65,21 +68,20 @@ impl Parser<'_> {
         self.cursor.expect("IN")?;
         let mut after = self.cursor.clone();
         after.bump();
-        let control = match ["DO", "LOOP"].iter().any(|word| after.is_next(word)) {
-            true => Control::Rows {
+        let control = if ["DO", "LOOP"].iter().any(|word| after.is_next(word)) {
+            Control::Rows {
                 row: variable,
                 source: self.reference()?,
-            },
-            false => {
-                let is_reverse = self.cursor.accept("REVERSE");
-                let start = self.expression(&["TO"])?;
-                self.cursor.expect("TO")?;
-                Control::Range {
-                    variable,
-                    is_reverse,
-                    start: Box::new(start),
-                    end: Box::new(self.expression(&["DO", "LOOP"])?),
-                }
+            }
+        } else {
+            let is_reverse = self.cursor.accept("REVERSE");
+            let start = self.expression(&["TO"])?;
+            self.cursor.expect("TO")?;
+            Control::Range {
+                variable,
+                is_reverse,
+                start: Box::new(start),
+                end: Box::new(self.expression(&["DO", "LOOP"])?),
             }
         };
         self.loop_body(control, "FOR")
@@ -118,12 +120,11 @@ impl Parser<'_> {
 
     /// Parses `DO … END <name>` or `LOOP … END LOOP`.
     fn loop_body(&mut self, control: Control, name: &str) -> SqlResult<Kind> {
-        let end = match self.cursor.accept("DO") {
-            true => name,
-            false => {
-                self.cursor.expect("LOOP")?;
-                "LOOP"
-            }
+        let end = if self.cursor.accept("DO") {
+            name
+        } else {
+            self.cursor.expect("LOOP")?;
+            "LOOP"
         };
         let body = self.statements(&["END"])?;
         self.cursor.expect("END")?;

@@ -59,14 +59,15 @@ fn asynchronous(word: &str) -> SqlError {
 /// Parses a body: a block, or a single statement.
 pub fn body(text: &str) -> SqlResult<Block> {
     let mut parser = Parser::new(Cursor::new(text)?);
-    let block = match parser.starts_block() {
-        true => parser.block()?,
-        false => Block {
+    let block = if parser.starts_block() {
+        parser.block()?
+    } else {
+        Block {
             declarations: Vec::new(),
             body: vec![parser.statement()?],
             handlers: Vec::new(),
             label: None,
-        },
+        }
     };
     parser.cursor.accept_token(&Token::SemiColon);
     parser.cursor.expect_end()?;
@@ -81,7 +82,7 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(cursor: Cursor<'a>) -> Parser<'a> {
+    fn new(cursor: Cursor<'a>) -> Self {
         Parser {
             start: cursor.position(),
             cursor,
@@ -225,12 +226,13 @@ impl<'a> Parser<'a> {
         let mut end = self.cursor.clone();
         pass_statement(&mut end);
         let start = self.cursor.offset();
-        let into = match ["SELECT", "WITH", "CALL"]
+        let into = if ["SELECT", "WITH", "CALL"]
             .iter()
             .any(|word| self.cursor.is_next(word))
         {
-            true => self.find_into(end.offset())?,
-            false => None,
+            self.find_into(end.offset())?
+        } else {
+            None
         };
         let mut template = Template::read(&mut self.cursor, Mode::Statement, |cursor| {
             cursor.offset() >= end.offset()
@@ -297,9 +299,10 @@ impl<'a> Parser<'a> {
         let is_bind = self.cursor.accept_token(&Token::Colon);
         let start = self.cursor.offset();
         let name = self.cursor.ident()?;
-        let shown = match is_bind {
-            true => self.cursor.text()[start..self.cursor.passed()].to_owned(),
-            false => name.as_str().to_owned(),
+        let shown = if is_bind {
+            self.cursor.text()[start..self.cursor.passed()].to_owned()
+        } else {
+            name.as_str().to_owned()
         };
         Ok(Reference {
             name,
@@ -366,14 +369,13 @@ impl<'a> Parser<'a> {
         }
         self.cursor.bump();
         self.cursor.bump();
-        let returned = match self.cursor.accept("RESULTSET_FROM_CURSOR") {
-            true => {
-                self.cursor.expect_token(&Token::LParen)?;
-                let cursor = self.reference()?;
-                self.cursor.expect_token(&Token::RParen)?;
-                Return::Cursor(cursor)
-            }
-            false => Return::ResultSet(self.reference()?),
+        let returned = if self.cursor.accept("RESULTSET_FROM_CURSOR") {
+            self.cursor.expect_token(&Token::LParen)?;
+            let cursor = self.reference()?;
+            self.cursor.expect_token(&Token::RParen)?;
+            Return::Cursor(cursor)
+        } else {
+            Return::ResultSet(self.reference()?)
         };
         self.cursor.expect_token(&Token::RParen)?;
         Ok(Kind::Return(returned))

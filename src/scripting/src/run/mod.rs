@@ -167,9 +167,10 @@ impl<'a> Run<'a, '_> {
     /// Yields to other tasks, and fails if the run was cancelled.
     async fn breathe(&mut self, position: Position) -> Outcome<()> {
         tokio::task::coop::consume_budget().await;
-        match self.host.is_cancelled() {
-            true => Err(Fault::cancelled(position)),
-            false => Ok(()),
+        if self.host.is_cancelled() {
+            Err(Fault::cancelled(position))
+        } else {
+            Ok(())
         }
     }
 
@@ -304,16 +305,17 @@ impl<'a> Run<'a, '_> {
         Ok(match what {
             Return::Nothing => Returned::Value(Value::null(DataType::TEXT)),
             Return::Value(value) => Returned::Value(self.operand(value).await?),
-            Return::ResultSet(name) => match self.scopes.find(&name.name) {
-                Some(Slot::ResultSet(Some(rows))) => Returned::Table(rows.as_ref().clone()),
-                _ => {
+            Return::ResultSet(name) => {
+                if let Some(Slot::ResultSet(Some(rows))) = self.scopes.find(&name.name) {
+                    Returned::Table(rows.as_ref().clone())
+                } else {
                     let text = format!(
                         "RESULTSET {} has no rows: no query was assigned to it.",
                         name.shown
                     );
                     return Err(Fault::expression(position, scripting(text)));
                 }
-            },
+            }
             Return::Cursor(name) => Returned::Table(self.rows_of(name, position)?.as_ref().clone()),
         })
     }
@@ -347,7 +349,7 @@ fn inferred(value: &Value, initial: &Operand) -> Option<DataType> {
 impl Query {
     /// Returns whether the statement is a query that may appear where a value is expected.
     fn is_subquery(&self) -> bool {
-        matches!(self, Query::Sql(template)
+        matches!(self, Self::Sql(template)
         if ["SELECT", "WITH"].iter().any(|word| {
             let text = template.text.as_bytes();
             text.len() > word.len()

@@ -84,12 +84,13 @@ impl<'a> Run<'a, '_> {
         let mut bindings = Bindings::default();
         let text = template.render(|place| {
             let Some(value) = self.value_at(place) else {
-                return match place.is_bind {
-                    true => Err(SqlError::invalid_identifier(
+                return if place.is_bind {
+                    Err(SqlError::invalid_identifier(
                         &place.written,
                         Some(place.position),
-                    )),
-                    false => Ok(None),
+                    ))
+                } else {
+                    Ok(None)
                 };
             };
             let name = match &place.column {

@@ -32,8 +32,8 @@ struct TestHost {
 }
 
 impl TestHost {
-    async fn new(setup: &[&str]) -> TestHost {
-        let mut host = TestHost {
+    async fn new(setup: &[&str]) -> Self {
+        let mut host = Self {
             context: SessionContext::new(),
             procedures: HashMap::new(),
             log: Vec::new(),

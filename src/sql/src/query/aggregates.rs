@@ -70,7 +70,7 @@ impl AggregateUDFImpl for Single {
         self
     }
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "$single"
     }
 
@@ -188,7 +188,7 @@ impl AggregateUDFImpl for WideSum {
         self
     }
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "$wide_sum"
     }
 

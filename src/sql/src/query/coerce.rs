@@ -27,7 +27,7 @@ use crate::types::DataType;
 pub struct SnowflakeTypes;
 
 impl AnalyzerRule for SnowflakeTypes {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "snowflake_types"
     }
 
@@ -135,15 +135,14 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::AggregateFunction(function) => {
             refuse_semi(function.func.name(), &function.params.args, schema)?;
-            match function.func.name() == "sum" && is_wide(&function.params.args, schema)? {
-                true => {
-                    let func = aggregates::wide_sum();
-                    yes(Expr::AggregateFunction(AggregateFunction {
-                        func,
-                        ..function
-                    }))
-                }
-                false => Ok(Transformed::no(Expr::AggregateFunction(function))),
+            if function.func.name() == "sum" && is_wide(&function.params.args, schema)? {
+                let func = aggregates::wide_sum();
+                yes(Expr::AggregateFunction(AggregateFunction {
+                    func,
+                    ..function
+                }))
+            } else {
+                Ok(Transformed::no(Expr::AggregateFunction(function)))
             }
         }
         Expr::WindowFunction(mut function) => {
@@ -231,9 +230,10 @@ fn case_of(case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
     for result in &results {
         semi = semi.or(type_of(result, schema)?.filter(|ty| is_semi(*ty)));
     }
-    let otherwise = match has_else {
-        true => results.pop().map(Box::new),
-        false => None,
+    let otherwise = if has_else {
+        results.pop().map(Box::new)
+    } else {
+        None
     };
     let branches = conditions.into_iter().zip(results);
     let branches = branches
@@ -324,9 +324,10 @@ fn node(plan: LogicalPlan) -> Result<LogicalPlan> {
             for (place, (qualifier, field)) in term.schema().iter().enumerate() {
                 let column = Expr::Column(Column::from((qualifier, field)));
                 let ty = DataType::of_field(wanted.field(place));
-                columns.push(match DataType::of_field(field) == ty {
-                    true => column,
-                    false => cast(column, ty).alias(field.name()),
+                columns.push(if DataType::of_field(field) == ty {
+                    column
+                } else {
+                    cast(column, ty).alias(field.name())
                 });
             }
             let projection = Projection::try_new(columns, term)?;

@@ -23,7 +23,7 @@ pub struct Session {
 ///
 /// # Errors
 /// If the value cannot be represented in that type, with Snowflake's code for it.
-pub fn convert<'a>(value: Value<'a>, to: DataType, session: Session) -> SqlResult<Value<'a>> {
+pub fn convert(value: Value<'_>, to: DataType, session: Session) -> SqlResult<Value<'_>> {
     if value.is_null() {
         return Ok(Value::Null);
     }
@@ -42,7 +42,7 @@ pub fn convert<'a>(value: Value<'a>, to: DataType, session: Session) -> SqlResul
             }
         }
         DataType::Boolean => Value::Boolean(boolean(&value)?),
-        DataType::Date => Value::Date(self::date(&value, session)?),
+        DataType::Date => Value::Date(date(&value, session)?),
         DataType::Time { scale } => Value::Time(time(&value, scale, session)?),
         DataType::TimestampNtz { scale } => {
             Value::Timestamp(timestamp(&value, Zone::None, scale, session)?)
@@ -124,7 +124,7 @@ fn boolean(value: &Value<'_>) -> SqlResult<bool> {
 }
 
 /// Formats a value in Snowflake's default output format.
-pub fn text<'a>(value: Value<'a>, session: Session) -> SqlResult<Cow<'a, str>> {
+pub fn text(value: Value<'_>, session: Session) -> SqlResult<Cow<'_, str>> {
     Ok(match value {
         Value::Text(text) | Value::Json(text) => text,
         Value::Number(number) => Cow::Owned(number.to_string()),
@@ -154,15 +154,14 @@ pub fn float_text(float: f64) -> String {
         return if float > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
     let magnitude = float.abs();
-    match magnitude != 0.0 && !(1e-5..1e15).contains(&magnitude) {
-        true => {
-            let text = format!("{float:e}");
-            let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-            let exponent: i32 = exponent.parse().unwrap_or(0);
-            let sign = if exponent < 0 { '-' } else { '+' };
-            format!("{mantissa}e{sign}{:02}", exponent.abs())
-        }
-        false => float.to_string(),
+    if magnitude != 0.0 && !(1e-5..1e15).contains(&magnitude) {
+        let text = format!("{float:e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let exponent: i32 = exponent.parse().unwrap_or(0);
+        let sign = if exponent < 0 { '-' } else { '+' };
+        format!("{mantissa}e{sign}{:02}", exponent.abs())
+    } else {
+        float.to_string()
     }
 }
 
@@ -184,7 +183,7 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     )
 }
 
-fn binary<'a>(value: Value<'a>) -> SqlResult<Value<'a>> {
+fn binary(value: Value<'_>) -> SqlResult<Value<'_>> {
     match value {
         Value::Binary(bytes) => Ok(Value::Binary(bytes)),
         Value::Text(text) => {
@@ -269,7 +268,7 @@ fn truncated(nanos: i128, scale: u8) -> i128 {
 
 /// Reads a text that is a whole number as a count since 1970, and returns nanoseconds. The count is
 /// in seconds, or in milliseconds, microseconds or nanoseconds if it is too large for the coarser
-/// unit (documentation of TO_TIMESTAMP).
+/// unit (documentation of `TO_TIMESTAMP`).
 fn epoch_seconds(text: &str) -> Option<i128> {
     let count: i128 = text.trim().parse().ok()?;
     let unit = match count.unsigned_abs() {
@@ -306,7 +305,7 @@ fn timestamp(value: &Value<'_>, zone: Zone, scale: u8, session: Session) -> SqlR
     })
 }
 
-/// Converts a value to a TIMESTAMP_TZ. The offset is the text's own, or else the session's at that
+/// Converts a value to a `TIMESTAMP_TZ`. The offset is the text's own, or else the session's at that
 /// moment.
 fn with_zone(value: &Value<'_>, scale: u8, session: Session) -> SqlResult<Timestamp> {
     if let Value::Timestamp(
@@ -334,7 +333,7 @@ fn with_zone(value: &Value<'_>, scale: u8, session: Session) -> SqlResult<Timest
 }
 
 /// Builds a timestamp from the components that were read from a text. An offset in the text is
-/// dropped for TIMESTAMP_NTZ and applied otherwise.
+/// dropped for `TIMESTAMP_NTZ` and applied otherwise.
 pub fn of_parts(parts: Parts, zone: Zone, session: Session) -> SqlResult<Timestamp> {
     let reading = parts.date.and_time(parts.time);
     match (zone, parts.offset) {

@@ -73,7 +73,7 @@ impl Engine {
     pub fn new(
         runtime: Arc<RuntimeEnv>,
         optimizer_rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
-    ) -> Engine {
+    ) -> Self {
         let mut config = SessionConfig::new().with_create_default_catalog_and_schema(false);
         let options = config.options_mut();
         options.sql_parser = SqlParserOptions {
@@ -92,7 +92,7 @@ impl Engine {
             .with_optimizer_rules(optimizer_rules)
             .with_physical_optimizer_rules(physical_rules())
             .build();
-        Engine {
+        Self {
             recursive: without_recursion_bugs(&state),
             state,
         }
@@ -155,9 +155,10 @@ impl Engine {
         places: HashMap<String, Position>,
     ) -> SqlResult<Plan> {
         let recursive = is_recursive(&logical).map_err(|error| failure::of(&error, &places))?;
-        let state = match recursive {
-            true => with_zone(&self.recursive, state.config_options()),
-            false => state,
+        let state = if recursive {
+            with_zone(&self.recursive, state.config_options())
+        } else {
+            state
         };
         let fields = logical.schema().fields().iter().map(|field| {
             let name = field.name().split(DUPLICATE).next().unwrap_or_default();
@@ -268,9 +269,10 @@ impl Engine {
                     in_memory(rows.clone())?
                 }
             };
-            let provider = match request.columns.is_empty() {
-                true => provider,
-                false => renamed(provider, &request.columns)?,
+            let provider = if request.columns.is_empty() {
+                provider
+            } else {
+                renamed(provider, &request.columns)?
             };
             tables.insert(request.name, provider);
         }
@@ -319,7 +321,7 @@ impl Plan {
     /// # Errors
     /// If the query cannot be started. Errors of single rows come with the batches.
     pub async fn stream(self) -> SqlResult<impl Stream<Item = SqlResult<RecordBatch>> + Send> {
-        let Plan {
+        let Self {
             logical,
             state,
             schema,
@@ -363,12 +365,13 @@ fn as_declared(batch: &RecordBatch, schema: &SchemaRef) -> SqlResult<RecordBatch
         .columns()
         .iter()
         .zip(schema.fields())
-        .map(
-            |(column, field)| match column.data_type() == field.data_type() {
-                true => Ok(Arc::clone(column)),
-                false => exact_cast(column, field.data_type()),
-            },
-        );
+        .map(|(column, field)| {
+            if column.data_type() == field.data_type() {
+                Ok(Arc::clone(column))
+            } else {
+                exact_cast(column, field.data_type())
+            }
+        });
     let columns = columns.collect::<SqlResult<Vec<_>>>()?;
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)

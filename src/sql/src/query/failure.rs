@@ -102,7 +102,10 @@ fn schema(error: &SchemaError, places: &HashMap<String, Position>) -> SqlError {
                 }
                 _ => field.name.clone(),
             };
-            let qualifier = field.relation.as_ref().map(|relation| relation.table());
+            let qualifier = field
+                .relation
+                .as_ref()
+                .map(datafusion::common::TableReference::table);
             let place = qualifier
                 .and_then(|qualifier| places.get(qualifier))
                 .or_else(|| places.get(&field.name));

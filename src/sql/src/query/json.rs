@@ -233,9 +233,12 @@ pub fn type_name(json: &Json) -> &'static str {
 
 /// Converts Arrow's lists, structs and maps, as data files have them, to JSON.
 pub fn of_nested(array: &ArrayRef, field: &Field) -> SqlResult<StringArray> {
-    let rows = (0..array.len()).map(|row| match array.is_null(row) {
-        true => Ok(None),
-        false => nested(array, field, row).map(|json| Some(text(&json))),
+    let rows = (0..array.len()).map(|row| {
+        if array.is_null(row) {
+            Ok(None)
+        } else {
+            nested(array, field, row).map(|json| Some(text(&json)))
+        }
     });
     Ok(rows.collect::<SqlResult<Vec<Option<String>>>>()?.into())
 }

@@ -110,7 +110,7 @@ pub enum Moment {
 pub struct Parameters {
     /// The session parameter TIMEZONE.
     pub zone: Tz,
-    /// The moment of the statement, which CURRENT_TIMESTAMP returns.
+    /// The moment of the statement, which `CURRENT_TIMESTAMP` returns.
     pub now: DateTime<Utc>,
     /// Values of bind variables: of `:name` by name in upper case, and of `?` and `:1` by number.
     pub bindings: HashMap<String, (ScalarValue, DataType)>,
@@ -124,8 +124,8 @@ pub struct Parameters {
 impl Parameters {
     /// Returns the parameters of a statement at a moment, in Snowflake's default time zone, without
     /// variables.
-    pub fn at(now: DateTime<Utc>) -> Parameters {
-        Parameters {
+    pub fn at(now: DateTime<Utc>) -> Self {
+        Self {
             zone: DEFAULT_ZONE,
             now,
             bindings: HashMap::new(),

@@ -37,11 +37,11 @@ pub enum Arithmetic {
 impl Arithmetic {
     pub fn symbol(self) -> &'static str {
         match self {
-            Arithmetic::Add => "+",
-            Arithmetic::Subtract => "-",
-            Arithmetic::Multiply => "*",
-            Arithmetic::Divide => "/",
-            Arithmetic::Modulo => "%",
+            Self::Add => "+",
+            Self::Subtract => "-",
+            Self::Multiply => "*",
+            Self::Divide => "/",
+            Self::Modulo => "%",
         }
     }
 
@@ -50,10 +50,10 @@ impl Arithmetic {
         let (s1, s2) = (left.scale, right.scale);
         let (l1, l2) = (left.precision - s1, right.precision - s2);
         let (leading, scale) = match self {
-            Arithmetic::Add | Arithmetic::Subtract => (l1.max(l2) + 1, s1.max(s2)),
-            Arithmetic::Multiply => (l1 + l2, (s1 + s2).min(s1.max(s2).max(12))),
-            Arithmetic::Divide => (l1 + s2, s1.max((s1 + 6).min(12))),
-            Arithmetic::Modulo => (l1.max(l2), s1.max(s2)),
+            Self::Add | Self::Subtract => (l1.max(l2) + 1, s1.max(s2)),
+            Self::Multiply => (l1 + l2, (s1 + s2).min(s1.max(s2).max(12))),
+            Self::Divide => (l1 + s2, s1.max((s1 + 6).min(12))),
+            Self::Modulo => (l1.max(l2), s1.max(s2)),
         };
         Precision {
             precision: (leading + scale).clamp(1, MAX_PRECISION),
@@ -67,20 +67,16 @@ impl Arithmetic {
     /// Division by zero, or a result of more than 38 digits.
     pub fn apply(self, left: Number, right: Number, scale: u8) -> SqlResult<i128> {
         let narrow = match self {
-            Arithmetic::Add => {
-                rescaled_pair(left, right, scale).and_then(|(a, b)| a.checked_add(b))
-            }
-            Arithmetic::Subtract => {
-                rescaled_pair(left, right, scale).and_then(|(a, b)| a.checked_sub(b))
-            }
-            Arithmetic::Multiply => {
+            Self::Add => rescaled_pair(left, right, scale).and_then(|(a, b)| a.checked_add(b)),
+            Self::Subtract => rescaled_pair(left, right, scale).and_then(|(a, b)| a.checked_sub(b)),
+            Self::Multiply => {
                 let product = left.digits.checked_mul(right.digits);
                 product.and_then(|digits| rescale(digits, left.scale + right.scale, scale))
             }
-            Arithmetic::Divide | Arithmetic::Modulo if right.digits == 0 => {
+            Self::Divide | Self::Modulo if right.digits == 0 => {
                 return Err(division_by_zero());
             }
-            Arithmetic::Divide => {
+            Self::Divide => {
                 let up = u32::from(scale) + u32::from(right.scale);
                 let shift = up as i32 - i32::from(left.scale);
                 match u32::try_from(shift) {
@@ -94,7 +90,7 @@ impl Arithmetic {
                         .map(|divisor| rounded_quotient(left.digits, divisor)),
                 }
             }
-            Arithmetic::Modulo => {
+            Self::Modulo => {
                 let common = left.scale.max(right.scale);
                 rescaled_pair(left, right, common).and_then(|(a, b)| rescale(a % b, common, scale))
             }
@@ -123,34 +119,33 @@ impl Arithmetic {
                 ))
             };
             match self {
-                Arithmetic::Add => {
+                Self::Add => {
                     let (a, b) = pair()?;
                     wide_rescale(a.checked_add(b)?, common, scale)
                 }
-                Arithmetic::Subtract => {
+                Self::Subtract => {
                     let (a, b) = pair()?;
                     wide_rescale(a.checked_sub(b)?, common, scale)
                 }
-                Arithmetic::Multiply => {
-                    wide_rescale(a.checked_mul(b)?, left.scale + right.scale, scale)
-                }
-                Arithmetic::Divide => {
+                Self::Multiply => wide_rescale(a.checked_mul(b)?, left.scale + right.scale, scale),
+                Self::Divide => {
                     let up = scale + right.scale;
                     match up.checked_sub(left.scale) {
                         Some(shift) => wide_quotient(a.checked_mul(ten(shift)?)?, b),
                         None => wide_quotient(a, b.checked_mul(ten(left.scale - up)?)?),
                     }
                 }
-                Arithmetic::Modulo => {
+                Self::Modulo => {
                     let (a, b) = pair()?;
                     wide_rescale(a.checked_rem(b)?, common, scale)
                 }
             }
         };
         let digits = wide().and_then(i256::to_i128).ok_or_else(overflow)?;
-        match digits.unsigned_abs() < LIMIT {
-            true => Ok(digits),
-            false => Err(overflow()),
+        if digits.unsigned_abs() < LIMIT {
+            Ok(digits)
+        } else {
+            Err(overflow())
         }
     }
 }
@@ -186,9 +181,10 @@ fn rounded_quotient(dividend: i128, divisor: i128) -> i128 {
         -1
     };
     // Compares without doubling the remainder, which might overflow.
-    match rest.unsigned_abs() >= divisor.unsigned_abs() - rest.unsigned_abs() && rest != 0 {
-        true => quotient + away,
-        false => quotient,
+    if rest.unsigned_abs() >= divisor.unsigned_abs() - rest.unsigned_abs() && rest != 0 {
+        quotient + away
+    } else {
+        quotient
     }
 }
 
@@ -200,9 +196,10 @@ fn wide_quotient(dividend: i256, divisor: i256) -> Option<i256> {
     if double < divisor.wrapping_abs() {
         return Some(quotient);
     }
-    match (dividend < zero) == (divisor < zero) {
-        true => quotient.checked_add(i256::ONE),
-        false => quotient.checked_sub(i256::ONE),
+    if (dividend < zero) == (divisor < zero) {
+        quotient.checked_add(i256::ONE)
+    } else {
+        quotient.checked_sub(i256::ONE)
     }
 }
 
@@ -215,8 +212,8 @@ fn wide_rescale(digits: i256, from: u8, to: u8) -> Option<i256> {
 }
 
 impl Number {
-    pub fn integer(digits: i128) -> Number {
-        Number { digits, scale: 0 }
+    pub fn integer(digits: i128) -> Self {
+        Self { digits, scale: 0 }
     }
 
     /// Converts to the nearest float.
@@ -232,9 +229,9 @@ impl Number {
     }
 
     /// Changes the scale, rounded half away from zero. The new scale may be larger.
-    pub fn with_scale(self, scale: u8) -> SqlResult<Number> {
+    pub fn with_scale(self, scale: u8) -> SqlResult<Self> {
         let digits = rescale(self.digits, self.scale, scale).ok_or_else(|| out_of_range(self))?;
-        Ok(Number { digits, scale })
+        Ok(Self { digits, scale })
     }
 
     /// Rounds half away from zero to a whole number.
@@ -244,7 +241,7 @@ impl Number {
 
     /// Parses a number such as `12`, `-1.50`, `.5` or `1e3`. None if the text is not a number or
     /// has too many digits before the point.
-    pub fn parse(text: &str) -> Option<Number> {
+    pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
@@ -289,15 +286,16 @@ impl Number {
         }
         let digits = if negative { -digits } else { digits };
         let scale = u8::try_from(scale).ok()?;
-        (digits.unsigned_abs() < LIMIT).then_some(Number { digits, scale })
+        (digits.unsigned_abs() < LIMIT).then_some(Self { digits, scale })
     }
 
     /// Converts a float by its shortest decimal text. None if it is not finite or too large for a
     /// NUMBER.
-    pub fn of_float(float: f64) -> Option<Number> {
-        match float.is_finite() {
-            true => Number::parse(&format!("{float:e}")),
-            false => None,
+    pub fn of_float(float: f64) -> Option<Self> {
+        if float.is_finite() {
+            Self::parse(&format!("{float:e}"))
+        } else {
+            None
         }
     }
 }
@@ -321,9 +319,10 @@ impl fmt::Display for Number {
 /// If the number has too many digits.
 pub fn fit(number: Number, precision: u8, scale: u8) -> SqlResult<i128> {
     let digits = number.with_scale(scale)?.digits;
-    match digits.unsigned_abs() < 10_u128.pow(u32::from(precision)) {
-        true => Ok(digits),
-        false => Err(out_of_range(number)),
+    if digits.unsigned_abs() < 10_u128.pow(u32::from(precision)) {
+        Ok(digits)
+    } else {
+        Err(out_of_range(number))
     }
 }
 
@@ -389,9 +388,9 @@ mod tests {
     fn what_does_not_fit_is_an_error_or_computed_in_256_bits() {
         let large = Number::integer(10_i128.pow(37) * 9);
         let error = Arithmetic::Add.apply(large, large, 0).unwrap_err();
-        assert_eq!(error.code, 100039);
+        assert_eq!(error.code, 100_039);
         let error = Arithmetic::Multiply.apply(large, large, 0).unwrap_err();
-        assert_eq!(error.code, 100039);
+        assert_eq!(error.code, 100_039);
         let error = Arithmetic::Divide
             .apply(large, Number::integer(0), 6)
             .unwrap_err();

@@ -203,17 +203,16 @@ fn syntax(error: &ParserError, sql: &str) -> SqlError {
     };
     let found = text.rsplit_once("found: ").map_or(text, |(_, found)| found);
     let (found, _) = found.split_once(" at Line: ").unwrap_or((found, ""));
-    match place(text) {
-        Some(position) => SqlError::syntax(position, found),
-        None => {
-            let lines = sql.lines().count().max(1) as u32;
-            let column = sql.lines().last().map_or(0, |line| line.chars().count()) as u32;
-            let end = Position {
-                line: lines,
-                column,
-            };
-            SqlError::syntax(end, "<EOF>")
-        }
+    if let Some(position) = place(text) {
+        SqlError::syntax(position, found)
+    } else {
+        let lines = sql.lines().count().max(1) as u32;
+        let column = sql.lines().last().map_or(0, |line| line.chars().count()) as u32;
+        let end = Position {
+            line: lines,
+            column,
+        };
+        SqlError::syntax(end, "<EOF>")
     }
 }
 

@@ -16,7 +16,7 @@ use crate::types::DataType;
 
 /// Formats a value of a type as Snowflake's clients show it by default; None for NULL.
 ///
-/// The formats are the defaults of the parameters TIMESTAMP_NTZ_OUTPUT_FORMAT and so on:
+/// The formats are the defaults of the parameters `TIMESTAMP_NTZ_OUTPUT_FORMAT` and so on:
 /// `YYYY-MM-DD HH24:MI:SS.FF3`, followed by ` TZHTZM` if there is a zone, `YYYY-MM-DD`, and
 /// `HH24:MI:SS`.
 ///
@@ -56,7 +56,7 @@ pub fn exact(value: &ScalarValue, ty: DataType) -> SqlResult<String> {
 
 /// Converts a value of DataFusion to one of icebox.
 fn of_scalar(value: &ScalarValue, ty: DataType) -> SqlResult<Value<'static>> {
-    let failed = |error| super::failure::of(&error, &Default::default());
+    let failed = |error| super::failure::of(&error, &std::collections::HashMap::default());
     let array: ArrayRef = value.to_array().map_err(failed)?;
     let field = ty
         .to_field("", true)

@@ -39,7 +39,7 @@ pub fn store(array: &ArrayRef, from: &Field, to: &Field, zone: Tz) -> Result<Arr
     value::build(to, values).map_err(|error| Misfit { row, error })
 }
 
-fn fitting<'a>(value: Value<'a>, ty: DataType, session: Session) -> SqlResult<Value<'a>> {
+fn fitting(value: Value<'_>, ty: DataType, session: Session) -> SqlResult<Value<'_>> {
     if let (Value::Text(text), DataType::Text { length }) = (&value, ty)
         && text.chars().nth(length as usize).is_some()
     {

@@ -47,11 +47,11 @@ pub struct Timestamp {
 /// The zone of a timestamp's wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Zone {
-    /// TIMESTAMP_NTZ
+    /// `TIMESTAMP_NTZ`
     None,
-    /// TIMESTAMP_LTZ: the session's time zone.
+    /// `TIMESTAMP_LTZ`: the session's time zone.
     Session,
-    /// TIMESTAMP_TZ: minutes east of UTC.
+    /// `TIMESTAMP_TZ`: minutes east of UTC.
     Fixed(i32),
 }
 
@@ -108,21 +108,21 @@ impl Column {
     ///
     /// # Errors
     /// If Snowflake's types cannot represent values of its Arrow type.
-    pub fn new(array: &ArrayRef, field: &Field) -> SqlResult<Column> {
+    pub fn new(array: &ArrayRef, field: &Field) -> SqlResult<Self> {
         let to = |ty: &ArrowType| exact_cast(array, ty);
         if array.data_type() == &ArrowType::Null {
-            return Ok(Column::Null);
+            return Ok(Self::Null);
         }
         Ok(match DataType::of_field(field) {
             DataType::Number { precision, scale } => {
                 let array = to(&ArrowType::Decimal128(precision, scale as i8))?;
-                Column::Number(taken(&array)?, scale)
+                Self::Number(taken(&array)?, scale)
             }
-            DataType::Float => Column::Float(taken(&to(&ArrowType::Float64)?)?),
-            DataType::Boolean => Column::Boolean(taken(array)?),
-            DataType::Date => Column::Date(taken(&to(&ArrowType::Date32)?)?),
+            DataType::Float => Self::Float(taken(&to(&ArrowType::Float64)?)?),
+            DataType::Boolean => Self::Boolean(taken(array)?),
+            DataType::Date => Self::Date(taken(&to(&ArrowType::Date32)?)?),
             DataType::Time { .. } => {
-                Column::Time(taken(&to(&ArrowType::Time64(TimeUnit::Nanosecond))?)?)
+                Self::Time(taken(&to(&ArrowType::Time64(TimeUnit::Nanosecond))?)?)
             }
             ty @ (DataType::TimestampNtz { .. }
             | DataType::TimestampLtz { .. }
@@ -138,55 +138,55 @@ impl Column {
                     DataType::TimestampLtz { .. } => Zone::Session,
                     _ => Zone::Fixed(offset_minutes(zone.as_deref().unwrap_or_default())),
                 };
-                Column::Timestamp(taken(&to(&ArrowType::Int64)?)?, nanos_of(*unit), zone)
+                Self::Timestamp(taken(&to(&ArrowType::Int64)?)?, nanos_of(*unit), zone)
             }
-            DataType::Binary { .. } => Column::Binary(taken(&to(&ArrowType::Binary)?)?),
-            DataType::Text { .. } => Column::Text(taken(&to(&ArrowType::Utf8)?)?),
+            DataType::Binary { .. } => Self::Binary(taken(&to(&ArrowType::Binary)?)?),
+            DataType::Text { .. } => Self::Text(taken(&to(&ArrowType::Utf8)?)?),
             DataType::Uuid => match array.data_type() {
-                ArrowType::FixedSizeBinary(_) => Column::Text(uuids(array)?),
-                _ => Column::Text(taken(&to(&ArrowType::Utf8)?)?),
+                ArrowType::FixedSizeBinary(_) => Self::Text(uuids(array)?),
+                _ => Self::Text(taken(&to(&ArrowType::Utf8)?)?),
             },
             DataType::Variant | DataType::Object | DataType::Array => match array.data_type() {
                 ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => {
-                    Column::Json(taken(&to(&ArrowType::Utf8)?)?)
+                    Self::Json(taken(&to(&ArrowType::Utf8)?)?)
                 }
-                _ => Column::Json(super::json::of_nested(array, field)?),
+                _ => Self::Json(super::json::of_nested(array, field)?),
             },
         })
     }
 
     pub fn get(&self, row: usize) -> Value<'_> {
         let array: &dyn Array = match self {
-            Column::Null => return Value::Null,
-            Column::Number(array, _) => array,
-            Column::Float(array) => array,
-            Column::Text(array) | Column::Json(array) => array,
-            Column::Boolean(array) => array,
-            Column::Date(array) => array,
-            Column::Time(array) => array,
-            Column::Timestamp(array, ..) => array,
-            Column::Binary(array) => array,
+            Self::Null => return Value::Null,
+            Self::Number(array, _) => array,
+            Self::Float(array) => array,
+            Self::Text(array) | Self::Json(array) => array,
+            Self::Boolean(array) => array,
+            Self::Date(array) => array,
+            Self::Time(array) => array,
+            Self::Timestamp(array, ..) => array,
+            Self::Binary(array) => array,
         };
         if array.is_null(row) {
             return Value::Null;
         }
         match self {
-            Column::Null => Value::Null,
-            Column::Number(array, scale) => Value::Number(Number {
+            Self::Null => Value::Null,
+            Self::Number(array, scale) => Value::Number(Number {
                 digits: array.value(row),
                 scale: *scale,
             }),
-            Column::Float(array) => Value::Float(array.value(row)),
-            Column::Text(array) => Value::Text(Cow::Borrowed(array.value(row))),
-            Column::Json(array) => Value::Json(Cow::Borrowed(array.value(row))),
-            Column::Boolean(array) => Value::Boolean(array.value(row)),
-            Column::Date(array) => Value::Date(array.value(row)),
-            Column::Time(array) => Value::Time(array.value(row)),
-            Column::Timestamp(array, unit, zone) => Value::Timestamp(Timestamp {
+            Self::Float(array) => Value::Float(array.value(row)),
+            Self::Text(array) => Value::Text(Cow::Borrowed(array.value(row))),
+            Self::Json(array) => Value::Json(Cow::Borrowed(array.value(row))),
+            Self::Boolean(array) => Value::Boolean(array.value(row)),
+            Self::Date(array) => Value::Date(array.value(row)),
+            Self::Time(array) => Value::Time(array.value(row)),
+            Self::Timestamp(array, unit, zone) => Value::Timestamp(Timestamp {
                 nanos: i128::from(array.value(row)) * unit,
                 zone: *zone,
             }),
-            Column::Binary(array) => Value::Binary(Cow::Borrowed(array.value(row))),
+            Self::Binary(array) => Value::Binary(Cow::Borrowed(array.value(row))),
         }
     }
 }

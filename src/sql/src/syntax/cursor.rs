@@ -32,7 +32,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// If a quote or a comment is not closed.
-    pub fn new(text: &'a str) -> SqlResult<Cursor<'a>> {
+    pub fn new(text: &'a str) -> SqlResult<Self> {
         let tokens = Tokenizer::new(&SnowflakeDialect {}, text)
             .with_unescape(true)
             .tokenize_with_location()
@@ -148,17 +148,19 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn expect_token(&mut self, token: &Token) -> SqlResult<()> {
-        match self.accept_token(token) {
-            true => Ok(()),
-            false => Err(self.unexpected()),
+        if self.accept_token(token) {
+            Ok(())
+        } else {
+            Err(self.unexpected())
         }
     }
 
     /// Checks that no token is left.
     pub fn expect_end(&self) -> SqlResult<()> {
-        match self.is_at_end() {
-            true => Ok(()),
-            false => Err(self.unexpected()),
+        if self.is_at_end() {
+            Ok(())
+        } else {
+            Err(self.unexpected())
         }
     }
 
@@ -319,14 +321,13 @@ impl<'a> Offsets<'a> {
             return self.length;
         };
         let column = (location.column as usize).saturating_sub(1);
-        match line.is_ascii() {
-            true => start + column.min(line.len()),
-            false => {
-                let mut chars = line.char_indices();
-                chars
-                    .nth(column)
-                    .map_or(start + line.len(), |(at, _)| start + at)
-            }
+        if line.is_ascii() {
+            start + column.min(line.len())
+        } else {
+            let mut chars = line.char_indices();
+            chars
+                .nth(column)
+                .map_or(start + line.len(), |(at, _)| start + at)
         }
     }
 }

@@ -79,17 +79,18 @@ pub fn descendants(account: &Account, root: &ObjectName) -> Vec<Object> {
 /// started.
 pub(super) fn check_root_suspended(account: &Account, name: &ObjectName) -> SqlResult<()> {
     let root = root(account, name);
-    match account
+    if !account
         .get(Kind::Task, &root)
         .is_some_and(|root| is_started(&root))
     {
-        false => Ok(()),
-        true => Err(SqlError::new(
+        Ok(())
+    } else {
+        Err(SqlError::new(
             code::ROOT_TASK_NOT_SUSPENDED,
             format!(
                 "Unable to update graph with root task {root} since that root task is not suspended."
             ),
-        )),
+        ))
     }
 }
 

@@ -165,17 +165,18 @@ fn predecessors(object: &Object) -> String {
 /// Returns the column `allow_overlapping_execution`: `true` or `false`, or the word `null` for a
 /// task that has predecessors.
 fn overlapping(object: &Object) -> String {
-    match of(object).is_some_and(|task| !task.predecessors.is_empty()) {
-        true => "null".to_owned(),
-        false => object
+    if of(object).is_some_and(|task| !task.predecessors.is_empty()) {
+        "null".to_owned()
+    } else {
+        object
             .properties
             .is_true("ALLOW_OVERLAPPING_EXECUTION")
-            .to_string(),
+            .to_string()
     }
 }
 
 fn time_of(object: &Object, time: fn(&Task) -> Option<DateTime<Utc>>) -> ScalarValue {
-    super::columns::optional_time(of(object).and_then(time))
+    columns::optional_time(of(object).and_then(time))
 }
 
 /// Increments the number of failures in a row, or resets it after a success. Returns the new
@@ -284,7 +285,7 @@ impl super::Definition for Definition {
         if cursor.is_at_end() {
             return Err(cursor.unexpected());
         }
-        task.definition = cursor.take_rest().to_owned();
+        cursor.take_rest().clone_into(&mut task.definition);
         check_graph(&name, &properties, &task)?;
         properties.complete(PROPERTIES)?;
         self.check(session, &properties)?;
@@ -332,7 +333,7 @@ impl super::Definition for Definition {
                 let gone = after(session, &object.name, cursor)?;
                 task.predecessors.retain(|name| !gone.contains(name));
             } else if cursor.accept("MODIFY AS") {
-                task.definition = cursor.take_rest().to_owned();
+                cursor.take_rest().clone_into(&mut task.definition);
             } else if cursor.accept("MODIFY WHEN") {
                 task.condition = Some(cursor.take_rest().to_owned());
             } else if cursor.accept("REMOVE WHEN") {

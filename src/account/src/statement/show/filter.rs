@@ -20,8 +20,8 @@ impl Place {
     /// Returns the first parts of the names of the objects in the place.
     pub fn within(&self) -> &[Ident] {
         match self {
-            Place::Within(parts) => parts,
-            Place::Table(name) => &name.0,
+            Self::Within(parts) => parts,
+            Self::Table(name) => &name.0,
         }
     }
 }
@@ -38,8 +38,8 @@ pub struct Filter {
 
 impl Filter {
     /// Parses the clauses after the words of the list, to the end of the statement.
-    pub fn parse(session: &Session, scope: Scope, cursor: &mut Cursor<'_>) -> SqlResult<Filter> {
-        let mut filter = Filter {
+    pub fn parse(session: &Session, scope: Scope, cursor: &mut Cursor<'_>) -> SqlResult<Self> {
+        let mut filter = Self {
             like: None,
             place: Place::Within(here(session, scope)),
             starts_with: None,

@@ -31,9 +31,10 @@ pub async fn show(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
             }
             let filter = Filter::parse(session, about.scope, &mut cursor)?;
             let objects = objects(session, about, &filter);
-            match is_terse {
-                true => columns::table(TERSE_COLUMNS, &terse(about.kind, objects)),
-                false => columns::table(about.columns, &objects),
+            if is_terse {
+                columns::table(TERSE_COLUMNS, &terse(about.kind, objects))
+            } else {
+                columns::table(about.columns, &objects)
             }?
         }
     };

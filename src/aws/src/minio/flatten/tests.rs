@@ -43,9 +43,10 @@ fn minio_allows(document: &str, action: &str, resource: &str, context: &Context)
         }
     }
     let policy = Policy::parse(&document.to_string(), Purpose::Identity).unwrap();
-    let resource = match resource.contains('/') {
-        true => resource,
-        false => &format!("{resource}/"),
+    let resource = if resource.contains('/') {
+        resource
+    } else {
+        &format!("{resource}/")
     };
     let asked = Request {
         action,
@@ -273,9 +274,10 @@ fn it_says_what_the_policies_say() {
                 keys.chain([(*bucket).to_owned()])
             });
             for name in names {
-                let actions: &[&str] = match name.contains('/') {
-                    true => &["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
-                    false => &["s3:ListBucket", "s3:CreateBucket"],
+                let actions: &[&str] = if name.contains('/') {
+                    &["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+                } else {
+                    &["s3:ListBucket", "s3:CreateBucket"]
                 };
                 for action in actions {
                     let mut context = request.clone();

@@ -72,7 +72,7 @@ fn table(out: &mut impl Write, columns: &[String], rows: &[TextRow]) -> std::io:
     let width = |column: usize| {
         let lines = std::iter::once(&header)
             .chain(&body)
-            .flat_map(|row| row.get(column))
+            .filter_map(|row| row.get(column))
             .flatten();
         lines.map(|line| line.chars().count()).max().unwrap_or(0)
     };

@@ -43,9 +43,9 @@ pub enum Session {
 }
 
 impl Session {
-    pub async fn open(side: Side, info: &SandboxInfo) -> anyhow::Result<Session> {
+    pub async fn open(side: Side, info: &SandboxInfo) -> anyhow::Result<Self> {
         Ok(match side {
-            Side::Postgres => Session::Postgres {
+            Side::Postgres => Self::Postgres {
                 client: open_postgres(info).await?,
                 info: Box::new(info.clone()),
             },
@@ -54,7 +54,7 @@ impl Session {
                     .snowflake
                     .as_ref()
                     .context("this sandbox has no Snowflake side")?;
-                Session::Snowflake {
+                Self::Snowflake {
                     client: Box::new(there.connect(Some(&there.database)).await?),
                     user: there.user.clone(),
                 }
@@ -66,8 +66,8 @@ impl Session {
     /// and schema.
     pub fn place(&self) -> String {
         match self {
-            Session::Postgres { info, .. } => info.postgres.dbname.clone(),
-            Session::Snowflake { client, user } => {
+            Self::Postgres { info, .. } => info.postgres.dbname.clone(),
+            Self::Snowflake { client, user } => {
                 let place = client.place();
                 let mut text = user.clone();
                 for (mark, name) in [
@@ -88,10 +88,10 @@ impl Session {
     /// Splits a text into statements. The error says what is wrong, and in which line.
     pub fn split(&self, text: &str) -> Result<Vec<Statement>, (String, usize)> {
         match self {
-            Session::Postgres { .. } => {
+            Self::Postgres { .. } => {
                 statements::split(text).map_err(|error| (error.to_string(), error.line))
             }
-            Session::Snowflake { .. } => {
+            Self::Snowflake { .. } => {
                 let line = |position: Option<Position>| position.map_or(1, |at| at.line as usize);
                 let statements = syntax::split(text)
                     .map_err(|error| (error.to_string(), line(error.position)))?;
@@ -107,8 +107,8 @@ impl Session {
     /// Returns whether the typed text is complete, so that it can be run.
     pub fn is_complete(&self, text: &str) -> bool {
         match self {
-            Session::Postgres { .. } => statements::is_complete(text),
-            Session::Snowflake { .. } => syntax::is_complete(text),
+            Self::Postgres { .. } => statements::is_complete(text),
+            Self::Snowflake { .. } => syntax::is_complete(text),
         }
     }
 
@@ -120,7 +120,7 @@ impl Session {
         mut show: impl FnMut(Answer) -> std::io::Result<()>,
     ) -> Result<(), String> {
         match self {
-            Session::Postgres { client, info } => {
+            Self::Postgres { client, info } => {
                 let result = run_on_postgres(client, statement, show).await;
                 if client.is_closed() || matches!(result, Err(Failure::Protocol(_))) {
                     // The connection is no longer usable. The next statement gets a new one.
@@ -130,7 +130,7 @@ impl Session {
                 }
                 result.map_err(|failure| failure.text(statement))
             }
-            Session::Snowflake { client, .. } => {
+            Self::Snowflake { client, .. } => {
                 let answer = client.run(statement).await.map_err(|error| chain(&error))?;
                 for notice in &answer.notices {
                     eprintln!("NOTICE: {notice}");
@@ -144,7 +144,7 @@ impl Session {
     }
 
     pub async fn close(self) {
-        if let Session::Snowflake { client, .. } = self {
+        if let Self::Snowflake { client, .. } = self {
             client.close().await;
         }
     }
@@ -211,18 +211,18 @@ async fn run_on_postgres(
 impl Failure {
     fn text(&self, statement: &str) -> String {
         match self {
-            Failure::Server(error) => {
+            Self::Server(error) => {
                 let mut text = message(error);
                 if let Some(ErrorPosition::Original(position)) = error.position() {
                     text.push_str(&excerpt(statement, *position));
                 }
                 text
             }
-            Failure::Protocol(error) => {
+            Self::Protocol(error) => {
                 let copy = "COPY FROM STDIN and COPY TO STDOUT need psql";
                 format!("ERROR: {}", chain(error)).replace("unexpected message from server", copy)
             }
-            Failure::Output(error) => error.to_string(),
+            Self::Output(error) => error.to_string(),
         }
     }
 }

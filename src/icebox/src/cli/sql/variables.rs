@@ -19,13 +19,13 @@ pub struct Variable {
 impl FromStr for Variable {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Variable, Self::Err> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (name, value) = text.split_once('=').ok_or("it is not NAME=VALUE")?;
         let name = name.trim_start_matches('<').trim_end_matches('>');
         if name.is_empty() {
             return Err("the name is empty");
         }
-        Ok(Variable {
+        Ok(Self {
             name: plain(name),
             value: value.to_owned(),
         })

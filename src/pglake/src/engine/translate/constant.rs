@@ -1,4 +1,4 @@
-//! Constants in the form in which postgres_fdw writes them.
+//! Constants in the form in which `postgres_fdw` writes them.
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit};

@@ -167,9 +167,10 @@ impl Translator<'_> {
         if left.kind != Kind::Text || pattern.kind != Kind::Text {
             return None;
         }
-        let expr = match negated {
-            true => left.expr.not_like(pattern.expr),
-            false => left.expr.like(pattern.expr),
+        let expr = if negated {
+            left.expr.not_like(pattern.expr)
+        } else {
+            left.expr.like(pattern.expr)
         };
         Some(Typed {
             expr,

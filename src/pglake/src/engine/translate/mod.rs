@@ -1,7 +1,7 @@
-//! Translation of postgres_fdw's queries to DataFusion plans, only where the result is certain to
+//! Translation of `postgres_fdw`'s queries to DataFusion plans, only where the result is certain to
 //! equal PostgreSQL's.
 //!
-//! postgres_fdw sends any built-in function and operator that is immutable. This module translates
+//! `postgres_fdw` sends any built-in function and operator that is immutable. This module translates
 //! a fixed list of forms for which DataFusion and PostgreSQL agree to the last bit. Every function
 //! returns `None` for anything else, and then PostgreSQL itself evaluates the query (see
 //! `evaluate`). These are left out on purpose: comparing and grouping floats (PostgreSQL takes 0
@@ -181,9 +181,10 @@ impl<'a> Translator<'a> {
             return None;
         }
         let is_aggregate = !groups.is_empty() || select.having.is_some() || has_aggregate(select);
-        let (plan, outputs) = match is_aggregate {
-            true => ok!(self.aggregate(plan, query, select, groups)?),
-            false => ok!(self.rows(plan, query, select)?),
+        let (plan, outputs) = if is_aggregate {
+            ok!(self.aggregate(plan, query, select, groups)?)
+        } else {
+            ok!(self.rows(plan, query, select)?)
         };
         let plan = match &query.limit_clause {
             None => plan,
@@ -365,9 +366,10 @@ fn sorted_and_named(
     order: Vec<SortExpr>,
     mut projection: Vec<Expr>,
 ) -> datafusion::error::Result<DataFrame> {
-    let plan = match order.is_empty() {
-        true => plan,
-        false => plan.sort(order)?,
+    let plan = if order.is_empty() {
+        plan
+    } else {
+        plan.sort(order)?
     };
     // The plan must return the right number of rows even if the query selects no column.
     if projection.is_empty() {

@@ -96,7 +96,7 @@ impl Format {
     ///
     /// # Errors
     /// If a letter outside double quotes belongs to no element.
-    pub fn new(text: &str) -> SqlResult<Format> {
+    pub fn new(text: &str) -> SqlResult<Self> {
         let mut items = Vec::new();
         let mut rest = text;
         let mut literal = String::new();
@@ -125,7 +125,7 @@ impl Format {
         if !literal.is_empty() {
             items.push(Item::Literal(literal));
         }
-        Ok(Format(items))
+        Ok(Self(items))
     }
 
     /// Formats a value.
@@ -151,10 +151,7 @@ impl Format {
                 Item::Element(element) => found.read(*element, rest)?,
             };
         }
-        match rest.is_empty() {
-            true => found.parts(),
-            false => None,
-        }
+        if rest.is_empty() { found.parts() } else { None }
     }
 }
 

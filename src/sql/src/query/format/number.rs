@@ -33,10 +33,10 @@ impl Model {
     ///
     /// # Errors
     /// If the format has an element that icebox does not support.
-    pub fn new(text: &str) -> SqlResult<Model> {
+    pub fn new(text: &str) -> SqlResult<Self> {
         let upper = text.to_uppercase();
         let mut rest = upper.as_str();
-        let mut model = Model {
+        let mut model = Self {
             items: Vec::new(),
             whole: 0,
             fraction: 0,
@@ -51,9 +51,10 @@ impl Model {
             }
             let (item, length) = match next {
                 '0' | '9' => {
-                    match after_point {
-                        true => model.fraction += 1,
-                        false => model.whole += 1,
+                    if after_point {
+                        model.fraction += 1;
+                    } else {
+                        model.whole += 1;
                     }
                     (Item::Digit { zero: next == '0' }, 1)
                 }
@@ -162,9 +163,10 @@ impl Model {
             "-" => format!("{}-{shown}", " ".repeat(blanks)),
             sign => format!("{}{sign}{shown}", " ".repeat(blanks)),
         };
-        Ok(match self.fill {
-            true => text,
-            false => text.trim_start().to_owned(),
+        Ok(if self.fill {
+            text
+        } else {
+            text.trim_start().to_owned()
         })
     }
 

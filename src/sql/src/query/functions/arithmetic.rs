@@ -90,12 +90,11 @@ fn row<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
             shifted(days, by, if op == Arithmetic::Add { 1 } else { -1 })
         }
         (Value::Number(by), Value::Date(days)) => shifted(days, by, 1),
-        _ => match call.result {
-            DataType::Number { scale, .. } => {
+        _ => {
+            if let DataType::Number { scale, .. } = call.result {
                 let digits = op.apply(convert::number(left)?, convert::number(right)?, scale)?;
                 Ok(Value::Number(Number { digits, scale }))
-            }
-            _ => {
+            } else {
                 let float = |value: &Value<'_>| match value {
                     Value::Json(_) => {
                         convert::convert(value.clone(), DataType::Float, call.session)
@@ -105,7 +104,7 @@ fn row<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
                 };
                 floats(op, float(left)?, float(right)?)
             }
-        },
+        }
     }
 }
 
@@ -160,16 +159,17 @@ fn batch(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<Array
             (true, Arithmetic::Multiply) => a.checked_mul(b),
             _ => None,
         };
-        digits.push(match quick.filter(|digits| digits.unsigned_abs() < limit) {
-            Some(digits) => digits,
-            None => {
+        digits.push(
+            if let Some(digits) = quick.filter(|digits| digits.unsigned_abs() < limit) {
+                digits
+            } else {
                 let number = |digits, scale: &u8| Number {
                     digits,
                     scale: *scale,
                 };
                 op.apply(number(a, left_scale), number(b, right_scale), scale)?
-            }
-        });
+            },
+        );
         nulls.append_non_null();
     }
     let array = Decimal128Array::new(digits.into(), nulls.finish())
@@ -192,22 +192,21 @@ pub fn recast(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<
         ArrowType::Decimal128(known, _) => own == &scale && *known <= precision,
         _ => false,
     };
-    let array = match grows {
-        true => array.clone(),
-        false => {
-            let one = |digits| {
-                fit(
-                    Number {
-                        digits,
-                        scale: *own,
-                    },
-                    precision,
-                    scale,
-                )
-            };
-            let digits = array.iter().map(|digits| digits.map(one).transpose());
-            digits.collect::<SqlResult<Decimal128Array>>()?
-        }
+    let array = if grows {
+        array.clone()
+    } else {
+        let one = |digits| {
+            fit(
+                Number {
+                    digits,
+                    scale: *own,
+                },
+                precision,
+                scale,
+            )
+        };
+        let digits = array.iter().map(|digits| digits.map(one).transpose());
+        digits.collect::<SqlResult<Decimal128Array>>()?
     };
     let array = array.with_precision_and_scale(precision, scale as i8);
     let array = array.map_err(|error| SqlError::internal(&error))?;
@@ -306,15 +305,12 @@ fn average<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     if count.digits == 0 {
         return Ok(Value::Null);
     }
-    match call.result {
-        DataType::Number { scale, .. } => {
-            let sum = convert::number(&values[0])?;
-            let digits = Arithmetic::Divide.apply(sum, count, scale)?;
-            Ok(Value::Number(Number { digits, scale }))
-        }
-        _ => {
-            let count = rescale(count.digits, count.scale, 0).unwrap_or(1);
-            Ok(Value::Float(convert::float(&values[0])? / count as f64))
-        }
+    if let DataType::Number { scale, .. } = call.result {
+        let sum = convert::number(&values[0])?;
+        let digits = Arithmetic::Divide.apply(sum, count, scale)?;
+        Ok(Value::Number(Number { digits, scale }))
+    } else {
+        let count = rescale(count.digits, count.scale, 0).unwrap_or(1);
+        Ok(Value::Float(convert::float(&values[0])? / count as f64))
     }
 }

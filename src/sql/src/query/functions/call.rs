@@ -20,7 +20,7 @@ pub struct Argument {
     /// None for a NULL without a type.
     pub ty: Option<DataType>,
     pub literal: Option<ScalarValue>,
-    /// The minutes by which all values of a TIMESTAMP_TZ are ahead of UTC.
+    /// The minutes by which all values of a `TIMESTAMP_TZ` are ahead of UTC.
     pub offset: Option<i32>,
 }
 
@@ -40,7 +40,7 @@ impl Call {
         name: &'static str,
         fields: &[FieldRef],
         literals: impl Iterator<Item = Option<ScalarValue>>,
-    ) -> Call {
+    ) -> Self {
         let argument = |(field, literal): (&FieldRef, Option<ScalarValue>)| {
             let ty = match field.data_type() {
                 ArrowType::Null => None,
@@ -69,7 +69,7 @@ impl Call {
                 offset,
             }
         };
-        Call {
+        Self {
             name,
             arguments: fields.iter().zip(literals).map(argument).collect(),
             session: Session {

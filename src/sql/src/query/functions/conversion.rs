@@ -116,7 +116,7 @@ fn tz(call: &Call) -> SqlResult<DataType> {
     Ok(ty)
 }
 
-/// Refuses a TIMESTAMP_TZ whose offset is not known before there are rows. An Arrow column has one
+/// Refuses a `TIMESTAMP_TZ` whose offset is not known before there are rows. An Arrow column has one
 /// offset, so it cannot hold values with different ones.
 fn check_offset(call: &Call, ty: DataType) -> SqlResult<()> {
     let is_null = call.arguments.first().is_some_and(|one| one.ty.is_none());
@@ -130,7 +130,7 @@ fn check_offset(call: &Call, ty: DataType) -> SqlResult<()> {
     }
 }
 
-/// Returns the offset of all values of a call that returns a TIMESTAMP_TZ; None if it is not known
+/// Returns the offset of all values of a call that returns a `TIMESTAMP_TZ`; None if it is not known
 /// before there are rows.
 pub fn constant_offset(call: &Call, ty: DataType) -> Option<i32> {
     if !matches!(ty, DataType::TimestampTz { .. }) {

@@ -111,7 +111,7 @@ impl Part {
     ///
     /// # Errors
     /// If there is no date part of that name.
-    pub fn named(name: &str) -> SqlResult<Part> {
+    pub fn named(name: &str) -> SqlResult<Self> {
         let lower = name.to_lowercase();
         let found = NAMES
             .iter()
@@ -125,12 +125,12 @@ impl Part {
     /// Returns the nanoseconds of a date part of fixed length; None for the others.
     pub fn nanos(self) -> Option<i128> {
         Some(match self {
-            Part::Hour => 3_600_000_000_000,
-            Part::Minute => 60_000_000_000,
-            Part::Second => 1_000_000_000,
-            Part::Millisecond => 1_000_000,
-            Part::Microsecond => 1_000,
-            Part::Nanosecond => 1,
+            Self::Hour => 3_600_000_000_000,
+            Self::Minute => 60_000_000_000,
+            Self::Second => 1_000_000_000,
+            Self::Millisecond => 1_000_000,
+            Self::Microsecond => 1_000,
+            Self::Nanosecond => 1,
             _ => return None,
         })
     }
@@ -138,9 +138,9 @@ impl Part {
     /// Returns the months of a date part that consists of whole months; None for the others.
     pub fn months(self) -> Option<i64> {
         match self {
-            Part::Year => Some(12),
-            Part::Quarter => Some(3),
-            Part::Month => Some(1),
+            Self::Year => Some(12),
+            Self::Quarter => Some(3),
+            Self::Month => Some(1),
             _ => None,
         }
     }

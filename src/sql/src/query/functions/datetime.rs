@@ -188,17 +188,19 @@ fn add<'a>(call: &Call, part: Part, count: i64, value: &Value<'_>) -> SqlResult<
 
 fn add_calendar_months(reading: NaiveDateTime, months: i64) -> Option<NaiveDateTime> {
     let count = Months::new(u32::try_from(months.unsigned_abs()).ok()?);
-    match months < 0 {
-        true => reading.checked_sub_months(count),
-        false => reading.checked_add_months(count),
+    if months < 0 {
+        reading.checked_sub_months(count)
+    } else {
+        reading.checked_add_months(count)
     }
 }
 
 fn add_days(reading: NaiveDateTime, days: i64) -> Option<NaiveDateTime> {
     let count = Days::new(days.unsigned_abs());
-    match days < 0 {
-        true => reading.checked_sub_days(count),
-        false => reading.checked_add_days(count),
+    if days < 0 {
+        reading.checked_sub_days(count)
+    } else {
+        reading.checked_add_days(count)
     }
 }
 
@@ -446,9 +448,10 @@ fn months_between<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>>
     let is_last = |d: NaiveDate| end_of_month(d.year(), d.month()) == Some(d);
     let whole = months(a) - months(b);
     let same = a.day() == b.day() || (is_last(a.date()) && is_last(b.date()));
-    Ok(Value::Float(match same {
-        true => whole,
-        false => whole + (f64::from(a.day()) - f64::from(b.day())) / 31.0,
+    Ok(Value::Float(if same {
+        whole
+    } else {
+        whole + (f64::from(a.day()) - f64::from(b.day())) / 31.0
     }))
 }
 

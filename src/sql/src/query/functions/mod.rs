@@ -79,8 +79,8 @@ impl Function {
         arity: (usize, usize),
         ty: fn(&Call) -> SqlResult<DataType>,
         row: for<'a> fn(&Call, &[Value<'a>]) -> SqlResult<Value<'a>>,
-    ) -> Function {
-        Function {
+    ) -> Self {
+        Self {
             name,
             arity,
             ty,
@@ -92,7 +92,7 @@ impl Function {
     }
 
     /// Makes `row` compute rows with a NULL argument too.
-    pub const fn lenient(mut self) -> Function {
+    pub const fn lenient(mut self) -> Self {
         self.strict = false;
         self
     }
@@ -101,12 +101,12 @@ impl Function {
     pub const fn batched(
         mut self,
         batch: fn(&Call, &[Column], usize) -> SqlResult<Option<ArrayRef>>,
-    ) -> Function {
+    ) -> Self {
         self.batch = Some(batch);
         self
     }
 
-    pub const fn volatile(mut self) -> Function {
+    pub const fn volatile(mut self) -> Self {
         self.is_pure = false;
         self
     }
@@ -119,16 +119,17 @@ struct Udf {
 }
 
 impl Udf {
-    fn new(function: &'static Function) -> Udf {
-        let volatility = match function.is_pure {
-            true => Volatility::Immutable,
-            false => Volatility::Volatile,
+    fn new(function: &'static Function) -> Self {
+        let volatility = if function.is_pure {
+            Volatility::Immutable
+        } else {
+            Volatility::Volatile
         };
         let signature = match function.arity {
             (0, 0) => Signature::nullary(volatility),
             _ => Signature::user_defined(volatility),
         };
-        Udf {
+        Self {
             function,
             signature,
         }
@@ -142,7 +143,7 @@ impl std::fmt::Debug for Udf {
 }
 
 impl PartialEq for Udf {
-    fn eq(&self, other: &Udf) -> bool {
+    fn eq(&self, other: &Self) -> bool {
         self.function.name == other.function.name
     }
 }
@@ -214,11 +215,12 @@ impl ScalarUDFImpl for Udf {
                 .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if is_constant { 1 } else { args.number_rows };
         let array = self.evaluate(&args, rows)?;
-        match is_constant {
-            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+        if is_constant {
+            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
                 &array, 0,
-            )?)),
-            false => Ok(ColumnarValue::Array(array)),
+            )?))
+        } else {
+            Ok(ColumnarValue::Array(array))
         }
     }
 }
@@ -264,9 +266,10 @@ impl Udf {
                 .zip(&steps)
                 .map(|(column, step)| column.get(row * step));
             values.extend(row_values);
-            results.push(match function.strict && values.iter().any(Value::is_null) {
-                true => Ok(Value::Null),
-                false => (function.row)(&call, &values),
+            results.push(if function.strict && values.iter().any(Value::is_null) {
+                Ok(Value::Null)
+            } else {
+                (function.row)(&call, &values)
             });
         }
         build(&args.return_field, results.into_iter()).map_err(external)
@@ -275,8 +278,9 @@ impl Udf {
 
 /// Returns the field with the array's type. The two may differ after an optimization.
 fn typed_like(field: &FieldRef, array: &ArrayRef) -> FieldRef {
-    match field.data_type() == array.data_type() {
-        true => Arc::clone(field),
-        false => Arc::new(Field::new(field.name(), array.data_type().clone(), true)),
+    if field.data_type() == array.data_type() {
+        Arc::clone(field)
+    } else {
+        Arc::new(Field::new(field.name(), array.data_type().clone(), true))
     }
 }

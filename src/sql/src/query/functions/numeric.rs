@@ -104,9 +104,10 @@ const fn float(name: &'static str) -> Function {
             "RADIANS" => x.to_radians(),
             _ => x.to_degrees(),
         };
-        match y.is_nan() && !x.is_nan() {
-            true => Err(invalid_float(&call.name.to_lowercase())),
-            false => Ok(Value::Float(y)),
+        if y.is_nan() && !x.is_nan() {
+            Err(invalid_float(&call.name.to_lowercase()))
+        } else {
+            Ok(Value::Float(y))
         }
     })
 }

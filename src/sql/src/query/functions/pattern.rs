@@ -44,7 +44,7 @@ enum Pattern {
 }
 
 impl Pattern {
-    fn new(pattern: &str, escape: Option<char>, ignore_case: bool) -> SqlResult<Pattern> {
+    fn new(pattern: &str, escape: Option<char>, ignore_case: bool) -> SqlResult<Self> {
         let text = pattern.trim_matches('%');
         let is_plain = !ignore_case
             && !text.contains(['%', '_'])
@@ -52,22 +52,22 @@ impl Pattern {
         let text = text.to_owned();
         Ok(
             match (is_plain, pattern.starts_with('%'), pattern.ends_with('%')) {
-                (false, ..) => Pattern::Regex(like_regex(pattern, escape, ignore_case)?),
-                (true, false, false) => Pattern::Equal(text),
-                (true, false, true) => Pattern::Start(text),
-                (true, true, false) => Pattern::End(text),
-                (true, true, true) => Pattern::Inside(text),
+                (false, ..) => Self::Regex(like_regex(pattern, escape, ignore_case)?),
+                (true, false, false) => Self::Equal(text),
+                (true, false, true) => Self::Start(text),
+                (true, true, false) => Self::End(text),
+                (true, true, true) => Self::Inside(text),
             },
         )
     }
 
     fn matches(&self, text: &str) -> bool {
         match self {
-            Pattern::Equal(whole) => text == whole,
-            Pattern::Start(start) => text.starts_with(start.as_str()),
-            Pattern::End(end) => text.ends_with(end.as_str()),
-            Pattern::Inside(part) => text.contains(part.as_str()),
-            Pattern::Regex(regex) => regex.is_match(text),
+            Self::Equal(whole) => text == whole,
+            Self::Start(start) => text.starts_with(start.as_str()),
+            Self::End(end) => text.ends_with(end.as_str()),
+            Self::Inside(part) => text.contains(part.as_str()),
+            Self::Regex(regex) => regex.is_match(text),
         }
     }
 }
@@ -122,7 +122,7 @@ fn build(pattern: &str, ignore_case: bool, dot_all: bool, multi_line: bool) -> S
 /// Compiles the pattern in the second argument, with the parameters (`c`, `i`, `m`, `e`, `s`) in
 /// the argument at index `parameters`.
 fn compiled(call: &Call, values: &[Value<'_>], parameters: usize) -> SqlResult<std::rc::Rc<Regex>> {
-    compiled_as(call, values, parameters, |pattern| pattern.to_owned())
+    compiled_as(call, values, parameters, ToOwned::to_owned)
 }
 
 fn compiled_as(
@@ -157,7 +157,7 @@ fn compiled_as(
     })
 }
 
-/// Computes REGEXP_LIKE, which must match the whole text.
+/// Computes `REGEXP_LIKE`, which must match the whole text.
 fn matches<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let regex = compiled_as(call, values, 2, |pattern| format!(r"\A(?:{pattern})\z"))?;
     Ok(Value::Boolean(
@@ -185,7 +185,7 @@ fn from<'t>(
     Ok((at, &text[at..]))
 }
 
-/// Returns the match for REGEXP_SUBSTR and REGEXP_INSTR: its byte offset, and its text or that of a
+/// Returns the match for `REGEXP_SUBSTR` and `REGEXP_INSTR`: its byte offset, and its text or that of a
 /// group of it.
 fn occurrence<'t>(
     call: &Call,

@@ -76,12 +76,12 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     Function::new("SPLIT", (2, 2), of::array, |call, values| {
         let (text, gap) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
-        let parts: Vec<Json> = match gap.is_empty() {
-            true => vec![Json::String(text.into_owned())],
-            false => text
-                .split(gap.as_ref())
+        let parts: Vec<Json> = if gap.is_empty() {
+            vec![Json::String(text.into_owned())]
+        } else {
+            text.split(gap.as_ref())
                 .map(|part| Json::String(part.to_owned()))
-                .collect(),
+                .collect()
         };
         Ok(Value::json(json::text(&Json::Array(parts))))
     }),
@@ -123,9 +123,10 @@ fn document(call: &Call, values: &[Value<'_>]) -> SqlResult<Json> {
 
 fn parse<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let text = take::text(call, values, 0)?;
-    match text.trim().is_empty() {
-        true => Ok(Value::Null),
-        false => Ok(Value::json(json::text(&json::parse(&text)?))),
+    if text.trim().is_empty() {
+        Ok(Value::Null)
+    } else {
+        Ok(Value::json(json::text(&json::parse(&text)?)))
     }
 }
 

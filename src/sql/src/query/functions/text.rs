@@ -69,9 +69,10 @@ pub const FUNCTIONS: &[Function] = &[
             3 => take::text(call, values, 2)?,
             _ => "".into(),
         };
-        Ok(match from.is_empty() {
-            true => Value::Text(text),
-            false => Value::text(text.replace(from.as_ref(), &to)),
+        Ok(if from.is_empty() {
+            Value::Text(text)
+        } else {
+            Value::text(text.replace(from.as_ref(), &to))
         })
     }),
     Function::new("TRANSLATE", (3, 3), of::text, |call, values| {
@@ -173,9 +174,10 @@ fn capitalised(text: &str) -> String {
     let mut in_word = false;
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        match in_word {
-            true => out.extend(c.to_lowercase()),
-            false => out.extend(c.to_uppercase()),
+        if in_word {
+            out.extend(c.to_lowercase());
+        } else {
+            out.extend(c.to_uppercase());
         }
         in_word = c.is_alphanumeric();
     }
@@ -183,12 +185,13 @@ fn capitalised(text: &str) -> String {
 }
 
 fn check_length(length: usize) -> SqlResult<()> {
-    match length <= MAX_TEXT as usize {
-        true => Ok(()),
-        false => Err(SqlError::new(
+    if length <= MAX_TEXT as usize {
+        Ok(())
+    } else {
+        Err(SqlError::new(
             code::STRING_TOO_LONG,
             format!("String is too long: {length} characters, where a VARCHAR has {MAX_TEXT}"),
-        )),
+        ))
     }
 }
 
@@ -278,14 +281,15 @@ fn position<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     })))
 }
 
-/// Computes SPLIT_PART. The number of the part counts from 1, or from the end if it is negative.
+/// Computes `SPLIT_PART`. The number of the part counts from 1, or from the end if it is negative.
 /// The result is an empty text if there is no such part.
 fn split_part<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let (text, gap) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
     let wanted = take::integer(call, values, 2)?;
-    let parts: Vec<&str> = match gap.is_empty() {
-        true => vec![&text],
-        false => text.split(gap.as_ref()).collect(),
+    let parts: Vec<&str> = if gap.is_empty() {
+        vec![&text]
+    } else {
+        text.split(gap.as_ref()).collect()
     };
     let index = match wanted {
         0 => Some(0),

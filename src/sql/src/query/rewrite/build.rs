@@ -68,9 +68,8 @@ pub fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
 pub fn case(branches: Vec<(Expr, Expr)>, otherwise: Expr) -> Expr {
     let when = |(condition, result)| CaseWhen { condition, result };
     Expr::Case {
-        case_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(
-        ),
-        end_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        case_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
+        end_token: sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
         operand: None,
         conditions: branches.into_iter().map(when).collect(),
         else_result: Some(Box::new(otherwise)),
@@ -95,11 +94,12 @@ pub fn any(conditions: Vec<Expr>) -> Expr {
 
 /// Puts NOT before an expression if `negated` is true.
 pub fn negated(expr: Expr, negated: bool) -> Expr {
-    match negated {
-        true => Expr::UnaryOp {
-            op: datafusion::sql::sqlparser::ast::UnaryOperator::Not,
+    if negated {
+        Expr::UnaryOp {
+            op: sqlparser::ast::UnaryOperator::Not,
             expr: Box::new(Expr::Nested(Box::new(expr))),
-        },
-        false => expr,
+        }
+    } else {
+        expr
     }
 }

@@ -148,7 +148,7 @@ fn synonym(name: &str) -> &str {
 /// If the call has clauses or arguments that the function does not take.
 pub fn rewrite(function: Function) -> SqlResult<Rewritten> {
     let mut call = Call::take(function)?;
-    call.name = synonym(&call.name).to_owned();
+    synonym(&call.name).clone_into(&mut call.name);
     for (name, place) in PART_ARGUMENTS {
         if call.name == *name
             && let Some(Expr::Identifier(Ident { value, .. })) = call.arguments.get(*place)
@@ -179,21 +179,22 @@ pub fn rewrite(function: Function) -> SqlResult<Rewritten> {
             Some(Expr::Identifier(ident)) => Some(ident.value.clone()),
             _ => None,
         };
-        call.name = "TRUNCATE".to_owned();
+        "TRUNCATE".clone_into(&mut call.name);
         if let Some(part) = part {
-            call.name = "DATE_TRUNC".to_owned();
+            "DATE_TRUNC".clone_into(&mut call.name);
             call.arguments.swap(0, 1);
             call.arguments[0] = string(part);
         }
     }
-    match FUNCTIONS.contains_key(call.name.as_str()) && !call.name.starts_with('$') {
-        true => Ok(Rewritten::Expr(self::call(&call.name, call.arguments))),
-        false => Ok(Rewritten::Unknown(call)),
+    if FUNCTIONS.contains_key(call.name.as_str()) && !call.name.starts_with('$') {
+        Ok(Rewritten::Expr(self::call(&call.name, call.arguments)))
+    } else {
+        Ok(Rewritten::Unknown(call))
     }
 }
 
 impl Call {
-    fn take(function: Function) -> SqlResult<Call> {
+    fn take(function: Function) -> SqlResult<Self> {
         let Function {
             name,
             uses_odbc_syntax: _,
@@ -212,7 +213,7 @@ impl Call {
         if filter.is_some() {
             return Err(refuse("FILTER"));
         }
-        let mut call = Call {
+        let mut call = Self {
             name: name.clone(),
             arguments: Vec::new(),
             is_star: false,
@@ -267,9 +268,10 @@ impl Call {
         if count.contains(&self.arguments.len()) {
             return Ok(());
         }
-        let (word, expected) = match self.arguments.len() < *count.start() {
-            true => ("not enough", count.start()),
-            false => ("too many", count.end()),
+        let (word, expected) = if self.arguments.len() < *count.start() {
+            ("not enough", count.start())
+        } else {
+            ("too many", count.end())
         };
         let text = format!(
             "error line 0 at position -1\n{word} arguments for function [{}], expected {expected}, got {}",

@@ -156,14 +156,13 @@ pub(super) fn widen_first(query: &mut Query) -> SqlResult<()> {
 }
 
 fn check_count(own: usize, given: usize) -> SqlResult<()> {
-    match own == given {
-        true => Ok(()),
-        false => {
-            let text = format!(
-                "number of columns in alias list ({given}) does not match that of the query ({own})"
-            );
-            Err(SqlError::compilation(code::COLUMN_COUNT, text))
-        }
+    if own == given {
+        Ok(())
+    } else {
+        let text = format!(
+            "number of columns in alias list ({given}) does not match that of the query ({own})"
+        );
+        Err(SqlError::compilation(code::COLUMN_COUNT, text))
     }
 }
 

@@ -280,7 +280,7 @@ impl Rewriter<'_> {
         found.ok_or(missing)
     }
 
-    fn function(&mut self, function: datafusion::sql::sqlparser::ast::Function) -> SqlResult<Expr> {
+    fn function(&mut self, function: sqlparser::ast::Function) -> SqlResult<Expr> {
         let name = function.name.to_string();
         let bare = name.trim_matches('"');
         let part = function.name.0.first().and_then(|part| part.as_ident());

@@ -172,9 +172,10 @@ impl Rewriter<'_> {
             *recursive |= own;
             let columns = std::mem::take(&mut table.alias.columns);
             if !columns.is_empty() {
-                match own {
-                    true => columns::rename_first(&mut table.query, columns)?,
-                    false => self.renamed(&mut table.query, columns)?,
+                if own {
+                    columns::rename_first(&mut table.query, columns)?;
+                } else {
+                    self.renamed(&mut table.query, columns)?;
                 }
             }
             if own {

@@ -92,44 +92,41 @@ impl Rewriter<'_> {
                 }
                 let written = object(name)?;
                 let at = version.take().map(at).transpose()?;
-                match args.take() {
-                    Some(args) => {
-                        if at.is_some() || args.settings.is_some() {
-                            return Err(SqlError::unsupported("AT on a table function"));
-                        }
-                        (called(written, args.args)?, alias.take())
+                if let Some(args) = args.take() {
+                    if at.is_some() || args.settings.is_some() {
+                        return Err(SqlError::unsupported("AT on a table function"));
                     }
-                    None => {
-                        if let [only] = written.0.as_slice() {
-                            if self.is_common_table(only.as_str()) {
-                                let has_columns = alias
-                                    .as_ref()
-                                    .is_some_and(|alias| !alias.columns.is_empty());
-                                return match at {
-                                    None if has_columns => Err(SqlError::unsupported(
-                                        "column names where a common table expression is read",
-                                    )),
-                                    None => Ok(()),
-                                    Some(_) => Err(SqlError::unsupported(
-                                        "AT on a common table expression",
-                                    )),
-                                };
-                            }
-                            if let Some(number) = only.as_str().strip_prefix('$')
-                                && let Ok(number) = number.parse()
-                            {
-                                let source = Source::Earlier(number);
-                                return self.place(factor, source, None);
-                            }
+                    (called(written, args.args)?, alias.take())
+                } else {
+                    if let [only] = written.0.as_slice() {
+                        if self.is_common_table(only.as_str()) {
+                            let has_columns = alias
+                                .as_ref()
+                                .is_some_and(|alias| !alias.columns.is_empty());
+                            return match at {
+                                None if has_columns => Err(SqlError::unsupported(
+                                    "column names where a common table expression is read",
+                                )),
+                                None => Ok(()),
+                                Some(_) => {
+                                    Err(SqlError::unsupported("AT on a common table expression"))
+                                }
+                            };
                         }
-                        let own_name = TableAlias {
-                            explicit: true,
-                            name: quoted(written.last().as_str()),
-                            columns: Vec::new(),
-                        };
-                        let alias = alias.take().unwrap_or(own_name);
-                        (Source::Table { name: written, at }, Some(alias))
+                        if let Some(number) = only.as_str().strip_prefix('$')
+                            && let Ok(number) = number.parse()
+                        {
+                            let source = Source::Earlier(number);
+                            return self.place(factor, source, None);
+                        }
                     }
+                    let own_name = TableAlias {
+                        explicit: true,
+                        name: quoted(written.last().as_str()),
+                        columns: Vec::new(),
+                    };
+                    let alias = alias.take().unwrap_or(own_name);
+                    (Source::Table { name: written, at }, Some(alias))
                 }
             }
             TableFactor::Derived {

@@ -48,7 +48,7 @@ impl Rewriter<'_> {
                     return Err(SqlError::unsupported("ORDER BY ALL of a set operation"));
                 };
                 let places = 1..=select.projection.len() as i64;
-                let order = places.map(|place| datafusion::sql::sqlparser::ast::OrderByExpr {
+                let order = places.map(|place| sqlparser::ast::OrderByExpr {
                     expr: integer(place),
                     options: *options,
                     with_fill: None,
@@ -76,7 +76,7 @@ impl Rewriter<'_> {
                 return Err(SqlError::unsupported("LIMIT BY"));
             }
             // LIMIT NULL means no limit.
-            if matches!(limit, Some(Expr::Value(value)) if value.value == datafusion::sql::sqlparser::ast::Value::Null)
+            if matches!(limit, Some(Expr::Value(value)) if value.value == sqlparser::ast::Value::Null)
             {
                 *limit = None;
             }
@@ -106,7 +106,7 @@ impl Rewriter<'_> {
         let offset = offset.as_mut().map(|offset| &mut offset.value);
         for expr in limit.as_mut().into_iter().chain(offset) {
             let Expr::Value(value) = &expr else { continue };
-            let datafusion::sql::sqlparser::ast::Value::Placeholder(name) = &value.value else {
+            let sqlparser::ast::Value::Placeholder(name) = &value.value else {
                 continue;
             };
             let (value, ty) = self.value_of(name)?;
@@ -262,7 +262,7 @@ impl Rewriter<'_> {
             };
             // A whole-number literal has the digits that it is written with.
             if let Expr::Value(value) = &expr
-                && let datafusion::sql::sqlparser::ast::Value::Number(digits, _) = &value.value
+                && let sqlparser::ast::Value::Number(digits, _) = &value.value
                 && digits.bytes().all(|digit| digit.is_ascii_digit())
                 && digits.len() <= 18
             {
@@ -379,9 +379,10 @@ pub(super) fn reads_itself(query: &Query, name: &str) -> bool {
             && relation.0[0]
                 .as_ident()
                 .is_some_and(|ident: &Ident| ident.value == name);
-        match is_own {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if is_own {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     });
     found.is_break()
@@ -466,10 +467,10 @@ fn is_directory(body: &SetExpr) -> bool {
             if name.to_string() == "DIRECTORY")
 }
 
-/// Adds RELATIVE_PATH after LAST_MODIFIED in ORDER BY. S3 reports modification times in whole
+/// Adds `RELATIVE_PATH` after `LAST_MODIFIED` in ORDER BY. S3 reports modification times in whole
 /// seconds, so two files may have the same; the names of metadata files begin with an increasing
 /// number. In Snowflake the order of such files is arbitrary.
-fn break_ties(order: &mut Vec<datafusion::sql::sqlparser::ast::OrderByExpr>) {
+fn break_ties(order: &mut Vec<sqlparser::ast::OrderByExpr>) {
     let found = order.iter().find_map(|by| {
         let mut tied = by.clone();
         let name = match &mut tied.expr {
@@ -477,7 +478,7 @@ fn break_ties(order: &mut Vec<datafusion::sql::sqlparser::ast::OrderByExpr>) {
             Expr::CompoundIdentifier(names) => names.last_mut(),
             _ => None,
         }?;
-        (name.value == "LAST_MODIFIED").then(|| name.value = "RELATIVE_PATH".to_owned())?;
+        (name.value == "LAST_MODIFIED").then(|| "RELATIVE_PATH".clone_into(&mut name.value))?;
         Some(tied)
     });
     order.extend(found);

@@ -88,7 +88,7 @@ impl Catalog for Session {
 
 impl Session {
     /// Adds a table with the rows and column types of a query.
-    async fn with(mut self, name: &str, query: &str) -> Session {
+    async fn with(mut self, name: &str, query: &str) -> Self {
         let rows = run(query, &self)
             .await
             .unwrap_or_else(|error| panic!("{query}: {error}"));
@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// Adds a table whose columns have the Arrow types of data files.
-    fn with_arrays(mut self, name: &str, columns: Vec<(&str, arrow::array::ArrayRef)>) -> Session {
+    fn with_arrays(mut self, name: &str, columns: Vec<(&str, arrow::array::ArrayRef)>) -> Self {
         let batch = arrow::array::RecordBatch::try_from_iter_with_nullable(
             columns.into_iter().map(|(name, array)| (name, array, true)),
         )

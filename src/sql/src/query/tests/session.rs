@@ -167,7 +167,10 @@ async fn a_plan_has_a_schema_and_streams() {
     assert_eq!(schema.field(1).name(), "Q");
     let batches: Vec<_> = plan.stream().await.unwrap().try_collect().await.unwrap();
     assert_eq!(
-        batches.iter().map(|batch| batch.num_rows()).sum::<usize>(),
+        batches
+            .iter()
+            .map(arrow::array::RecordBatch::num_rows)
+            .sum::<usize>(),
         2
     );
     assert!(batches.iter().all(|batch| batch.schema() == schema));
