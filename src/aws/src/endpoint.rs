@@ -90,8 +90,8 @@ impl Entry {
 
     /// Records the action, its resource and the decision.
     pub fn set_decision(&mut self, action: &str, resource: &str, decision: &Decision) {
-        action.clone_into(&mut self.action);
-        resource.clone_into(&mut self.resource);
+        self.action = action.to_owned();
+        self.resource = resource.to_owned();
         self.allowed = decision.is_allowed();
         self.reason = decision.to_string();
     }

@@ -36,7 +36,7 @@ impl Trail {
     /// made.
     pub fn wants(&self, action: &str, access_key_id: Option<&str>) {
         self.with(|noted| {
-            action.clone_into(&mut noted.request.action);
+            noted.request.action = action.to_owned();
             noted.request.access_key_id = access_key_id.map(str::to_owned);
         });
     }

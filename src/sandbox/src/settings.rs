@@ -130,7 +130,7 @@ impl Settings {
         self.region.clone_from(&s3.region);
         self.access_key_id.clone_from(&s3.access_key_id);
         self.secret_access_key.clone_from(&s3.secret_access_key);
-        bucket.clone_into(&mut self.bucket);
+        self.bucket = bucket.to_owned();
     }
 
     pub fn postgres_address(&self) -> SocketAddrV4 {

@@ -296,7 +296,7 @@ pub async fn move_to(account: &Account, object: &Object, location: &str) -> SqlR
     let refresh = read(account, &object.properties, location).await?;
     account.update(Kind::Table, &object.name, |object| {
         if let State::IcebergTable(table) = &mut object.state {
-            location.clone_into(&mut table.metadata_location);
+            table.metadata_location = location.to_owned();
             table.stalled = None;
             table.refreshes.push(refresh);
             let old = table.refreshes.len().saturating_sub(HISTORY);

@@ -236,7 +236,7 @@ impl Front {
         };
         entry.bytes = sent.max(received);
         if let Some(id) = text(response.headers(), "x-amz-request-id") {
-            id.clone_into(&mut entry.request_id);
+            entry.request_id = id.to_owned();
         }
         let (mut parts, body) = response.into_parts();
         keep_end_to_end(&mut parts.headers);

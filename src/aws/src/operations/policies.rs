@@ -205,7 +205,7 @@ pub(super) fn get(call: &Call<'_>) -> Answer {
             element(policy, account, state).with_some("Description", policy.description.as_ref());
         if let Some(arn) = shown.children.iter_mut().find(|c| c.name == "Arn") {
             // A policy of AWS belongs to no account, so its ARN is that of the request.
-            call.params.required(&POLICY_ARN)?.clone_into(&mut arn.text);
+            arn.text = call.params.required(&POLICY_ARN)?.to_owned();
         }
         Ok(Some(Element::new("Result").child(shown)))
     })

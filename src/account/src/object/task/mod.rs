@@ -285,7 +285,7 @@ impl super::Definition for Definition {
         if cursor.is_at_end() {
             return Err(cursor.unexpected());
         }
-        cursor.take_rest().clone_into(&mut task.definition);
+        task.definition = cursor.take_rest().to_owned();
         check_graph(&name, &properties, &task)?;
         properties.complete(PROPERTIES)?;
         self.check(session, &properties)?;
@@ -333,7 +333,7 @@ impl super::Definition for Definition {
                 let gone = after(session, &object.name, cursor)?;
                 task.predecessors.retain(|name| !gone.contains(name));
             } else if cursor.accept("MODIFY AS") {
-                cursor.take_rest().clone_into(&mut task.definition);
+                task.definition = cursor.take_rest().to_owned();
             } else if cursor.accept("MODIFY WHEN") {
                 task.condition = Some(cursor.take_rest().to_owned());
             } else if cursor.accept("REMOVE WHEN") {

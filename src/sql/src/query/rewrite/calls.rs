@@ -148,7 +148,7 @@ fn synonym(name: &str) -> &str {
 /// If the call has clauses or arguments that the function does not take.
 pub fn rewrite(function: Function) -> SqlResult<Rewritten> {
     let mut call = Call::take(function)?;
-    synonym(&call.name).clone_into(&mut call.name);
+    call.name = synonym(&call.name).to_owned();
     for (name, place) in PART_ARGUMENTS {
         if call.name == *name
             && let Some(Expr::Identifier(Ident { value, .. })) = call.arguments.get(*place)
@@ -179,9 +179,9 @@ pub fn rewrite(function: Function) -> SqlResult<Rewritten> {
             Some(Expr::Identifier(ident)) => Some(ident.value.clone()),
             _ => None,
         };
-        "TRUNCATE".clone_into(&mut call.name);
+        call.name = "TRUNCATE".to_owned();
         if let Some(part) = part {
-            "DATE_TRUNC".clone_into(&mut call.name);
+            call.name = "DATE_TRUNC".to_owned();
             call.arguments.swap(0, 1);
             call.arguments[0] = string(part);
         }

@@ -478,7 +478,7 @@ fn break_ties(order: &mut Vec<sqlparser::ast::OrderByExpr>) {
             Expr::CompoundIdentifier(names) => names.last_mut(),
             _ => None,
         }?;
-        (name.value == "LAST_MODIFIED").then(|| "RELATIVE_PATH".clone_into(&mut name.value))?;
+        (name.value == "LAST_MODIFIED").then(|| name.value = "RELATIVE_PATH".to_owned())?;
         Some(tied)
     });
     order.extend(found);
