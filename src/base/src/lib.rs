@@ -1,6 +1,7 @@
 //! What every server of icebox needs of the operating system, and error chains.
 
 pub mod connections;
+pub mod opaque;
 pub mod private_file;
 
 /// Returns an error and its causes on one line, outermost first. A cause whose text is already

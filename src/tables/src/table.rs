@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use super::error::{Error, Result};
 use super::io::LakeIo;
 use super::{prune, schema};
+use icebox_base::opaque::Opaque;
 
 /// An Iceberg table as one metadata file describes it. It never changes, because a newer state has
 /// another metadata file.
@@ -29,7 +30,7 @@ use super::{prune, schema};
 pub struct LakeTable {
     io: LakeIo,
     metadata_location: String,
-    table: Table,
+    table: Opaque<Table>,
     arrow_schema: ArrowSchemaRef,
     /// The plans without a filter, by snapshot. Every query without a WHERE needs the same one.
     plans: Mutex<HashMap<i64, Arc<Vec<PlannedFile>>>>,
@@ -82,7 +83,7 @@ impl LakeTable {
         Ok(Self {
             io: io.clone(),
             metadata_location: metadata_location.to_owned(),
-            table,
+            table: Opaque::new(table),
             arrow_schema: Arc::new(arrow_schema),
             plans: Mutex::default(),
         })

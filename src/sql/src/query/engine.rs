@@ -31,6 +31,8 @@ use super::planner::Context;
 use super::rewrite::{self, DUPLICATE, Needs, Source};
 use super::value::exact_cast;
 use super::{Argument, Catalog, Moment, Parameters, TimeTravel, failure};
+use icebox_base::opaque::Opaque;
+
 use crate::error::{Position, SqlError, SqlResult, code};
 use crate::recursive_query::{is_recursive, without_recursion_bugs};
 use crate::rows::Rows;
@@ -41,9 +43,9 @@ use crate::types::{DataType, TYPE_KEY};
 /// which is cheap because no functions are registered in it.
 #[derive(Debug)]
 pub struct Engine {
-    state: SessionState,
+    state: Opaque<SessionState>,
     /// The session state for plans with a recursive query.
-    recursive: SessionState,
+    recursive: Opaque<SessionState>,
 }
 
 /// Returns DataFusion's physical optimizer rules without the `ProjectionPushdown` that runs after
@@ -93,8 +95,8 @@ impl Engine {
             .with_physical_optimizer_rules(physical_rules())
             .build();
         Self {
-            recursive: without_recursion_bugs(&state),
-            state,
+            recursive: Opaque::new(without_recursion_bugs(&state)),
+            state: Opaque::new(state),
         }
     }
 
@@ -176,7 +178,7 @@ impl Engine {
     }
 
     fn state_for(&self, parameters: &Parameters) -> SessionState {
-        let mut state = self.state.clone();
+        let mut state = SessionState::clone(&self.state);
         let zone = parameters.zone.name().to_owned();
         state.config_mut().options_mut().execution.time_zone = Some(zone);
         let options = Arc::clone(state.config().options());
