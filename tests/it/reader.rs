@@ -2,8 +2,8 @@
 
 mod evolution;
 pub mod lake;
-mod overlay;
 mod traps;
+mod uncommitted;
 pub mod value;
 
 use std::sync::Arc;

@@ -334,7 +334,7 @@ impl Account {
     /// the cache is cleared when it is full.
     pub async fn table(&self, lake: &LakeIo, location: &str) -> SqlResult<Arc<LakeTable>> {
         const MOST: usize = 256;
-        let key = (lake.id(), location.to_owned());
+        let key = (lake.identity(), location.to_owned());
         let tables = || self.tables.lock();
         let known = tables().get(&key).cloned();
         if let Some(table) = known {

@@ -44,7 +44,7 @@ pub fn provider<'a>(
         };
         Ok(Arc::new(match native {
             // Iceberg cannot express all SQL types, so the columns carry theirs as metadata.
-            Some(table) => provider.annotated(TYPE_KEY, |name| {
+            Some(table) => provider.with_field_metadata(TYPE_KEY, |name| {
                 let mut columns = table.columns.iter();
                 let column = columns.find(|column| column.name.as_str() == name);
                 column.map(|column| column.ty.clone())

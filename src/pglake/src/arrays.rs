@@ -14,17 +14,17 @@ use arrow::datatypes::{
     Int32Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt64Type,
 };
 
-use super::columns::Kind;
+use super::columns::ColumnKind;
 use super::datetime;
 use super::values::{self, ValueError};
 
 /// Builder of one column's array from the text of its values.
 pub(super) struct TextBuilder {
-    kind: Kind,
-    array: Building,
+    kind: ColumnKind,
+    array: Builder,
 }
 
-enum Building {
+enum Builder {
     Boolean(BooleanBuilder),
     Int(Int32Builder),
     Long(Int64Builder),
@@ -54,33 +54,35 @@ enum Building {
 impl TextBuilder {
     /// Creates a builder for values of `kind`. `data_type` is the Arrow type that the Iceberg
     /// schema has for them.
-    pub(super) fn new(kind: &Kind, data_type: &DataType) -> Self {
+    pub(super) fn new(kind: &ColumnKind, data_type: &DataType) -> Self {
         let array = match (kind, data_type) {
-            (Kind::Boolean, _) => Building::Boolean(BooleanBuilder::new()),
-            (Kind::Int, _) => Building::Int(Int32Builder::new()),
-            (Kind::Long, _) => Building::Long(Int64Builder::new()),
-            (Kind::Float, _) => Building::Float(Float32Builder::new()),
-            (Kind::Double, _) => Building::Double(Float64Builder::new()),
-            (Kind::Decimal(..), data_type) => {
-                Building::Decimal(Decimal128Builder::new().with_data_type(data_type.clone()))
+            (ColumnKind::Boolean, _) => Builder::Boolean(BooleanBuilder::new()),
+            (ColumnKind::Int, _) => Builder::Int(Int32Builder::new()),
+            (ColumnKind::Long, _) => Builder::Long(Int64Builder::new()),
+            (ColumnKind::Float, _) => Builder::Float(Float32Builder::new()),
+            (ColumnKind::Double, _) => Builder::Double(Float64Builder::new()),
+            (ColumnKind::Decimal(..), data_type) => {
+                Builder::Decimal(Decimal128Builder::new().with_data_type(data_type.clone()))
             }
-            (Kind::Text | Kind::Opaque, _) => Building::Text(StringBuilder::new()),
-            (Kind::Binary, DataType::LargeBinary) => {
-                Building::LargeBinary(LargeBinaryBuilder::new())
+            (ColumnKind::Text | ColumnKind::AsText, _) => Builder::Text(StringBuilder::new()),
+            (ColumnKind::Binary, DataType::LargeBinary) => {
+                Builder::LargeBinary(LargeBinaryBuilder::new())
             }
-            (Kind::Binary, _) => Building::Binary(BinaryBuilder::new()),
-            (Kind::Date, _) => Building::Date(Date32Builder::new()),
-            (Kind::Time | Kind::TimeTz, _) => Building::Time(Time64MicrosecondBuilder::new()),
-            (Kind::Timestamp | Kind::TimestampTz, data_type) => Building::Timestamp(
+            (ColumnKind::Binary, _) => Builder::Binary(BinaryBuilder::new()),
+            (ColumnKind::Date, _) => Builder::Date(Date32Builder::new()),
+            (ColumnKind::Time | ColumnKind::TimeTz, _) => {
+                Builder::Time(Time64MicrosecondBuilder::new())
+            }
+            (ColumnKind::Timestamp | ColumnKind::TimestampTz, data_type) => Builder::Timestamp(
                 TimestampMicrosecondBuilder::new().with_data_type(data_type.clone()),
             ),
-            (Kind::Uuid, _) => Building::Uuid(FixedSizeBinaryBuilder::new(16)),
-            (Kind::Interval, DataType::Struct(fields)) => Building::Interval {
+            (ColumnKind::Uuid, _) => Builder::Uuid(FixedSizeBinaryBuilder::new(16)),
+            (ColumnKind::Interval, DataType::Struct(fields)) => Builder::Interval {
                 fields: fields.clone(),
                 parts: Box::default(),
                 valid: NullBufferBuilder::new(0),
             },
-            (Kind::List(element), DataType::List(field)) => Building::List {
+            (ColumnKind::List(element), DataType::List(field)) => Builder::List {
                 field: field.clone(),
                 element: Box::new(Self::new(element, field.data_type())),
                 offsets: vec![0],
@@ -110,33 +112,33 @@ impl TextBuilder {
             };
         }
         match &mut self.array {
-            Building::Boolean(builder) => {
+            Builder::Boolean(builder) => {
                 push!(builder, |text: &[u8]| Ok::<_, ValueError>(text == b"t"));
             }
-            Building::Int(builder) => push!(builder, |text| values::integer(text)
+            Builder::Int(builder) => push!(builder, |text| values::integer(text)
                 .map(|value| value as i32)),
-            Building::Long(builder) => push!(builder, values::integer),
-            Building::Float(builder) => push!(builder, values::float4),
-            Building::Double(builder) => push!(builder, values::float),
-            Building::Decimal(builder) => {
-                let Kind::Decimal(precision, scale) = self.kind else {
+            Builder::Long(builder) => push!(builder, values::integer),
+            Builder::Float(builder) => push!(builder, values::float4),
+            Builder::Double(builder) => push!(builder, values::float),
+            Builder::Decimal(builder) => {
+                let ColumnKind::Decimal(precision, scale) = self.kind else {
                     unreachable!("built for a decimal")
                 };
                 push!(builder, |text| values::decimal(text, precision, scale));
             }
-            Building::Text(builder) => push!(builder, utf8),
-            Building::Binary(builder) => push!(builder, values::bytes),
-            Building::LargeBinary(builder) => push!(builder, values::bytes),
-            Building::Date(builder) => push!(builder, datetime::date),
-            Building::Time(builder) if self.kind == Kind::TimeTz => {
+            Builder::Text(builder) => push!(builder, utf8),
+            Builder::Binary(builder) => push!(builder, values::bytes),
+            Builder::LargeBinary(builder) => push!(builder, values::bytes),
+            Builder::Date(builder) => push!(builder, datetime::date),
+            Builder::Time(builder) if self.kind == ColumnKind::TimeTz => {
                 push!(builder, datetime::time_tz);
             }
-            Building::Time(builder) => push!(builder, datetime::time),
-            Building::Timestamp(builder) => {
-                let zoned = self.kind == Kind::TimestampTz;
+            Builder::Time(builder) => push!(builder, datetime::time),
+            Builder::Timestamp(builder) => {
+                let zoned = self.kind == ColumnKind::TimestampTz;
                 push!(builder, |text| datetime::timestamp(text, zoned));
             }
-            Building::Uuid(builder) => match text {
+            Builder::Uuid(builder) => match text {
                 Some(text) => {
                     let value = values::uuid(text)?;
                     builder
@@ -145,14 +147,14 @@ impl TextBuilder {
                 }
                 None => builder.append_null(),
             },
-            Building::Interval { parts, valid, .. } => {
+            Builder::Interval { parts, valid, .. } => {
                 let value = text.map(datetime::interval).transpose()?;
                 for (index, part) in parts.iter_mut().enumerate() {
                     part.append_option(value.map(|value| value[index]));
                 }
                 valid.append(value.is_some());
             }
-            Building::List {
+            Builder::List {
                 element,
                 offsets,
                 valid,
@@ -164,7 +166,7 @@ impl TextBuilder {
                     // behind. Lists are rare enough to be parsed twice.
                     let items = values::array(text)?;
                     for item in &items {
-                        element.check(item.as_deref())?;
+                        element.validate(item.as_deref())?;
                     }
                     for item in &items {
                         element.append(item.as_deref())?;
@@ -179,17 +181,17 @@ impl TextBuilder {
     }
 
     /// Parses the value as `append` would, and returns its error.
-    fn check(&self, text: Option<&[u8]>) -> Result<(), ValueError> {
+    fn validate(&self, text: Option<&[u8]>) -> Result<(), ValueError> {
         let data_type = match &self.array {
-            Building::List { field, .. } => DataType::List(field.clone()),
-            Building::Interval { fields, .. } => DataType::Struct(fields.clone()),
-            Building::Decimal(_) => match self.kind {
-                Kind::Decimal(precision, scale) => {
+            Builder::List { field, .. } => DataType::List(field.clone()),
+            Builder::Interval { fields, .. } => DataType::Struct(fields.clone()),
+            Builder::Decimal(_) => match self.kind {
+                ColumnKind::Decimal(precision, scale) => {
                     DataType::Decimal128(precision as u8, scale as i8)
                 }
                 _ => unreachable!("built for a decimal"),
             },
-            Building::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Builder::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
             _ => DataType::Null,
         };
         Self::new(&self.kind, &data_type).append(text)
@@ -198,40 +200,40 @@ impl TextBuilder {
     /// The number of values appended so far.
     pub(super) fn len(&self) -> usize {
         match &self.array {
-            Building::Boolean(builder) => builder.len(),
-            Building::Int(builder) => builder.len(),
-            Building::Long(builder) => builder.len(),
-            Building::Float(builder) => builder.len(),
-            Building::Double(builder) => builder.len(),
-            Building::Decimal(builder) => builder.len(),
-            Building::Text(builder) => builder.len(),
-            Building::Binary(builder) => builder.len(),
-            Building::LargeBinary(builder) => builder.len(),
-            Building::Date(builder) => builder.len(),
-            Building::Time(builder) => builder.len(),
-            Building::Timestamp(builder) => builder.len(),
-            Building::Uuid(builder) => builder.len(),
-            Building::Interval { valid, .. } | Building::List { valid, .. } => valid.len(),
+            Builder::Boolean(builder) => builder.len(),
+            Builder::Int(builder) => builder.len(),
+            Builder::Long(builder) => builder.len(),
+            Builder::Float(builder) => builder.len(),
+            Builder::Double(builder) => builder.len(),
+            Builder::Decimal(builder) => builder.len(),
+            Builder::Text(builder) => builder.len(),
+            Builder::Binary(builder) => builder.len(),
+            Builder::LargeBinary(builder) => builder.len(),
+            Builder::Date(builder) => builder.len(),
+            Builder::Time(builder) => builder.len(),
+            Builder::Timestamp(builder) => builder.len(),
+            Builder::Uuid(builder) => builder.len(),
+            Builder::Interval { valid, .. } | Builder::List { valid, .. } => valid.len(),
         }
     }
 
     /// Returns the array of the values so far. The builder is empty afterwards.
     pub(super) fn finish(&mut self) -> ArrayRef {
         match &mut self.array {
-            Building::Boolean(builder) => Arc::new(builder.finish()),
-            Building::Int(builder) => Arc::new(builder.finish()),
-            Building::Long(builder) => Arc::new(builder.finish()),
-            Building::Float(builder) => Arc::new(builder.finish()),
-            Building::Double(builder) => Arc::new(builder.finish()),
-            Building::Decimal(builder) => Arc::new(builder.finish()),
-            Building::Text(builder) => Arc::new(builder.finish()),
-            Building::Binary(builder) => Arc::new(builder.finish()),
-            Building::LargeBinary(builder) => Arc::new(builder.finish()),
-            Building::Date(builder) => Arc::new(builder.finish()),
-            Building::Time(builder) => Arc::new(builder.finish()),
-            Building::Timestamp(builder) => Arc::new(builder.finish()),
-            Building::Uuid(builder) => Arc::new(builder.finish()),
-            Building::Interval {
+            Builder::Boolean(builder) => Arc::new(builder.finish()),
+            Builder::Int(builder) => Arc::new(builder.finish()),
+            Builder::Long(builder) => Arc::new(builder.finish()),
+            Builder::Float(builder) => Arc::new(builder.finish()),
+            Builder::Double(builder) => Arc::new(builder.finish()),
+            Builder::Decimal(builder) => Arc::new(builder.finish()),
+            Builder::Text(builder) => Arc::new(builder.finish()),
+            Builder::Binary(builder) => Arc::new(builder.finish()),
+            Builder::LargeBinary(builder) => Arc::new(builder.finish()),
+            Builder::Date(builder) => Arc::new(builder.finish()),
+            Builder::Time(builder) => Arc::new(builder.finish()),
+            Builder::Timestamp(builder) => Arc::new(builder.finish()),
+            Builder::Uuid(builder) => Arc::new(builder.finish()),
+            Builder::Interval {
                 fields,
                 parts,
                 valid,
@@ -242,7 +244,7 @@ impl TextBuilder {
                     .collect();
                 Arc::new(StructArray::new(fields.clone(), parts, valid.finish()))
             }
-            Building::List {
+            Builder::List {
                 field,
                 element,
                 offsets,
@@ -277,7 +279,7 @@ pub(super) fn write_text(
     out: &mut String,
     array: &dyn Array,
     row: usize,
-    kind: Option<&Kind>,
+    kind: Option<&ColumnKind>,
 ) -> bool {
     use std::fmt::Write as _;
     if array.is_null(row) {
@@ -329,7 +331,7 @@ pub(super) fn write_text(
                 out,
                 array.as_primitive::<Time64MicrosecondType>().value(row),
             );
-            if kind == Some(&Kind::TimeTz) {
+            if kind == Some(&ColumnKind::TimeTz) {
                 out.push_str("+00");
             }
         }
@@ -348,7 +350,7 @@ pub(super) fn write_text(
         }
         DataType::List(_) => {
             let element_kind = match kind {
-                Some(Kind::List(element)) => Some(element.as_ref()),
+                Some(ColumnKind::List(element)) => Some(element.as_ref()),
                 _ => None,
             };
             write_array(
@@ -371,7 +373,7 @@ fn write_bytes(out: &mut String, bytes: &[u8]) {
 }
 
 /// Appends an array literal. Every element is quoted, which PostgreSQL always accepts.
-fn write_array(out: &mut String, elements: &dyn Array, kind: Option<&Kind>) {
+fn write_array(out: &mut String, elements: &dyn Array, kind: Option<&ColumnKind>) {
     out.push('{');
     let mut text = String::new();
     for row in 0..elements.len() {

@@ -31,7 +31,7 @@ pub struct Column {
 
 /// How the values of a column are read from and written to PostgreSQL's text format.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
+pub enum ColumnKind {
     Boolean,
     /// `smallint` and `integer`.
     Int,
@@ -44,7 +44,7 @@ pub enum Kind {
     /// `text` and `varchar`. Their values are compared byte by byte.
     Text,
     /// A type whose values are stored as their text: json, inet, char(n), enums, ranges, ….
-    Opaque,
+    AsText,
     Binary,
     Date,
     Time,
@@ -73,7 +73,7 @@ impl Column {
     ///
     /// # Errors
     /// [`UnsupportedType`] for a composite type.
-    pub fn kind(&self) -> Result<Kind, UnsupportedType> {
+    pub fn kind(&self) -> Result<ColumnKind, UnsupportedType> {
         let unsupported = || UnsupportedType {
             column: self.name.clone(),
             type_name: self.type_name.clone(),
@@ -82,16 +82,15 @@ impl Column {
             // A numeric[] has the modifier of its elements, which `columns_of` does not report. Its
             // elements are stored as double.
             return match scalar_kind(element, None) {
-                Some(kind) => Ok(Kind::List(Box::new(kind))),
-                None => Ok(Kind::List(Box::new(Kind::Opaque))),
+                Some(kind) => Ok(ColumnKind::List(Box::new(kind))),
+                None => Ok(ColumnKind::List(Box::new(ColumnKind::AsText))),
             };
         }
         match self.category.as_str() {
             "c" => Err(unsupported()),
-            "b" => {
-                Ok(scalar_kind(&self.base, self.precision.zip(self.scale)).unwrap_or(Kind::Opaque))
-            }
-            _ => Ok(Kind::Opaque),
+            "b" => Ok(scalar_kind(&self.base, self.precision.zip(self.scale))
+                .unwrap_or(ColumnKind::AsText)),
+            _ => Ok(ColumnKind::AsText),
         }
     }
 
@@ -120,13 +119,13 @@ pub enum FieldError {
     Default(#[from] ValueError),
 }
 
-fn scalar_kind(base: &str, numeric: Option<(u32, i32)>) -> Option<Kind> {
+fn scalar_kind(base: &str, numeric: Option<(u32, i32)>) -> Option<ColumnKind> {
     Some(match base {
-        "bool" => Kind::Boolean,
-        "int2" | "int4" => Kind::Int,
-        "int8" | "oid" => Kind::Long,
-        "float4" => Kind::Float,
-        "float8" => Kind::Double,
+        "bool" => ColumnKind::Boolean,
+        "int2" | "int4" => ColumnKind::Int,
+        "int8" | "oid" => ColumnKind::Long,
+        "float4" => ColumnKind::Float,
+        "float8" => ColumnKind::Double,
         "numeric" => match numeric {
             // A negative scale needs more digits before the point. A scale beyond the precision
             // needs more digits after it.
@@ -134,30 +133,30 @@ fn scalar_kind(base: &str, numeric: Option<(u32, i32)>) -> Option<Kind> {
             Some((precision, scale)) => {
                 decimal(precision.max(scale.unsigned_abs()), scale.unsigned_abs())
             }
-            None => Kind::Double,
+            None => ColumnKind::Double,
         },
-        "text" | "varchar" => Kind::Text,
-        "bytea" => Kind::Binary,
-        "date" => Kind::Date,
-        "time" => Kind::Time,
-        "timetz" => Kind::TimeTz,
-        "timestamp" => Kind::Timestamp,
-        "timestamptz" => Kind::TimestampTz,
-        "uuid" => Kind::Uuid,
-        "interval" => Kind::Interval,
+        "text" | "varchar" => ColumnKind::Text,
+        "bytea" => ColumnKind::Binary,
+        "date" => ColumnKind::Date,
+        "time" => ColumnKind::Time,
+        "timetz" => ColumnKind::TimeTz,
+        "timestamp" => ColumnKind::Timestamp,
+        "timestamptz" => ColumnKind::TimestampTz,
+        "uuid" => ColumnKind::Uuid,
+        "interval" => ColumnKind::Interval,
         _ => return None,
     })
 }
 
-fn decimal(precision: u32, scale: u32) -> Kind {
+fn decimal(precision: u32, scale: u32) -> ColumnKind {
     if precision <= 38 {
-        Kind::Decimal(precision, scale)
+        ColumnKind::Decimal(precision, scale)
     } else {
-        Kind::Double
+        ColumnKind::Double
     }
 }
 
-impl Kind {
+impl ColumnKind {
     /// The Iceberg type that stores this kind. `next_id` assigns the ids of nested fields.
     pub fn iceberg_type(&self, next_id: &mut impl FnMut() -> i32) -> Type {
         let primitive = match self {
@@ -170,7 +169,7 @@ impl Kind {
                 precision: *precision,
                 scale: *scale,
             },
-            Self::Text | Self::Opaque => PrimitiveType::String,
+            Self::Text | Self::AsText => PrimitiveType::String,
             Self::Binary => PrimitiveType::Binary,
             Self::Date => PrimitiveType::Date,
             Self::Time | Self::TimeTz => PrimitiveType::Time,

@@ -3,10 +3,11 @@
 mod arrays;
 pub mod columns;
 mod datetime;
+pub mod duckdb_secret;
 pub mod engine;
 pub mod extension;
 pub mod prefix;
-pub mod secret;
+
 pub mod secret_sync;
 pub mod storage;
 pub mod values;

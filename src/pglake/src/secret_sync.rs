@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use super::EngineSocket;
-use super::secret::{self, Secret};
+use super::duckdb_secret::{self, Secret};
 use super::storage::{GrantedCredentials, Refusal};
 use icebox_aws::client::Credentials;
 use icebox_base::chain;
@@ -24,17 +24,19 @@ use icebox_base::private_file::{self, Version};
 use icebox_s3_client::S3Config;
 
 /// The name of the secret in `pgduck_server`.
-pub const SECRET: &str = "icebox";
+pub const SECRET_NAME: &str = "icebox";
 
 /// The polling interval for a server that is reached through a local socket.
-const LOOK: Duration = Duration::from_millis(50);
-/// How often to retry a refused role: first the shorter interval, and after [`A_WHILE`] the longer
-/// one. Every attempt adds a line to the audit trail.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
-const A_WHILE: Duration = Duration::from_mins(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// The interval at which a refused role is requested again at first. Every attempt adds a line to
+/// the audit trail.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// The interval after [`RETRY_LATER_AFTER`].
+const RETRY_LATER: Duration = Duration::from_secs(5);
+const RETRY_LATER_AFTER: Duration = Duration::from_mins(1);
 /// The time limit for one statement. A statement about a secret needs only the server itself, so it
 /// is fast.
-const PATIENCE: Duration = Duration::from_secs(10);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running or stopped `pgduck_server`.
 #[async_trait]
@@ -54,7 +56,7 @@ pub trait Server: Send + Sync {
     async fn run(&self, statement: &str) -> Result<(), String>;
 
     /// The polling interval for the server and its grant.
-    fn look_every(&self) -> Duration;
+    fn poll_interval(&self) -> Duration;
 }
 
 /// The inputs of the secret sync.
@@ -72,59 +74,59 @@ pub struct Config {
 }
 
 /// Returns a secret without rights for a server whose role has not been assumed yet.
-pub fn not_yet(s3: &S3Config) -> Secret {
+pub fn pending_secret(s3: &S3Config) -> Secret {
     let why = Refusal {
         message: "the access of this Postgres instance to object storage is being set up"
             .to_owned(),
         hint: "Try again in a moment.".to_owned(),
     };
-    Secret::refused(s3, &why)
+    Secret::without_rights(s3, &why)
 }
 
 /// Whether the server's secret reflects the current grant.
-pub fn is_done(grant: &Path) -> bool {
-    let Ok(told) = std::fs::read(note(grant)) else {
+pub fn is_applied(grant: &Path) -> bool {
+    let Ok(record) = std::fs::read(applied_path(grant)) else {
         return false;
     };
-    let done: Option<Option<Version>> = serde_json::from_slice(&told).ok();
-    done.is_some() && done == Version::of(grant).ok()
+    let applied: Option<Option<Version>> = serde_json::from_slice(&record).ok();
+    applied.is_some() && applied == Version::of(grant).ok()
 }
 
 /// Deletes the record of the applied grant. To be called before a server starts, which has no
 /// secret then.
-pub fn forget(grant: &Path) -> io::Result<()> {
-    private_file::remove(&note(grant))
+pub fn remove_applied(grant: &Path) -> io::Result<()> {
+    private_file::remove(&applied_path(grant))
 }
 
 /// The path of the file that records the version of the applied grant.
-fn note(grant: &Path) -> PathBuf {
+fn applied_path(grant: &Path) -> PathBuf {
     grant.with_extension("applied")
 }
 
 /// Runs the secret sync until `shutdown` completes.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    let mut keeper = Keeper {
+    let mut sync = SecretSync {
         granted: GrantedCredentials::new(
             &config.sts_endpoint,
             &config.s3.region,
             config.grant.clone(),
         )
-        .until_changed(Some(config.policies.clone())),
+        .renewed_on_change_of(Some(config.policies.clone())),
         config,
-        held: None,
+        applied: None,
         refused: None,
         is_server_lost: false,
     };
     tokio::select! {
-        result = keeper.keep() => result,
+        result = sync.run() => result,
         () = shutdown => Ok(()),
     }
 }
 
-struct Keeper {
+struct SecretSync {
     config: Config,
     granted: GrantedCredentials,
-    held: Option<Held>,
+    applied: Option<Applied>,
     /// Set while the role is refused.
     refused: Option<Refused>,
     /// Whether the last exchange with the server failed.
@@ -133,7 +135,7 @@ struct Keeper {
 
 /// The state that the server has been given.
 #[derive(Clone, PartialEq)]
-struct Held {
+struct Applied {
     /// Which start of the server has it, see [`Server::started`].
     server: String,
     grant: Option<Version>,
@@ -157,22 +159,22 @@ struct Refused {
     policies: Option<Version>,
 }
 
-impl Keeper {
-    async fn keep(&mut self) -> io::Result<()> {
+impl SecretSync {
+    async fn run(&mut self) -> io::Result<()> {
         loop {
-            self.look().await?;
-            tokio::time::sleep(self.config.server.look_every()).await;
+            self.sync_once().await?;
+            tokio::time::sleep(self.config.server.poll_interval()).await;
         }
     }
 
-    async fn look(&mut self) -> io::Result<()> {
-        let started = in_time(self.config.server.started()).await;
-        let Some(server) = self.heard(started).flatten() else {
+    async fn sync_once(&mut self) -> io::Result<()> {
+        let started = with_timeout(self.config.server.started()).await;
+        let Some(server) = self.log_failure(started).flatten() else {
             return Ok(());
         };
         let grant = Version::of(&self.config.grant)?;
-        let is_as_before = |held: &Held| held.server == server && held.grant == grant;
-        let is_as_before = self.held.as_ref().is_some_and(is_as_before);
+        let is_as_before = |applied: &Applied| applied.server == server && applied.grant == grant;
+        let is_as_before = self.applied.as_ref().is_some_and(is_as_before);
         let policies = Version::of(&self.config.policies)?;
         if is_as_before && !self.is_time_to_ask(policies) {
             return Ok(());
@@ -198,27 +200,30 @@ impl Keeper {
                     policies,
                 });
                 let why = Refusal::from(&error);
-                let secret = Secret::refused(&self.config.s3, &why);
+                let secret = Secret::without_rights(&self.config.s3, &why);
                 (Access::Refused(why), secret)
             }
         };
-        let wanted = Held {
+        let wanted = Applied {
             server,
             grant,
             access,
         };
-        if self.held.as_ref() == Some(&wanted) || !self.tell(&secret).await {
+        if self.applied.as_ref() == Some(&wanted) || !self.store_secret(&secret).await {
             return Ok(());
         }
         // Only access that the server has accepted is reported, and only when it differs from the
         // last one.
-        if self.held.as_ref().map(|held| &held.access) != Some(&wanted.access) {
+        if self.applied.as_ref().map(|applied| &applied.access) != Some(&wanted.access) {
             report(&wanted.access);
         }
-        self.held = Some(wanted);
+        self.applied = Some(wanted);
         // The grant may have been replaced meanwhile. Then this version does not match, and the
         // waiting goes on.
-        private_file::replace(&note(&self.config.grant), &serde_json::to_vec(&grant)?)
+        private_file::replace(
+            &applied_path(&self.config.grant),
+            &serde_json::to_vec(&grant)?,
+        )
     }
 
     /// Whether to request credentials now. Valid ones are requested each time, since that renews
@@ -231,10 +236,10 @@ impl Keeper {
         if refused.policies != policies {
             return true;
         }
-        let pause = if refused.since.elapsed() < A_WHILE {
-            RETRY.0
+        let pause = if refused.since.elapsed() < RETRY_LATER_AFTER {
+            RETRY_FIRST
         } else {
-            RETRY.1
+            RETRY_LATER
         };
         refused.asked.elapsed() >= pause
     }
@@ -253,32 +258,35 @@ impl Keeper {
     }
 
     /// Stores the secret in the server, and returns whether the server accepted it.
-    async fn tell(&mut self, secret: &Secret) -> bool {
-        let statement = secret::statement(SECRET, secret);
-        let told = in_time(self.config.server.run(&statement)).await;
-        self.heard(told).is_some()
+    async fn store_secret(&mut self, secret: &Secret) -> bool {
+        let statement = duckdb_secret::statement(SECRET_NAME, secret);
+        let stored = with_timeout(self.config.server.run(&statement)).await;
+        self.log_failure(stored).is_some()
     }
 
-    /// Returns the value of a successful answer. The first of several failures in a row is logged.
-    fn heard<T>(&mut self, answer: Result<T, String>) -> Option<T> {
+    /// Logs the first of several failures in a row, and returns the value of a successful answer.
+    fn log_failure<T>(&mut self, answer: Result<T, String>) -> Option<T> {
         if let Err(error) = &answer
             && !self.is_server_lost
         {
-            tracing::warn!(%error, "pgduck_server does not take its S3 secret");
+            tracing::warn!(%error, "cannot update the S3 secret of pgduck_server");
         }
         self.is_server_lost = answer.is_err();
         answer.ok()
     }
 }
 
-async fn in_time<T>(answer: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let answer = tokio::time::timeout(PATIENCE, answer).await;
-    answer.unwrap_or_else(|_| Err("it does not answer".to_owned()))
+async fn with_timeout<T>(answer: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let answer = tokio::time::timeout(STATEMENT_TIMEOUT, answer).await;
+    answer.unwrap_or_else(|_| Err("no answer within 10 seconds".to_owned()))
 }
 
 fn report(access: &Access) {
     match access {
-        Access::Key(key) => tracing::info!(access_key_id = key, "the lake is reached by the role"),
+        Access::Key(key) => tracing::info!(
+            access_key_id = key,
+            "the lake is accessed with the credentials of the role"
+        ),
         Access::Refused(Refusal { message, hint }) => tracing::warn!(hint, "{message}"),
     }
 }
@@ -295,7 +303,7 @@ impl Server for EngineSocket {
         let connected = tokio_postgres::Config::new()
             .host_path(&self.dir)
             .port(self.port)
-            .user(SECRET)
+            .user(SECRET_NAME)
             .dbname("postgres")
             .connect(tokio_postgres::NoTls)
             .await;
@@ -309,7 +317,7 @@ impl Server for EngineSocket {
         result.map(|_| ()).map_err(|error| chain(&error))
     }
 
-    fn look_every(&self) -> Duration {
-        LOOK
+    fn poll_interval(&self) -> Duration {
+        POLL_INTERVAL
     }
 }

@@ -27,7 +27,7 @@ pub const SESSION_SECONDS: u32 = 12 * 60 * 60;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StorageGrant {
     /// The keys of the integration's IAM user.
-    pub principal: Keys,
+    pub principal: KeyPair,
     pub role_arn: String,
     pub external_id: String,
     pub session_name: String,
@@ -41,13 +41,13 @@ pub struct StorageGrant {
 
 /// A long-term key pair.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Keys {
+pub struct KeyPair {
     pub access_key_id: String,
     pub secret_access_key: Secret,
 }
 
-impl From<Keys> for Credentials {
-    fn from(keys: Keys) -> Self {
+impl From<KeyPair> for Credentials {
+    fn from(keys: KeyPair) -> Self {
         Self::new(keys.access_key_id, keys.secret_access_key)
     }
 }
@@ -69,7 +69,7 @@ pub enum Error {
         source: Box<client::Error>,
     },
     #[error("{0}")]
-    Told(Refusal),
+    Reported(Refusal),
 }
 
 /// The message and hint of an [`Error`], as they are sent to another process.
@@ -92,7 +92,7 @@ impl From<&Error> for Refusal {
 
 impl Error {
     /// Finds an error of this type among the causes of a failed lake operation.
-    pub fn behind<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+    pub fn find_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
         std::iter::successors(Some(error), |error| error.source())
             .find_map(|error| error.downcast_ref())
     }
@@ -108,7 +108,7 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         let (integration, role_arn, external_id, source) = match self {
-            Self::Told(refusal) => return refusal.hint.clone(),
+            Self::Reported(refusal) => return refusal.hint.clone(),
             Self::NoIntegration => {
                 return "Give it one on the Snowflake side: ALTER POSTGRES INSTANCE <name> SET STORAGE_INTEGRATION = <integration>, \
                         an integration with TYPE = POSTGRES_EXTERNAL_STORAGE."
@@ -184,12 +184,12 @@ pub struct GrantedCredentials {
     path: PathBuf,
     /// The file with the policies of the roles, see [`RoleCredentials::until_changed`].
     policies: Option<PathBuf>,
-    current: Mutex<Option<Arc<Granted>>>,
+    current: Mutex<Option<Arc<LoadedGrant>>>,
 }
 
 /// A grant as it was read from its file.
 #[derive(Debug)]
-struct Granted {
+struct LoadedGrant {
     version: Version,
     grant: StorageGrant,
     role: RoleCredentials,
@@ -214,7 +214,7 @@ impl GrantedCredentials {
 
     /// Assumes the role again when the file `policies` changes, see
     /// [`RoleCredentials::until_changed`].
-    pub fn until_changed(self, policies: Option<PathBuf>) -> Self {
+    pub fn renewed_on_change_of(self, policies: Option<PathBuf>) -> Self {
         Self { policies, ..self }
     }
 
@@ -232,7 +232,7 @@ impl GrantedCredentials {
         })
     }
 
-    async fn granted(&self) -> Result<Arc<Granted>, Error> {
+    async fn granted(&self) -> Result<Arc<LoadedGrant>, Error> {
         let version = Version::of(&self.path).map_err(|source| Error::Unreadable {
             path: self.path.clone(),
             source,
@@ -249,7 +249,7 @@ impl GrantedCredentials {
         }
         // If the file was replaced after `version` was taken, the next call reads it again.
         let grant = read(&self.path)?.ok_or(Error::NoIntegration)?;
-        let granted = Arc::new(Granted {
+        let granted = Arc::new(LoadedGrant {
             version,
             role: self.role(&grant),
             grant,
@@ -260,15 +260,18 @@ impl GrantedCredentials {
 
     fn role(&self, grant: &StorageGrant) -> RoleCredentials {
         let principal = grant.principal.clone().into();
-        let wish = AssumeRole {
+        let request = AssumeRole {
             role_arn: grant.role_arn.clone(),
             session_name: grant.session_name.clone(),
             external_id: Some(grant.external_id.clone()),
             duration: Some(grant.duration),
             policy: grant.policy.clone(),
         };
-        RoleCredentials::new(Client::new(&self.endpoint, &self.region, principal), wish)
-            .until_changed(self.policies.clone())
+        RoleCredentials::new(
+            Client::new(&self.endpoint, &self.region, principal),
+            request,
+        )
+        .until_changed(self.policies.clone())
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use iceberg::spec::Literal;
 use uuid::Uuid;
 
-use super::columns::Kind;
+use super::columns::ColumnKind;
 use super::datetime::{date, interval, time, time_tz, timestamp};
 
 /// The reason why a value cannot be stored.
@@ -210,27 +210,29 @@ pub(crate) fn array(text: &[u8]) -> Result<Vec<Option<Vec<u8>>>, ValueError> {
 }
 
 /// Parses a value into an Iceberg literal, for a column's default.
-pub fn literal(kind: &Kind, text: &str) -> Result<Literal, ValueError> {
+pub fn literal(kind: &ColumnKind, text: &str) -> Result<Literal, ValueError> {
     let bytes_of = text.as_bytes();
     Ok(match kind {
-        Kind::Boolean => Literal::bool(matches!(text, "t" | "true")),
-        Kind::Int => Literal::int(integer(bytes_of)? as i32),
-        Kind::Long => Literal::long(integer(bytes_of)?),
-        Kind::Float => Literal::float(float4(bytes_of)?),
-        Kind::Double => Literal::double(float(bytes_of)?),
-        Kind::Decimal(precision, scale) => Literal::decimal(decimal(bytes_of, *precision, *scale)?),
-        Kind::Text | Kind::Opaque => Literal::string(text),
-        Kind::Binary => Literal::binary(bytes(bytes_of)?),
-        Kind::Date => Literal::date(date(bytes_of)?),
-        Kind::Time => Literal::time(time(bytes_of)?),
-        Kind::TimeTz => Literal::time(time_tz(bytes_of)?),
-        Kind::Timestamp => Literal::timestamp(timestamp(bytes_of, false)?),
-        Kind::TimestampTz => Literal::timestamptz(timestamp(bytes_of, true)?),
-        Kind::Uuid => Literal::uuid(uuid(bytes_of)?),
-        Kind::Interval => Literal::Struct(iceberg::spec::Struct::from_iter(
+        ColumnKind::Boolean => Literal::bool(matches!(text, "t" | "true")),
+        ColumnKind::Int => Literal::int(integer(bytes_of)? as i32),
+        ColumnKind::Long => Literal::long(integer(bytes_of)?),
+        ColumnKind::Float => Literal::float(float4(bytes_of)?),
+        ColumnKind::Double => Literal::double(float(bytes_of)?),
+        ColumnKind::Decimal(precision, scale) => {
+            Literal::decimal(decimal(bytes_of, *precision, *scale)?)
+        }
+        ColumnKind::Text | ColumnKind::AsText => Literal::string(text),
+        ColumnKind::Binary => Literal::binary(bytes(bytes_of)?),
+        ColumnKind::Date => Literal::date(date(bytes_of)?),
+        ColumnKind::Time => Literal::time(time(bytes_of)?),
+        ColumnKind::TimeTz => Literal::time(time_tz(bytes_of)?),
+        ColumnKind::Timestamp => Literal::timestamp(timestamp(bytes_of, false)?),
+        ColumnKind::TimestampTz => Literal::timestamptz(timestamp(bytes_of, true)?),
+        ColumnKind::Uuid => Literal::uuid(uuid(bytes_of)?),
+        ColumnKind::Interval => Literal::Struct(iceberg::spec::Struct::from_iter(
             interval(bytes_of)?.map(|part| Some(Literal::long(part))),
         )),
-        Kind::List(element) => Literal::List(
+        ColumnKind::List(element) => Literal::List(
             array(bytes_of)?
                 .into_iter()
                 .map(|value| {

@@ -56,7 +56,7 @@ impl Account {
     }
 
     /// Makes this account the owner of `path`.
-    pub fn own(&self, path: &Path) -> Result<(), Error> {
+    pub fn chown(&self, path: &Path) -> Result<(), Error> {
         std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
             .map_err(Error::file("change the owner of", path))
     }

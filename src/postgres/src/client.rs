@@ -77,13 +77,13 @@ pub async fn connect_with_notices(
     };
     let Some(path) = &endpoint.ca_file else {
         let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
-        tokio::spawn(drive(connection, on_notice, Open::new()));
+        tokio::spawn(drive(connection, on_notice, OpenConnectionGuard::new()));
         return Ok(client);
     };
     let tls = tokio_postgres_rustls::MakeRustlsConnect::new(trusting(path)?);
     config.ssl_mode(tokio_postgres::config::SslMode::Require);
     let (client, connection) = config.connect(tls).await.map_err(failed)?;
-    tokio::spawn(drive(connection, on_notice, Open::new()));
+    tokio::spawn(drive(connection, on_notice, OpenConnectionGuard::new()));
     Ok(client)
 }
 
@@ -126,16 +126,16 @@ fn trusting(path: &PathBuf) -> Result<rustls::ClientConfig, ConnectError> {
 static OPEN: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
 
 /// A guard that counts one open connection.
-struct Open;
+struct OpenConnectionGuard;
 
-impl Open {
+impl OpenConnectionGuard {
     fn new() -> Self {
         OPEN.send_modify(|open| *open += 1);
         Self
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnectionGuard {
     fn drop(&mut self) {
         OPEN.send_modify(|open| *open -= 1);
     }
@@ -151,7 +151,7 @@ pub async fn connections_ended() {
 async fn drive<S, T>(
     mut connection: Connection<S, T>,
     mut on_notice: impl FnMut(DbError),
-    _open: Open,
+    _open: OpenConnectionGuard,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,

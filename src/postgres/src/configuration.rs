@@ -73,7 +73,7 @@ pub fn settings(config: &ServerConfig, installation: &Installation) -> String {
 
 /// The addresses from which clients may connect, as CIDR blocks. Clones share the same list.
 #[derive(Clone, Debug)]
-pub struct Clients(Arc<RwLock<Blocks>>);
+pub struct AllowedClients(Arc<RwLock<Blocks>>);
 
 #[derive(Debug)]
 struct Blocks {
@@ -81,7 +81,7 @@ struct Blocks {
     blocked: Vec<String>,
 }
 
-impl Clients {
+impl AllowedClients {
     /// Allows clients in `allowed`, except for those in `blocked`. All other clients are refused.
     pub fn new(allowed: Vec<String>, blocked: Vec<String>) -> Self {
         Self(Arc::new(RwLock::new(Blocks { allowed, blocked })))
@@ -93,7 +93,7 @@ impl Clients {
     }
 
     /// Whether a client at this address may connect.
-    fn include(&self, address: Ipv4Addr) -> bool {
+    fn allows(&self, address: Ipv4Addr) -> bool {
         let is_in = |block: &String| {
             let one = || Some(Ipv4Net::from(block.parse::<Ipv4Addr>().ok()?));
             let block = block.parse::<Ipv4Net>().ok().or_else(one);
@@ -113,15 +113,15 @@ impl Clients {
 /// Returns the access rules of a server in a container. All clients appear with the address of the
 /// container engine, so either all local clients may connect or none. The socket is for processes
 /// inside the container.
-pub fn access_rules_in_container(superuser: &str, clients: &Clients) -> String {
-    let all = clients.include(Ipv4Addr::LOCALHOST);
-    rules(&["all all trust"], superuser, all.then_some(("all", SCRAM)))
+pub fn access_rules_in_container(superuser: &str, clients: &AllowedClients) -> String {
+    let all = clients.allows(Ipv4Addr::LOCALHOST);
+    pg_hba(&["all all trust"], superuser, all.then_some(("all", SCRAM)))
 }
 
 /// Returns the access rules of a server. The superuser may connect from anywhere, other users from
 /// the addresses of `clients`, all of them over TLS with a password. While `bootstrapping`, the
 /// superuser may also use the private socket without a password, in order to set the passwords.
-pub fn access_rules(superuser: &str, clients: &Clients, bootstrapping: bool) -> String {
+pub fn access_rules(superuser: &str, clients: &AllowedClients, bootstrapping: bool) -> String {
     let first = format!("all {superuser} trust");
     let others = format!("all all {SCRAM}");
     let socket = if bootstrapping {
@@ -135,7 +135,7 @@ pub fn access_rules(superuser: &str, clients: &Clients, bootstrapping: bool) -> 
         .iter()
         .map(|block| (block.as_str(), "reject"));
     let allowed = clients.allowed.iter().map(|block| (block.as_str(), SCRAM));
-    rules(&socket, superuser, blocked.chain(allowed))
+    pg_hba(&socket, superuser, blocked.chain(allowed))
 }
 
 /// The authentication method for passwords, which never sends them in clear text.
@@ -143,7 +143,7 @@ const SCRAM: &str = "scram-sha-256";
 
 /// Returns the text of `pg_hba.conf`: the rules of the socket, then those of client addresses, each
 /// with its method.
-fn rules<'a>(
+fn pg_hba<'a>(
     socket: &[&str],
     superuser: &str,
     clients: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -176,9 +176,9 @@ mod tests {
             (&["0.0.0.0/0"], &["127.0.0.0/30"], false),
             (&["0.0.0.0/0"], &["127.0.0.4/30"], true),
         ] {
-            let clients = Clients::new(texts(allowed), texts(blocked));
+            let clients = AllowedClients::new(texts(allowed), texts(blocked));
             assert_eq!(
-                clients.include(Ipv4Addr::LOCALHOST),
+                clients.allows(Ipv4Addr::LOCALHOST),
                 may,
                 "{allowed:?} {blocked:?}"
             );

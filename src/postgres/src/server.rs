@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::NoTls;
 
-use super::configuration::Clients;
+use super::configuration::AllowedClients;
 use super::tls::Certificate;
 use super::{Account, Endpoint, Error, Installation, configuration, template};
 
@@ -36,7 +36,7 @@ pub struct ServerConfig {
     /// The TCP address to listen on.
     pub address: SocketAddrV4,
     /// The addresses from which users other than the superuser may connect.
-    pub clients: Clients,
+    pub clients: AllowedClients,
     pub certificate: Certificate,
     /// The account that runs the server; `None` is the current user.
     pub account: Option<Account>,
@@ -258,7 +258,7 @@ impl Server {
         std::fs::set_permissions(&unfinished, std::fs::Permissions::from_mode(0o600))
             .map_err(Error::file("set the mode of", &unfinished))?;
         if let Some(account) = &self.config.account {
-            account.own(&unfinished)?;
+            account.chown(&unfinished)?;
         }
         std::fs::rename(&unfinished, &path).map_err(Error::file("write", &path))
     }

@@ -92,7 +92,7 @@ fn initdb(
         .current_dir("/")
         .stdin(Stdio::null());
     if let Some(account) = account {
-        account.own(data_dir)?;
+        account.chown(data_dir)?;
         command.uid(account.uid).gid(account.gid);
     }
     let output = command.output().map_err(|source| Error::Run {
@@ -140,7 +140,7 @@ fn copy_tree(from: &Path, to: &Path, owner: Option<&Account>) -> Result<(), Erro
     let mut folders: Vec<(PathBuf, PathBuf)> = vec![(from.to_path_buf(), to.to_path_buf())];
     while let Some((from, to)) = folders.pop() {
         if let Some(owner) = owner {
-            owner.own(&to)?;
+            owner.chown(&to)?;
         }
         for entry in std::fs::read_dir(&from).map_err(Error::file("read", &from))? {
             let entry = entry.map_err(Error::file("read", &from))?;
@@ -152,7 +152,7 @@ fn copy_tree(from: &Path, to: &Path, owner: Option<&Account>) -> Result<(), Erro
             }
             std::fs::copy(entry.path(), &target).map_err(Error::file("write", &target))?;
             if let Some(owner) = owner {
-                owner.own(&target)?;
+                owner.chown(&target)?;
             }
         }
     }

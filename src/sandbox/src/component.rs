@@ -77,7 +77,7 @@ pub enum Probe {
     Http(SocketAddr),
     /// The socket accepts a connection.
     UnixSocket(PathBuf),
-    /// The server uses the grant in this file, see [`keeper`].
+    /// The server uses the grant in this file, see [`secret_sync`].
     Grant(PathBuf),
 }
 
@@ -105,7 +105,7 @@ impl Probe {
                 tokio::net::UnixStream::connect(path).await?;
             }
             Self::Grant(path) => {
-                if !secret_sync::is_done(path) {
+                if !secret_sync::is_applied(path) {
                     return Err("the S3 secret is not set".into());
                 }
             }
@@ -262,7 +262,7 @@ impl IceboxComponent {
                     Some(path) => {
                         let (endpoint, region) = (s3.endpoint.clone(), s3.region.clone());
                         let granted = GrantedCredentials::new(endpoint, region, path);
-                        LakeIo::s3_as(*s3, Arc::new(granted))
+                        LakeIo::s3_with_credentials(*s3, Arc::new(granted))
                     }
                 };
                 let mut postgres = tokio_postgres::Config::new();
@@ -275,7 +275,7 @@ impl IceboxComponent {
                     socket: EngineSocket::in_dir(socket_dir),
                     // PostgreSQL may run as another user; the directory keeps everyone else out.
                     socket_mode: 0o777,
-                    lakes: engine::Lakes::Fixed(io),
+                    lakes: engine::LakeAccess::Fixed(io),
                     postgres,
                 };
                 engine::serve(config, shutdown).await?;

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use aws::AccountState;
 pub use icebox_base::chain;
 use icebox_postgres::Endpoint;
-use icebox_postgres::configuration::Clients;
+use icebox_postgres::configuration::AllowedClients;
 use icebox_rest::client::{Client, ClientError};
 use icebox_s3_client::S3Config;
 use icebox_schedule::TimeScale;
@@ -108,7 +108,7 @@ pub struct Attached {
     pub s3: S3Config,
     pub bucket: String,
     /// The clients that may connect.
-    pub clients: Clients,
+    pub clients: AllowedClients,
     /// The file with the grant of the server's storage integration, see
     /// [`pglake::storage`](icebox_pglake::storage). This grant is the server's only access to the
     /// lake.

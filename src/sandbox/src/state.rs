@@ -11,7 +11,7 @@
 //!   storage.json       of a POSTGRES INSTANCE: the grant of its storage integration, see
 //!                      `pglake::storage` (0600)
 //!   storage.applied    of a POSTGRES INSTANCE: the grant that its `pgduck_server` uses, see
-//!                      `pglake::keeper`
+//!                      `pglake::secret_sync`
 //!   components/        configuration of icebox's own components (0600)
 //!   run/               <component>.json: process, endpoint, number of restarts
 //!   log/               <component>.log, and icebox.log of the supervisor
@@ -238,8 +238,8 @@ impl StateDir {
             make_dir(&target.join(name), 0o700)?;
         }
         if let Some(account) = account {
-            account.own(&target.join("postgres"))?;
-            account.own(&target.join("pgduck"))?;
+            account.chown(&target.join("postgres"))?;
+            account.chown(&target.join("pgduck"))?;
             let engine = target.join("engine");
             std::os::unix::fs::chown(&engine, None, Some(account.gid))
                 .map_err(Error::file("change the owner of", &engine))?;

@@ -55,7 +55,7 @@ impl<V> Cache<V> {
     }
 
     /// Whether the cache stores anything.
-    pub(super) fn is_on(&self) -> bool {
+    pub(super) fn is_enabled(&self) -> bool {
         self.capacity > 0
     }
 

@@ -29,19 +29,19 @@ use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use super::schema::field_id;
 
 /// Options of casts to a wider type. A value that does not fit is an error, never NULL.
-const STRICT: CastOptions<'static> = CastOptions {
+const STRICT_CAST: CastOptions<'static> = CastOptions {
     safe: false,
     format_options: arrow::util::display::FormatOptions::new(),
 };
 
 /// The rules that find a table's columns in any of its files.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FieldIds {
+pub(super) struct ColumnProjection {
     defaults: Arc<HashMap<i32, ScalarValue>>,
     name_mapping: Option<Arc<NameMapping>>,
 }
 
-impl FieldIds {
+impl ColumnProjection {
     /// Creates the rules. `defaults` are the initial defaults of the table's fields, by field id.
     pub(super) fn new(
         defaults: HashMap<i32, ScalarValue>,
@@ -54,7 +54,7 @@ impl FieldIds {
     }
 
     /// Returns the source of each column of `table` in a file with the schema `file`.
-    pub(super) fn resolve(&self, table: &Schema, file: &Schema) -> Vec<Source> {
+    pub(super) fn resolve(&self, table: &Schema, file: &Schema) -> Vec<ColumnSource> {
         let file_fields = self.with_ids(table, file);
         table
             .fields()
@@ -63,13 +63,13 @@ impl FieldIds {
             .collect()
     }
 
-    fn source(&self, field: &FieldRef, file_fields: &Fields) -> Source {
+    fn source(&self, field: &FieldRef, file_fields: &Fields) -> ColumnSource {
         match position(field, file_fields) {
-            Some(index) => Source::Column {
+            Some(index) => ColumnSource::Column {
                 index,
                 file_field: Arc::clone(&file_fields[index]),
             },
-            None => Source::Constant(self.default(field)),
+            None => ColumnSource::Constant(self.default(field)),
         }
     }
 
@@ -128,7 +128,7 @@ impl FieldIds {
                 )?;
                 Ok(Arc::new(converted))
             }
-            (_, to) => Ok(cast_with_options(array, to, &STRICT)?),
+            (_, to) => Ok(cast_with_options(array, to, &STRICT_CAST)?),
         }
     }
 
@@ -162,7 +162,7 @@ impl FieldIds {
 
 /// The source of a table's column in a file.
 #[derive(Clone, Debug)]
-pub(super) enum Source {
+pub(super) enum ColumnSource {
     Column {
         index: usize,
         file_field: FieldRef,
@@ -297,14 +297,14 @@ fn ids_like_child(child: &FieldRef, table: &FieldRef) -> FieldRef {
     Arc::new(resolved[0].as_ref().clone().with_name(child.name()))
 }
 
-impl PhysicalExprAdapterFactory for FieldIds {
+impl PhysicalExprAdapterFactory for ColumnProjection {
     fn create(
         &self,
         logical_file_schema: SchemaRef,
         physical_file_schema: SchemaRef,
     ) -> Result<Arc<dyn PhysicalExprAdapter>> {
         let sources = self.resolve(&logical_file_schema, &physical_file_schema);
-        Ok(Arc::new(FileAdapter {
+        Ok(Arc::new(FileExprAdapter {
             ids: self.clone(),
             table: logical_file_schema,
             file: physical_file_schema,
@@ -315,23 +315,23 @@ impl PhysicalExprAdapterFactory for FieldIds {
 
 /// Rewrites expressions on the table's columns into expressions on one file's columns.
 #[derive(Debug)]
-struct FileAdapter {
-    ids: FieldIds,
+struct FileExprAdapter {
+    ids: ColumnProjection,
     table: SchemaRef,
     file: SchemaRef,
-    sources: Vec<Source>,
+    sources: Vec<ColumnSource>,
 }
 
-impl FileAdapter {
+impl FileExprAdapter {
     fn in_file(&self, column: &Column) -> Result<Arc<dyn PhysicalExpr>> {
         let at = self.table.index_of(column.name())?;
         let to = &self.table.fields()[at];
         let (index, file_field) = match &self.sources[at] {
-            Source::Constant(default) => {
+            ColumnSource::Constant(default) => {
                 let value = constant(default.clone(), to)?;
                 return Ok(Arc::new(Literal::new(value)));
             }
-            Source::Column { index, file_field } => (*index, file_field),
+            ColumnSource::Column { index, file_field } => (*index, file_field),
         };
         let column: Arc<dyn PhysicalExpr> =
             Arc::new(Column::new(self.file.field(index).name(), index));
@@ -353,7 +353,7 @@ impl FileAdapter {
     }
 }
 
-impl PhysicalExprAdapter for FileAdapter {
+impl PhysicalExprAdapter for FileExprAdapter {
     fn rewrite(&self, expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
         expr.transform(|expr| match expr.as_any().downcast_ref::<Column>() {
             Some(column) => Ok(Transformed::yes(self.in_file(column)?)),
@@ -366,7 +366,7 @@ impl PhysicalExprAdapter for FileAdapter {
 /// An expression that converts a nested column of a file to the table's type.
 #[derive(Debug)]
 struct ConvertExpr {
-    ids: FieldIds,
+    ids: ColumnProjection,
     column: Arc<dyn PhysicalExpr>,
     from: FieldRef,
     to: FieldRef,

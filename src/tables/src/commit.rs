@@ -144,7 +144,7 @@ impl TableVersion {
 
     /// Writes the metadata file of this version.
     pub async fn write_metadata(&mut self, io: &FileIO) -> Result<()> {
-        let json = encoded(&self.metadata)?;
+        let json = to_json(&self.metadata)?;
         self.write(io, json).await
     }
 
@@ -157,7 +157,7 @@ impl TableVersion {
     /// Returns the version that follows this one. Its metadata file is the next one,
     /// `<table>/metadata/NNNNN-<uuid>.metadata.json`, or still the same one if that is not yet
     /// written.
-    fn following(
+    fn next_version(
         &self,
         manifests: Arc<Vec<ManifestFile>>,
         change: impl FnOnce(TableMetadataBuilder) -> Result<TableMetadataBuilder>,
@@ -231,7 +231,7 @@ impl TableVersion {
             .with_schema_id(current.schema_id() + 1)
             .with_fields(fields)
             .build()?;
-        self.following(self.manifests.clone(), |builder| {
+        self.next_version(self.manifests.clone(), |builder| {
             builder.add_current_schema(schema)
         })
     }
@@ -258,16 +258,16 @@ impl TableVersion {
         // table's history grows. So it runs on separate threads while the new manifests are
         // written.
         let metadata = Arc::clone(&version.metadata);
-        let metadata = tokio::task::spawn_blocking(move || encoded(&metadata));
+        let metadata = tokio::task::spawn_blocking(move || to_json(&metadata));
 
         let mut carried = Vec::with_capacity(self.manifests.len() + 2);
         for manifest in self.manifests.iter() {
-            carried.extend(writer.without_removed(manifest, &change.removed).await?);
+            carried.extend(writer.carry_over(manifest, &change.removed).await?);
         }
         // The list writer fills in the sequence numbers of new manifests. The next commit needs
         // them, too.
         let sequence_number = version.metadata.last_sequence_number();
-        let number = |manifest| numbered(manifest, sequence_number);
+        let number = |manifest| with_sequence_number(manifest, sequence_number);
         let carried: Vec<_> = writer
             .merge(carried)
             .await?
@@ -291,13 +291,13 @@ impl TableVersion {
             (ManifestContentType::Deletes, change.deletes),
         ] {
             if !files.is_empty() {
-                manifests.push(number(writer.added(content, files).await?));
+                manifests.push(number(writer.write_added(content, files).await?));
             }
         }
-        let mut list = finished(list).await?;
+        let mut list = join(list).await?;
         list.add_manifests(manifests[first_new..].iter().cloned())?;
         version.manifests = Arc::new(manifests);
-        let metadata = finished(metadata).await?;
+        let metadata = join(metadata).await?;
         tokio::try_join!(list.close(), version.write(io, metadata))?;
         Ok(version)
     }
@@ -317,7 +317,7 @@ impl TableVersion {
             })
             .with_schema_id(self.metadata.current_schema_id())
             .build();
-        self.following(Arc::default(), |builder| {
+        self.next_version(Arc::default(), |builder| {
             builder.set_branch_snapshot(snapshot, MAIN_BRANCH)
         })
     }
@@ -339,16 +339,17 @@ fn metadata_location(table_location: &str, number: u32) -> String {
     )
 }
 
-fn encoded(metadata: &TableMetadata) -> Result<Vec<u8>> {
+fn to_json(metadata: &TableMetadata) -> Result<Vec<u8>> {
     serde_json::to_vec(metadata).map_err(|error| {
-        Error::new(ErrorKind::Unexpected, "encoding table metadata").with_source(error)
+        Error::new(ErrorKind::Unexpected, "cannot encode the table metadata").with_source(error)
     })
 }
 
 /// Waits for a thread and returns its result.
-async fn finished<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
+async fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
     thread.await.unwrap_or_else(|error| {
-        let error = Error::new(ErrorKind::Unexpected, "encoding a new version").with_source(error);
+        let error =
+            Error::new(ErrorKind::Unexpected, "cannot encode the new version").with_source(error);
         Err(error)
     })
 }
@@ -362,7 +363,7 @@ fn new_snapshot_id(metadata: &TableMetadata) -> i64 {
     }
 }
 
-fn numbered(mut manifest: ManifestFile, sequence_number: i64) -> ManifestFile {
+fn with_sequence_number(mut manifest: ManifestFile, sequence_number: i64) -> ManifestFile {
     const UNASSIGNED: i64 = -1;
     if manifest.sequence_number == UNASSIGNED {
         manifest.sequence_number = sequence_number;

@@ -169,7 +169,7 @@ impl LakeFileReader {
     /// ranges, those of column chunks and pages, so ranges are cached as requested.
     async fn fetch(&self, ranges: &[Range<u64>]) -> ParquetResult<Vec<Bytes>> {
         let cache = self.io.ranges();
-        if !cache.is_on() {
+        if !cache.is_enabled() {
             let bytes = self.store.get_ranges(&self.key, ranges).await;
             return bytes.map_err(|error| self.failed(error));
         }

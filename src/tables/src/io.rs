@@ -21,7 +21,7 @@ use super::deletes::PositionDeletes;
 use super::error::{Error, Result};
 use super::footer::Footer;
 use super::storage::LakeStorageFactory;
-use crate::manifest_repair::Cure;
+use crate::manifest_repair::ManifestRepair;
 use icebox_s3_client as client;
 use icebox_s3_client::CredentialSource;
 use icebox_s3_client::S3Config;
@@ -108,14 +108,14 @@ pub struct Service {
 
 /// The S3 services and the open object stores.
 #[derive(Clone)]
-struct Places {
+struct Stores {
     s3: Vec<Service>,
     /// The open stores by root. S3 buckets are added on first use.
     stores: HashMap<String, Arc<dyn ObjectStore>>,
 }
 
 struct Inner {
-    places: RwLock<Places>,
+    stores: RwLock<Stores>,
     footers: Cache<Footer>,
     deletes: Cache<PositionDeletes>,
     /// Parts of data files, by location and range.
@@ -126,7 +126,7 @@ impl LakeIo {
     /// Accesses any bucket of an S3 service. A bucket is opened when it is first named. `file://`
     /// is accessible too.
     pub fn s3(config: S3Config) -> Self {
-        Self::s3_of([Service {
+        Self::s3_services([Service {
             bucket: None,
             s3: config,
             credentials: None,
@@ -135,14 +135,14 @@ impl LakeIo {
 
     /// Accesses each bucket in the first of the services that is for this bucket, or else in the
     /// first that is for all.
-    pub fn s3_of(services: impl IntoIterator<Item = Service>) -> Self {
+    pub fn s3_services(services: impl IntoIterator<Item = Service>) -> Self {
         Self::build(services.into_iter().collect(), HashMap::new(), 0)
     }
 
     /// Accesses any bucket of an S3 service, as [`s3`](Self::s3) does, with credentials that may
     /// change.
-    pub fn s3_as(config: S3Config, credentials: CredentialSource) -> Self {
-        Self::s3_of([Service {
+    pub fn s3_with_credentials(config: S3Config, credentials: CredentialSource) -> Self {
+        Self::s3_services([Service {
             bucket: None,
             s3: config,
             credentials: Some(credentials),
@@ -152,9 +152,9 @@ impl LakeIo {
     /// Replaces the S3 services, for this access and all its clones. Requests that have already
     /// started end with the old ones.
     pub fn set_services(&self, services: Vec<Service>) {
-        let mut places = self.places_to_change();
-        places.s3 = services;
-        places.stores.retain(|root, _| !root.starts_with("s3://"));
+        let mut stores = self.write_stores();
+        stores.s3 = services;
+        stores.stores.retain(|root, _| !root.starts_with("s3://"));
     }
 
     /// Accesses the given stores, by root (`s3://bucket`, `memory://name`). `file://` is accessible
@@ -175,7 +175,7 @@ impl LakeIo {
         range_cache_bytes: usize,
     ) -> Self {
         let inner = Inner {
-            places: RwLock::new(Places { s3, stores }),
+            stores: RwLock::new(Stores { s3, stores }),
             footers: Cache::new(FOOTER_CACHE_BYTES),
             deletes: Cache::new(DELETE_CACHE_BYTES),
             ranges: Cache::new(range_cache_bytes),
@@ -187,23 +187,23 @@ impl LakeIo {
 
     /// An identity, which clones share. It is unique for as long as a clone exists, and so
     /// distinguishes accesses to the same locations with different credentials.
-    pub fn id(&self) -> usize {
+    pub fn identity(&self) -> usize {
         Arc::as_ptr(&self.inner).addr()
     }
 
     /// Returns an access to the same stores with caches of its own. These also keep up to 64 MiB of
     /// data files, which pays off for many queries of the same tables.
     pub fn caching_data(&self) -> Self {
-        let Places { s3, stores } = self.places().clone();
+        let Stores { s3, stores } = self.stores().clone();
         Self::build(s3, stores, RANGE_CACHE_BYTES)
     }
 
-    fn places(&self) -> RwLockReadGuard<'_, Places> {
-        self.inner.places.read()
+    fn stores(&self) -> RwLockReadGuard<'_, Stores> {
+        self.inner.stores.read()
     }
 
-    fn places_to_change(&self) -> RwLockWriteGuard<'_, Places> {
-        self.inner.places.write()
+    fn write_stores(&self) -> RwLockWriteGuard<'_, Stores> {
+        self.inner.stores.write()
     }
 
     /// Returns the object store of a location, and opens it on first use.
@@ -212,16 +212,16 @@ impl LakeIo {
     /// [`Error::UnknownStore`] or [`Error::OpenStore`].
     pub fn store(&self, location: &Location) -> Result<Arc<dyn ObjectStore>> {
         let root = location.root();
-        if let Some(store) = self.places().stores.get(root) {
+        if let Some(store) = self.stores().stores.get(root) {
             return Ok(Arc::clone(store));
         }
-        let mut places = self.places_to_change();
-        if let Some(store) = places.stores.get(root) {
+        let mut stores = self.write_stores();
+        if let Some(store) = stores.stores.get(root) {
             return Ok(Arc::clone(store));
         }
         let bucket = root.strip_prefix("s3://");
         let service = bucket.and_then(|bucket| {
-            let of = |wanted| places.s3.iter().find(|s3| s3.bucket.as_deref() == wanted);
+            let of = |wanted| stores.s3.iter().find(|s3| s3.bucket.as_deref() == wanted);
             of(Some(bucket)).or_else(|| of(None))
         });
         let store: Arc<dyn ObjectStore> = match (service, bucket) {
@@ -241,7 +241,7 @@ impl LakeIo {
                 });
             }
         };
-        places.stores.insert(root.to_owned(), Arc::clone(&store));
+        stores.stores.insert(root.to_owned(), Arc::clone(&store));
         Ok(store)
     }
 
@@ -293,10 +293,14 @@ impl LakeIo {
     }
 
     /// Returns iceberg-rust's file access for reading one table. Manifests that lack required keys
-    /// are completed for iceberg-rust (manifest repair, module `cure`).
+    /// are completed for iceberg-rust (manifest repair, module `manifest_repair`).
     pub fn file_io_of_table(&self, metadata: TableMetadataRef) -> FileIO {
-        let cure = Arc::new(Cure::new(metadata));
-        FileIOBuilder::new(Arc::new(LakeStorageFactory::new(self.clone(), Some(cure)))).build()
+        let repair = Arc::new(ManifestRepair::new(metadata));
+        FileIOBuilder::new(Arc::new(LakeStorageFactory::new(
+            self.clone(),
+            Some(repair),
+        )))
+        .build()
     }
 
     /// Returns the stores for a DataFusion runtime. Any bucket named in a plan is opened on first
@@ -320,8 +324,8 @@ impl LakeIo {
 
 impl fmt::Debug for LakeIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = self.places();
-        let endpoints = places.s3.iter().map(|service| &service.s3.endpoint);
+        let stores = self.stores();
+        let endpoints = stores.s3.iter().map(|service| &service.s3.endpoint);
         f.debug_struct("LakeIo")
             .field("s3", &endpoints.collect::<Vec<_>>())
             .finish_non_exhaustive()
@@ -338,8 +342,8 @@ impl ObjectStoreRegistry for LakeRegistry {
         store: Arc<dyn ObjectStore>,
     ) -> Option<Arc<dyn ObjectStore>> {
         let location: Location = format!("{url}/").parse().ok()?;
-        let mut places = self.0.places_to_change();
-        places.stores.insert(location.root, store)
+        let mut stores = self.0.write_stores();
+        stores.stores.insert(location.root, store)
     }
 
     fn get_store(&self, url: &Url) -> datafusion::error::Result<Arc<dyn ObjectStore>> {

@@ -15,9 +15,10 @@ mod footer;
 mod io;
 mod manifest_repair;
 mod manifests;
+mod position_scan;
 mod provider;
 mod prune;
-mod rows;
+
 mod schema;
 mod storage;
 mod table;
@@ -30,4 +31,4 @@ pub use provider::{FILE_COLUMN, LakeTableProvider, POSITION_COLUMN};
 pub use schema::{field_id, initial_defaults};
 pub use table::{LakeTable, PlannedFile};
 pub use uncommitted::with_schema;
-pub use uncommitted::{BATCHES_LOCATION, ExtraFile, Overlay};
+pub use uncommitted::{AddedFile, BATCHES_LOCATION, UncommittedChanges};

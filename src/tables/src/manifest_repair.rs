@@ -42,7 +42,7 @@ const CONTENT: &str = "content";
 /// A scan reads a manifest list before the manifests that it names, through the same storage. So
 /// the repair takes each manifest's facts from the manifest lists that are read before it.
 #[derive(Debug)]
-pub(super) struct Cure {
+pub(super) struct ManifestRepair {
     metadata: TableMetadataRef,
     manifest_lists: HashSet<String>,
     manifests: RwLock<HashMap<String, Listed>>,
@@ -66,7 +66,7 @@ impl From<&ManifestFile> for Listed {
     }
 }
 
-impl Cure {
+impl ManifestRepair {
     pub(super) fn new(metadata: TableMetadataRef) -> Self {
         let manifest_lists = metadata
             .snapshots()
@@ -85,7 +85,7 @@ impl Cure {
             return Ok(bytes);
         }
         if self.manifest_lists.contains(location) {
-            self.learn(location, &bytes)?;
+            self.read_manifest_list(location, &bytes)?;
             return Ok(bytes);
         }
         let manifests = self.manifests.read();
@@ -93,10 +93,10 @@ impl Cure {
             return Ok(bytes);
         };
         drop(manifests);
-        self.cure(location, listed, bytes)
+        self.repair(location, listed, bytes)
     }
 
-    fn learn(&self, location: &str, bytes: &[u8]) -> Result<()> {
+    fn read_manifest_list(&self, location: &str, bytes: &[u8]) -> Result<()> {
         let version = self.metadata.format_version();
         let list = ManifestList::parse_with_version(bytes, version)
             .map_err(|error| damaged(location, error))?;
@@ -107,7 +107,7 @@ impl Cure {
         Ok(())
     }
 
-    fn cure(&self, location: &str, listed: Listed, bytes: Bytes) -> Result<Bytes> {
+    fn repair(&self, location: &str, listed: Listed, bytes: Bytes) -> Result<Bytes> {
         let header =
             Header::parse(&bytes).ok_or_else(|| damaged(location, "its Avro header ends early"))?;
         let complete = [SCHEMA, PARTITION_SPEC, PARTITION_SPEC_ID]

@@ -58,7 +58,7 @@ impl Manifests<'_> {
     }
 
     /// Writes a manifest of new files.
-    pub(super) async fn added(
+    pub(super) async fn write_added(
         &mut self,
         content: ManifestContentType,
         files: Vec<DataFile>,
@@ -73,7 +73,7 @@ impl Manifests<'_> {
 
     /// Returns the manifest for the new snapshot: unchanged, or rewritten if some of its files are
     /// removed.
-    pub(super) async fn without_removed(
+    pub(super) async fn carry_over(
         &mut self,
         manifest: &ManifestFile,
         removed: &BTreeSet<String>,

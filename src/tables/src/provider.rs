@@ -37,11 +37,11 @@ use super::deletes::access_plan;
 use super::error::Result;
 use super::footer::{LakeReaderFactory, scan_path};
 use super::io::LakeIo;
-use super::rows::{self, RowsExec};
+use super::position_scan::{self, PositionScanExec};
 use super::table::{LakeTable, PlannedFile};
 use super::{error, schema};
-use crate::column_projection::FieldIds;
-use crate::uncommitted::{LiveBatch, Overlay};
+use crate::column_projection::ColumnProjection;
+use crate::uncommitted::{LiveBatch, UncommittedChanges};
 
 /// The name of the column with the location of a row's data file, as a dictionary of strings.
 pub const FILE_COLUMN: &str = "_file";
@@ -67,12 +67,12 @@ pub struct LakeTableProvider {
     columns: SchemaRef,
     /// The table's columns, followed by the two position columns if they were requested.
     schema: SchemaRef,
-    ids: FieldIds,
-    overlay: Arc<Overlay>,
+    ids: ColumnProjection,
+    uncommitted: Arc<UncommittedChanges>,
     live_batches: Arc<Vec<LiveBatch>>,
     with_positions: bool,
     /// The columns under their names in the Iceberg schema, if they have been renamed.
-    stored_names: Option<SchemaRef>,
+    iceberg_columns: Option<SchemaRef>,
 }
 
 impl LakeTableProvider {
@@ -106,7 +106,7 @@ impl LakeTableProvider {
         table: Arc<LakeTable>,
         snapshot_id: Option<i64>,
         columns: SchemaRef,
-        ids: FieldIds,
+        ids: ColumnProjection,
     ) -> Self {
         Self {
             table,
@@ -114,10 +114,10 @@ impl LakeTableProvider {
             schema: Arc::clone(&columns),
             columns,
             ids,
-            overlay: Arc::default(),
+            uncommitted: Arc::default(),
             live_batches: Arc::default(),
             with_positions: false,
-            stored_names: None,
+            iceberg_columns: None,
         }
     }
 
@@ -125,15 +125,15 @@ impl LakeTableProvider {
     ///
     /// # Errors
     /// A batch does not fit the table's schema.
-    pub fn with_overlay(mut self, overlay: Overlay) -> DataFusionResult<Self> {
-        self.live_batches = Arc::new(overlay.live_batches(&self.columns)?);
-        self.overlay = Arc::new(overlay);
+    pub fn with_uncommitted(mut self, uncommitted: UncommittedChanges) -> DataFusionResult<Self> {
+        self.live_batches = Arc::new(uncommitted.live_batches(&self.columns)?);
+        self.uncommitted = Arc::new(uncommitted);
         Ok(self)
     }
 
     /// Renames the columns. A column keeps its name if the new one is already taken.
     pub fn renamed(mut self, rename: impl Fn(&str) -> String) -> Self {
-        self.stored_names = Some(Arc::clone(&self.columns));
+        self.iceberg_columns = Some(Arc::clone(&self.columns));
         let mut taken = HashSet::new();
         self.with_fields(|field| {
             let name = rename(field.name());
@@ -146,7 +146,7 @@ impl LakeTableProvider {
     }
 
     /// Adds an entry to the metadata of the columns for which `note` returns a text.
-    pub fn annotated(self, key: &str, note: impl Fn(&str) -> Option<String>) -> Self {
+    pub fn with_field_metadata(self, key: &str, note: impl Fn(&str) -> Option<String>) -> Self {
         self.with_fields(|field| {
             let mut metadata = field.metadata().clone();
             metadata.extend(note(field.name()).map(|note| (key.to_owned(), note)));
@@ -166,8 +166,8 @@ impl LakeTableProvider {
     }
 
     /// Returns the filters with the columns' names in the Iceberg schema.
-    fn stored(&self, filters: &[Expr]) -> DataFusionResult<Vec<Expr>> {
-        let Some(stored) = &self.stored_names else {
+    fn in_iceberg_names(&self, filters: &[Expr]) -> DataFusionResult<Vec<Expr>> {
+        let Some(stored) = &self.iceberg_columns else {
             return Ok(filters.to_vec());
         };
         let rename = |filter: &Expr| {
@@ -253,7 +253,7 @@ impl LakeTableProvider {
     async fn files(&self, filters: &[Expr]) -> Result<Vec<ScanFile>> {
         let planned = self.table.scan(self.snapshot_id, filters).await?;
         let io = self.io();
-        let extra = stream::iter(self.overlay.extra_files.clone())
+        let extra = stream::iter(self.uncommitted.added_files.clone())
             .map(|file| async move {
                 let size = match file.size {
                     Some(size) => size,
@@ -286,7 +286,7 @@ impl LakeTableProvider {
             let mut deleted = RoaringTreemap::new();
             let named = file.position_deletes.iter();
             let of_snapshot = named.filter_map(|name| deletes.get(name)?.get(&file.location));
-            for positions in of_snapshot.chain(self.overlay.deleted.get(&file.location)) {
+            for positions in of_snapshot.chain(self.uncommitted.deleted.get(&file.location)) {
                 deleted |= positions;
             }
             deleted.remove_range(file.record_count..);
@@ -366,9 +366,9 @@ fn field_ids(
     table: &LakeTable,
     iceberg_schema: &iceberg::spec::Schema,
     columns: &Schema,
-) -> FieldIds {
+) -> ColumnProjection {
     let defaults = schema::initial_defaults(iceberg_schema, columns);
-    FieldIds::new(defaults, table.name_mapping())
+    ColumnProjection::new(defaults, table.name_mapping())
 }
 
 fn file_field() -> Field {
@@ -440,20 +440,21 @@ impl TableProvider for LakeTableProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let files = self.files(&self.stored(filters)?).await?;
+        let files = self.files(&self.in_iceberg_names(filters)?).await?;
         let mut inputs: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !files.is_empty() {
             inputs.push(if self.with_positions {
                 let predicate = physical_filter(state, filters, &self.schema)?;
                 let partitions = state.config().target_partitions();
-                let units = rows::units(self.io(), files, partitions).await?;
-                Arc::new(RowsExec::new(
+                let selections =
+                    position_scan::partition_row_groups(self.io(), files, partitions).await?;
+                Arc::new(PositionScanExec::new(
                     self.io().clone(),
                     self.ids.clone(),
                     &self.schema,
                     projection,
                     predicate,
-                    units,
+                    selections,
                 )?)
             } else {
                 self.scan_files(state, files, projection, limit).await?
@@ -465,7 +466,7 @@ impl TableProvider for LakeTableProvider {
                 .iter()
                 .map(|live| {
                     if self.with_positions {
-                        rows::with_positions(live, &self.schema)
+                        position_scan::with_positions(live, &self.schema)
                     } else {
                         Ok(live.batch.clone())
                     }

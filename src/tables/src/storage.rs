@@ -21,7 +21,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::error;
 use super::io::LakeIo;
-use crate::manifest_repair::Cure;
+use crate::manifest_repair::ManifestRepair;
 
 /// The factory of a [`LakeIo`]'s [`Storage`]. If it is for reading one table, it includes the
 /// manifest repair of that table.
@@ -31,9 +31,9 @@ pub(super) struct LakeStorageFactory {
 }
 
 impl LakeStorageFactory {
-    pub(super) fn new(io: LakeIo, cure: Option<Arc<Cure>>) -> Self {
+    pub(super) fn new(io: LakeIo, repair: Option<Arc<ManifestRepair>>) -> Self {
         Self {
-            storage: LakeStorage { io, cure },
+            storage: LakeStorage { io, repair },
         }
     }
 }
@@ -48,7 +48,7 @@ impl StorageFactory for LakeStorageFactory {
 #[derive(Clone, Debug)]
 struct LakeStorage {
     io: LakeIo,
-    cure: Option<Arc<Cure>>,
+    repair: Option<Arc<ManifestRepair>>,
 }
 
 impl LakeStorage {
@@ -94,8 +94,8 @@ impl Storage for LakeStorage {
 
     async fn read(&self, path: &str) -> Result<Bytes> {
         let bytes = self.io.read(path).await.map_err(iceberg_error)?;
-        match &self.cure {
-            Some(cure) => cure.apply(path, bytes).map_err(iceberg_error),
+        match &self.repair {
+            Some(repair) => repair.apply(path, bytes).map_err(iceberg_error),
             None => Ok(bytes),
         }
     }

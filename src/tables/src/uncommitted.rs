@@ -9,18 +9,18 @@ use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use roaring::RoaringTreemap;
 
-/// The location that stands for the rows of [`Overlay::extra_batches`].
-pub const BATCHES_LOCATION: &str = "memory://overlay/batches";
+/// The location that stands for the rows of [`UncommittedChanges::added_batches`].
+pub const BATCHES_LOCATION: &str = "memory://uncommitted/batches";
 
 /// Uncommitted changes of a transaction to a table. Scans see them in addition to the pinned
 /// snapshot.
 #[derive(Clone, Debug, Default)]
-pub struct Overlay {
+pub struct UncommittedChanges {
     /// Rows in memory, with the columns in the order of the table schema. The position of a row is
     /// its index over all batches, and its file is [`BATCHES_LOCATION`].
-    pub extra_batches: Vec<RecordBatch>,
+    pub added_batches: Vec<RecordBatch>,
     /// Parquet data files that are written but not committed.
-    pub extra_files: Vec<ExtraFile>,
+    pub added_files: Vec<AddedFile>,
     /// Deleted rows, as positions from 0. The key is the location of a file as in
     /// [`PlannedFile`](super::PlannedFile), of an extra file, or [`BATCHES_LOCATION`]. They add to
     /// the deletes of the snapshot.
@@ -29,7 +29,7 @@ pub struct Overlay {
 
 /// A data file that is written but not committed.
 #[derive(Clone, Debug)]
-pub struct ExtraFile {
+pub struct AddedFile {
     pub location: String,
     /// The number of rows.
     pub record_count: u64,
@@ -45,13 +45,13 @@ pub(super) struct LiveBatch {
     pub(super) positions: Vec<i64>,
 }
 
-impl Overlay {
+impl UncommittedChanges {
     /// Returns the in-memory rows that are not deleted, with the exact types of `schema`.
     pub(super) fn live_batches(&self, schema: &SchemaRef) -> Result<Vec<LiveBatch>> {
         let deleted = self.deleted.get(BATCHES_LOCATION);
         let mut first = 0u64;
-        let mut live = Vec::with_capacity(self.extra_batches.len());
-        for batch in &self.extra_batches {
+        let mut live = Vec::with_capacity(self.added_batches.len());
+        for batch in &self.added_batches {
             let end = first + batch.num_rows() as u64;
             let alive = |position: &u64| deleted.is_none_or(|deleted| !deleted.contains(*position));
             let positions: Vec<i64> = (first..end)

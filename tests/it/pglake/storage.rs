@@ -12,7 +12,7 @@ use super::sandbox::{Db, Failure, until};
 use crate::aws::{ACCOUNTS, BUCKET, Lab, ROLE, document, role_arn, root_credentials, trust};
 use icebox_aws::client::Credentials;
 use icebox_pglake::EngineSocket;
-use icebox_pglake::storage::{self, Keys, SESSION_SECONDS, StorageGrant};
+use icebox_pglake::storage::{self, KeyPair, SESSION_SECONDS, StorageGrant};
 use icebox_postgres::Endpoint;
 use icebox_sandbox::supervisor::Isolation;
 use icebox_sandbox::{Engine, IceboxComponent, Sandbox};
@@ -112,7 +112,7 @@ impl Instance {
     /// Returns the grant that ALTER POSTGRES INSTANCE … SET `STORAGE_INTEGRATION` writes.
     fn grant(&self) -> StorageGrant {
         StorageGrant {
-            principal: Keys {
+            principal: KeyPair {
                 access_key_id: self.key.access_key_id.clone(),
                 secret_access_key: self.key.secret_access_key.clone(),
             },

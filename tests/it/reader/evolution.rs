@@ -16,7 +16,7 @@ use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 
 use super::lake::{Lake, truth};
 use super::value::{Value, decimal, rows};
-use icebox_tables::{ExtraFile, LakeTable, LakeTableProvider, Overlay};
+use icebox_tables::{AddedFile, LakeTable, LakeTableProvider, UncommittedChanges};
 
 const EXTRA: &str = "s3://pg-lake-capture/uncommitted/data_0.parquet";
 
@@ -47,16 +47,18 @@ async fn with_file(lake: &Lake, table: &str, columns: Vec<(Field, ArrayRef)>) ->
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     lake.put(EXTRA, bytes).await;
-    let file = ExtraFile {
+    let file = AddedFile {
         location: EXTRA.to_owned(),
         record_count: batch.num_rows() as u64,
         size: None,
     };
-    let overlay = Overlay {
-        extra_files: vec![file],
-        ..Overlay::default()
+    let uncommitted = UncommittedChanges {
+        added_files: vec![file],
+        ..UncommittedChanges::default()
     };
-    LakeTableProvider::new(table).with_overlay(overlay).unwrap()
+    LakeTableProvider::new(table)
+        .with_uncommitted(uncommitted)
+        .unwrap()
 }
 
 /// Returns columns of the only row with this id. A scan with positions must give the same row as a

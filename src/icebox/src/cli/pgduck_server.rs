@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use icebox_pglake::{EngineSocket, engine, secret};
+use icebox_pglake::{EngineSocket, duckdb_secret, engine};
 
 /// The environment variable with the connection string of PostgreSQL. The real program does not
 /// need it.
@@ -90,7 +90,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
             port: args.port,
         },
         socket_mode: args.unix_socket_permissions,
-        lakes: engine::Lakes::Secrets(Arc::new(engine::Keyring::new(secrets))),
+        lakes: engine::LakeAccess::Secrets(Arc::new(engine::SecretStore::new(secrets))),
         postgres: postgres()?,
     };
     let socket = config.socket.path();
@@ -103,10 +103,10 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(path: &Path) -> anyhow::Result<secret::Secrets> {
+fn read(path: &Path) -> anyhow::Result<duckdb_secret::Secrets> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the init file {}", path.display()))?;
-    secret::parse(&text).with_context(|| format!("the init file {}", path.display()))
+    duckdb_secret::parse(&text).with_context(|| format!("the init file {}", path.display()))
 }
 
 fn postgres() -> anyhow::Result<tokio_postgres::Config> {

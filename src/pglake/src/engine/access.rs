@@ -9,22 +9,22 @@ use super::error::Error;
 
 /// The unsupported feature that a query uses.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum Unsupported {
     Lock,
     Ctid,
 }
 
 /// Returns the unsupported feature of a query. The scan of an UPDATE or DELETE both locks its rows
 /// and reads their `ctid`, which is allowed. A user's query does only one of the two.
-pub(super) fn refused(query: &Query) -> Option<Refused> {
+pub(super) fn unsupported(query: &Query) -> Option<Unsupported> {
     match (!query.locks.is_empty(), asks_for_ctid(query)) {
-        (true, false) => Some(Refused::Lock),
-        (false, true) => Some(Refused::Ctid),
+        (true, false) => Some(Unsupported::Lock),
+        (false, true) => Some(Unsupported::Ctid),
         _ => None,
     }
 }
 
-impl Refused {
+impl Unsupported {
     /// Returns the error with `pg_lake`'s message. `name` is the table's name if the query reads only
     /// one.
     pub(super) fn error(&self, name: Option<&str>) -> Error {
@@ -74,19 +74,22 @@ mod tests {
             ),
             (
                 "SELECT a FROM pg_temp.\"7\" WHERE ((a = 'ctid')) FOR UPDATE",
-                Some(Refused::Lock),
+                Some(Unsupported::Lock),
             ),
-            ("SELECT a FROM pg_temp.\"7\" FOR SHARE", Some(Refused::Lock)),
-            ("SELECT ctid FROM pg_temp.\"7\"", Some(Refused::Ctid)),
+            (
+                "SELECT a FROM pg_temp.\"7\" FOR SHARE",
+                Some(Unsupported::Lock),
+            ),
+            ("SELECT ctid FROM pg_temp.\"7\"", Some(Unsupported::Ctid)),
             (
                 "SELECT a FROM pg_temp.\"7\" WHERE ((ctid = '(0,1)'))",
-                Some(Refused::Ctid),
+                Some(Unsupported::Ctid),
             ),
         ] {
             let Some(Statement::Select(query)) = parse(sql).unwrap().pop() else {
                 panic!("{sql} is a query");
             };
-            assert_eq!(refused(&query), expected, "{sql}");
+            assert_eq!(unsupported(&query), expected, "{sql}");
         }
     }
 }

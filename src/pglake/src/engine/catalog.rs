@@ -38,7 +38,7 @@ impl LocalPostgres {
 
 /// The catalog as a local statement sees it.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct CatalogSnapshot {
     /// The metadata location of each table, by OID.
     pub locations: HashMap<u32, String>,
     /// `backend_xmin` of the backend: the oldest transaction that its snapshot takes as running.
@@ -49,7 +49,7 @@ pub struct Snapshot {
 
 /// A metadata location to record for a table.
 #[derive(Debug)]
-pub struct NewLocation {
+pub struct PendingLocation {
     pub table: u32,
     pub base_location: String,
     pub metadata_location: String,
@@ -146,7 +146,7 @@ impl Catalog {
     }
 
     /// Returns the currently committed locations, and the state of the calling backend.
-    pub async fn snapshot(&self, backend: Option<i32>) -> Result<Snapshot> {
+    pub async fn snapshot(&self, backend: Option<i32>) -> Result<CatalogSnapshot> {
         let client = self.client().await?;
         let rows = client
             .query_typed(
@@ -170,7 +170,7 @@ impl Catalog {
                 ))
             })
             .collect();
-        Ok(Snapshot {
+        Ok(CatalogSnapshot {
             locations,
             oldest_running,
             has_oldest_ended,
@@ -207,7 +207,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The backend has no transaction id.
-    pub async fn record(&self, backend: i32, locations: &[NewLocation]) -> Result<()> {
+    pub async fn record(&self, backend: i32, locations: &[PendingLocation]) -> Result<()> {
         let client = self.client().await?;
         let tables: Vec<u32> = locations.iter().map(|location| location.table).collect();
         let bases: Vec<&str> = locations

@@ -15,7 +15,8 @@ use crate::arrays::TextBuilder;
 use icebox_tables::commit::{SchemaChange, TableVersion};
 use icebox_tables::write::{DataFileWriter, data_file_location};
 use icebox_tables::{
-    BATCHES_LOCATION, ExtraFile, LakeIo, LakeTable, LakeTableProvider, Overlay, PlannedFile,
+    AddedFile, BATCHES_LOCATION, LakeIo, LakeTable, LakeTableProvider, PlannedFile,
+    UncommittedChanges,
 };
 
 /// The number of a table's rows in memory from which a transaction writes them to a data file.
@@ -41,7 +42,7 @@ pub(super) struct Changes {
 
 impl Changes {
     /// Creates empty changes of a committed version.
-    pub(super) fn of(loaded: &Loaded) -> Self {
+    pub(super) fn new(loaded: &Loaded) -> Self {
         Self {
             version: loaded.version.clone(),
             table: loaded.table.clone(),
@@ -64,7 +65,7 @@ impl Changes {
         let loaded = Loaded::new(io, version, columns).await?;
         Ok(Self {
             is_created: true,
-            ..Self::of(&loaded)
+            ..Self::new(&loaded)
         })
     }
 
@@ -85,7 +86,7 @@ impl Changes {
     }
 
     /// Returns the indexes of the columns with these names.
-    pub(super) fn columns_of(&self, names: &[String]) -> Result<Vec<usize>> {
+    pub(super) fn column_indexes(&self, names: &[String]) -> Result<Vec<usize>> {
         names.iter().map(|name| self.column(name)).collect()
     }
 
@@ -224,12 +225,12 @@ impl Changes {
         } else {
             self.without_rows().await?
         };
-        let overlay = Overlay {
-            extra_batches: self.batches.clone(),
-            extra_files: self
+        let uncommitted = UncommittedChanges {
+            added_batches: self.batches.clone(),
+            added_files: self
                 .spilled
                 .iter()
-                .map(|file| ExtraFile {
+                .map(|file| AddedFile {
                     location: file.file_path().to_owned(),
                     record_count: file.record_count(),
                     size: Some(file.file_size_in_bytes()),
@@ -237,7 +238,7 @@ impl Changes {
                 .collect(),
             deleted: self.deleted.clone(),
         };
-        let provider = LakeTableProvider::new(table).with_overlay(overlay)?;
+        let provider = LakeTableProvider::new(table).with_uncommitted(uncommitted)?;
         Ok(TableView {
             provider,
             columns: self.columns.clone(),
@@ -360,7 +361,7 @@ impl RowBuffer {
             // enforces it.
             if value.is_none() && self.required[column] {
                 let column = self.schema.field(self.order[column]).name().clone();
-                return Err(Error::null(index / width, column));
+                return Err(Error::not_null(index / width, column));
             }
             self.builders[column].append(value)?;
         }

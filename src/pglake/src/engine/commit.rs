@@ -15,7 +15,7 @@ use icebox_tables::commit::RowChange;
 use icebox_tables::write::{
     DataFileWriter, data_file_location, rewrite_location, write_position_deletes,
 };
-use icebox_tables::{ExtraFile, LakeIo, LakeTableProvider, Overlay, PlannedFile};
+use icebox_tables::{AddedFile, LakeIo, LakeTableProvider, PlannedFile, UncommittedChanges};
 
 /// The percentage of deleted rows from which a file is rewritten without them (`pg_lake`'s
 /// `pg_lake_table.copy_on_write_threshold`).
@@ -137,16 +137,17 @@ async fn rewrite(
     file: &PlannedFile,
     deleted: RoaringTreemap,
 ) -> Result<Option<iceberg::spec::DataFile>> {
-    let overlay = Overlay {
-        extra_files: vec![ExtraFile {
+    let uncommitted = UncommittedChanges {
+        added_files: vec![AddedFile {
             location: file.location.clone(),
             record_count: file.record_count,
             size: Some(file.size),
         }],
         deleted: [(file.location.clone(), deleted)].into(),
-        ..Overlay::default()
+        ..UncommittedChanges::default()
     };
-    let provider = LakeTableProvider::new(changes.without_rows().await?).with_overlay(overlay)?;
+    let provider =
+        LakeTableProvider::new(changes.without_rows().await?).with_uncommitted(uncommitted)?;
     let mut rows = context
         .read_table(Arc::new(provider))?
         .execute_stream()

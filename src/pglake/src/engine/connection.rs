@@ -72,7 +72,7 @@ pub(super) fn serve(engine: Arc<Engine>, stream: UnixStream) -> io::Result<()> {
     };
     let served = client.greet(id, secret).and_then(|()| client.run());
     engine.unregister(id);
-    database.leave();
+    database.disconnect_client();
     served
 }
 
@@ -244,8 +244,8 @@ impl Client {
     }
 
     fn query(&mut self, sql: &str) -> Result<()> {
-        if let Some(keyring) = &self.engine.keyring
-            && let Some(tag) = keyring.run(sql)?
+        if let Some(secret_store) = &self.engine.secret_store
+            && let Some(tag) = secret_store.run(sql)?
         {
             self.answer.message(CommandComplete::new(tag.to_owned()));
             return Ok(());
@@ -257,7 +257,7 @@ impl Client {
                     None => self.statements.clear(),
                 }
             }
-            let width = self.session.width(&statement)?;
+            let width = self.session.column_count(&statement)?;
             if let Some(width) = width {
                 self.answer.describe(width);
             }
@@ -310,7 +310,7 @@ impl Client {
                     self.answer.message(ParameterDescription::new(Vec::new()));
                     statement
                 };
-                match self.session.width(&statement)? {
+                match self.session.column_count(&statement)? {
                     Some(width) => self.answer.describe(width),
                     None => self.answer.message(NoData::new()),
                 }

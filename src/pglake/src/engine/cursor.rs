@@ -12,7 +12,7 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 use super::error::{Error, Result};
 use super::numeric;
 use super::rowid::{FileNumbers, RowId};
-use super::translate::Output;
+use super::translate::OutputColumn;
 use crate::arrays::write_text;
 
 /// A receiver of rows of text: one call per value (`None` is NULL), and one call at the end of each
@@ -24,9 +24,9 @@ pub(super) trait RowSink {
 
 /// The rows of a query, in order.
 pub(super) enum Rows {
-    Native {
+    Translated {
         batches: datafusion::execution::SendableRecordBatchStream,
-        outputs: Vec<Output>,
+        outputs: Vec<OutputColumn>,
         files: Arc<Mutex<FileNumbers>>,
         /// The batch that is being read, and the index of its next row.
         current: Option<(RecordBatch, usize)>,
@@ -42,12 +42,12 @@ pub(super) enum Rows {
 }
 
 impl Rows {
-    pub(super) fn native(
+    pub(super) fn translated(
         batches: datafusion::execution::SendableRecordBatchStream,
-        outputs: Vec<Output>,
+        outputs: Vec<OutputColumn>,
         files: Arc<Mutex<FileNumbers>>,
     ) -> Self {
-        Self::Native {
+        Self::Translated {
             batches,
             outputs,
             files,
@@ -75,7 +75,7 @@ impl Rows {
     pub(super) async fn fetch(&mut self, limit: usize, sink: &mut impl RowSink) -> Result<usize> {
         let mut fetched = 0;
         match self {
-            Self::Native {
+            Self::Translated {
                 batches,
                 outputs,
                 files,
@@ -141,15 +141,15 @@ fn write_output(
     text: &mut String,
     batch: &RecordBatch,
     row: usize,
-    output: &Output,
+    output: &OutputColumn,
     files: &mut FileNumbers,
 ) -> Result<bool> {
     Ok(match output {
-        Output::Column { index, kind } => {
+        OutputColumn::Column { index, kind } => {
             write_text(text, batch.column(*index).as_ref(), row, kind.as_ref())
         }
-        Output::Null => false,
-        Output::Ctid { file, position } => {
+        OutputColumn::Null => false,
+        OutputColumn::Ctid { file, position } => {
             let id = row_id(
                 batch.column(*file).as_ref(),
                 batch.column(*position).as_ref(),
@@ -159,7 +159,7 @@ fn write_output(
             id.write(text);
             true
         }
-        Output::Average { sum, count } => {
+        OutputColumn::Average { sum, count } => {
             let count = batch.column(*count).as_primitive::<Int64Type>().value(row);
             let sum = batch.column(*sum);
             if sum.is_null(row) || count == 0 {

@@ -17,7 +17,7 @@ pub struct Error {
     pub hint: Option<String>,
     /// The place of a NULL that is not allowed: the index of the row within the statement, and the
     /// column.
-    pub null_in: Option<Box<(usize, String)>>,
+    pub not_null_violation: Option<Box<(usize, String)>>,
 }
 
 impl Error {
@@ -27,15 +27,15 @@ impl Error {
             message: message.into(),
             detail: None,
             hint: None,
-            null_in: None,
+            not_null_violation: None,
         }
     }
 
     /// Returns the error for a NULL in a column that is NOT NULL.
-    pub fn null(row: usize, column: String) -> Self {
+    pub fn not_null(row: usize, column: String) -> Self {
         let message = format!("null value in column \"{column}\" violates not-null constraint");
         Self {
-            null_in: Some(Box::new((row, column))),
+            not_null_violation: Some(Box::new((row, column))),
             ..Self::new("23502", message)
         }
     }
@@ -113,7 +113,7 @@ fn file_and_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
 }
 
 /// The start of the object store client's message about an HTTP status.
-const ANSWERED: &str = "Server returned non-2xx status code: ";
+const HTTP_STATUS_PREFIX: &str = "Server returned non-2xx status code: ";
 
 /// Returns the error for missing credentials.
 fn no_credentials(error: &storage::Error) -> Error {
@@ -129,8 +129,8 @@ fn no_credentials(error: &storage::Error) -> Error {
 }
 
 /// Returns the error for a failed read or write of the lake.
-fn lake(error: &(dyn std::error::Error + 'static)) -> Error {
-    if let Some(refused) = storage::Error::behind(error) {
+fn lake_error(error: &(dyn std::error::Error + 'static)) -> Error {
+    if let Some(refused) = storage::Error::find_cause(error) {
         return no_credentials(refused);
     }
     let message = file_and_cause(error).unwrap_or_else(|| chain(error));
@@ -142,7 +142,7 @@ fn lake(error: &(dyn std::error::Error + 'static)) -> Error {
         .hint("Is the sandbox's S3 server up? (icebox status)");
     }
     // pg_lake's message for an error of the object store.
-    match message.split_once(ANSWERED) {
+    match message.split_once(HTTP_STATUS_PREFIX) {
         Some((what, answer)) => Error::new("0A000", format!("HTTP Error: {what}{answer}")),
         None => Error::new("XX000", message),
     }
@@ -150,19 +150,19 @@ fn lake(error: &(dyn std::error::Error + 'static)) -> Error {
 
 impl From<iceberg::Error> for Error {
     fn from(error: iceberg::Error) -> Self {
-        lake(&error)
+        lake_error(&error)
     }
 }
 
 impl From<icebox_tables::Error> for Error {
     fn from(error: icebox_tables::Error) -> Self {
-        lake(&error)
+        lake_error(&error)
     }
 }
 
 impl From<datafusion::error::DataFusionError> for Error {
     fn from(error: datafusion::error::DataFusionError) -> Self {
-        lake(&error)
+        lake_error(&error)
     }
 }
 
@@ -180,7 +180,7 @@ impl From<tokio_postgres::Error> for Error {
                 message: error.message().to_owned(),
                 detail: error.detail().map(str::to_owned),
                 hint: error.hint().map(str::to_owned),
-                null_in: None,
+                not_null_violation: None,
             },
             None => Self::new(
                 "08006",

@@ -27,7 +27,7 @@ use super::cursor::Rows;
 use super::error::{Error, Result};
 use super::rowid::FileNumbers;
 use super::statement::table_oid;
-use super::translate::{Output, prefilter, translate};
+use super::translate::{OutputColumn, prefilter, translate};
 use super::view::TableView;
 use crate::EngineSocket;
 use icebox_tables::{FILE_COLUMN, POSITION_COLUMN};
@@ -173,13 +173,13 @@ impl Prepared {
     }
 
     async fn run_translated(&self) -> datafusion::error::Result<Option<Rows>> {
-        let Some(native) = translate(&self.query, &self.views, &self.evaluator.context)? else {
+        let Some(translated) = translate(&self.query, &self.views, &self.evaluator.context)? else {
             return Ok(None);
         };
-        let batches = native.plan.execute_stream().await?;
-        Ok(Some(Rows::native(
+        let batches = translated.plan.execute_stream().await?;
+        Ok(Some(Rows::translated(
             batches,
-            native.outputs,
+            translated.outputs,
             self.files.clone(),
         )))
     }
@@ -287,7 +287,7 @@ impl Scan {
         let mut outputs = Vec::new();
         for name in &self.columns {
             if name == "ctid" {
-                outputs.push(Output::Ctid {
+                outputs.push(OutputColumn::Ctid {
                     file: projection.len(),
                     position: projection.len() + 1,
                 });
@@ -299,7 +299,7 @@ impl Scan {
                     .iter()
                     .find(|column| column.name == *name)
                     .map(|column| column.kind.clone());
-                outputs.push(Output::Column {
+                outputs.push(OutputColumn::Column {
                     index: projection.len(),
                     kind,
                 });
@@ -307,15 +307,15 @@ impl Scan {
             }
         }
         if projection.is_empty() {
-            outputs.push(Output::Null);
+            outputs.push(OutputColumn::Null);
             projection.push(datafusion::logical_expr::lit(true));
         }
         let batches = plan.select(projection)?.execute_stream().await?;
-        Ok(Rows::native(batches, outputs, self.files.clone()))
+        Ok(Rows::translated(batches, outputs, self.files.clone()))
     }
 
     /// The number of values in a row.
-    pub(super) fn width(&self) -> usize {
+    pub(super) fn column_count(&self) -> usize {
         self.columns.len().max(1)
     }
 }

@@ -13,13 +13,13 @@ use super::error::Result;
 use icebox_tables::LakeIo;
 
 /// The interval at which changes are exported.
-pub(super) const EVERY: Duration = Duration::from_secs(1);
+pub(super) const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The longest interval between failing attempts. Each may add a refusal to an audit trail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The part of a location that separates the prefix from the table's path.
-const TABLES: &str = "/frompg/tables/";
+const TABLES_FOLDER: &str = "/frompg/tables/";
 
 /// A table's entry in the file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -62,7 +62,7 @@ impl Exporter {
         }
         let wait = self
             .pause
-            .map_or(EVERY, |(_, wait)| (wait * 2).min(LONGEST_PAUSE));
+            .map_or(EXPORT_INTERVAL, |(_, wait)| (wait * 2).min(LONGEST_PAUSE));
         self.pause = Some((Instant::now() + wait, wait));
     }
 
@@ -73,7 +73,7 @@ impl Exporter {
             files.insert(prefix.clone(), Vec::new());
         }
         for entry in catalog.tables().await? {
-            if let Some((prefix, _)) = entry.metadata_location.split_once(TABLES) {
+            if let Some((prefix, _)) = entry.metadata_location.split_once(TABLES_FOLDER) {
                 files.entry(prefix.to_owned()).or_default().push(entry);
             }
         }

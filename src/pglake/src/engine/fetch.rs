@@ -12,7 +12,9 @@ use super::cursor::row_id;
 use super::error::{Error, Result};
 use super::rowid::{FileNumbers, RowId};
 use super::transaction::Transaction;
-use icebox_tables::{BATCHES_LOCATION, ExtraFile, LakeTableProvider, Overlay, with_schema};
+use icebox_tables::{
+    AddedFile, BATCHES_LOCATION, LakeTableProvider, UncommittedChanges, with_schema,
+};
 
 /// Rows of one file.
 pub(super) struct RowsOfFile {
@@ -20,7 +22,7 @@ pub(super) struct RowsOfFile {
     pub batch: RecordBatch,
     pub positions: Vec<u64>,
     /// For every row, its index in the list of requested rows.
-    pub wanted: Vec<usize>,
+    pub request_indexes: Vec<usize>,
 }
 
 impl Transaction {
@@ -36,12 +38,12 @@ impl Transaction {
                 .or_insert(index);
         }
         let mut found = Vec::new();
-        for (file, wanted) in by_file {
+        for (file, request_indexes) in by_file {
             let location = self.location(RowId { file, position: 0 })?;
-            let changes = self.pending(table)?;
+            let changes = self.existing_changes(table)?;
             let schema = changes.arrow_schema().clone();
             let provider = self
-                .only_rows(changes, &location, wanted.keys().copied())
+                .only_rows(changes, &location, request_indexes.keys().copied())
                 .await?
                 .with_positions();
             let mut batches = self
@@ -63,14 +65,17 @@ impl Transaction {
                     )?;
                     positions.push(id.position);
                 }
-                let wanted = positions.iter().map(|position| wanted[position]).collect();
+                let request_indexes = positions
+                    .iter()
+                    .map(|position| request_indexes[position])
+                    .collect();
                 // Drops the two position columns.
                 let batch = with_schema(&batch, &schema)?;
                 found.push(RowsOfFile {
                     location: location.clone(),
                     batch,
                     positions,
-                    wanted,
+                    request_indexes,
                 });
             }
         }
@@ -84,9 +89,9 @@ impl Transaction {
         location: &str,
         positions: impl Iterator<Item = u64>,
     ) -> Result<LakeTableProvider> {
-        let mut overlay = Overlay::default();
+        let mut uncommitted = UncommittedChanges::default();
         let rows = if location == BATCHES_LOCATION {
-            overlay.extra_batches = changes.batches().to_vec();
+            uncommitted.added_batches = changes.batches().to_vec();
             changes.rows()
         } else {
             let files = changes.files().await?;
@@ -94,7 +99,7 @@ impl Transaction {
                 .iter()
                 .find(|file| file.location == location)
                 .ok_or_else(|| Error::internal(format!("{location} is not a file of the table")))?;
-            overlay.extra_files = vec![ExtraFile {
+            uncommitted.added_files = vec![AddedFile {
                 location: location.to_owned(),
                 record_count: file.record_count,
                 size: Some(file.size),
@@ -104,13 +109,13 @@ impl Transaction {
         let mut others = RoaringTreemap::new();
         others.insert_range(0..rows);
         positions.for_each(|position| _ = others.remove(position));
-        overlay.deleted.insert(location.to_owned(), others);
-        Ok(LakeTableProvider::new(changes.without_rows().await?).with_overlay(overlay)?)
+        uncommitted.deleted.insert(location.to_owned(), others);
+        Ok(LakeTableProvider::new(changes.without_rows().await?).with_uncommitted(uncommitted)?)
     }
 
     /// Returns the current values of one row, even if it is deleted.
     pub(super) async fn row(&mut self, table: u32, row: RowId) -> Result<RecordBatch> {
-        self.changes(table).await?;
+        self.flushed_changes(table).await?;
         let found = self.rows(table, &[row]).await?;
         found
             .into_iter()

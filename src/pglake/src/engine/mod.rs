@@ -62,7 +62,7 @@ use super::EngineSocket;
 use catalog::{Catalog, LocalPostgres};
 use evaluate::{Evaluator, Scans};
 use icebox_tables::LakeIo;
-pub use secrets::Keyring;
+pub use secrets::SecretStore;
 
 /// The inputs of a lake engine.
 #[derive(Clone)]
@@ -72,7 +72,7 @@ pub struct EngineConfig {
     /// The file mode of the socket.
     pub socket_mode: u32,
     /// The access to the tables.
-    pub lakes: Lakes,
+    pub lakes: LakeAccess,
     /// The engine's own connection to PostgreSQL, as a superuser. The database is that of each
     /// client.
     pub postgres: tokio_postgres::Config,
@@ -80,11 +80,11 @@ pub struct EngineConfig {
 
 /// The engine's access to the object stores.
 #[derive(Clone)]
-pub enum Lakes {
+pub enum LakeAccess {
     /// A fixed access, which no client can change.
     Fixed(LakeIo),
     /// Access by secrets, which any client may change: `CREATE OR REPLACE SECRET … (TYPE S3, …)`.
-    Secrets(Arc<Keyring>),
+    Secrets(Arc<SecretStore>),
 }
 
 /// A database that the engine serves.
@@ -93,18 +93,18 @@ struct Database {
     versions: view::Versions,
     /// The number of connected clients.
     clients: AtomicUsize,
-    /// Whether a background task maintains this database, see [`attend`].
-    is_attended: AtomicBool,
+    /// Whether a background task maintains this database, see [`maintain`].
+    is_maintained: AtomicBool,
 }
 
 /// How long the engine keeps its own connections to a database after the last client has left. It
 /// must be shorter than the 5 seconds that PostgreSQL's DROP DATABASE waits for connections to end.
-const LINGER: Duration = Duration::from_secs(2);
+const DISCONNECT_DELAY: Duration = Duration::from_secs(2);
 
 struct Engine {
     runtime: Handle,
     io: LakeIo,
-    keyring: Option<Arc<Keyring>>,
+    secret_store: Option<Arc<SecretStore>>,
     evaluator: Arc<Evaluator>,
     postgres: LocalPostgres,
     databases: Mutex<HashMap<String, Arc<Database>>>,
@@ -149,31 +149,31 @@ pub async fn serve(
 
 impl Database {
     /// Counts a client that has disconnected.
-    fn leave(&self) {
+    fn disconnect_client(&self) {
         self.clients.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 /// Keeps a database's catalog in the object store up to date while it has clients. Closes the
 /// engine's connections to the database some time after the last client has left.
-async fn attend(io: LakeIo, database: Arc<Database>) {
+async fn maintain(io: LakeIo, database: Arc<Database>) {
     let mut exporter = export::Exporter::default();
     let mut left_at = None;
     let has_clients = || database.clients.load(Ordering::SeqCst) > 0;
     loop {
-        tokio::time::sleep(export::EVERY).await;
+        tokio::time::sleep(export::EXPORT_INTERVAL).await;
         exporter.run(&io, &database.catalog).await;
         if has_clients() {
             left_at = None;
             continue;
         }
-        if left_at.get_or_insert_with(Instant::now).elapsed() < LINGER {
+        if left_at.get_or_insert_with(Instant::now).elapsed() < DISCONNECT_DELAY {
             continue;
         }
-        database.is_attended.store(false, Ordering::SeqCst);
+        database.is_maintained.store(false, Ordering::SeqCst);
         // A client that has connected meanwhile may have seen the flag still set, and then relies
         // on this task.
-        if !has_clients() || database.is_attended.swap(true, Ordering::SeqCst) {
+        if !has_clients() || database.is_maintained.swap(true, Ordering::SeqCst) {
             break;
         }
     }
@@ -184,9 +184,9 @@ async fn attend(io: LakeIo, database: Arc<Database>) {
 
 impl Engine {
     fn new(config: EngineConfig) -> io::Result<Self> {
-        let (io, keyring) = match config.lakes {
-            Lakes::Fixed(io) => (io, None),
-            Lakes::Secrets(keyring) => (keyring.io(), Some(keyring)),
+        let (io, secret_store) = match config.lakes {
+            LakeAccess::Fixed(io) => (io, None),
+            LakeAccess::Secrets(secret_store) => (secret_store.io(), Some(secret_store)),
         };
         let runtime = RuntimeEnvBuilder::new()
             .with_object_store_registry(io.registry())
@@ -199,7 +199,7 @@ impl Engine {
         Ok(Self {
             runtime: Handle::current(),
             io,
-            keyring,
+            secret_store,
             evaluator: Arc::new(Evaluator {
                 context: SessionContext::new_with_config_rt(settings, runtime),
                 scans: Scans::default(),
@@ -212,8 +212,8 @@ impl Engine {
         })
     }
 
-    /// Returns the database of a new client. The client has to [`leave`](Database::leave) it at its
-    /// end.
+    /// Returns the database of a new client. The client has to call
+    /// [`disconnect_client`](Database::disconnect_client) at its end.
     fn database(&self, name: &str) -> Arc<Database> {
         let mut databases = self.databases.lock();
         let new = || {
@@ -222,14 +222,14 @@ impl Engine {
                 catalog,
                 versions: view::Versions::default(),
                 clients: AtomicUsize::new(0),
-                is_attended: AtomicBool::new(false),
+                is_maintained: AtomicBool::new(false),
             })
         };
         let database = databases.entry(name.to_owned()).or_insert_with(new).clone();
         database.clients.fetch_add(1, Ordering::SeqCst);
-        if !database.is_attended.swap(true, Ordering::SeqCst) {
+        if !database.is_maintained.swap(true, Ordering::SeqCst) {
             let io = self.io.clone();
-            self.runtime.spawn(attend(io, database.clone()));
+            self.runtime.spawn(maintain(io, database.clone()));
         }
         database
     }

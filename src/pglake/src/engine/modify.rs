@@ -29,7 +29,11 @@ impl Session {
             "UPDATE"
         };
         let transaction = &mut self.open()?.transaction;
-        let columns = transaction.changes(modify.table).await?.columns.clone();
+        let columns = transaction
+            .flushed_changes(modify.table)
+            .await?
+            .columns
+            .clone();
         let target = |name: &str| match &modify.alias {
             Some(alias) => {
                 ast::Expr::CompoundIdentifier(vec![alias.clone(), Ident::with_quote('"', name)])

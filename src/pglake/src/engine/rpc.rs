@@ -118,7 +118,7 @@ impl Session {
                 let columns = BoundColumn::bind(&columns)?;
                 self.open()?
                     .transaction
-                    .changes(table)
+                    .flushed_changes(table)
                     .await?
                     .alter(&changes, columns)
                     .await?;

@@ -8,20 +8,20 @@ use object_store::aws::AwsCredential;
 use parking_lot::Mutex;
 
 use super::error::{Error, Result};
-use crate::secret::{self, Conflict, Secret, Secrets};
+use crate::duckdb_secret::{self, Conflict, Secret, Secrets};
 use crate::storage::{self, Refusal};
 use icebox_tables::{LakeIo, Service};
 
 /// The secrets, and the access to object stores that follows from them.
-pub struct Keyring {
+pub struct SecretStore {
     secrets: Mutex<Secrets>,
     io: LakeIo,
 }
 
-impl Keyring {
+impl SecretStore {
     pub fn new(secrets: Secrets) -> Self {
         Self {
-            io: LakeIo::s3_of(secrets.iter().map(service)),
+            io: LakeIo::s3_services(secrets.iter().map(service)),
             secrets: Mutex::new(secrets),
         }
     }
@@ -34,7 +34,7 @@ impl Keyring {
     /// Applies all changes of a message about secrets, or none of them, and returns the command
     /// tag. Returns `None` if the message is about something else.
     pub(super) fn run(&self, sql: &str) -> Result<Option<&'static str>> {
-        let changes = secret::changes(sql);
+        let changes = duckdb_secret::changes(sql);
         let Some(changes) =
             changes.map_err(|error| Error::new("42601", icebox_base::chain(&error)))?
         else {
@@ -62,7 +62,7 @@ impl From<Conflict> for Error {
 }
 
 fn service(secret: &Secret) -> Service {
-    let refusing = |why| Arc::new(Refusing(why)) as _;
+    let refusing = |why| Arc::new(RefusedCredentials(why)) as _;
     Service {
         bucket: secret.bucket.clone(),
         s3: secret.s3.clone(),
@@ -72,13 +72,13 @@ fn service(secret: &Secret) -> Service {
 
 /// A credential provider that always fails with the reason of a secret without rights.
 #[derive(Debug)]
-struct Refusing(Refusal);
+struct RefusedCredentials(Refusal);
 
 #[async_trait]
-impl CredentialProvider for Refusing {
+impl CredentialProvider for RefusedCredentials {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        icebox_aws::for_store(Err(storage::Error::Told(self.0.clone())))
+        icebox_aws::for_store(Err(storage::Error::Reported(self.0.clone())))
     }
 }

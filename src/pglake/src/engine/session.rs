@@ -25,11 +25,11 @@ pub(super) struct Session {
     pub(super) engine: Arc<Engine>,
     database: Arc<Database>,
     backend: Option<i32>,
-    transaction: Option<Open>,
+    transaction: Option<OpenTransaction>,
 }
 
 /// A transaction and its cursors. After an error it can only end, or return to a savepoint.
-pub(super) struct Open {
+pub(super) struct OpenTransaction {
     pub(super) transaction: Transaction,
     cursors: HashMap<String, Cursor>,
     has_failed: bool,
@@ -42,7 +42,7 @@ struct Cursor {
 
 enum CursorSource {
     Query(Box<Prepared>),
-    Answer(String),
+    Response(String),
 }
 
 impl Session {
@@ -82,7 +82,7 @@ impl Session {
     }
 
     /// Returns the number of values in the statement's rows; `None` if it returns no rows.
-    pub(super) fn width(&self, statement: &Statement) -> Result<Option<usize>> {
+    pub(super) fn column_count(&self, statement: &Statement) -> Result<Option<usize>> {
         Ok(match statement {
             Statement::Fetch { cursor, .. } => {
                 let open = self
@@ -90,11 +90,11 @@ impl Session {
                     .as_ref()
                     .and_then(|open| open.cursors.get(cursor));
                 Some(match &open.ok_or_else(|| no_cursor(cursor))?.source {
-                    CursorSource::Query(prepared) => prepared.width(),
-                    CursorSource::Answer(_) => 1,
+                    CursorSource::Query(prepared) => prepared.column_count(),
+                    CursorSource::Response(_) => 1,
                 })
             }
-            Statement::Select(query) => Some(width(query)),
+            Statement::Select(query) => Some(column_count(query)),
             Statement::RelationSize { .. } => Some(1),
             Statement::RelationRows => Some(2),
             Statement::Insert { returning, .. }
@@ -107,7 +107,9 @@ impl Session {
             Statement::Modify(modify) if !modify.returning.is_empty() => {
                 Some(modify.returning.len())
             }
-            Statement::Scan { token } => Some(self.engine.evaluator.scans.get(token)?.width()),
+            Statement::Scan { token } => {
+                Some(self.engine.evaluator.scans.get(token)?.column_count())
+            }
             _ => None,
         })
     }
@@ -169,7 +171,7 @@ impl Session {
             let io = self.engine.io.clone();
             let context = self.engine.evaluator.context.clone();
             let transaction = Transaction::begin(self.database.clone(), io, context, self.backend);
-            self.transaction = Some(Open {
+            self.transaction = Some(OpenTransaction {
                 transaction,
                 cursors: HashMap::new(),
                 has_failed: false,
@@ -192,7 +194,7 @@ impl Session {
                 let mut query = query.as_ref().clone();
                 substitute(&mut query, parameters)?;
                 let source = if let Some(request) = request(&query) {
-                    CursorSource::Answer(self.call(&request).await?)
+                    CursorSource::Response(self.call(&request).await?)
                 } else {
                     self.check_access(&query).await?;
                     CursorSource::Query(Box::new(self.prepare(query).await?))
@@ -243,7 +245,7 @@ impl Session {
                         let column = columns.iter().position(|column| column == name);
                         let value = column
                             .and_then(|column| parameters[row * columns.len() + column].as_deref());
-                        sink.value(text(value)?);
+                        sink.value(utf8(value)?);
                     }
                     sink.end_row();
                 }
@@ -269,7 +271,7 @@ impl Session {
                     else {
                         return Ok("UPDATE 0".to_owned());
                     };
-                    let changes = transaction.changes(*table).await?;
+                    let changes = transaction.flushed_changes(*table).await?;
                     let last = updated.batch.num_rows() - 1;
                     write_columns(changes, &updated.batch, last, returning, sink)?;
                 }
@@ -283,14 +285,24 @@ impl Session {
                 }
                 if !returning.is_empty() {
                     let old = transaction.row(*table, row).await?;
-                    write_columns(transaction.changes(*table).await?, &old, 0, returning, sink)?;
+                    write_columns(
+                        transaction.flushed_changes(*table).await?,
+                        &old,
+                        0,
+                        returning,
+                        sink,
+                    )?;
                 }
                 Ok("DELETE 1".to_owned())
             }
             Statement::Modify(modify) => self.modify(modify, parameters, sink).await,
             Statement::Truncate { tables } => {
                 for table in tables {
-                    self.open()?.transaction.changes(*table).await?.truncate();
+                    self.open()?
+                        .transaction
+                        .flushed_changes(*table)
+                        .await?
+                        .truncate();
                 }
                 Ok("TRUNCATE TABLE".to_owned())
             }
@@ -329,7 +341,7 @@ impl Session {
         }
     }
 
-    pub(super) fn open(&mut self) -> Result<&mut Open> {
+    pub(super) fn open(&mut self) -> Result<&mut OpenTransaction> {
         self.transaction
             .as_mut()
             .ok_or_else(|| Error::new("25P01", "there is no transaction in progress"))
@@ -344,7 +356,7 @@ impl Session {
 
     /// Adds the table's name to the error of a NULL that is not allowed, as PostgreSQL does.
     pub(super) async fn null_in_relation(&self, mut error: Error, table: u32) -> Error {
-        if let Some((_, column)) = error.null_in.as_deref()
+        if let Some((_, column)) = error.not_null_violation.as_deref()
             && let Ok(name) = self.database.catalog.relation_name(table).await
         {
             error.message = format!(
@@ -364,7 +376,7 @@ impl Session {
         parameters: &[Parameter],
     ) -> Error {
         let mut error = self.null_in_relation(error, table).await;
-        let Some((row, _)) = error.null_in.as_deref() else {
+        let Some((row, _)) = error.not_null_violation.as_deref() else {
             return error;
         };
         let values: Vec<_> = parameters[row * width..(row + 1) * width]
@@ -381,7 +393,7 @@ impl Session {
 
     /// Returns an error if a user's query uses a feature that the lake does not support.
     async fn check_access(&self, query: &Query) -> Result<()> {
-        let Some(refused) = access::refused(query) else {
+        let Some(unsupported) = access::unsupported(query) else {
             return Ok(());
         };
         let tables: Vec<u32> = tables(query).into_iter().collect();
@@ -389,7 +401,7 @@ impl Session {
             [only] => self.database.catalog.relation_name(*only).await.ok(),
             _ => None,
         };
-        Err(refused.error(name.as_deref()))
+        Err(unsupported.error(name.as_deref()))
     }
 
     pub(super) async fn prepare(&mut self, query: Query) -> Result<Prepared> {
@@ -412,7 +424,7 @@ impl Cursor {
         if self.rows.is_none() {
             self.rows = Some(match &self.source {
                 CursorSource::Query(prepared) => prepared.run().await?,
-                CursorSource::Answer(answer) => {
+                CursorSource::Response(answer) => {
                     Rows::Fixed(vec![vec![Some(answer.clone())]].into_iter())
                 }
             });
@@ -425,8 +437,8 @@ impl Cursor {
 }
 
 impl Prepared {
-    fn width(&self) -> usize {
-        width(self.query())
+    fn column_count(&self) -> usize {
+        column_count(self.query())
     }
 }
 
@@ -434,14 +446,14 @@ fn no_cursor(name: &str) -> Error {
     Error::new("34000", format!("cursor \"{name}\" does not exist"))
 }
 
-fn width(query: &Query) -> usize {
+fn column_count(query: &Query) -> usize {
     match query.body.as_ref() {
         SetExpr::Select(select) => select.projection.len(),
         _ => 0,
     }
 }
 
-fn text(value: Option<&[u8]>) -> Result<Option<&str>> {
+fn utf8(value: Option<&[u8]>) -> Result<Option<&str>> {
     value
         .map(std::str::from_utf8)
         .transpose()

@@ -8,7 +8,7 @@ use arrow::compute::take;
 use datafusion::prelude::SessionContext;
 use parking_lot::Mutex;
 
-use super::catalog::{NewLocation, Snapshot};
+use super::catalog::{CatalogSnapshot, PendingLocation};
 use super::changes::{Changes, RowBuffer};
 use super::error::{Error, Result};
 use super::fetch::RowsOfFile;
@@ -21,7 +21,7 @@ use icebox_tables::{BATCHES_LOCATION, LakeIo, LakeTableProvider};
 const BATCH_ROWS: usize = 32_768;
 
 /// A table that the transaction writes.
-struct Writing {
+struct WrittenTable {
     changes: Changes,
     buffer: Option<RowBuffer>,
     updates: Option<RowUpdates>,
@@ -40,9 +40,9 @@ pub(super) struct Transaction {
     /// The process id of the PostgreSQL backend that this transaction belongs to.
     backend: Option<i32>,
     /// The catalog as the local statement sees it.
-    snapshot: Option<Snapshot>,
+    snapshot: Option<CatalogSnapshot>,
     pub(super) is_serializable: bool,
-    tables: BTreeMap<u32, Writing>,
+    tables: BTreeMap<u32, WrittenTable>,
     savepoints: Vec<(String, BTreeMap<u32, Changes>)>,
     pub(super) files: Arc<Mutex<FileNumbers>>,
 }
@@ -82,7 +82,7 @@ impl Transaction {
     /// it takes as running has ended. While that transaction still runs, the snapshot may be old or
     /// new, and counts as new: READ COMMITTED is the usual level. As a result, a REPEATABLE READ
     /// transaction sees newer Iceberg rows only beside a writer that is still running.
-    async fn refresh_snapshot(&mut self) -> Result<&Snapshot> {
+    async fn refresh_snapshot(&mut self) -> Result<&CatalogSnapshot> {
         let fresh = self.database.catalog.snapshot(self.backend).await?;
         let keep = match &self.snapshot {
             Some(held) => {
@@ -153,14 +153,14 @@ impl Transaction {
 
     /// Returns the changes of a table. New ones are based on the currently committed version,
     /// because this transaction is the table's only writer.
-    async fn writing(&mut self, table: u32) -> Result<&mut Writing> {
+    async fn table_for_write(&mut self, table: u32) -> Result<&mut WrittenTable> {
         if !self.tables.contains_key(&table) {
             self.snapshot = Some(self.database.catalog.snapshot(self.backend).await?);
             let loaded = self.committed(table).await?;
             self.tables.insert(
                 table,
-                Writing {
-                    changes: Changes::of(&loaded),
+                WrittenTable {
+                    changes: Changes::new(&loaded),
                     buffer: None,
                     updates: None,
                 },
@@ -171,16 +171,16 @@ impl Transaction {
             .ok_or_else(|| Error::internal("no such table"))
     }
 
-    pub(super) async fn changes(&mut self, table: u32) -> Result<&mut Changes> {
-        self.writing(table).await?;
+    pub(super) async fn flushed_changes(&mut self, table: u32) -> Result<&mut Changes> {
+        self.table_for_write(table).await?;
         self.flush(table).await?;
-        Ok(&mut self.writing(table).await?.changes)
+        Ok(&mut self.table_for_write(table).await?.changes)
     }
 
     pub(super) fn create(&mut self, table: u32, changes: Changes) {
         self.tables.insert(
             table,
-            Writing {
+            WrittenTable {
                 changes,
                 buffer: None,
                 updates: None,
@@ -198,17 +198,17 @@ impl Transaction {
         values: impl Iterator<Item = Option<&'a [u8]>>,
     ) -> Result<()> {
         let files = self.files.clone();
-        let writing = self.writing(table).await?;
-        let order = writing.changes.columns_of(columns)?;
-        if writing
+        let written = self.table_for_write(table).await?;
+        let order = written.changes.column_indexes(columns)?;
+        if written
             .buffer
             .as_ref()
             .is_some_and(|buffer| buffer.order != order)
         {
-            writing.flush_buffer()?;
+            written.flush_buffer()?;
         }
-        let changes = &mut writing.changes;
-        let buffer = writing
+        let changes = &mut written.changes;
+        let buffer = written
             .buffer
             .get_or_insert_with(|| RowBuffer::new(changes, order));
         if columns.is_empty() {
@@ -218,12 +218,12 @@ impl Transaction {
         }
         buffer.append(values)?;
         if buffer.rows() >= BATCH_ROWS {
-            writing.flush_buffer()?;
+            written.flush_buffer()?;
             // A cursor that has returned a row in memory refers to it by its position there, so the
             // rows must stay in memory.
             let is_named = files.lock().has(BATCHES_LOCATION);
-            if writing.changes.should_spill() && !is_named {
-                writing.changes.spill().await?;
+            if written.changes.should_spill() && !is_named {
+                written.changes.spill().await?;
             }
         }
         Ok(())
@@ -237,18 +237,18 @@ impl Transaction {
         row: RowId,
         values: impl Iterator<Item = Option<&[u8]>>,
     ) -> Result<()> {
-        let writing = self.writing(table).await?;
-        let order = writing.changes.columns_of(columns)?;
-        if writing
+        let written = self.table_for_write(table).await?;
+        let order = written.changes.column_indexes(columns)?;
+        if written
             .updates
             .as_ref()
             .is_some_and(|updates| updates.values.order != order)
         {
             self.flush(table).await?;
         }
-        let writing = self.writing(table).await?;
-        let changes = &writing.changes;
-        let updates = writing.updates.get_or_insert_with(|| RowUpdates {
+        let written = self.table_for_write(table).await?;
+        let changes = &written.changes;
+        let updates = written.updates.get_or_insert_with(|| RowUpdates {
             rows: Vec::new(),
             values: RowBuffer::new(changes, order),
         });
@@ -260,15 +260,15 @@ impl Transaction {
     /// Deletes a row. Returns false when it is already deleted.
     pub(super) async fn delete(&mut self, table: u32, row: RowId) -> Result<bool> {
         let location = self.location(row)?;
-        let writing = self.writing(table).await?;
-        Ok(writing.changes.delete(&location, row.position))
+        let written = self.table_for_write(table).await?;
+        Ok(written.changes.delete(&location, row.position))
     }
 
     /// Returns the changes of a table that the transaction already writes.
-    pub(super) fn pending(&self, table: u32) -> Result<&Changes> {
-        let writing = self.tables.get(&table);
-        writing
-            .map(|writing| &writing.changes)
+    pub(super) fn existing_changes(&self, table: u32) -> Result<&Changes> {
+        let written = self.tables.get(&table);
+        written
+            .map(|written| &written.changes)
             .ok_or_else(|| Error::internal("no such table"))
     }
 
@@ -281,16 +281,16 @@ impl Transaction {
 
     /// Makes a batch of the collected rows, and rewrites the updated rows.
     pub(super) async fn flush(&mut self, table: u32) -> Result<Option<UpdatedRows>> {
-        let Some(writing) = self.tables.get_mut(&table) else {
+        let Some(written) = self.tables.get_mut(&table) else {
             return Ok(None);
         };
-        writing.flush_buffer()?;
-        let Some(mut updates) = writing.updates.take() else {
+        written.flush_buffer()?;
+        let Some(mut updates) = written.updates.take() else {
             return Ok(None);
         };
         let values = updates.values.finish_values();
         let current = self.rows(table, &updates.rows).await?;
-        let Some(writing) = self.tables.get_mut(&table) else {
+        let Some(written) = self.tables.get_mut(&table) else {
             return Ok(None);
         };
         let mut changed = Vec::new();
@@ -299,14 +299,14 @@ impl Transaction {
             location,
             batch,
             positions,
-            wanted,
+            request_indexes,
         } in current
         {
             let mut keep = Vec::new();
             let mut from = Vec::new();
-            for (row, (position, update)) in positions.iter().zip(&wanted).enumerate() {
+            for (row, (position, update)) in positions.iter().zip(&request_indexes).enumerate() {
                 // If two updates name the same row, only the first changes it, as in PostgreSQL.
-                if writing.changes.delete(&location, *position) {
+                if written.changes.delete(&location, *position) {
                     keep.push(row as u32);
                     from.push(*update as u32);
                 }
@@ -330,13 +330,13 @@ impl Transaction {
                 })
                 .collect::<Result<Vec<ArrayRef>, _>>()?;
             changed.push(RecordBatch::try_new(
-                writing.changes.arrow_schema().clone(),
+                written.changes.arrow_schema().clone(),
                 arrays,
             )?);
             sources.extend(from.into_iter().map(|index| index as usize));
         }
-        let batch = arrow::compute::concat_batches(writing.changes.arrow_schema(), &changed)?;
-        writing.changes.push(batch.clone());
+        let batch = arrow::compute::concat_batches(written.changes.arrow_schema(), &changed)?;
+        written.changes.push(batch.clone());
         Ok(Some(UpdatedRows {
             batch,
             updates: sources,
@@ -348,7 +348,7 @@ impl Transaction {
         let tables = self
             .tables
             .iter()
-            .map(|(table, writing)| (*table, writing.changes.clone()))
+            .map(|(table, written)| (*table, written.changes.clone()))
             .collect();
         self.savepoints.push((name.to_owned(), tables));
         Ok(())
@@ -370,7 +370,7 @@ impl Transaction {
             .map(|(table, changes)| {
                 (
                     table,
-                    Writing {
+                    WrittenTable {
                         changes,
                         buffer: None,
                         updates: None,
@@ -401,11 +401,11 @@ impl Transaction {
     pub(super) async fn commit(mut self) -> Result<()> {
         self.flush_all().await?;
         let mut written = Vec::new();
-        for (table, writing) in self.tables {
-            if !writing.changes.is_empty() {
+        for (table, WrittenTable { changes, .. }) in self.tables {
+            if !changes.is_empty() {
                 written.push((
                     table,
-                    commit::write(&self.io, &self.context, writing.changes).await?,
+                    commit::write(&self.io, &self.context, changes).await?,
                 ));
             }
         }
@@ -415,9 +415,9 @@ impl Transaction {
         let backend = self
             .backend
             .ok_or_else(|| Error::internal("only postgres_fdw may write"))?;
-        let locations: Vec<NewLocation> = written
+        let locations: Vec<PendingLocation> = written
             .iter()
-            .map(|(table, written)| NewLocation {
+            .map(|(table, written)| PendingLocation {
                 table: *table,
                 base_location: written.loaded.version.metadata.location().to_owned(),
                 metadata_location: written.loaded.version.location.clone(),
@@ -435,7 +435,7 @@ impl Transaction {
     }
 }
 
-impl Writing {
+impl WrittenTable {
     fn flush_buffer(&mut self) -> Result<()> {
         if let Some(mut buffer) = self.buffer.take() {
             let rows = buffer.rows();

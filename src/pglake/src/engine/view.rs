@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use super::catalog::Catalog;
 use super::error::{Error, Result};
-use crate::columns::{Column, Kind};
+use crate::columns::{Column, ColumnKind};
 use icebox_tables::commit::TableVersion;
 use icebox_tables::{LakeIo, LakeTable, LakeTableProvider};
 
@@ -18,7 +18,7 @@ pub(super) struct BoundColumn {
     pub name: String,
     /// The PostgreSQL type, as `format_type` prints it.
     pub type_name: String,
-    pub kind: Kind,
+    pub kind: ColumnKind,
 }
 
 impl BoundColumn {

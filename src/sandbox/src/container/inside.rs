@@ -124,7 +124,7 @@ impl secret_sync::Server for PgDuckInside {
         }
     }
 
-    fn look_every(&self) -> Duration {
+    fn poll_interval(&self) -> Duration {
         LOOK
     }
 }

@@ -14,7 +14,7 @@ use crate::aws::{self, AccountState};
 use crate::component::{Action, BoxError, Component, IceboxComponent, Launch, Probe, Step};
 use crate::settings::Settings;
 use crate::{Attached, Error, SandboxInfo, StateDir};
-use icebox_postgres::configuration::Clients;
+use icebox_postgres::configuration::AllowedClients;
 use icebox_postgres::server::Roles;
 use icebox_postgres::tls::Certificate;
 use icebox_postgres::{Account, Endpoint, Installation, Server, ServerConfig};
@@ -120,8 +120,8 @@ impl<'a> Local<'a> {
             clients: match self.context.attached {
                 Some(attached) => attached.clients.clone(),
                 None => match settings.public {
-                    None => Clients::local(),
-                    Some(_) => Clients::new(vec!["0.0.0.0/0".to_owned()], Vec::new()),
+                    None => AllowedClients::local(),
+                    Some(_) => AllowedClients::new(vec!["0.0.0.0/0".to_owned()], Vec::new()),
                 },
             },
             certificate: Certificate::ensure(&state.tls_dir(), *address.ip())?,

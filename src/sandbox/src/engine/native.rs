@@ -12,7 +12,7 @@ use super::pgduck::{PgDuck, lake_access};
 use super::{Context, Found, Missing, Plan, Provider};
 use crate::component::PgDuckAt;
 use crate::{EngineKind, Error, Options};
-use icebox_pglake::secret::Secret;
+use icebox_pglake::duckdb_secret::Secret;
 use icebox_pglake::{EngineSocket, secret_sync};
 use icebox_postgres::client::conninfo_value;
 use icebox_postgres::installation::{packaged, path};
@@ -101,7 +101,7 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
         dir: local.postgres_dir.clone(),
         account: local.account.clone(),
         secret: match local.attached() {
-            Some(_) => secret_sync::not_yet(&local.s3),
+            Some(_) => secret_sync::pending_secret(&local.s3),
             None => Secret {
                 bucket: None,
                 s3: local.s3.clone(),

@@ -23,7 +23,7 @@ use crate::component::{BoxError, Component, IceboxComponent, Launch, PgDuckAt, P
 use crate::{Attached, Error, StateDir, process};
 use icebox_aws as aws;
 use icebox_aws::AccountId;
-use icebox_pglake::secret::{self, Secret};
+use icebox_pglake::duckdb_secret::{self, Secret};
 use icebox_pglake::{EngineSocket, secret_sync};
 use icebox_postgres::Account;
 use icebox_s3_client::S3Config;
@@ -143,14 +143,14 @@ impl PgDuck {
     /// Makes the account the owner of a file.
     fn give(&self, path: &Path) -> Result<(), icebox_postgres::Error> {
         match &self.account {
-            Some(account) => account.own(path),
+            Some(account) => account.chown(path),
             None => Ok(()),
         }
     }
 
     fn write_init_file(&self) -> Result<(), Error> {
         let path = self.init_file();
-        let text = secret::statement(secret_sync::SECRET, &self.secret);
+        let text = duckdb_secret::statement(secret_sync::SECRET_NAME, &self.secret);
         let _ = std::fs::remove_file(&path);
         std::fs::File::options()
             .write(true)
@@ -287,7 +287,7 @@ pub fn lake_access(
 ) -> Result<Component, Error> {
     let grant = &attached.grant;
     let policies = aws::state_file(&StateDir::new(&attached.lake)?.iam_dir(), &AccountId::LOCAL);
-    secret_sync::forget(grant).map_err(Error::file("forget", grant))?;
+    secret_sync::remove_applied(grant).map_err(Error::file("forget", grant))?;
     Ok(Component {
         name: "lake-access",
         endpoint: s3.endpoint.clone(),

@@ -17,7 +17,7 @@ use icebox_account::object::network_policy::Access;
 use icebox_account::object::postgres_instance::{self, OWN};
 use icebox_aws::audit;
 use icebox_base::chain;
-use icebox_pglake::storage::{self, Keys, StorageGrant};
+use icebox_pglake::storage::{self, KeyPair, StorageGrant};
 use icebox_postgres::Endpoint;
 use icebox_schedule::Clock;
 use icebox_sql::error::{SqlError, SqlResult, code};
@@ -76,7 +76,7 @@ impl SandboxWorld {
     }
 
     /// Returns the keys of the principal that assumes the grant's role.
-    fn keys_of(&self, grant: &Grant) -> SqlResult<Keys> {
+    fn keys_of(&self, grant: &Grant) -> SqlResult<KeyPair> {
         let arn = &grant.role.user_arn;
         self.principals.keys(arn).ok_or_else(|| {
             let text = format!("The principal {arn} is not known.");
@@ -212,7 +212,7 @@ impl World for SandboxWorld {
 }
 
 /// Returns a storage grant with these keys. A session policy limits it to the grant's location.
-fn storage_grant(principal: Keys, id: u64, grant: &Grant) -> StorageGrant {
+fn storage_grant(principal: KeyPair, id: u64, grant: &Grant) -> StorageGrant {
     let role = &grant.role;
     let place = grant.location.trim_start_matches("s3://");
     let bucket = place.split('/').next().unwrap_or(place);

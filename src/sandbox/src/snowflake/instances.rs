@@ -13,7 +13,7 @@ use crate::{
 };
 use icebox_pglake::secret_sync;
 use icebox_pglake::storage::{self, StorageGrant};
-use icebox_postgres::configuration::{Clients, access_rules, access_rules_in_container};
+use icebox_postgres::configuration::{AllowedClients, access_rules, access_rules_in_container};
 use icebox_postgres::server::{quote_identifier, quote_literal};
 use icebox_postgres::{Endpoint, connect};
 use icebox_s3_client::S3Config;
@@ -35,7 +35,7 @@ pub struct Instances {
 
 struct Instance {
     sandbox: Sandbox,
-    clients: Clients,
+    clients: AllowedClients,
 }
 
 impl Instances {
@@ -69,7 +69,7 @@ impl Instances {
 
     /// Starts a server; a new one if there is none with this id. It accepts no clients but icebox.
     pub async fn start(&self, id: u64) -> Result<SandboxInfo, Error> {
-        let clients = Clients::new(Vec::new(), Vec::new());
+        let clients = AllowedClients::new(Vec::new(), Vec::new());
         let state = StateDir::new(&self.place(id))?;
         let options = Options {
             attached: Some(Attached {
@@ -155,7 +155,7 @@ impl Instances {
         // The lake engine of the engine `embedded` reads the grant each time.
         if is_running && self.engine != EngineKind::Embedded {
             let holds = async {
-                while !secret_sync::is_done(&path) {
+                while !secret_sync::is_applied(&path) {
                     tokio::time::sleep(Duration::from_millis(4)).await;
                 }
             };

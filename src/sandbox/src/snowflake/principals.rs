@@ -13,7 +13,7 @@ use crate::{Error, StateDir, aws};
 use icebox_account::host::Role;
 use icebox_aws::RoleCredentials;
 use icebox_aws::client::{AssumeRole, Client, Error as AwsError};
-use icebox_pglake::storage::Keys;
+use icebox_pglake::storage::KeyPair;
 use icebox_s3_client::S3Config;
 use icebox_tables::LakeIo;
 
@@ -25,7 +25,7 @@ pub struct Principals {
     state: StateDir,
     /// The AWS endpoint, with the keys of the root user of Snowflake's account.
     s3: S3Config,
-    keys: Mutex<BTreeMap<String, Keys>>,
+    keys: Mutex<BTreeMap<String, KeyPair>>,
     lakes: Mutex<HashMap<Role, (Arc<RoleCredentials>, LakeIo)>>,
     /// Locked while a user is created, so that only one is created at a time.
     making: tokio::sync::Mutex<()>,
@@ -33,7 +33,7 @@ pub struct Principals {
 
 impl Principals {
     pub fn open(state: &StateDir, s3: S3Config) -> Result<Self, Error> {
-        let keys: Option<BTreeMap<String, Keys>> = state.read_json(&file(state))?;
+        let keys: Option<BTreeMap<String, KeyPair>> = state.read_json(&file(state))?;
         Ok(Self {
             state: state.clone(),
             s3,
@@ -43,7 +43,7 @@ impl Principals {
         })
     }
 
-    pub fn keys(&self, arn: &str) -> Option<Keys> {
+    pub fn keys(&self, arn: &str) -> Option<KeyPair> {
         let keys = self.keys.lock();
         keys.get(arn).cloned()
     }
@@ -66,7 +66,7 @@ impl Principals {
             }
             other => other?.1,
         };
-        let new = Keys {
+        let new = KeyPair {
             access_key_id: credentials.access_key_id,
             secret_access_key: credentials.secret_access_key,
         };
@@ -109,7 +109,7 @@ impl Principals {
             ..AssumeRole::default()
         };
         let credentials = Arc::new(RoleCredentials::new(client, wish));
-        let lake = LakeIo::s3_as(self.s3.clone(), credentials.clone());
+        let lake = LakeIo::s3_with_credentials(self.s3.clone(), credentials.clone());
         let known = (credentials, lake);
         lakes.insert(role.clone(), known.clone());
         Ok(known)

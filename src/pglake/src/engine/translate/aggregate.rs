@@ -14,8 +14,10 @@ use sqlparser::ast::{
 };
 
 use super::expression::is_groupable;
-use super::{Output, Translator, Typed, is_null, ok, sorted_and_named, unnested};
-use crate::columns::Kind;
+use super::{
+    OutputColumn, Translator, TypedExpr, is_null, sorted_and_named, try_or_error, unnested,
+};
+use crate::columns::ColumnKind;
 
 impl Translator<'_> {
     pub(super) fn aggregate(
@@ -24,7 +26,7 @@ impl Translator<'_> {
         query: &Query,
         select: &Select,
         groups: &[ast::Expr],
-    ) -> Option<datafusion::error::Result<(DataFrame, Vec<Output>)>> {
+    ) -> Option<datafusion::error::Result<(DataFrame, Vec<OutputColumn>)>> {
         let items: Vec<&ast::Expr> = select
             .projection
             .iter()
@@ -60,23 +62,23 @@ impl Translator<'_> {
         };
         for item in items {
             if is_null(item) {
-                outputs.push(Output::Null);
+                outputs.push(OutputColumn::Null);
             } else if let Some((sum, count)) = self.average(item) {
                 let sum = index_of(&mut projection, sum);
-                outputs.push(Output::Average {
+                outputs.push(OutputColumn::Average {
                     sum,
                     count: index_of(&mut projection, count),
                 });
             } else {
                 let typed = self.grouped(item, &groups)?;
-                outputs.push(Output::Column {
+                outputs.push(OutputColumn::Column {
                     index: index_of(&mut projection, typed.expr),
                     kind: Some(typed.kind),
                 });
             }
         }
         let having = match &select.having {
-            Some(having) => Some(groups.refer(self.condition(having)?)?),
+            Some(having) => Some(groups.replace_groups(self.condition(having)?)?),
             None => None,
         };
         let order = self.order(query)?.into_iter().map(|sort| {
@@ -85,7 +87,7 @@ impl Translator<'_> {
                 asc,
                 nulls_first,
             } = sort;
-            Some(groups.refer(expr)?.sort(asc, nulls_first))
+            Some(groups.replace_groups(expr)?.sort(asc, nulls_first))
         });
         let order = order.collect::<Option<Vec<_>>>()?;
         let aggregates: Vec<Expr> = self
@@ -94,28 +96,28 @@ impl Translator<'_> {
             .enumerate()
             .map(|(index, (_, expr, _))| expr.clone().alias(format!("a{index}")))
             .collect();
-        let mut plan = ok!(plan.aggregate(groups.named(), aggregates));
+        let mut plan = try_or_error!(plan.aggregate(groups.named(), aggregates));
         if let Some(having) = having {
-            plan = ok!(plan.filter(having));
+            plan = try_or_error!(plan.filter(having));
         }
-        let plan = ok!(sorted_and_named(plan, order, projection));
+        let plan = try_or_error!(sorted_and_named(plan, order, projection));
         Some(Ok((plan, outputs)))
     }
 
     /// Translates an item of an aggregate query: an aggregate, a grouping expression or a constant.
-    fn grouped(&mut self, item: &ast::Expr, groups: &Groups) -> Option<Typed> {
+    fn grouped(&mut self, item: &ast::Expr, groups: &Groups) -> Option<TypedExpr> {
         let typed = self.expr(item)?;
         let is_aggregate = matches!(unnested(item), ast::Expr::Function(_));
         let is_constant = matches!(typed.expr, Expr::Literal(..));
         let is_group = groups.0.contains(&typed.expr);
-        let expr = groups.refer(typed.expr)?;
-        (is_aggregate || is_constant || is_group).then_some(Typed {
+        let expr = groups.replace_groups(typed.expr)?;
+        (is_aggregate || is_constant || is_group).then_some(TypedExpr {
             expr,
             kind: typed.kind,
         })
     }
 
-    pub(super) fn aggregate_call(&mut self, function: &ast::Function) -> Option<Typed> {
+    pub(super) fn aggregate_call(&mut self, function: &ast::Function) -> Option<TypedExpr> {
         let name = function.name.to_string().to_ascii_lowercase();
         let (argument, distinct) = aggregate_argument(function)?;
         let argument = match argument {
@@ -123,15 +125,15 @@ impl Translator<'_> {
             None => None,
         };
         let (expr, kind) = match (name.as_str(), argument) {
-            ("count", None) => (count(lit(1i64)), Kind::Long),
+            ("count", None) => (count(lit(1i64)), ColumnKind::Long),
             ("count", Some(argument)) if distinct => {
                 if !is_groupable(&argument.kind) {
                     return None;
                 }
-                (count_distinct(argument.expr), Kind::Long)
+                (count_distinct(argument.expr), ColumnKind::Long)
             }
             (_, _) if distinct => return None,
-            ("count", Some(argument)) => (count(argument.expr), Kind::Long),
+            ("count", Some(argument)) => (count(argument.expr), ColumnKind::Long),
             ("sum", Some(argument)) => exact_sum(argument)?,
             ("min", Some(argument)) if is_groupable(&argument.kind) => {
                 (min(argument.expr), argument.kind)
@@ -149,7 +151,7 @@ impl Translator<'_> {
     }
 
     /// Returns the column that an aggregate becomes. Aggregates with the same text share a column.
-    fn aggregate_column(&mut self, text: String, expr: Expr, kind: Kind) -> Typed {
+    fn aggregate_column(&mut self, text: String, expr: Expr, kind: ColumnKind) -> TypedExpr {
         let index = self
             .aggregates
             .iter()
@@ -158,7 +160,7 @@ impl Translator<'_> {
                 self.aggregates.push((text, expr, kind.clone()));
                 self.aggregates.len() - 1
             });
-        Typed {
+        TypedExpr {
             expr: Expr::Column(ColumnRef::new_unqualified(format!("a{index}"))),
             kind,
         }
@@ -180,7 +182,7 @@ impl Translator<'_> {
         let number = count(argument.expr.clone());
         let (total, kind) = exact_sum(argument)?;
         let sum = self.aggregate_column(format!("avg sum {text}"), total, kind);
-        let count = self.aggregate_column(format!("avg count {text}"), number, Kind::Long);
+        let count = self.aggregate_column(format!("avg count {text}"), number, ColumnKind::Long);
         Some((sum.expr, count.expr))
     }
 }
@@ -198,7 +200,7 @@ impl Groups {
     }
 
     /// Replaces grouping expressions by the columns that hold them after the aggregation.
-    fn refer(&self, expr: Expr) -> Option<Expr> {
+    fn replace_groups(&self, expr: Expr) -> Option<Expr> {
         let replaced = expr.transform_down(|node| {
             Ok(match self.0.iter().position(|group| *group == node) {
                 Some(index) => {
@@ -223,19 +225,20 @@ pub(super) fn has_aggregate(select: &Select) -> bool {
 }
 
 /// Returns a sum that cannot overflow, and the kind of its value.
-fn exact_sum(argument: Typed) -> Option<(Expr, Kind)> {
+fn exact_sum(argument: TypedExpr) -> Option<(Expr, ColumnKind)> {
     match argument.kind {
         // The largest absolute value, 2^31, times the most rows that a table can have stays below
         // 2^63.
-        Kind::Int => Some((sum(argument.expr), Kind::Long)),
-        Kind::Long => Some((
+        ColumnKind::Int => Some((sum(argument.expr), ColumnKind::Long)),
+        ColumnKind::Long => Some((
             sum(cast(argument.expr, DataType::Decimal128(19, 0))),
-            Kind::Decimal(38, 0),
+            ColumnKind::Decimal(38, 0),
         )),
         // DataFusion's sum has ten digits more than its argument.
-        Kind::Decimal(precision, scale) if precision <= 28 => {
-            Some((sum(argument.expr), Kind::Decimal(precision + 10, scale)))
-        }
+        ColumnKind::Decimal(precision, scale) if precision <= 28 => Some((
+            sum(argument.expr),
+            ColumnKind::Decimal(precision + 10, scale),
+        )),
         _ => None,
     }
 }

@@ -4,32 +4,32 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit};
 use sqlparser::ast::{self, UnaryOperator, Value};
 
-use super::{Typed, unnested};
-use crate::columns::Kind;
+use super::{TypedExpr, unnested};
+use crate::columns::ColumnKind;
 use crate::{datetime, values};
 
-pub(super) fn number_or_boolean(value: &Value) -> Option<Typed> {
+pub(super) fn number_or_boolean(value: &Value) -> Option<TypedExpr> {
     match value {
-        Value::Boolean(value) => Some(Typed {
+        Value::Boolean(value) => Some(TypedExpr {
             expr: lit(*value),
-            kind: Kind::Boolean,
+            kind: ColumnKind::Boolean,
         }),
         Value::Number(text, _) => number(text),
         _ => None,
     }
 }
 
-fn number(text: &str) -> Option<Typed> {
+fn number(text: &str) -> Option<TypedExpr> {
     if let Ok(value) = text.parse::<i32>() {
-        return Some(Typed {
+        return Some(TypedExpr {
             expr: lit(value),
-            kind: Kind::Int,
+            kind: ColumnKind::Int,
         });
     }
     numeric(text)
 }
 
-fn numeric(text: &str) -> Option<Typed> {
+fn numeric(text: &str) -> Option<TypedExpr> {
     let digits = text.trim_start_matches('-');
     let scale = digits
         .split_once('.')
@@ -37,13 +37,13 @@ fn numeric(text: &str) -> Option<Typed> {
     let precision = (digits.len() as u32).clamp(scale + 1, 38);
     let value = values::decimal(text.as_bytes(), precision, scale).ok()?;
     let value = ScalarValue::Decimal128(Some(value), precision as u8, scale as i8);
-    Some(Typed {
+    Some(TypedExpr {
         expr: lit(value),
-        kind: Kind::Decimal(precision, scale),
+        kind: ColumnKind::Decimal(precision, scale),
     })
 }
 
-pub(super) fn negative(typed: &Typed) -> Option<Typed> {
+pub(super) fn negative(typed: &TypedExpr) -> Option<TypedExpr> {
     let value = match &typed.expr {
         Expr::Literal(ScalarValue::Int32(Some(value)), _) => ScalarValue::Int32(Some(-value)),
         Expr::Literal(ScalarValue::Int64(Some(value)), _) => ScalarValue::Int64(Some(-value)),
@@ -52,7 +52,7 @@ pub(super) fn negative(typed: &Typed) -> Option<Typed> {
         }
         _ => return None,
     };
-    Some(Typed {
+    Some(TypedExpr {
         expr: lit(value),
         kind: typed.kind.clone(),
     })
@@ -87,55 +87,55 @@ pub(super) fn untyped(expr: &ast::Expr) -> Option<&str> {
 }
 
 /// Translates `'…'::type`.
-pub(super) fn literal(expr: &ast::Expr, type_name: &str) -> Option<Typed> {
+pub(super) fn literal(expr: &ast::Expr, type_name: &str) -> Option<TypedExpr> {
     let text = constant_text(expr)?;
     let kind = match type_name.to_ascii_lowercase().as_str() {
-        "smallint" | "integer" | "int" => Kind::Int,
-        "bigint" => Kind::Long,
+        "smallint" | "integer" | "int" => ColumnKind::Int,
+        "bigint" => ColumnKind::Long,
         name if name == "numeric" || name.starts_with("numeric(") => return numeric(&text),
-        "text" | "character varying" => Kind::Text,
-        "boolean" => Kind::Boolean,
-        "date" => Kind::Date,
-        "timestamp without time zone" => Kind::Timestamp,
-        "timestamp with time zone" => Kind::TimestampTz,
-        "time without time zone" => Kind::Time,
-        "uuid" => Kind::Uuid,
+        "text" | "character varying" => ColumnKind::Text,
+        "boolean" => ColumnKind::Boolean,
+        "date" => ColumnKind::Date,
+        "timestamp without time zone" => ColumnKind::Timestamp,
+        "timestamp with time zone" => ColumnKind::TimestampTz,
+        "time without time zone" => ColumnKind::Time,
+        "uuid" => ColumnKind::Uuid,
         _ => return None,
     };
     constant(&kind, &text)
 }
 
 /// Parses a text as a constant of a kind.
-pub(super) fn constant(kind: &Kind, text: &str) -> Option<Typed> {
+pub(super) fn constant(kind: &ColumnKind, text: &str) -> Option<TypedExpr> {
     let bytes = text.as_bytes();
     let value = match kind {
-        Kind::Int => ScalarValue::Int32(Some(values::integer(bytes).ok()?.try_into().ok()?)),
-        Kind::Long => ScalarValue::Int64(Some(values::integer(bytes).ok()?)),
-        Kind::Decimal(..) => return numeric(text),
-        Kind::Text => ScalarValue::Utf8(Some(text.to_owned())),
-        Kind::Boolean => ScalarValue::Boolean(Some(matches!(text, "t" | "true"))),
-        Kind::Date => ScalarValue::Date32(Some(datetime::date(bytes).ok()?)),
-        Kind::Timestamp => {
+        ColumnKind::Int => ScalarValue::Int32(Some(values::integer(bytes).ok()?.try_into().ok()?)),
+        ColumnKind::Long => ScalarValue::Int64(Some(values::integer(bytes).ok()?)),
+        ColumnKind::Decimal(..) => return numeric(text),
+        ColumnKind::Text => ScalarValue::Utf8(Some(text.to_owned())),
+        ColumnKind::Boolean => ScalarValue::Boolean(Some(matches!(text, "t" | "true"))),
+        ColumnKind::Date => ScalarValue::Date32(Some(datetime::date(bytes).ok()?)),
+        ColumnKind::Timestamp => {
             ScalarValue::TimestampMicrosecond(Some(datetime::timestamp(bytes, false).ok()?), None)
         }
-        Kind::TimestampTz => ScalarValue::TimestampMicrosecond(
+        ColumnKind::TimestampTz => ScalarValue::TimestampMicrosecond(
             Some(datetime::timestamp(bytes, true).ok()?),
             Some("+00:00".into()),
         ),
-        Kind::Time => ScalarValue::Time64Microsecond(Some(datetime::time(bytes).ok()?)),
-        Kind::Uuid => {
+        ColumnKind::Time => ScalarValue::Time64Microsecond(Some(datetime::time(bytes).ok()?)),
+        ColumnKind::Uuid => {
             ScalarValue::FixedSizeBinary(16, Some(values::uuid(bytes).ok()?.as_bytes().to_vec()))
         }
         _ => return None,
     };
-    Some(Typed {
+    Some(TypedExpr {
         expr: lit(value),
         kind: kind.clone(),
     })
 }
 
 /// Translates the elements of `'{…}'::type[]`, which must not contain NULL.
-pub(super) fn array_literal(expr: &ast::Expr) -> Option<(Vec<Expr>, Kind)> {
+pub(super) fn array_literal(expr: &ast::Expr) -> Option<(Vec<Expr>, ColumnKind)> {
     let ast::Expr::Cast {
         expr, data_type, ..
     } = unnested(expr)

@@ -5,21 +5,21 @@ use datafusion::logical_expr::{Case, Expr, Operator, binary_expr};
 use sqlparser::ast::{self, BinaryOperator, UnaryOperator};
 
 use super::constant::{array_literal, constant, literal, negative, number_or_boolean, untyped};
-use super::{Translator, Typed, is_null, qualified};
-use crate::columns::Kind;
+use super::{Translator, TypedExpr, is_null, qualified};
+use crate::columns::ColumnKind;
 
 impl Translator<'_> {
     /// Translates a condition: a boolean expression, with SQL's three-valued logic.
     pub(super) fn condition(&mut self, expr: &ast::Expr) -> Option<Expr> {
         let typed = self.expr(expr)?;
-        (typed.kind == Kind::Boolean).then_some(typed.expr)
+        (typed.kind == ColumnKind::Boolean).then_some(typed.expr)
     }
 
-    pub(super) fn expr(&mut self, expr: &ast::Expr) -> Option<Typed> {
+    pub(super) fn expr(&mut self, expr: &ast::Expr) -> Option<TypedExpr> {
         let boolean = |expr| {
-            Some(Typed {
+            Some(TypedExpr {
                 expr,
-                kind: Kind::Boolean,
+                kind: ColumnKind::Boolean,
             })
         };
         match expr {
@@ -33,7 +33,7 @@ impl Translator<'_> {
                     .find(|column| column.name == name)?
                     .kind
                     .clone();
-                Some(Typed {
+                Some(TypedExpr {
                     expr: Expr::Column(qualified(&alias, &name)),
                     kind,
                 })
@@ -106,7 +106,7 @@ impl Translator<'_> {
     }
 
     /// Translates two operands. A constant without a type gets the type of the other operand.
-    fn pair(&mut self, left: &ast::Expr, right: &ast::Expr) -> Option<(Typed, Typed)> {
+    fn pair(&mut self, left: &ast::Expr, right: &ast::Expr) -> Option<(TypedExpr, TypedExpr)> {
         match (untyped(left), untyped(right)) {
             (None, Some(text)) => {
                 let left = self.expr(left)?;
@@ -128,7 +128,7 @@ impl Translator<'_> {
         &mut self,
         conditions: &[ast::CaseWhen],
         otherwise: Option<&ast::Expr>,
-    ) -> Option<Typed> {
+    ) -> Option<TypedExpr> {
         let mut branches = Vec::new();
         let mut kind = None;
         for ast::CaseWhen { condition, result } in conditions {
@@ -151,20 +151,20 @@ impl Translator<'_> {
                 Some(Box::new(result.expr))
             }
         };
-        Some(Typed {
+        Some(TypedExpr {
             expr: Expr::Case(Case::new(None, branches, otherwise)),
             kind,
         })
     }
 
     /// Translates LIKE with a constant pattern and no escape.
-    fn like(&mut self, left: &ast::Expr, pattern: &ast::Expr, negated: bool) -> Option<Typed> {
+    fn like(&mut self, left: &ast::Expr, pattern: &ast::Expr, negated: bool) -> Option<TypedExpr> {
         let (left, pattern) = self.pair(left, pattern)?;
         match &pattern.expr {
             Expr::Literal(ScalarValue::Utf8(Some(text)), _) if !text.contains('\\') => {}
             _ => return None,
         }
-        if left.kind != Kind::Text || pattern.kind != Kind::Text {
+        if left.kind != ColumnKind::Text || pattern.kind != ColumnKind::Text {
             return None;
         }
         let expr = if negated {
@@ -172,38 +172,38 @@ impl Translator<'_> {
         } else {
             left.expr.like(pattern.expr)
         };
-        Some(Typed {
+        Some(TypedExpr {
             expr,
-            kind: Kind::Boolean,
+            kind: ColumnKind::Boolean,
         })
     }
 }
 
 /// Whether DataFusion compares and orders values of this kind as PostgreSQL does with the C
 /// collation.
-pub(super) fn is_groupable(kind: &Kind) -> bool {
+pub(super) fn is_groupable(kind: &ColumnKind) -> bool {
     matches!(
         kind,
-        Kind::Boolean
-            | Kind::Int
-            | Kind::Long
-            | Kind::Decimal(..)
-            | Kind::Text
-            | Kind::Date
-            | Kind::Time
-            | Kind::Timestamp
-            | Kind::TimestampTz
-            | Kind::Uuid
+        ColumnKind::Boolean
+            | ColumnKind::Int
+            | ColumnKind::Long
+            | ColumnKind::Decimal(..)
+            | ColumnKind::Text
+            | ColumnKind::Date
+            | ColumnKind::Time
+            | ColumnKind::Timestamp
+            | ColumnKind::TimestampTz
+            | ColumnKind::Uuid
     )
 }
 
 /// Returns a comparison of two values of the same kind. Integers and numerics may be mixed if 38
 /// digits can hold both.
-fn compare(left: Typed, operator: Operator, right: Typed) -> Option<Expr> {
-    let digits = |kind: &Kind| match kind {
-        Kind::Int => Some((10, 0)),
-        Kind::Long => Some((19, 0)),
-        Kind::Decimal(precision, scale) => Some((precision - scale, *scale)),
+fn compare(left: TypedExpr, operator: Operator, right: TypedExpr) -> Option<Expr> {
+    let digits = |kind: &ColumnKind| match kind {
+        ColumnKind::Int => Some((10, 0)),
+        ColumnKind::Long => Some((19, 0)),
+        ColumnKind::Decimal(precision, scale) => Some((precision - scale, *scale)),
         _ => None,
     };
     let is_comparable = match (digits(&left.kind), digits(&right.kind)) {

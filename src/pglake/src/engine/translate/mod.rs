@@ -25,17 +25,17 @@ use sqlparser::ast::{
 
 use super::statement::table_oid;
 use super::view::TableView;
-use crate::columns::Kind;
+use crate::columns::ColumnKind;
 use aggregate::has_aggregate;
 use expression::is_groupable;
 use icebox_tables::{FILE_COLUMN, POSITION_COLUMN};
 
 /// The source of one item of the select list: columns of the plan, by index.
 #[derive(Clone, Debug)]
-pub(super) enum Output {
+pub(super) enum OutputColumn {
     Column {
         index: usize,
-        kind: Option<Kind>,
+        kind: Option<ColumnKind>,
     },
     Ctid {
         file: usize,
@@ -51,15 +51,15 @@ pub(super) enum Output {
 }
 
 /// A translated query: the plan, and how each item of the select list is made from its columns.
-pub(super) struct Native {
+pub(super) struct Translated {
     pub plan: DataFrame,
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<OutputColumn>,
 }
 
 /// An expression with the kind of its values.
-struct Typed {
+struct TypedExpr {
     expr: Expr,
-    kind: Kind,
+    kind: ColumnKind,
 }
 
 struct Translator<'a> {
@@ -70,7 +70,7 @@ struct Translator<'a> {
     /// The tables of the FROM clause by alias.
     scopes: Vec<(String, &'a TableView)>,
     /// The aggregates found so far: the SQL text, the expression and the kind of each.
-    aggregates: Vec<(String, Expr, Kind)>,
+    aggregates: Vec<(String, Expr, ColumnKind)>,
 }
 
 /// Translates a query on `views`, which are by OID. Returns `Ok(None)` where PostgreSQL has to
@@ -79,7 +79,7 @@ pub(super) fn translate(
     query: &Query,
     views: &HashMap<u32, TableView>,
     context: &SessionContext,
-) -> datafusion::error::Result<Option<Native>> {
+) -> datafusion::error::Result<Option<Translated>> {
     let needs_row_ids = query.to_string().contains("ctid");
     let mut translator = Translator {
         views,
@@ -147,7 +147,7 @@ pub(super) fn prefilter(
 }
 
 /// Returns an error as `Some(Err(…))` from the calling function.
-macro_rules! ok {
+macro_rules! try_or_error {
     ($result:expr) => {
         match $result {
             Ok(value) => value,
@@ -155,10 +155,10 @@ macro_rules! ok {
         }
     };
 }
-use ok;
+use try_or_error;
 
 impl<'a> Translator<'a> {
-    fn query(&mut self, query: &Query) -> Option<datafusion::error::Result<Native>> {
+    fn query(&mut self, query: &Query) -> Option<datafusion::error::Result<Translated>> {
         let SetExpr::Select(select) = query.body.as_ref() else {
             return None;
         };
@@ -169,10 +169,10 @@ impl<'a> Translator<'a> {
         {
             return None;
         }
-        let mut plan = ok!(self.from(&select.from[0])?);
+        let mut plan = try_or_error!(self.from(&select.from[0])?);
         if let Some(condition) = &select.selection {
             let condition = self.condition(condition)?;
-            plan = ok!(plan.filter(condition));
+            plan = try_or_error!(plan.filter(condition));
         }
         let GroupByExpr::Expressions(groups, modifiers) = &select.group_by else {
             return None;
@@ -182,9 +182,9 @@ impl<'a> Translator<'a> {
         }
         let is_aggregate = !groups.is_empty() || select.having.is_some() || has_aggregate(select);
         let (plan, outputs) = if is_aggregate {
-            ok!(self.aggregate(plan, query, select, groups)?)
+            try_or_error!(self.aggregate(plan, query, select, groups)?)
         } else {
-            ok!(self.rows(plan, query, select)?)
+            try_or_error!(self.select(plan, query, select)?)
         };
         let plan = match &query.limit_clause {
             None => plan,
@@ -210,17 +210,17 @@ impl<'a> Translator<'a> {
                     Some(offset) => count(&offset.value)?,
                     None => 0,
                 };
-                ok!(plan.limit(offset, limit))
+                try_or_error!(plan.limit(offset, limit))
             }
             Some(_) => return None,
         };
-        Some(Ok(Native { plan, outputs }))
+        Some(Ok(Translated { plan, outputs }))
     }
 
     fn from(&mut self, table: &TableWithJoins) -> Option<datafusion::error::Result<DataFrame>> {
-        let mut plan = ok!(self.factor(&table.relation)?);
+        let mut plan = try_or_error!(self.factor(&table.relation)?);
         for join in &table.joins {
-            let right = ok!(self.factor(&join.relation)?);
+            let right = try_or_error!(self.factor(&join.relation)?);
             let (kind, constraint) = match &join.join_operator {
                 JoinOperator::Inner(constraint) | JoinOperator::Join(constraint) => {
                     (JoinType::Inner, constraint)
@@ -238,7 +238,7 @@ impl<'a> Translator<'a> {
                 JoinConstraint::On(condition) => self.condition(condition)?,
                 _ => return None,
             };
-            plan = ok!(plan.join_on(right, kind, [condition]));
+            plan = try_or_error!(plan.join_on(right, kind, [condition]));
         }
         Some(Ok(plan))
     }
@@ -268,7 +268,7 @@ impl<'a> Translator<'a> {
                 } else {
                     provider
                 };
-                let plan = ok!(self.context.read_table(Arc::new(provider)));
+                let plan = try_or_error!(self.context.read_table(Arc::new(provider)));
                 self.scopes.push((alias.clone(), view));
                 Some(plan.alias(&alias))
             }
@@ -277,12 +277,12 @@ impl<'a> Translator<'a> {
     }
 
     /// Translates a query without aggregates: filter, sort, project.
-    fn rows(
+    fn select(
         &mut self,
         plan: DataFrame,
         query: &Query,
         select: &Select,
-    ) -> Option<datafusion::error::Result<(DataFrame, Vec<Output>)>> {
+    ) -> Option<datafusion::error::Result<(DataFrame, Vec<OutputColumn>)>> {
         let mut projection = Vec::new();
         let mut outputs = Vec::new();
         for item in &select.projection {
@@ -290,17 +290,17 @@ impl<'a> Translator<'a> {
                 return None;
             };
             if is_null(expr) {
-                outputs.push(Output::Null);
+                outputs.push(OutputColumn::Null);
             } else if let Some((alias, _)) = self.ctid(expr) {
                 let column = |name: &str| Expr::Column(qualified(&alias, name));
-                outputs.push(Output::Ctid {
+                outputs.push(OutputColumn::Ctid {
                     file: projection.len(),
                     position: projection.len() + 1,
                 });
                 projection.extend([column(FILE_COLUMN), column(POSITION_COLUMN)]);
             } else {
                 let typed = self.expr(expr)?;
-                outputs.push(Output::Column {
+                outputs.push(OutputColumn::Column {
                     index: projection.len(),
                     kind: Some(typed.kind),
                 });
@@ -308,7 +308,7 @@ impl<'a> Translator<'a> {
             }
         }
         let order = self.order(query)?;
-        let plan = ok!(sorted_and_named(plan, order, projection));
+        let plan = try_or_error!(sorted_and_named(plan, order, projection));
         Some(Ok((plan, outputs)))
     }
 

@@ -18,8 +18,8 @@ use roaring::RoaringTreemap;
 
 use super::lake::{Lake, truth};
 use icebox_tables::{
-    BATCHES_LOCATION, ExtraFile, FILE_COLUMN, LakeTable, LakeTableProvider, Overlay,
-    POSITION_COLUMN,
+    AddedFile, BATCHES_LOCATION, FILE_COLUMN, LakeTable, LakeTableProvider, POSITION_COLUMN,
+    UncommittedChanges,
 };
 
 const EXTRA: &str = "s3://pg-lake-capture/uncommitted/data_0.parquet";
@@ -68,12 +68,12 @@ async fn changed(lake: &Lake) -> LakeTableProvider {
     put_extra_file(lake, &schema).await;
     let planned = table.scan(None, &[]).await.unwrap();
     let first_file = planned.iter().find(|file| file.record_count == 1000);
-    let overlay = Overlay {
-        extra_batches: vec![
+    let uncommitted = UncommittedChanges {
+        added_batches: vec![
             batch(&schema, 20_000..20_010),
             batch(&schema, 20_010..20_020),
         ],
-        extra_files: vec![ExtraFile {
+        added_files: vec![AddedFile {
             location: EXTRA.to_owned(),
             record_count: EXTRA_ROWS as u64,
             size: None,
@@ -89,7 +89,9 @@ async fn changed(lake: &Lake) -> LakeTableProvider {
             (first_file.unwrap().location.clone(), positions(&[0, 1])),
         ]),
     };
-    LakeTableProvider::new(table).with_overlay(overlay).unwrap()
+    LakeTableProvider::new(table)
+        .with_uncommitted(uncommitted)
+        .unwrap()
 }
 
 fn context(partitions: usize) -> SessionContext {
@@ -324,16 +326,16 @@ async fn one_file_is_read_by_several_cores() {
     let table = deleted_rows(&lake).await;
     let schema = Arc::clone(table.arrow_schema());
     put_extra_file(&lake, &schema).await;
-    let overlay = Overlay {
-        extra_files: vec![ExtraFile {
+    let uncommitted = UncommittedChanges {
+        added_files: vec![AddedFile {
             location: EXTRA.to_owned(),
             record_count: EXTRA_ROWS as u64,
             size: None,
         }],
-        ..Overlay::default()
+        ..UncommittedChanges::default()
     };
     let provider = LakeTableProvider::new(table)
-        .with_overlay(overlay)
+        .with_uncommitted(uncommitted)
         .unwrap()
         .with_positions();
     let context = context(2);

@@ -2,7 +2,7 @@
 //! (TYPE S3, …)`. They are in its init file, and may also be run later (DuckDB documentation,
 //! "Secrets Manager" and "S3 API Support").
 //!
-//! A secret [without rights](Secret::refused) has empty keys. With empty keys DuckDB signs no
+//! A secret [without rights](Secret::without_rights) has empty keys. With empty keys DuckDB signs no
 //! request and sends no session token (its extension httpfs, `CreateS3Header`). So the token can
 //! hold the reason, which icebox's stand-in shows to its user.
 
@@ -31,7 +31,7 @@ pub struct Secret {
 impl Secret {
     /// Returns a secret without rights for a service; `why` is the reason. Without any secret
     /// DuckDB would send its requests to AWS.
-    pub fn refused(s3: &S3Config, why: &Refusal) -> Self {
+    pub fn without_rights(s3: &S3Config, why: &Refusal) -> Self {
         let json = serde_json::to_vec(why).unwrap_or_default();
         Self {
             bucket: None,
@@ -61,11 +61,11 @@ impl Secret {
 
 /// The change that a statement makes to the secrets. Names are in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum SecretChange {
     Create {
         name: String,
         secret: Secret,
-        if_there: IfThere,
+        if_exists: IfExists,
     },
     Drop {
         name: String,
@@ -75,7 +75,7 @@ pub enum Change {
 
 /// The effect of `CREATE SECRET` when a secret of that name exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IfThere {
+pub enum IfExists {
     Replace,
     Keep,
     Fail,
@@ -95,18 +95,18 @@ pub enum Conflict {
 pub struct Secrets(BTreeMap<String, Secret>);
 
 impl Secrets {
-    pub fn apply(&mut self, change: Change) -> Result<(), Conflict> {
+    pub fn apply(&mut self, change: SecretChange) -> Result<(), Conflict> {
         match change {
-            Change::Create {
+            SecretChange::Create {
                 name,
                 secret,
-                if_there,
-            } => match (self.0.contains_key(&name), if_there) {
-                (true, IfThere::Fail) => return Err(Conflict::Exists { name }),
-                (true, IfThere::Keep) => {}
-                (false, _) | (true, IfThere::Replace) => _ = self.0.insert(name, secret),
+                if_exists,
+            } => match (self.0.contains_key(&name), if_exists) {
+                (true, IfExists::Fail) => return Err(Conflict::Exists { name }),
+                (true, IfExists::Keep) => {}
+                (false, _) | (true, IfExists::Replace) => _ = self.0.insert(name, secret),
             },
-            Change::Drop { name, if_exists } => {
+            SecretChange::Drop { name, if_exists } => {
                 if self.0.remove(&name).is_none() && !if_exists {
                     return Err(Conflict::Missing { name });
                 }
@@ -168,7 +168,7 @@ pub fn parse(text: &str) -> Result<Secrets, Error> {
 
 /// Reads the changes that a message of one or more statements makes to the secrets. Returns `None`
 /// if the first statement is about something else.
-pub fn changes(sql: &str) -> Result<Option<Vec<Change>>, Error> {
+pub fn changes(sql: &str) -> Result<Option<Vec<SecretChange>>, Error> {
     if !is_about_secrets(sql) {
         return Ok(None);
     }
@@ -179,7 +179,7 @@ pub fn changes(sql: &str) -> Result<Option<Vec<Change>>, Error> {
     Ok(Some(changes))
 }
 
-fn read(statement: &statements::Statement) -> Result<Vec<Change>, Error> {
+fn read(statement: &statements::Statement) -> Result<Vec<SecretChange>, Error> {
     let failed = |reason: String| Error::Statement {
         line: statement.line,
         reason,
@@ -200,7 +200,7 @@ fn without_token(error: &str) -> String {
     }
 }
 
-fn change(statement: Statement) -> Result<Change, String> {
+fn change(statement: Statement) -> Result<SecretChange, String> {
     let lower = |name: Ident| name.value.to_lowercase();
     match statement {
         Statement::CreateSecret {
@@ -217,20 +217,20 @@ fn change(statement: Statement) -> Result<Change, String> {
                     "a secret of type {kind} is of no use here, only S3 is"
                 ));
             }
-            Ok(Change::Create {
+            Ok(SecretChange::Create {
                 // DuckDB's name for a secret without a name.
                 name: name.map_or_else(|| "__default_s3".to_owned(), lower),
                 secret: secret(&options)?,
-                if_there: match (or_replace, if_not_exists) {
-                    (true, _) => IfThere::Replace,
-                    (false, true) => IfThere::Keep,
-                    (false, false) => IfThere::Fail,
+                if_exists: match (or_replace, if_not_exists) {
+                    (true, _) => IfExists::Replace,
+                    (false, true) => IfExists::Keep,
+                    (false, false) => IfExists::Fail,
                 },
             })
         }
         Statement::DropSecret {
             if_exists, name, ..
-        } => Ok(Change::Drop {
+        } => Ok(SecretChange::Drop {
             name: lower(name),
             if_exists,
         }),
@@ -401,7 +401,7 @@ mod tests {
             message: "no \\ 'access'; (none)\nat all".to_owned(),
             hint: "Ask.".to_owned(),
         };
-        let refused = Secret::refused(&s3("http://127.0.0.1:9000", "known"), &why);
+        let refused = Secret::without_rights(&s3("http://127.0.0.1:9000", "known"), &why);
         let text = statement("s", &refused);
         assert!(!text.contains("known"), "{text}");
         let secrets = parse(&text).unwrap();

@@ -27,23 +27,24 @@ use super::deletes::access_plan;
 use super::error;
 use super::io::LakeIo;
 use super::provider::{FILE_COLUMN, POSITION_COLUMN, ScanFile};
-use crate::column_projection::{FieldIds, Source, constant};
+use crate::column_projection::{ColumnProjection, ColumnSource, constant};
 use crate::uncommitted::{BATCHES_LOCATION, LiveBatch};
 
 /// A selection of row groups of one file, which one partition reads.
 #[derive(Clone, Debug)]
-pub(super) struct Unit {
+pub(super) struct RowGroupSelection {
     location: Arc<str>,
     size: u64,
     access: ParquetAccessPlan,
 }
 
-/// Divides the files' row groups into at most `partitions` lots with about the same number of rows.
-pub(super) async fn units(
+/// Divides the files' row groups into at most `target_partitions` partitions with about the same
+/// number of rows.
+pub(super) async fn partition_row_groups(
     io: &LakeIo,
     files: Vec<ScanFile>,
-    partitions: usize,
-) -> error::Result<Vec<Vec<Unit>>> {
+    target_partitions: usize,
+) -> error::Result<Vec<Vec<RowGroupSelection>>> {
     let files = stream::iter(files)
         .map(|scan| async move {
             let footer = io.footer(&scan.file.location, scan.file.size).await?;
@@ -53,36 +54,36 @@ pub(super) async fn units(
         .try_collect::<Vec<_>>()
         .await?;
     let total: u64 = files.iter().map(|(scan, _)| scan.file.record_count).sum();
-    let share = total.div_ceil(partitions.max(1) as u64).max(1);
-    let mut lots: Vec<Vec<Unit>> = Vec::new();
-    let mut lot: Vec<Unit> = Vec::new();
-    let mut rows_in_lot = 0;
+    let share = total.div_ceil(target_partitions.max(1) as u64).max(1);
+    let mut partitions: Vec<Vec<RowGroupSelection>> = Vec::new();
+    let mut partition: Vec<RowGroupSelection> = Vec::new();
+    let mut rows_in_partition = 0;
     for (scan, footer) in files {
         let groups = footer.metadata.row_groups();
         let whole = access_plan(&scan.deleted, groups);
-        let nothing = Unit {
+        let nothing = RowGroupSelection {
             location: scan.file.location.as_str().into(),
             size: scan.file.size,
             access: ParquetAccessPlan::new_none(groups.len()),
         };
-        let mut unit = nothing.clone();
+        let mut selection = nothing.clone();
         for (index, group) in groups.iter().enumerate() {
-            if rows_in_lot >= share && lots.len() + 1 < partitions {
-                lot.push(std::mem::replace(&mut unit, nothing.clone()));
-                lots.push(std::mem::take(&mut lot));
-                rows_in_lot = 0;
+            if rows_in_partition >= share && partitions.len() + 1 < target_partitions {
+                partition.push(std::mem::replace(&mut selection, nothing.clone()));
+                partitions.push(std::mem::take(&mut partition));
+                rows_in_partition = 0;
             }
-            unit.access.set(index, whole.inner()[index].clone());
-            rows_in_lot += group.num_rows() as u64;
+            selection.access.set(index, whole.inner()[index].clone());
+            rows_in_partition += group.num_rows() as u64;
         }
-        lot.push(unit);
+        partition.push(selection);
     }
-    lots.push(lot);
-    for lot in &mut lots {
-        lot.retain(|unit| !unit.access.row_group_indexes().is_empty());
+    partitions.push(partition);
+    for partition in &mut partitions {
+        partition.retain(|selection| !selection.access.row_group_indexes().is_empty());
     }
-    lots.retain(|lot| !lot.is_empty());
-    Ok(lots)
+    partitions.retain(|partition| !partition.is_empty());
+    Ok(partitions)
 }
 
 /// Adds the two position columns to in-memory rows.
@@ -102,31 +103,31 @@ fn file_column(location: &str, rows: usize) -> Result<ArrayRef> {
 /// An execution plan that reads data files with the location and the position of every row. The
 /// predicate only skips row groups; it does not filter rows.
 #[derive(Debug)]
-pub(super) struct RowsExec {
+pub(super) struct PositionScanExec {
     io: LakeIo,
-    ids: FieldIds,
+    ids: ColumnProjection,
     /// The table's columns, then the file column and the position column.
     schema: SchemaRef,
     projection: Vec<usize>,
     predicate: Option<Arc<dyn PhysicalExpr>>,
-    lots: Vec<Vec<Unit>>,
+    partitions: Vec<Vec<RowGroupSelection>>,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
 
-impl RowsExec {
+impl PositionScanExec {
     pub(super) fn new(
         io: LakeIo,
-        ids: FieldIds,
+        ids: ColumnProjection,
         schema: &SchemaRef,
         projection: Option<&Vec<usize>>,
         predicate: Option<Arc<dyn PhysicalExpr>>,
-        lots: Vec<Vec<Unit>>,
+        partitions: Vec<Vec<RowGroupSelection>>,
     ) -> Result<Self> {
         let projected = project_schema(schema, projection)?;
         let properties = PlanProperties::new(
             EquivalenceProperties::new(projected),
-            Partitioning::UnknownPartitioning(lots.len()),
+            Partitioning::UnknownPartitioning(partitions.len()),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
@@ -139,13 +140,13 @@ impl RowsExec {
                 None => (0..schema.fields().len()).collect(),
             },
             predicate,
-            lots,
+            partitions,
             metrics: ExecutionPlanMetricsSet::new(),
             properties: Arc::new(properties),
         })
     }
 
-    fn reader(&self, partition: usize, batch_size: usize) -> UnitReader {
+    fn reader(&self, partition: usize, batch_size: usize) -> PartitionReader {
         let columns = self.schema.fields().len() - 2;
         let predicate = self.predicate.clone().filter(|predicate| {
             // A predicate on position columns cannot be evaluated on a file's statistics.
@@ -154,7 +155,7 @@ impl RowsExec {
                 .iter()
                 .all(|column: &Column| ![FILE_COLUMN, POSITION_COLUMN].contains(&column.name()))
         });
-        UnitReader {
+        PartitionReader {
             io: self.io.clone(),
             ids: self.ids.clone(),
             table: Arc::new(Schema::new(self.schema.fields()[..columns].to_vec())),
@@ -168,10 +169,10 @@ impl RowsExec {
     }
 }
 
-impl DisplayAs for RowsExec {
+impl DisplayAs for PositionScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = self.lots.iter().map(Vec::len).sum::<usize>();
-        write!(f, "RowsExec: units={units}")?;
+        let selections = self.partitions.iter().map(Vec::len).sum::<usize>();
+        write!(f, "PositionScanExec: selections={selections}")?;
         match &self.predicate {
             Some(predicate) => write!(f, ", predicate={predicate}"),
             None => Ok(()),
@@ -179,9 +180,9 @@ impl DisplayAs for RowsExec {
     }
 }
 
-impl ExecutionPlan for RowsExec {
+impl ExecutionPlan for PositionScanExec {
     fn name(&self) -> &'static str {
-        "RowsExec"
+        "PositionScanExec"
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -209,10 +210,10 @@ impl ExecutionPlan for RowsExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let reader = Arc::new(self.reader(partition, context.session_config().batch_size()));
-        let batches = stream::iter(self.lots[partition].clone())
-            .then(move |unit| {
+        let batches = stream::iter(self.partitions[partition].clone())
+            .then(move |selection| {
                 let reader = Arc::clone(&reader);
-                async move { reader.read(unit).await }
+                async move { reader.read(selection).await }
             })
             .try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(
@@ -222,10 +223,10 @@ impl ExecutionPlan for RowsExec {
     }
 }
 
-/// Reads the units of one partition.
-struct UnitReader {
+/// Reads the selections of one partition.
+struct PartitionReader {
     io: LakeIo,
-    ids: FieldIds,
+    ids: ColumnProjection,
     /// The table's columns, without the position columns.
     table: SchemaRef,
     output: SchemaRef,
@@ -238,7 +239,7 @@ struct UnitReader {
 }
 
 /// The source of an output column.
-enum Make {
+enum OutputColumn {
     FromColumn {
         /// The column's index in the batch as it was read.
         index: usize,
@@ -250,21 +251,21 @@ enum Make {
     Position,
 }
 
-impl UnitReader {
+impl PartitionReader {
     async fn read(
         self: Arc<Self>,
-        unit: Unit,
+        selection: RowGroupSelection,
     ) -> Result<impl Stream<Item = Result<RecordBatch>> + use<>> {
         let parquet_error = |source| error::Error::Parquet {
-            location: unit.location.to_string(),
+            location: selection.location.to_string(),
             source,
         };
-        let footer = self.io.footer(&unit.location, unit.size).await?;
+        let footer = self.io.footer(&selection.location, selection.size).await?;
         let plain =
             ArrowReaderMetadata::try_new(Arc::clone(&footer.metadata), ArrowReaderOptions::new())
                 .map_err(parquet_error)?;
         let file_schema = Arc::clone(plain.schema());
-        let access = self.pruned(&unit, &plain)?;
+        let access = self.pruned(&selection, &plain)?;
 
         let number = Field::new(POSITION_COLUMN, DataType::Int64, false);
         let number = number.with_extension_type(RowNumber);
@@ -274,28 +275,33 @@ impl UnitReader {
         let metadata = ArrowReaderMetadata::try_new(Arc::clone(&footer.metadata), options)
             .map_err(parquet_error)?;
 
-        let (roots, makes) = self.makes(&file_schema)?;
-        let reader = self.io.parquet_reader(&unit.location, unit.size)?;
+        let (roots, output_columns) = self.output_columns(&file_schema)?;
+        let reader = self
+            .io
+            .parquet_reader(&selection.location, selection.size)?;
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
         let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
         let mut builder = builder
             .with_projection(mask)
             .with_batch_size(self.batch_size)
             .with_row_groups(access.row_group_indexes());
-        let selection = access.into_overall_row_selection(footer.metadata.row_groups())?;
-        if let Some(selection) = selection {
-            builder = builder.with_row_selection(selection);
+        if let Some(rows) = access.into_overall_row_selection(footer.metadata.row_groups())? {
+            builder = builder.with_row_selection(rows);
         }
         let stream = builder.build().map_err(parquet_error)?;
-        let location = Arc::clone(&unit.location);
+        let location = Arc::clone(&selection.location);
         Ok(stream
             .map_err(DataFusionError::from)
-            .map(move |batch| self.output(&batch?, &makes, &location)))
+            .map(move |batch| self.output(&batch?, &output_columns, &location)))
     }
 
-    /// Returns the unit's row groups without those whose statistics exclude every row.
-    fn pruned(&self, unit: &Unit, metadata: &ArrowReaderMetadata) -> Result<ParquetAccessPlan> {
-        let access = unit.access.clone();
+    /// Returns the selection's row groups without those whose statistics exclude every row.
+    fn pruned(
+        &self,
+        selection: &RowGroupSelection,
+        metadata: &ArrowReaderMetadata,
+    ) -> Result<ParquetAccessPlan> {
+        let access = selection.access.clone();
         let Some(predicate) = &self.predicate else {
             return Ok(access);
         };
@@ -308,7 +314,7 @@ impl UnitReader {
         let Ok(predicate) = PruningPredicate::try_new(predicate, Arc::clone(file_schema)) else {
             return Ok(access);
         };
-        let metrics = ParquetFileMetrics::new(self.partition, &unit.location, &self.metrics);
+        let metrics = ParquetFileMetrics::new(self.partition, &selection.location, &self.metrics);
         let mut filter = RowGroupAccessPlanFilter::new(access);
         filter.prune_by_statistics(
             file_schema,
@@ -322,7 +328,7 @@ impl UnitReader {
 
     /// Returns the indexes of the file's columns to read, in order, and the source of each output
     /// column.
-    fn makes(&self, file_schema: &Schema) -> Result<(Vec<usize>, Vec<Make>)> {
+    fn output_columns(&self, file_schema: &Schema) -> Result<(Vec<usize>, Vec<OutputColumn>)> {
         let sources = self.ids.resolve(&self.table, file_schema);
         let of_table = || {
             self.projection
@@ -331,51 +337,59 @@ impl UnitReader {
         };
         let mut roots: Vec<usize> = of_table()
             .filter_map(|(_, source)| match source {
-                Source::Column { index, .. } => Some(*index),
-                Source::Constant(_) => None,
+                ColumnSource::Column { index, .. } => Some(*index),
+                ColumnSource::Constant(_) => None,
             })
             .collect();
         roots.sort_unstable();
         roots.dedup();
-        let make = |&index: &usize| -> Result<Make> {
+        let make = |&index: &usize| -> Result<OutputColumn> {
             let Some(source) = sources.get(index) else {
                 return Ok(match index - sources.len() {
-                    0 => Make::File,
-                    _ => Make::Position,
+                    0 => OutputColumn::File,
+                    _ => OutputColumn::Position,
                 });
             };
             let table_field = Arc::clone(&self.table.fields()[index]);
             Ok(match source {
-                Source::Constant(default) => {
-                    Make::Constant(constant(default.clone(), &table_field)?)
+                ColumnSource::Constant(default) => {
+                    OutputColumn::Constant(constant(default.clone(), &table_field)?)
                 }
-                Source::Column { index, file_field } => Make::FromColumn {
+                ColumnSource::Column { index, file_field } => OutputColumn::FromColumn {
                     index: roots.partition_point(|root| root < index),
                     file_field: Arc::clone(file_field),
                     table_field,
                 },
             })
         };
-        let makes = self.projection.iter().map(make).collect::<Result<_>>()?;
-        Ok((roots, makes))
+        let output_columns = self.projection.iter().map(make).collect::<Result<_>>()?;
+        Ok((roots, output_columns))
     }
 
-    fn output(&self, batch: &RecordBatch, makes: &[Make], location: &str) -> Result<RecordBatch> {
+    fn output(
+        &self,
+        batch: &RecordBatch,
+        output_columns: &[OutputColumn],
+        location: &str,
+    ) -> Result<RecordBatch> {
         let rows = batch.num_rows();
-        let make = |make: &Make| match make {
-            Make::FromColumn {
+        let array = |column: &OutputColumn| match column {
+            OutputColumn::FromColumn {
                 index,
                 file_field,
                 table_field,
             } => self
                 .ids
                 .convert(batch.column(*index), file_field, table_field),
-            Make::Constant(value) => value.to_array_of_size(rows),
-            Make::File => file_column(location, rows),
+            OutputColumn::Constant(value) => value.to_array_of_size(rows),
+            OutputColumn::File => file_column(location, rows),
             // The row number follows the file's own columns.
-            Make::Position => Ok(Arc::clone(batch.column(batch.num_columns() - 1))),
+            OutputColumn::Position => Ok(Arc::clone(batch.column(batch.num_columns() - 1))),
         };
-        let columns = makes.iter().map(make).collect::<Result<Vec<_>>>()?;
+        let columns = output_columns
+            .iter()
+            .map(array)
+            .collect::<Result<Vec<_>>>()?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(RecordBatch::try_new_with_options(
             Arc::clone(&self.output),
