@@ -6,7 +6,10 @@ use std::sync::Arc;
 use iceberg::spec::{ListType, Literal, NestedField, PrimitiveType, StructType, Type};
 use serde::Deserialize;
 
-use super::values::{ValueError, literal};
+use super::datetime::{date, interval, time, time_tz, timestamp};
+use super::values::{
+    ValueError, array, bytes, decimal as decimal_value, float, float4, integer, malformed, uuid,
+};
 
 /// A column as the extension's `lake_engine.columns_of` describes it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -194,4 +197,44 @@ impl ColumnKind {
         };
         Type::Primitive(primitive)
     }
+}
+
+/// Parses a value into an Iceberg literal, for a column's default.
+fn literal(kind: &ColumnKind, text: &str) -> Result<Literal, ValueError> {
+    let bytes_of = text.as_bytes();
+    Ok(match kind {
+        ColumnKind::Boolean => Literal::bool(matches!(text, "t" | "true")),
+        ColumnKind::Int => Literal::int(integer(bytes_of)? as i32),
+        ColumnKind::Long => Literal::long(integer(bytes_of)?),
+        ColumnKind::Float => Literal::float(float4(bytes_of)?),
+        ColumnKind::Double => Literal::double(float(bytes_of)?),
+        ColumnKind::Decimal(precision, scale) => {
+            Literal::decimal(decimal_value(bytes_of, *precision, *scale)?)
+        }
+        ColumnKind::Text | ColumnKind::AsText => Literal::string(text),
+        ColumnKind::Binary => Literal::binary(bytes(bytes_of)?),
+        ColumnKind::Date => Literal::date(date(bytes_of)?),
+        ColumnKind::Time => Literal::time(time(bytes_of)?),
+        ColumnKind::TimeTz => Literal::time(time_tz(bytes_of)?),
+        ColumnKind::Timestamp => Literal::timestamp(timestamp(bytes_of, false)?),
+        ColumnKind::TimestampTz => Literal::timestamptz(timestamp(bytes_of, true)?),
+        ColumnKind::Uuid => Literal::uuid(uuid(bytes_of)?),
+        ColumnKind::Interval => Literal::Struct(iceberg::spec::Struct::from_iter(
+            interval(bytes_of)?.map(|part| Some(Literal::long(part))),
+        )),
+        ColumnKind::List(element) => Literal::List(
+            array(bytes_of)?
+                .into_iter()
+                .map(|value| {
+                    value
+                        .map(|value| {
+                            let value = String::from_utf8(value)
+                                .map_err(|_| malformed("array", bytes_of))?;
+                            literal(element, &value)
+                        })
+                        .transpose()
+                })
+                .collect::<Result<_, _>>()?,
+        ),
+    })
 }

@@ -123,20 +123,24 @@ impl Secrets {
 /// An error in an init file or a statement.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("line {}", source.line)]
-    Unclosed {
-        #[from]
-        source: Unclosed,
-    },
     #[error("line {line}: {reason}")]
     Statement { line: usize, reason: String },
     #[error("{0}")]
     Conflict(#[from] Conflict),
     #[error(
-        "there is no S3 secret in it; expected: CREATE SECRET s3 (TYPE S3, KEY_ID '…', SECRET '…', \
+        "the init file has no S3 secret; expected: CREATE SECRET s3 (TYPE S3, KEY_ID '…', SECRET '…', \
          ENDPOINT 'host:port', REGION 'us-east-1', URL_STYLE 'path', USE_SSL false)"
     )]
     NoSecret,
+}
+
+impl From<Unclosed> for Error {
+    fn from(unclosed: Unclosed) -> Self {
+        Self::Statement {
+            line: unclosed.line,
+            reason: unclosed.to_string(),
+        }
+    }
 }
 
 /// Reads the S3 secrets of an init file. Other statements matter to DuckDB only; they are skipped
@@ -151,7 +155,7 @@ pub fn parse(text: &str) -> Result<Secrets, Error> {
         if !is_about_secrets(&statement.sql) {
             tracing::warn!(
                 line = statement.line,
-                "a statement of the init file has no meaning here and is left out"
+                "skipping a statement of the init file that is not about secrets"
             );
             continue;
         }
@@ -214,7 +218,7 @@ fn change(statement: Statement) -> Result<SecretChange, String> {
             if !secret_type.value.eq_ignore_ascii_case("s3") {
                 let kind = secret_type.value;
                 return Err(format!(
-                    "a secret of type {kind} is of no use here, only S3 is"
+                    "secrets of type {kind} are not supported, only S3 is"
                 ));
             }
             Ok(SecretChange::Create {
@@ -234,7 +238,7 @@ fn change(statement: Statement) -> Result<SecretChange, String> {
             name: lower(name),
             if_exists,
         }),
-        _ => Err("it is neither CREATE SECRET nor DROP SECRET".to_owned()),
+        _ => Err("only CREATE SECRET and DROP SECRET are supported".to_owned()),
     }
 }
 
@@ -289,7 +293,7 @@ fn secret(options: &[SecretOption]) -> Result<Secret, String> {
         let key = &option.key.value;
         if !KNOWN.iter().any(|known| known.eq_ignore_ascii_case(key)) {
             return Err(format!(
-                "the option {key} is not supported here; these are: {}",
+                "the option {key} is not supported; supported options: {}",
                 KNOWN.join(", ")
             ));
         }
@@ -304,7 +308,7 @@ fn secret(options: &[SecretOption]) -> Result<Secret, String> {
     let scheme = match get("USE_SSL").unwrap_or("true").to_lowercase().as_str() {
         "true" | "1" => "https",
         "false" | "0" => "http",
-        other => return Err(format!("USE_SSL is true or false, not {other}")),
+        other => return Err(format!("USE_SSL must be true or false, not {other}")),
     };
     // By default DuckDB puts the bucket's name into the host name, which does not resolve for a
     // local service.
@@ -312,7 +316,7 @@ fn secret(options: &[SecretOption]) -> Result<Secret, String> {
         "path" => {}
         other => {
             return Err(format!(
-                "URL_STYLE '{other}' is not supported here, only 'path' is"
+                "URL_STYLE '{other}' is not supported, it must be given as 'path'"
             ));
         }
     }
@@ -326,7 +330,7 @@ fn secret(options: &[SecretOption]) -> Result<Secret, String> {
                 Some(bucket) if !bucket.is_empty() && !bucket.contains('/') => {
                     Some(bucket.to_owned())
                 }
-                _ => return Err(format!("SCOPE is s3://<bucket> here, not {scope}")),
+                _ => return Err(format!("SCOPE must be s3://<bucket>, not {scope}")),
             }
         }
     };
@@ -464,25 +468,28 @@ mod tests {
             ),
             (
                 "TYPE S3, KEY_ID 'k', SECRET 's', ENDPOINT 'e'",
-                "line 3: URL_STYLE 'vhost' is not supported here, only 'path' is",
+                "line 3: URL_STYLE 'vhost' is not supported, it must be given as 'path'",
             ),
             (
                 "TYPE GCS, KEY_ID 'k', SECRET 's'",
-                "line 3: a secret of type GCS is of no use here, only S3 is",
+                "line 3: secrets of type GCS are not supported, only S3 is",
             ),
             (
                 "TYPE S3, KMS_KEY_ID 't'",
-                "line 3: the option KMS_KEY_ID is not supported here; these are: \
+                "line 3: the option KMS_KEY_ID is not supported; supported options: \
                  KEY_ID, SECRET, SESSION_TOKEN, ENDPOINT, REGION, URL_STYLE, USE_SSL, SCOPE",
             ),
             (
                 "TYPE S3, KEY_ID 'k', SECRET 's', ENDPOINT 'e', URL_STYLE 'path', SCOPE 's3://b/part'",
-                "line 3: SCOPE is s3://<bucket> here, not s3://b/part",
+                "line 3: SCOPE must be s3://<bucket>, not s3://b/part",
             ),
         ] {
             assert_eq!(secret(options), error);
         }
-        assert_eq!(secret("TYPE S3, KEY_ID 'k"), "line 3");
+        assert_eq!(
+            secret("TYPE S3, KEY_ID 'k"),
+            "line 3: a string is not closed"
+        );
         let error = secret("TYPE S3, KEY_ID 'k', SECRET 'the ' 'key'");
         assert!(error.contains("Expected: )"), "{error}");
         assert!(error.contains("at Line: 1"), "{error}");

@@ -6,11 +6,7 @@
 
 use std::fmt::Write as _;
 
-use iceberg::spec::Literal;
 use uuid::Uuid;
-
-use super::columns::ColumnKind;
-use super::datetime::{date, interval, time, time_tz, timestamp};
 
 /// The reason why a value cannot be stored.
 #[derive(Debug, thiserror::Error)]
@@ -207,46 +203,6 @@ pub(crate) fn array(text: &[u8]) -> Result<Vec<Option<Vec<u8>>>, ValueError> {
         elements.push((quoted || !element.eq_ignore_ascii_case(b"NULL")).then_some(element));
     }
     Ok(elements)
-}
-
-/// Parses a value into an Iceberg literal, for a column's default.
-pub fn literal(kind: &ColumnKind, text: &str) -> Result<Literal, ValueError> {
-    let bytes_of = text.as_bytes();
-    Ok(match kind {
-        ColumnKind::Boolean => Literal::bool(matches!(text, "t" | "true")),
-        ColumnKind::Int => Literal::int(integer(bytes_of)? as i32),
-        ColumnKind::Long => Literal::long(integer(bytes_of)?),
-        ColumnKind::Float => Literal::float(float4(bytes_of)?),
-        ColumnKind::Double => Literal::double(float(bytes_of)?),
-        ColumnKind::Decimal(precision, scale) => {
-            Literal::decimal(decimal(bytes_of, *precision, *scale)?)
-        }
-        ColumnKind::Text | ColumnKind::AsText => Literal::string(text),
-        ColumnKind::Binary => Literal::binary(bytes(bytes_of)?),
-        ColumnKind::Date => Literal::date(date(bytes_of)?),
-        ColumnKind::Time => Literal::time(time(bytes_of)?),
-        ColumnKind::TimeTz => Literal::time(time_tz(bytes_of)?),
-        ColumnKind::Timestamp => Literal::timestamp(timestamp(bytes_of, false)?),
-        ColumnKind::TimestampTz => Literal::timestamptz(timestamp(bytes_of, true)?),
-        ColumnKind::Uuid => Literal::uuid(uuid(bytes_of)?),
-        ColumnKind::Interval => Literal::Struct(iceberg::spec::Struct::from_iter(
-            interval(bytes_of)?.map(|part| Some(Literal::long(part))),
-        )),
-        ColumnKind::List(element) => Literal::List(
-            array(bytes_of)?
-                .into_iter()
-                .map(|value| {
-                    value
-                        .map(|value| {
-                            let value = String::from_utf8(value)
-                                .map_err(|_| malformed("array", bytes_of))?;
-                            literal(element, &value)
-                        })
-                        .transpose()
-                })
-                .collect::<Result<_, _>>()?,
-        ),
-    })
 }
 
 pub(super) fn write_decimal(out: &mut String, value: i128, scale: u32) {

@@ -1,9 +1,46 @@
-//! A bounded cache of data from immutable files.
+//! Bounded caches of data from immutable files.
+//!
+//! A general cache crate (moka) is no gain here: it enforces its limit later, in batches, while this
+//! one never holds more than its bytes after an insert.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use parquet::file::metadata::ParquetMetaData;
+use roaring::RoaringTreemap;
+
+const FOOTER_BYTES: usize = 64 << 20;
+const DELETE_BYTES: usize = 32 << 20;
+
+/// A Parquet file's metadata, and the whole file if it is small.
+pub(super) struct Footer {
+    pub(super) metadata: Arc<ParquetMetaData>,
+    pub(super) whole: Option<Bytes>,
+}
+
+/// The contents of one delete file: deleted positions (from 0) by data file location.
+pub(crate) type PositionDeletes = HashMap<String, RoaringTreemap>;
+
+/// The caches of an access to lakes, each by location.
+pub(super) struct Caches {
+    pub(super) footers: Cache<Footer>,
+    pub(super) deletes: Cache<PositionDeletes>,
+    /// Parts of data files, by location and range.
+    pub(super) ranges: Cache<Bytes>,
+}
+
+impl Caches {
+    /// Creates empty caches. Those of footers and deletes have a fixed capacity.
+    pub(super) fn new(range_bytes: usize) -> Self {
+        Self {
+            footers: Cache::new(FOOTER_BYTES),
+            deletes: Cache::new(DELETE_BYTES),
+            ranges: Cache::new(range_bytes),
+        }
+    }
+}
 
 /// Values by location. When their total weight exceeds the capacity, the least recently used are
 /// dropped.

@@ -243,7 +243,7 @@ impl TableVersion {
         let snapshot_id = new_snapshot_id(&self.metadata);
         let mut writer = Manifests {
             io,
-            version: self,
+            metadata: &self.metadata,
             snapshot_id,
             directory: format!("{}/metadata", self.metadata.location()),
             id: Uuid::new_v4(),

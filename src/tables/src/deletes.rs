@@ -1,6 +1,5 @@
 //! Position deletes: the deleted rows of each data file.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
@@ -15,6 +14,7 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::schema::types::SchemaDescriptor;
 use roaring::RoaringTreemap;
 
+use super::cache::PositionDeletes;
 use super::error::{Error, Result};
 use super::io::LakeIo;
 
@@ -23,13 +23,10 @@ use super::io::LakeIo;
 const FILE_PATH: (i32, &str) = (2_147_483_546, "file_path");
 const POS: (i32, &str) = (2_147_483_545, "pos");
 
-/// The contents of one delete file: deleted positions (from 0) by data file location.
-pub(crate) type PositionDeletes = HashMap<String, RoaringTreemap>;
-
 impl LakeIo {
     /// Reads a position delete file.
     pub async fn position_deletes(&self, location: &str) -> Result<Arc<PositionDeletes>> {
-        if let Some(deletes) = self.deletes().get(location) {
+        if let Some(deletes) = self.caches().deletes.get(location) {
             return Ok(deletes);
         }
         let size = self.size(location).await?;
@@ -43,7 +40,7 @@ impl LakeIo {
             .iter()
             .map(|(path, rows)| path.len() + rows.serialized_size())
             .sum();
-        self.deletes().insert(location, &deletes, weight);
+        self.caches().deletes.insert(location, &deletes, weight);
         Ok(deletes)
     }
 }

@@ -24,6 +24,7 @@ use parquet::file::metadata::{
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::schema::types::ColumnDescPtr;
 
+use super::cache::Footer;
 use super::error::{Error, Result};
 use super::io::LakeIo;
 
@@ -35,16 +36,10 @@ const SMALL_FILE_BYTES: u64 = 256 << 10;
 /// fit.
 const FOOTER_GUESS_BYTES: usize = 64 << 10;
 
-/// A Parquet file's metadata, and the whole file if it is small.
-pub(super) struct Footer {
-    pub(super) metadata: Arc<ParquetMetaData>,
-    whole: Option<Bytes>,
-}
-
 impl LakeIo {
     /// Returns the footer of the Parquet file of `size` bytes at `location`.
     pub(super) async fn footer(&self, location: &str, size: u64) -> Result<Arc<Footer>> {
-        if let Some(footer) = self.footers().get(location) {
+        if let Some(footer) = self.caches().footers.get(location) {
             return Ok(footer);
         }
         let failed = |source| Error::Parquet {
@@ -69,7 +64,7 @@ impl LakeIo {
         let metadata = Arc::new(for_scans(metadata).map_err(failed)?);
         let weight = metadata.memory_size() + whole.as_ref().map_or(0, Bytes::len);
         let footer = Arc::new(Footer { metadata, whole });
-        self.footers().insert(location, &footer, weight);
+        self.caches().footers.insert(location, &footer, weight);
         Ok(footer)
     }
 
@@ -168,7 +163,7 @@ impl LakeFileReader {
     /// Returns ranges of the file, from the cache as far as possible. Queries repeat the same
     /// ranges, those of column chunks and pages, so ranges are cached as requested.
     async fn fetch(&self, ranges: &[Range<u64>]) -> ParquetResult<Vec<Bytes>> {
-        let cache = self.io.ranges();
+        let cache = &self.io.caches().ranges;
         if !cache.is_enabled() {
             let bytes = self.store.get_ranges(&self.key, ranges).await;
             return bytes.map_err(|error| self.failed(error));

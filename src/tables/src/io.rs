@@ -8,26 +8,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use futures::StreamExt;
-use iceberg::io::{FileIO, FileIOBuilder};
-use iceberg::spec::TableMetadataRef;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use url::Url;
 
-use super::cache::Cache;
-use super::deletes::PositionDeletes;
+use super::cache::Caches;
 use super::error::{Error, Result};
-use super::footer::Footer;
-use super::storage::LakeStorageFactory;
-use crate::manifest_repair::ManifestRepair;
 use icebox_s3_client as client;
 use icebox_s3_client::CredentialSource;
 use icebox_s3_client::S3Config;
 
-const FOOTER_CACHE_BYTES: usize = 64 << 20;
-const DELETE_CACHE_BYTES: usize = 32 << 20;
 /// The capacity of the cache for data files, where it is enabled.
 const RANGE_CACHE_BYTES: usize = 64 << 20;
 
@@ -116,10 +108,7 @@ struct Stores {
 
 struct Inner {
     stores: RwLock<Stores>,
-    footers: Cache<Footer>,
-    deletes: Cache<PositionDeletes>,
-    /// Parts of data files, by location and range.
-    ranges: Cache<Bytes>,
+    caches: Caches,
 }
 
 impl LakeIo {
@@ -176,9 +165,7 @@ impl LakeIo {
     ) -> Self {
         let inner = Inner {
             stores: RwLock::new(Stores { s3, stores }),
-            footers: Cache::new(FOOTER_CACHE_BYTES),
-            deletes: Cache::new(DELETE_CACHE_BYTES),
-            ranges: Cache::new(range_cache_bytes),
+            caches: Caches::new(range_cache_bytes),
         };
         Self {
             inner: Arc::new(inner),
@@ -287,38 +274,14 @@ impl LakeIo {
         }
     }
 
-    /// Returns iceberg-rust's file access for these stores. It returns the files unchanged.
-    pub fn file_io(&self) -> FileIO {
-        FileIOBuilder::new(Arc::new(LakeStorageFactory::new(self.clone(), None))).build()
-    }
-
-    /// Returns iceberg-rust's file access for reading one table. Manifests that lack required keys
-    /// are completed for iceberg-rust (manifest repair, module `manifest_repair`).
-    pub fn file_io_of_table(&self, metadata: TableMetadataRef) -> FileIO {
-        let repair = Arc::new(ManifestRepair::new(metadata));
-        FileIOBuilder::new(Arc::new(LakeStorageFactory::new(
-            self.clone(),
-            Some(repair),
-        )))
-        .build()
-    }
-
     /// Returns the stores for a DataFusion runtime. Any bucket named in a plan is opened on first
     /// use.
     pub fn registry(&self) -> Arc<dyn ObjectStoreRegistry> {
         Arc::new(LakeRegistry(self.clone()))
     }
 
-    pub(super) fn footers(&self) -> &Cache<Footer> {
-        &self.inner.footers
-    }
-
-    pub(super) fn ranges(&self) -> &Cache<Bytes> {
-        &self.inner.ranges
-    }
-
-    pub(super) fn deletes(&self) -> &Cache<PositionDeletes> {
-        &self.inner.deletes
+    pub(super) fn caches(&self) -> &Caches {
+        &self.inner.caches
     }
 }
 

@@ -18,7 +18,7 @@ mod manifests;
 mod position_scan;
 mod provider;
 mod prune;
-
+mod scan_files;
 mod schema;
 mod storage;
 mod table;
@@ -27,7 +27,8 @@ pub mod write;
 
 pub use error::{Error, Result};
 pub use io::{LakeIo, Location, Service};
-pub use provider::{FILE_COLUMN, LakeTableProvider, POSITION_COLUMN};
+pub use position_scan::{FILE_COLUMN, POSITION_COLUMN};
+pub use provider::LakeTableProvider;
 pub use schema::{field_id, initial_defaults};
 pub use table::{LakeTable, PlannedFile};
 pub use uncommitted::with_schema;

@@ -8,11 +8,9 @@ use iceberg::Result;
 use iceberg::io::FileIO;
 use iceberg::spec::{
     DataContentType, DataFile, ManifestContentType, ManifestFile, ManifestStatus, ManifestWriter,
-    ManifestWriterBuilder,
+    ManifestWriterBuilder, TableMetadata,
 };
 use uuid::Uuid;
-
-use super::commit::TableVersion;
 
 /// The number of older manifests of one content type from which they are merged into one, as in
 /// `pg_lake`.
@@ -23,7 +21,8 @@ const CONCURRENT_READS: usize = 16;
 /// The writer of one snapshot's manifests.
 pub(super) struct Manifests<'a> {
     pub(super) io: &'a FileIO,
-    pub(super) version: &'a TableVersion,
+    /// The metadata of the version that the snapshot follows.
+    pub(super) metadata: &'a TableMetadata,
     pub(super) snapshot_id: i64,
     /// The directory of the manifests, without a slash at the end.
     pub(super) directory: String,
@@ -40,12 +39,8 @@ impl Manifests<'_> {
         Ok(ManifestWriterBuilder::new(
             self.io.new_output(location)?,
             Some(self.snapshot_id),
-            self.version.metadata.current_schema().clone(),
-            self.version
-                .metadata
-                .default_partition_spec()
-                .as_ref()
-                .clone(),
+            self.metadata.current_schema().clone(),
+            self.metadata.default_partition_spec().as_ref().clone(),
         ))
     }
 

@@ -26,9 +26,23 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask, RowNumber}
 use super::deletes::access_plan;
 use super::error;
 use super::io::LakeIo;
-use super::provider::{FILE_COLUMN, POSITION_COLUMN, ScanFile};
+use super::scan_files::{CONCURRENT_READS, ScanFile};
 use crate::column_projection::{ColumnProjection, ColumnSource, constant};
 use crate::uncommitted::{BATCHES_LOCATION, LiveBatch};
+
+/// The name of the column with the location of a row's data file, as a dictionary of strings.
+pub const FILE_COLUMN: &str = "_file";
+/// The name of the column with a row's position in its data file, from 0 as in position deletes.
+pub const POSITION_COLUMN: &str = "_pos";
+
+pub(super) fn file_field() -> Field {
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    Field::new(FILE_COLUMN, dictionary, false)
+}
+
+pub(super) fn position_field() -> Field {
+    Field::new(POSITION_COLUMN, DataType::Int64, false)
+}
 
 /// A selection of row groups of one file, which one partition reads.
 #[derive(Clone, Debug)]
@@ -50,7 +64,7 @@ pub(super) async fn partition_row_groups(
             let footer = io.footer(&scan.file.location, scan.file.size).await?;
             Ok::<_, error::Error>((scan, footer))
         })
-        .buffered(16)
+        .buffered(CONCURRENT_READS)
         .try_collect::<Vec<_>>()
         .await?;
     let total: u64 = files.iter().map(|(scan, _)| scan.file.record_count).sum();
@@ -267,8 +281,7 @@ impl PartitionReader {
         let file_schema = Arc::clone(plain.schema());
         let access = self.pruned(&selection, &plain)?;
 
-        let number = Field::new(POSITION_COLUMN, DataType::Int64, false);
-        let number = number.with_extension_type(RowNumber);
+        let number = position_field().with_extension_type(RowNumber);
         let options = ArrowReaderOptions::new()
             .with_virtual_columns(vec![Arc::new(number)])
             .map_err(parquet_error)?;

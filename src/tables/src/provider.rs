@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use chrono::DateTime;
 use datafusion::catalog::{Session, TableProvider};
@@ -15,9 +15,7 @@ use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::datasource::physical_plan::{
-    FileGroup, FileGroupPartitioner, FileScanConfigBuilder, ParquetSource,
-};
+use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SendableRecordBatchStream;
@@ -31,27 +29,19 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectMeta;
-use roaring::RoaringTreemap;
 
 use super::deletes::access_plan;
 use super::error::Result;
 use super::footer::{LakeReaderFactory, scan_path};
 use super::io::LakeIo;
-use super::position_scan::{self, PositionScanExec};
-use super::table::{LakeTable, PlannedFile};
+use super::position_scan::{
+    self, FILE_COLUMN, POSITION_COLUMN, PositionScanExec, file_field, position_field,
+};
+use super::scan_files::{CONCURRENT_READS, ScanFile, file_groups, live_files};
+use super::table::LakeTable;
 use super::{error, schema};
 use crate::column_projection::ColumnProjection;
 use crate::uncommitted::{LiveBatch, UncommittedChanges};
-
-/// The name of the column with the location of a row's data file, as a dictionary of strings.
-pub const FILE_COLUMN: &str = "_file";
-/// The name of the column with a row's position in its data file, from 0 as in position deletes.
-pub const POSITION_COLUMN: &str = "_pos";
-
-/// The number of small files that are read concurrently while a scan is planned.
-const CONCURRENT_READS: usize = 16;
-/// The number of bytes from which a scan's files are split among the cores.
-const SPLIT_BYTES: usize = 1 << 20;
 
 /// An Iceberg table for DataFusion, pinned to one metadata file and one of its snapshots.
 ///
@@ -249,52 +239,6 @@ impl LakeTableProvider {
         self.table.io()
     }
 
-    /// Returns the data files to read, with their deleted rows.
-    async fn files(&self, filters: &[Expr]) -> Result<Vec<ScanFile>> {
-        let planned = self.table.scan(self.snapshot_id, filters).await?;
-        let io = self.io();
-        let extra = stream::iter(self.uncommitted.added_files.clone())
-            .map(|file| async move {
-                let size = match file.size {
-                    Some(size) => size,
-                    None => io.size(&file.location).await?,
-                };
-                Ok::<_, error::Error>(PlannedFile {
-                    location: file.location,
-                    size,
-                    record_count: file.record_count,
-                    position_deletes: Vec::new(),
-                })
-            })
-            .buffered(CONCURRENT_READS)
-            .try_collect::<Vec<_>>()
-            .await?;
-        // Each delete file is read once, although several data files may refer to it.
-        let delete_files: HashSet<String> = planned
-            .iter()
-            .flat_map(|file| file.position_deletes.iter().cloned())
-            .collect();
-        let deletes = stream::iter(delete_files)
-            .map(|location| async move {
-                let deletes = io.position_deletes(&location).await?;
-                Ok::<_, error::Error>((location, deletes))
-            })
-            .buffer_unordered(CONCURRENT_READS)
-            .try_collect::<std::collections::HashMap<_, _>>()
-            .await?;
-        let files = planned.iter().cloned().chain(extra).map(|file| {
-            let mut deleted = RoaringTreemap::new();
-            let named = file.position_deletes.iter();
-            let of_snapshot = named.filter_map(|name| deletes.get(name)?.get(&file.location));
-            for positions in of_snapshot.chain(self.uncommitted.deleted.get(&file.location)) {
-                deleted |= positions;
-            }
-            deleted.remove_range(file.record_count..);
-            ScanFile { file, deleted }
-        });
-        Ok(files.filter(|file| file.live_rows() > 0).collect())
-    }
-
     async fn scan_files(
         &self,
         state: &dyn Session,
@@ -371,47 +315,6 @@ fn field_ids(
     ColumnProjection::new(defaults, table.name_mapping())
 }
 
-fn file_field() -> Field {
-    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-    Field::new(FILE_COLUMN, dictionary, false)
-}
-
-fn position_field() -> Field {
-    Field::new(POSITION_COLUMN, DataType::Int64, false)
-}
-
-/// A data file and the positions of its deleted rows.
-#[derive(Clone, Debug)]
-pub(super) struct ScanFile {
-    pub(super) file: PlannedFile,
-    pub(super) deleted: RoaringTreemap,
-}
-
-impl ScanFile {
-    fn live_rows(&self) -> u64 {
-        self.file.record_count - self.deleted.len()
-    }
-}
-
-/// Divides the files into as many groups of similar size as there are cores. Large files are split.
-fn file_groups(mut files: Vec<PartitionedFile>, partitions: usize) -> Vec<FileGroup> {
-    let split = FileGroupPartitioner::new()
-        .with_target_partitions(partitions)
-        .with_repartition_file_min_size(SPLIT_BYTES)
-        .repartition_file_groups(&[FileGroup::new(files.clone())]);
-    if let Some(groups) = split {
-        return groups;
-    }
-    // Too little data to split. Most of the time is spent opening files, so they are spread evenly.
-    files.sort_by_key(|file| std::cmp::Reverse(file.object_meta.size));
-    let mut groups = vec![FileGroup::default(); partitions.clamp(1, files.len().max(1))];
-    let count = groups.len();
-    for (index, file) in files.into_iter().enumerate() {
-        groups[index % count].push(file);
-    }
-    groups
-}
-
 #[async_trait]
 impl TableProvider for LakeTableProvider {
     fn as_any(&self) -> &dyn Any {
@@ -440,7 +343,12 @@ impl TableProvider for LakeTableProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let files = self.files(&self.in_iceberg_names(filters)?).await?;
+        let filters_in_iceberg_names = self.in_iceberg_names(filters)?;
+        let planned = self
+            .table
+            .scan(self.snapshot_id, &filters_in_iceberg_names)
+            .await?;
+        let files = live_files(self.io(), &planned, &self.uncommitted).await?;
         let mut inputs: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !files.is_empty() {
             inputs.push(if self.with_positions {

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use iceberg::io::{
-    FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig,
-    StorageFactory,
+    FileIO, FileIOBuilder, FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage,
+    StorageConfig, StorageFactory,
 };
+use iceberg::spec::TableMetadataRef;
 use iceberg::{Error, ErrorKind, Result};
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
@@ -22,6 +23,24 @@ use tokio::io::AsyncWriteExt;
 use super::error;
 use super::io::LakeIo;
 use crate::manifest_repair::ManifestRepair;
+
+impl LakeIo {
+    /// Returns iceberg-rust's file access for these stores. It returns the files unchanged.
+    pub fn file_io(&self) -> FileIO {
+        FileIOBuilder::new(Arc::new(LakeStorageFactory::new(self.clone(), None))).build()
+    }
+
+    /// Returns iceberg-rust's file access for reading one table. Manifests that lack required keys
+    /// are completed for iceberg-rust (manifest repair, module `manifest_repair`).
+    pub fn file_io_of_table(&self, metadata: TableMetadataRef) -> FileIO {
+        let repair = Arc::new(ManifestRepair::new(metadata));
+        FileIOBuilder::new(Arc::new(LakeStorageFactory::new(
+            self.clone(),
+            Some(repair),
+        )))
+        .build()
+    }
+}
 
 /// The factory of a [`LakeIo`]'s [`Storage`]. If it is for reading one table, it includes the
 /// manifest repair of that table.
@@ -194,7 +213,7 @@ impl FileWrite for ObjectWriter {
 
 // iceberg-rust's traits require serialization, but open stores and credentials cannot be
 // serialized.
-const NOT_PORTABLE: &str = "the storage of a lake stays in the process that opened it";
+const NOT_PORTABLE: &str = "the storage of a lake cannot be serialized";
 
 impl Serialize for LakeStorageFactory {
     fn serialize<S: Serializer>(&self, _: S) -> std::result::Result<S::Ok, S::Error> {

@@ -32,6 +32,7 @@ impl Unsupported {
             (Self::Lock, _) => {
                 "SELECT .. FOR UPDATE is not yet supported on pg_lake tables".to_owned()
             }
+            // The two blanks are pg_lake's.
             (Self::Ctid, Some(name)) => {
                 format!("System column \"ctid\" is not supported for pg_lake table  \"{name}\"")
             }

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls};
 
 use super::error::{Error, Result};
-use super::export::Entry;
 use crate::columns::Column;
 
 /// The settings of the engine's own connections to PostgreSQL.
@@ -45,6 +45,15 @@ pub struct CatalogSnapshot {
     pub oldest_running: Option<String>,
     /// Whether that transaction has ended.
     pub has_oldest_ended: bool,
+}
+
+/// A committed table with its metadata file, as the catalog in the object store lists it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TableEntry {
+    pub metadata_location: String,
+    pub table_name: String,
+    pub namespace: String,
 }
 
 /// A metadata location to record for a table.
@@ -86,7 +95,7 @@ impl Catalog {
 
     /// Returns the committed tables with their metadata files; none where the extension is not
     /// installed.
-    pub async fn tables(&self) -> Result<Vec<Entry>> {
+    pub async fn tables(&self) -> Result<Vec<TableEntry>> {
         let client = self.client().await?;
         let view = "SELECT to_regclass('pg_catalog.iceberg_tables') IS NOT NULL";
         if !client.query_one(view, &[]).await?.get::<_, bool>(0) {
@@ -94,7 +103,7 @@ impl Catalog {
         }
         let sql = "SELECT table_namespace, table_name, metadata_location FROM iceberg_tables";
         let rows = client.query_typed(sql, &[]).await?;
-        let entry = |row: &tokio_postgres::Row| Entry {
+        let entry = |row: &tokio_postgres::Row| TableEntry {
             namespace: row.get(0),
             table_name: row.get(1),
             metadata_location: row.get(2),
@@ -247,7 +256,7 @@ impl Catalog {
             .await?;
         if recorded != locations.len() as u64 {
             return Err(Error::internal(format!(
-                "backend {backend} writes Iceberg tables outside of a transaction that PostgreSQL knows"
+                "backend {backend} has no transaction id, so its changes to Iceberg tables cannot be recorded"
             )));
         }
         Ok(())

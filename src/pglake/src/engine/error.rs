@@ -54,7 +54,7 @@ impl Error {
     pub fn unsupported(sql: &str) -> Self {
         Self::new(
             "0A000",
-            format!("the lake engine does not understand: {sql}"),
+            format!("the lake engine does not support this statement: {sql}"),
         )
     }
 }

@@ -60,7 +60,7 @@ impl Scans {
         scans
             .get(token)
             .cloned()
-            .ok_or_else(|| Error::internal("no such scan"))
+            .ok_or_else(|| Error::internal("there is no scan with this token"))
     }
 
     fn withdraw(&self, tokens: &[String]) {
@@ -166,7 +166,7 @@ impl Prepared {
             // an error of the lake is final.
             Err(error) if icebox_tables::Error::is_cause_of(&error) => Err(error.into()),
             Err(error) => {
-                tracing::warn!(%error, query = %self.query, "DataFusion refuses a translated query");
+                tracing::warn!(%error, query = %self.query, "DataFusion failed on a translated query; PostgreSQL evaluates it");
                 self.run_in_postgres().await
             }
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use serde::Serialize;
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, TableEntry};
 use super::error::Result;
 use icebox_tables::LakeIo;
 
@@ -21,27 +21,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The part of a location that separates the prefix from the table's path.
 const TABLES_FOLDER: &str = "/frompg/tables/";
 
-/// A table's entry in the file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Entry {
-    pub metadata_location: String,
-    pub table_name: String,
-    pub namespace: String,
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct File<'a> {
     catalog_snapshot_time: String,
-    tables: &'a [Entry],
+    tables: &'a [TableEntry],
 }
 
 /// The exporter of one database's catalog files.
 #[derive(Default)]
 pub(super) struct Exporter {
     /// The tables last written, by prefix.
-    written: BTreeMap<String, Vec<Entry>>,
+    written: BTreeMap<String, Vec<TableEntry>>,
     /// After a failure: when to try again, and the current interval.
     pause: Option<(Instant, Duration)>,
 }
@@ -67,7 +58,7 @@ impl Exporter {
     }
 
     async fn write(&mut self, io: &LakeIo, catalog: &Catalog) -> Result<()> {
-        let mut files: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        let mut files: BTreeMap<String, Vec<TableEntry>> = BTreeMap::new();
         // A prefix whose tables are all gone gets an empty list.
         for prefix in self.written.keys() {
             files.insert(prefix.clone(), Vec::new());

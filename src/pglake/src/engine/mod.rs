@@ -140,7 +140,7 @@ pub async fn serve(
             .name("lake session".to_owned())
             .spawn(move || {
                 if let Err(error) = connection::serve(engine, stream) {
-                    tracing::debug!(%error, "a connection broke off");
+                    tracing::debug!(%error, "a client's connection failed");
                 }
             })?;
     }

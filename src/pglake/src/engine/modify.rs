@@ -80,7 +80,9 @@ impl Session {
                 let id = row[0]
                     .as_ref()
                     .and_then(|text| RowId::parse(text.as_bytes()));
-                let id = id.ok_or_else(|| Error::internal("a row without ctid"))?;
+                let id = id.ok_or_else(|| {
+                    Error::internal("the query returned a row without a valid ctid")
+                })?;
                 if tag == "DELETE" {
                     if transaction.delete(modify.table, id).await? {
                         affected += 1;

@@ -14,8 +14,8 @@ use sqlparser::ast::{self, Query, SetExpr, Value, visit_expressions};
 
 use super::changes::Changes;
 use super::error::{Error, Result};
-use super::session::Session;
 use super::statement::drop_statements;
+use super::transaction::Transaction;
 use super::view::BoundColumn;
 use crate::columns::{Column, FieldError};
 use icebox_tables::commit::{SchemaChange, TableVersion};
@@ -62,71 +62,73 @@ enum ColumnChange {
     Nullable(String),
 }
 
-impl Session {
-    /// Executes a request and returns its answer as JSON.
-    pub(super) async fn call(&mut self, request: &str) -> Result<String> {
-        let request: Request = serde_json::from_str(request).map_err(|error| {
-            Error::internal(format!("a request of the extension is malformed: {error}"))
-        })?;
-        let io = self.engine.io.clone();
-        let answer = match request {
-            Request::DropStatements { sql } => json!(drop_statements(&sql)?),
-            Request::Metadata { location } => serde_json::from_slice(&io.read(&location).await?)
-                .map_err(|error| {
-                    Error::new("22023", format!("{location} is no table metadata: {error}"))
-                })?,
-            Request::Files { location } => json!(files(&io, &location).await?),
-            Request::List { pattern } => json!(list(&io, &pattern).await?),
-            Request::CreateTable {
-                table,
-                location,
-                owner,
-                columns,
-            } => {
-                if !io.is_empty(&location).await? {
-                    return Err(Error::new(
-                        "58P02",
-                        format!("location \"{location}\" is not empty"),
-                    )
-                    .hint("Please use an empty location."));
-                }
-                let mut last_id = 0;
-                let mut next_id = || {
-                    last_id += 1;
-                    last_id
-                };
-                let fields = columns
-                    .iter()
-                    .map(|column| column.field(&mut next_id).map(Arc::new))
-                    .collect::<Result<Vec<_>, FieldError>>()?;
-                let schema = Schema::builder().with_fields(fields).build()?;
-                let properties = HashMap::from([("owner".to_owned(), owner)]);
-                let version = TableVersion::create(&location, schema, properties)?;
-                let changes = Changes::created(&io, version, BoundColumn::bind(&columns)?).await?;
-                self.open()?.transaction.create(table, changes);
-                json!({})
+/// Executes a request and returns its answer as JSON.
+pub(super) async fn execute(
+    request: &str,
+    io: &LakeIo,
+    transaction: &mut Transaction,
+) -> Result<String> {
+    let request: Request = serde_json::from_str(request).map_err(|error| {
+        Error::internal(format!("a request of the extension is malformed: {error}"))
+    })?;
+    let answer = match request {
+        Request::DropStatements { sql } => json!(drop_statements(&sql)?),
+        Request::Metadata { location } => serde_json::from_slice(&io.read(&location).await?)
+            .map_err(|error| {
+                Error::new(
+                    "22023",
+                    format!("{location} is not a table metadata file: {error}"),
+                )
+            })?,
+        Request::Files { location } => json!(files(io, &location).await?),
+        Request::List { pattern } => json!(list(io, &pattern).await?),
+        Request::CreateTable {
+            table,
+            location,
+            owner,
+            columns,
+        } => {
+            if !io.is_empty(&location).await? {
+                return Err(
+                    Error::new("58P02", format!("location \"{location}\" is not empty"))
+                        .hint("Please use an empty location."),
+                );
             }
-            Request::AlterTable {
-                table,
-                changes,
-                columns,
-            } => {
-                let changes = changes
-                    .into_iter()
-                    .map(schema_change)
-                    .collect::<Result<Vec<_>>>()?;
-                let columns = BoundColumn::bind(&columns)?;
-                self.open()?
-                    .transaction
-                    .flushed_changes(table)
-                    .await?
-                    .alter(&changes, columns)
-                    .await?;
-                json!({})
-            }
-        };
-        Ok(answer.to_string())
-    }
+            let mut last_id = 0;
+            let mut next_id = || {
+                last_id += 1;
+                last_id
+            };
+            let fields = columns
+                .iter()
+                .map(|column| column.field(&mut next_id).map(Arc::new))
+                .collect::<Result<Vec<_>, FieldError>>()?;
+            let schema = Schema::builder().with_fields(fields).build()?;
+            let properties = HashMap::from([("owner".to_owned(), owner)]);
+            let version = TableVersion::create(&location, schema, properties)?;
+            let changes = Changes::created(io, version, BoundColumn::bind(&columns)?).await?;
+            transaction.create(table, changes);
+            json!({})
+        }
+        Request::AlterTable {
+            table,
+            changes,
+            columns,
+        } => {
+            let changes = changes
+                .into_iter()
+                .map(schema_change)
+                .collect::<Result<Vec<_>>>()?;
+            let columns = BoundColumn::bind(&columns)?;
+            transaction
+                .flushed_changes(table)
+                .await?
+                .alter(&changes, columns)
+                .await?;
+            json!({})
+        }
+    };
+    Ok(answer.to_string())
 }
 
 /// Returns the rows of `lake_iceberg.files`. The table may come from any writer.

@@ -12,7 +12,7 @@ use super::cursor::{RowSink, Rows};
 use super::error::{Error, Result};
 use super::evaluate::{Prepared, substitute, tables};
 use super::rowid::RowId;
-use super::rpc::request;
+use super::rpc;
 use super::statement::Statement;
 use super::transaction::Transaction;
 use super::{Database, Engine};
@@ -193,8 +193,10 @@ impl Session {
             Statement::Declare { cursor, query } => {
                 let mut query = query.as_ref().clone();
                 substitute(&mut query, parameters)?;
-                let source = if let Some(request) = request(&query) {
-                    CursorSource::Response(self.call(&request).await?)
+                let source = if let Some(request) = rpc::request(&query) {
+                    let io = self.engine.io.clone();
+                    let transaction = &mut self.open()?.transaction;
+                    CursorSource::Response(rpc::execute(&request, &io, transaction).await?)
                 } else {
                     self.check_access(&query).await?;
                     CursorSource::Query(Box::new(self.prepare(query).await?))

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::catalog::{CatalogSnapshot, PendingLocation};
 use super::changes::{Changes, RowBuffer};
 use super::error::{Error, Result};
-use super::fetch::RowsOfFile;
+use super::fetch::{self, RowsOfFile};
 use super::rowid::{FileNumbers, RowId};
 use super::view::{Loaded, TableView};
 use super::{Database, commit};
@@ -101,7 +101,7 @@ impl Transaction {
         }
         self.snapshot
             .as_ref()
-            .ok_or_else(|| Error::internal("no snapshot"))
+            .ok_or_else(|| Error::internal("the transaction has no snapshot of the catalog"))
     }
 
     /// Returns the tables as a scan sees them, by OID.
@@ -142,7 +142,7 @@ impl Transaction {
             .ok_or_else(|| {
                 Error::new(
                     "42P01",
-                    format!("the lake engine knows no Iceberg table with OID {table}"),
+                    format!("there is no committed Iceberg table with OID {table}"),
                 )
             })?;
         self.database
@@ -168,7 +168,7 @@ impl Transaction {
         }
         self.tables
             .get_mut(&table)
-            .ok_or_else(|| Error::internal("no such table"))
+            .ok_or_else(|| not_written(table))
     }
 
     pub(super) async fn flushed_changes(&mut self, table: u32) -> Result<&mut Changes> {
@@ -259,24 +259,29 @@ impl Transaction {
 
     /// Deletes a row. Returns false when it is already deleted.
     pub(super) async fn delete(&mut self, table: u32, row: RowId) -> Result<bool> {
-        let location = self.location(row)?;
+        let location = fetch::location(&self.files, row.file)?;
         let written = self.table_for_write(table).await?;
         Ok(written.changes.delete(&location, row.position))
     }
 
     /// Returns the changes of a table that the transaction already writes.
-    pub(super) fn existing_changes(&self, table: u32) -> Result<&Changes> {
+    fn existing_changes(&self, table: u32) -> Result<&Changes> {
         let written = self.tables.get(&table);
         written
             .map(|written| &written.changes)
-            .ok_or_else(|| Error::internal("no such table"))
+            .ok_or_else(|| not_written(table))
     }
 
-    /// Returns the location of the file that a row is in.
-    pub(super) fn location(&self, row: RowId) -> Result<String> {
-        let files = self.files.lock();
-        let location = files.location(row.file).map(str::to_owned);
-        location.ok_or_else(|| Error::internal("a row of a file that no scan has shown"))
+    /// Returns the current values of one row, even if it is deleted.
+    pub(super) async fn row(&mut self, table: u32, row: RowId) -> Result<RecordBatch> {
+        self.flushed_changes(table).await?;
+        let changes = self.existing_changes(table)?;
+        let found = fetch::rows(&self.context, changes, &self.files, &[row]).await?;
+        found
+            .into_iter()
+            .next()
+            .map(|rows| rows.batch)
+            .ok_or_else(|| Error::internal("the row does not exist"))
     }
 
     /// Makes a batch of the collected rows, and rewrites the updated rows.
@@ -289,7 +294,13 @@ impl Transaction {
             return Ok(None);
         };
         let values = updates.values.finish_values();
-        let current = self.rows(table, &updates.rows).await?;
+        let current = fetch::rows(
+            &self.context,
+            self.existing_changes(table)?,
+            &self.files,
+            &updates.rows,
+        )
+        .await?;
         let Some(written) = self.tables.get_mut(&table) else {
             return Ok(None);
         };
@@ -412,9 +423,9 @@ impl Transaction {
         if written.is_empty() {
             return Ok(());
         }
-        let backend = self
-            .backend
-            .ok_or_else(|| Error::internal("only postgres_fdw may write"))?;
+        let backend = self.backend.ok_or_else(|| {
+            Error::internal("only a connection of postgres_fdw may write Iceberg tables")
+        })?;
         let locations: Vec<PendingLocation> = written
             .iter()
             .map(|(table, written)| PendingLocation {
@@ -445,4 +456,8 @@ impl WrittenTable {
         }
         Ok(())
     }
+}
+
+fn not_written(table: u32) -> Error {
+    Error::internal(format!("the transaction does not write table {table}"))
 }
