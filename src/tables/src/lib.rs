@@ -4,8 +4,12 @@
 //! Reading goes [`LakeIo`] (files by URL) → [`LakeTable`] (one metadata file, planned by
 //! iceberg-rust) → [`LakeTableProvider`] (a DataFusion table, scanned by DataFusion's own Parquet
 //! source).
+//!
+//! Writing goes [`TableChanges`] (which rows go and which rows come) → [`commit::RowChange`] (the
+//! files that express it) → [`commit::TableVersion`] (the next metadata file).
 
 mod cache;
+mod changes;
 mod column_projection;
 pub mod commit;
 mod deletes;
@@ -18,6 +22,7 @@ mod manifests;
 mod position_scan;
 mod provider;
 mod prune;
+mod row_change;
 mod scan_files;
 mod schema;
 mod storage;
@@ -25,11 +30,12 @@ mod table;
 mod uncommitted;
 pub mod write;
 
+pub use changes::{ChangeError, TableChanges};
 pub use error::{Error, Result};
 pub use io::{LakeIo, Location, Service};
 pub use position_scan::{FILE_COLUMN, POSITION_COLUMN};
 pub use provider::LakeTableProvider;
-pub use schema::{field_id, initial_defaults};
+pub use row_change::RewriteThreshold;
 pub use table::{LakeTable, PlannedFile};
 pub use uncommitted::with_schema;
 pub use uncommitted::{AddedFile, BATCHES_LOCATION, UncommittedChanges};

@@ -63,7 +63,7 @@ pub(super) fn with_views(schema: &ArrowSchema) -> ArrowSchema {
 }
 
 /// The field id in a field's metadata.
-pub fn field_id(field: &Field) -> Option<i32> {
+pub(super) fn field_id(field: &Field) -> Option<i32> {
     field
         .metadata()
         .get(PARQUET_FIELD_ID_META_KEY)?
@@ -74,7 +74,7 @@ pub fn field_id(field: &Field) -> Option<i32> {
 /// Returns the initial defaults of a schema's fields by field id, including nested fields. They are
 /// the values of a column in files that were written before it was added ([Default
 /// values](https://iceberg.apache.org/spec/#default-values)).
-pub fn initial_defaults(schema: &Schema, arrow: &ArrowSchema) -> HashMap<i32, ScalarValue> {
+pub(super) fn initial_defaults(schema: &Schema, arrow: &ArrowSchema) -> HashMap<i32, ScalarValue> {
     let mut types = HashMap::new();
     collect_types(arrow.fields(), &mut types);
     let default_of = |field: &NestedFieldRef| {

@@ -7,7 +7,10 @@ use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
+use iceberg::spec::DataFile;
 use roaring::RoaringTreemap;
+
+use super::table::PlannedFile;
 
 /// The location that stands for the rows of [`UncommittedChanges::added_batches`].
 pub const BATCHES_LOCATION: &str = "memory://uncommitted/batches";
@@ -35,6 +38,26 @@ pub struct AddedFile {
     pub record_count: u64,
     /// The size in bytes. If it is not known, every scan requests it from the object store.
     pub size: Option<u64>,
+}
+
+impl From<&DataFile> for AddedFile {
+    fn from(file: &DataFile) -> Self {
+        Self {
+            location: file.file_path().to_owned(),
+            record_count: file.record_count(),
+            size: Some(file.file_size_in_bytes()),
+        }
+    }
+}
+
+impl From<&PlannedFile> for AddedFile {
+    fn from(file: &PlannedFile) -> Self {
+        Self {
+            location: file.location.clone(),
+            record_count: file.record_count,
+            size: Some(file.size),
+        }
+    }
 }
 
 /// The rows of one in-memory batch that are not deleted.

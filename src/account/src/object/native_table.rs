@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use iceberg::spec::{NestedField, PrimitiveType, Schema as IcebergSchema, Type};
+use iceberg::spec::{DataFile, NestedField, PrimitiveType, Schema as IcebergSchema, Type};
 use serde::{Deserialize, Serialize};
 
 use super::properties::Properties;
@@ -17,8 +17,8 @@ use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::{Ident, ObjectName};
 use icebox_sql::rows::Rows;
 use icebox_sql::types::DataType;
-use icebox_tables::commit::{RowChange, TableVersion};
-use icebox_tables::write::{DataFileWriter, data_file_location};
+use icebox_tables::commit::TableVersion;
+use icebox_tables::{LakeTable, RewriteThreshold, TableChanges};
 
 /// A native table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -182,36 +182,26 @@ pub fn append_queued<'a>(
         let Some(table) = of(&object) else {
             return Err(read_only(name));
         };
-        let io = account.world.lake().file_io();
+        let lake = account.world.lake();
+        let io = lake.file_io();
         let version = TableVersion::load(&io, &table.metadata_location).await;
         let version = version.map_err(failed)?;
-        let location = data_file_location(version.metadata.location());
-        let schema = Arc::clone(version.metadata.current_schema());
-        let mut writer = DataFileWriter::create(&io, &location, schema)
-            .await
-            .map_err(failed)?;
-        for batch in &batches {
-            writer.write(batch).await.map_err(failed)?;
+        let base = LakeTable::from_metadata(lake, &version.location, version.metadata.clone());
+        let mut changes = TableChanges::new(Arc::new(base.await.map_err(failed)?), version);
+        let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        for batch in batches {
+            changes.insert(batch);
         }
-        let rows = writer.rows();
-        let file = writer.finish().await.map_err(failed)?;
-        if file.is_none() && loads.is_empty() {
+        let change = changes.row_change(RewriteThreshold::default()).await;
+        let change = change.map_err(failed)?;
+        if change.is_empty() && loads.is_empty() {
             return Ok(0);
         }
-        let bytes = file
-            .as_ref()
-            .map_or(0, iceberg::spec::DataFile::file_size_in_bytes);
+        let bytes: u64 = change.added.iter().map(DataFile::file_size_in_bytes).sum();
         let mut location = table.metadata_location.clone();
-        if let Some(file) = file {
-            let change = RowChange {
-                added: vec![file],
-                ..RowChange::default()
-            };
-            location = version
-                .with_rows(&io, change)
-                .await
-                .map_err(failed)?
-                .location;
+        if !change.is_empty() {
+            let version = changes.version().with_rows(&io, change).await;
+            location = version.map_err(failed)?.location;
         }
         account.update(Kind::Table, name, |object| {
             if let State::Table(table) = &mut object.state {
@@ -227,6 +217,6 @@ pub fn append_queued<'a>(
     .boxed()
 }
 
-fn failed(error: iceberg::Error) -> SqlError {
+fn failed(error: impl std::error::Error + 'static) -> SqlError {
     SqlError::internal(&error)
 }

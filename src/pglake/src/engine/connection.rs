@@ -31,7 +31,7 @@ use tokio::sync::Notify;
 use super::Engine;
 use super::cursor::RowSink;
 use super::error::{Error, Result};
-use super::session::{Parameter, Session};
+use super::session::{LakeSession, Parameter};
 use super::statement::{Statement, parse};
 
 const TEXT_OID: u32 = 25;
@@ -60,7 +60,7 @@ pub(super) fn serve(engine: Arc<Engine>, stream: UnixStream) -> io::Result<()> {
     let cancel = Arc::new(Notify::new());
     let (id, secret) = engine.register(cancel.clone());
     let database = engine.database(&database);
-    let session = Session::new(engine.clone(), database.clone(), &application);
+    let session = LakeSession::new(engine.clone(), database.clone(), &application);
     let mut client = Client {
         engine: engine.clone(),
         wire,
@@ -167,7 +167,7 @@ struct Portal {
 struct Client {
     engine: Arc<Engine>,
     wire: Wire,
-    session: Session,
+    session: LakeSession,
     cancel: Arc<Notify>,
     statements: HashMap<String, Arc<Statement>>,
     /// The unnamed portal, the only one that libpq uses.

@@ -160,6 +160,19 @@ impl From<icebox_tables::Error> for Error {
     }
 }
 
+impl From<icebox_tables::ChangeError> for Error {
+    fn from(error: icebox_tables::ChangeError) -> Self {
+        use icebox_tables::ChangeError;
+        match error {
+            ChangeError::Lake(error) => error.into(),
+            ChangeError::Iceberg(error) => error.into(),
+            ChangeError::Query(error) => error.into(),
+            ChangeError::Arrow(error) => error.into(),
+            error @ ChangeError::NoSuchFile { .. } => Self::internal(error.to_string()),
+        }
+    }
+}
+
 impl From<datafusion::error::DataFusionError> for Error {
     fn from(error: datafusion::error::DataFusionError) -> Self {
         lake_error(&error)

@@ -7,15 +7,11 @@ use arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use parking_lot::Mutex;
-use roaring::RoaringTreemap;
 
-use super::changes::Changes;
 use super::cursor::row_id;
 use super::error::{Error, Result};
 use super::rowid::{FileNumbers, RowId};
-use icebox_tables::{
-    AddedFile, BATCHES_LOCATION, LakeTableProvider, UncommittedChanges, with_schema,
-};
+use icebox_tables::{TableChanges, with_schema};
 
 /// Rows of one file.
 pub(super) struct RowsOfFile {
@@ -30,7 +26,7 @@ pub(super) struct RowsOfFile {
 /// made with.
 pub(super) async fn rows(
     context: &SessionContext,
-    changes: &Changes,
+    changes: &TableChanges,
     files: &Mutex<FileNumbers>,
     rows: &[RowId],
 ) -> Result<Vec<RowsOfFile>> {
@@ -46,7 +42,8 @@ pub(super) async fn rows(
     for (file, request_indexes) in by_file {
         let location = location(files, file)?;
         let schema = changes.arrow_schema().clone();
-        let provider = only_rows(changes, &location, request_indexes.keys().copied())
+        let provider = changes
+            .rows_of_file(&location, request_indexes.keys().copied())
             .await?
             .with_positions();
         let mut batches = context
@@ -89,34 +86,4 @@ pub(super) fn location(files: &Mutex<FileNumbers>, file: u32) -> Result<String> 
     let files = files.lock();
     let location = files.location(file).map(str::to_owned);
     location.ok_or_else(|| Error::internal("the row's file is unknown in this transaction"))
-}
-
-/// Returns a table that consists of some rows of one file.
-async fn only_rows(
-    changes: &Changes,
-    location: &str,
-    positions: impl Iterator<Item = u64>,
-) -> Result<LakeTableProvider> {
-    let mut uncommitted = UncommittedChanges::default();
-    let rows = if location == BATCHES_LOCATION {
-        uncommitted.added_batches = changes.batches().to_vec();
-        changes.rows()
-    } else {
-        let files = changes.files().await?;
-        let file = files
-            .iter()
-            .find(|file| file.location == location)
-            .ok_or_else(|| Error::internal(format!("{location} is not a file of the table")))?;
-        uncommitted.added_files = vec![AddedFile {
-            location: location.to_owned(),
-            record_count: file.record_count,
-            size: Some(file.size),
-        }];
-        file.record_count
-    };
-    let mut others = RoaringTreemap::new();
-    others.insert_range(0..rows);
-    positions.for_each(|position| _ = others.remove(position));
-    uncommitted.deleted.insert(location.to_owned(), others);
-    Ok(LakeTableProvider::new(changes.without_rows().await?).with_uncommitted(uncommitted)?)
 }

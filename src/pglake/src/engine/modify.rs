@@ -7,7 +7,7 @@ use super::cursor::RowSink;
 use super::error::{Error, Result};
 use super::evaluate::substitute;
 use super::rowid::RowId;
-use super::session::{Parameter, Session};
+use super::session::{LakeSession, Parameter};
 use super::statement::{Modify, Statement, parse};
 use super::view::BoundColumn;
 use crate::arrays::write_text;
@@ -15,7 +15,7 @@ use crate::arrays::write_text;
 /// The number of rows that are read, and then changed, at a time.
 const MODIFY_ROWS: usize = 50_000;
 
-impl Session {
+impl LakeSession {
     /// Runs an UPDATE or DELETE by condition. A query finds the rows and computes their new values.
     pub(super) async fn modify(
         &mut self,

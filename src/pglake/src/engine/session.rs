@@ -21,7 +21,7 @@ use crate::arrays::write_text;
 /// A statement's parameter in text form; `None` is NULL.
 pub(super) type Parameter = Option<Bytes>;
 
-pub(super) struct Session {
+pub(super) struct LakeSession {
     pub(super) engine: Arc<Engine>,
     database: Arc<Database>,
     backend: Option<i32>,
@@ -45,7 +45,7 @@ enum CursorSource {
     Response(String),
 }
 
-impl Session {
+impl LakeSession {
     /// Creates a session. `application_name` is `fdw <pid>` on connections of `postgres_fdw`, where
     /// the pid is the backend's.
     pub(super) fn new(
@@ -304,6 +304,7 @@ impl Session {
                         .transaction
                         .flushed_changes(*table)
                         .await?
+                        .table
                         .truncate();
                 }
                 Ok("TRUNCATE TABLE".to_owned())

@@ -15,10 +15,13 @@ use super::fetch::{self, RowsOfFile};
 use super::rowid::{FileNumbers, RowId};
 use super::view::{Loaded, TableView};
 use super::{Database, commit};
-use icebox_tables::{BATCHES_LOCATION, LakeIo, LakeTableProvider};
+use icebox_tables::{BATCHES_LOCATION, LakeIo, LakeTableProvider, RewriteThreshold, TableChanges};
 
 /// The number of rows that are collected before they become a batch.
 const BATCH_ROWS: usize = 32_768;
+
+/// The number of a table's rows in memory from which a transaction writes them to a data file.
+const SPILL_ROWS: u64 = 2_000_000;
 
 /// A table that the transaction writes.
 struct WrittenTable {
@@ -157,14 +160,8 @@ impl Transaction {
         if !self.tables.contains_key(&table) {
             self.snapshot = Some(self.database.catalog.snapshot(self.backend).await?);
             let loaded = self.committed(table).await?;
-            self.tables.insert(
-                table,
-                WrittenTable {
-                    changes: Changes::new(&loaded),
-                    buffer: None,
-                    updates: None,
-                },
-            );
+            self.tables
+                .insert(table, WrittenTable::new(Changes::new(&loaded)));
         }
         self.tables
             .get_mut(&table)
@@ -178,14 +175,7 @@ impl Transaction {
     }
 
     pub(super) fn create(&mut self, table: u32, changes: Changes) {
-        self.tables.insert(
-            table,
-            WrittenTable {
-                changes,
-                buffer: None,
-                updates: None,
-            },
-        );
+        self.tables.insert(table, WrittenTable::new(changes));
     }
 
     /// Inserts rows. `values` has the values of all rows, in the order of `columns` within each
@@ -213,7 +203,7 @@ impl Transaction {
             .get_or_insert_with(|| RowBuffer::new(changes, order));
         if columns.is_empty() {
             let batch = buffer.finish(rows)?;
-            changes.push(batch);
+            changes.table.insert(batch);
             return Ok(());
         }
         buffer.append(values)?;
@@ -222,8 +212,8 @@ impl Transaction {
             // A cursor that has returned a row in memory refers to it by its position there, so the
             // rows must stay in memory.
             let is_named = files.lock().has(BATCHES_LOCATION);
-            if written.changes.should_spill() && !is_named {
-                written.changes.spill().await?;
+            if written.changes.table.can_spill(SPILL_ROWS) && !is_named {
+                written.changes.table.spill().await?;
             }
         }
         Ok(())
@@ -261,14 +251,14 @@ impl Transaction {
     pub(super) async fn delete(&mut self, table: u32, row: RowId) -> Result<bool> {
         let location = fetch::location(&self.files, row.file)?;
         let written = self.table_for_write(table).await?;
-        Ok(written.changes.delete(&location, row.position))
+        Ok(written.changes.table.delete(&location, row.position))
     }
 
     /// Returns the changes of a table that the transaction already writes.
-    fn existing_changes(&self, table: u32) -> Result<&Changes> {
+    fn existing_changes(&self, table: u32) -> Result<&TableChanges> {
         let written = self.tables.get(&table);
         written
-            .map(|written| &written.changes)
+            .map(|written| &written.changes.table)
             .ok_or_else(|| not_written(table))
     }
 
@@ -317,7 +307,7 @@ impl Transaction {
             let mut from = Vec::new();
             for (row, (position, update)) in positions.iter().zip(&request_indexes).enumerate() {
                 // If two updates name the same row, only the first changes it, as in PostgreSQL.
-                if written.changes.delete(&location, *position) {
+                if written.changes.table.delete(&location, *position) {
                     keep.push(row as u32);
                     from.push(*update as u32);
                 }
@@ -341,13 +331,13 @@ impl Transaction {
                 })
                 .collect::<Result<Vec<ArrayRef>, _>>()?;
             changed.push(RecordBatch::try_new(
-                written.changes.arrow_schema().clone(),
+                written.changes.table.arrow_schema().clone(),
                 arrays,
             )?);
             sources.extend(from.into_iter().map(|index| index as usize));
         }
-        let batch = arrow::compute::concat_batches(written.changes.arrow_schema(), &changed)?;
-        written.changes.push(batch.clone());
+        let batch = arrow::compute::concat_batches(written.changes.table.arrow_schema(), &changed)?;
+        written.changes.table.insert(batch.clone());
         Ok(Some(UpdatedRows {
             batch,
             updates: sources,
@@ -378,16 +368,7 @@ impl Transaction {
         let state = self.savepoints[index].1.clone();
         self.tables = state
             .into_iter()
-            .map(|(table, changes)| {
-                (
-                    table,
-                    WrittenTable {
-                        changes,
-                        buffer: None,
-                        updates: None,
-                    },
-                )
-            })
+            .map(|(table, changes)| (table, WrittenTable::new(changes)))
             .collect();
         Ok(())
     }
@@ -413,10 +394,10 @@ impl Transaction {
         self.flush_all().await?;
         let mut written = Vec::new();
         for (table, WrittenTable { changes, .. }) in self.tables {
-            if !changes.is_empty() {
+            if !changes.table.is_empty() {
                 written.push((
                     table,
-                    commit::write(&self.io, &self.context, changes).await?,
+                    commit::write(&self.io, RewriteThreshold::default(), changes).await?,
                 ));
             }
         }
@@ -447,11 +428,19 @@ impl Transaction {
 }
 
 impl WrittenTable {
+    fn new(changes: Changes) -> Self {
+        Self {
+            changes,
+            buffer: None,
+            updates: None,
+        }
+    }
+
     fn flush_buffer(&mut self) -> Result<()> {
         if let Some(mut buffer) = self.buffer.take() {
             let rows = buffer.rows();
             if rows > 0 {
-                self.changes.push(buffer.finish(rows)?);
+                self.changes.table.insert(buffer.finish(rows)?);
             }
         }
         Ok(())
