@@ -7,7 +7,18 @@ use std::path::Path;
 use super::EngineSocket;
 
 const CONTROL: &str = include_str!("extension/pg_lake.control");
-const SCRIPT: &str = include_str!("extension/pg_lake--1.0.sql");
+/// The parts of the script, in the order in which it runs them.
+const SCRIPT: [&str; 9] = [
+    include_str!("extension/server.sql"),
+    include_str!("extension/catalog.sql"),
+    include_str!("extension/requests.sql"),
+    include_str!("extension/tables.sql"),
+    include_str!("extension/rows.sql"),
+    include_str!("extension/create.sql"),
+    include_str!("extension/alter.sql"),
+    include_str!("extension/drop.sql"),
+    include_str!("extension/event_triggers.sql"),
+];
 
 /// Writes the extension's files into `dir`, the folder `extension` of a share directory.
 ///
@@ -15,7 +26,7 @@ const SCRIPT: &str = include_str!("extension/pg_lake--1.0.sql");
 /// real extension does. Where that is not set, it takes `socket`.
 pub fn install(dir: &Path, socket: &EngineSocket) -> io::Result<()> {
     let host = socket.to_string().replace('\'', "''");
-    let script = SCRIPT.replace("@ENGINE_HOST@", &host);
+    let script = SCRIPT.join("\n").replace("@ENGINE_HOST@", &host);
     for (name, contents) in [("pg_lake.control", CONTROL), ("pg_lake--1.0.sql", &script)] {
         let path = dir.join(name);
         // A link points to a file of the installation, which must not be overwritten.
