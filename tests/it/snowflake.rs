@@ -90,7 +90,7 @@ async fn every_snowflake_statement_of_the_guide() {
         return;
     }
     // The network policy allows every address.
-    let servers = fixture.world.servers.lock().unwrap().clone();
+    let servers = fixture.host.servers.lock().unwrap().clone();
     let allowed: Vec<String> = servers
         .values()
         .flat_map(|access| access.allowed.iter().map(ToString::to_string))
@@ -129,7 +129,7 @@ async fn every_snowflake_statement_of_the_guide() {
         .unwrap();
 
     // All objects are there after a restart.
-    let account = Account::open(fixture.directory.path(), fixture.world.clone()).unwrap();
+    let account = Account::open(fixture.directory.path(), fixture.host.clone()).unwrap();
     let session = Session::new(Arc::new(account), Ident::unquoted("ATTENDEE"));
     ok(&session, "USE SCHEMA RETAIL_ANALYTICS.LAKEHOUSE").await;
     assert_eq!(ok(&session, "SHOW TASKS").await.len(), 10);
@@ -167,7 +167,7 @@ async fn tasks_refresh_a_table_when_a_stage_has_a_newer_file() {
     let runner = tokio::spawn(tasks::run(Arc::clone(&fixture.account)));
     tokio::time::sleep(Duration::from_millis(50)).await;
     // There is no new file, so the child tasks are skipped.
-    fixture.world.clock.advance(Duration::from_secs(130)).await;
+    fixture.host.clock.advance(Duration::from_secs(130)).await;
     assert_eq!(shown(&ok(&session, count).await), before);
     // A new metadata file appears, with the content of the newest one.
     let path = |file: &str| object_store::path::Path::parse(format!("{directory}/{file}")).unwrap();
@@ -187,7 +187,7 @@ async fn tasks_refresh_a_table_when_a_stage_has_a_newer_file() {
         .put(&path(later), bytes.into())
         .await
         .unwrap();
-    fixture.world.clock.advance(Duration::from_secs(130)).await;
+    fixture.host.clock.advance(Duration::from_secs(130)).await;
     let mut rounds = 0;
     while shown(&ok(&session, count).await) != [["5000"]] {
         rounds += 1;
@@ -195,7 +195,7 @@ async fn tasks_refresh_a_table_when_a_stage_has_a_newer_file() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // The guide's streams are never consumed. icebox gives one notice for each.
-    fixture.world.clock.advance(Duration::from_secs(130)).await;
+    fixture.host.clock.advance(Duration::from_secs(130)).await;
     let notices = fixture.account.notices.drain();
     let [notice] = notices.as_slice() else {
         panic!("{notices:?}");

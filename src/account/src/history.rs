@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
-use crate::recent::Bounded;
+use crate::bounded_list::BoundedList;
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::{Ident, ObjectName};
 use icebox_sql::rows::Rows;
@@ -27,18 +27,18 @@ const MOST_TEXT: usize = 100_000;
 pub struct History {
     /// The running statements by query id.
     running: Mutex<BTreeMap<String, Running>>,
-    queries: Mutex<Bounded<Query>>,
-    results: Mutex<Bounded<Kept>>,
-    runs: Mutex<Bounded<TaskRun>>,
+    queries: Mutex<BoundedList<Query>>,
+    results: Mutex<BoundedList<StoredResult>>,
+    runs: Mutex<BoundedList<TaskRun>>,
 }
 
 impl Default for History {
     fn default() -> Self {
         Self {
             running: Mutex::default(),
-            queries: Mutex::new(Bounded::new(MOST, MOST_BYTES)),
-            results: Mutex::new(Bounded::new(MOST_RESULTS, MOST_RESULT_BYTES)),
-            runs: Mutex::new(Bounded::new(MOST, MOST_BYTES)),
+            queries: Mutex::new(BoundedList::new(MOST, MOST_BYTES)),
+            results: Mutex::new(BoundedList::new(MOST_RESULTS, MOST_RESULT_BYTES)),
+            runs: Mutex::new(BoundedList::new(MOST, MOST_BYTES)),
         }
     }
 }
@@ -72,7 +72,7 @@ struct Running {
 }
 
 /// The result of a statement, for sessions of its user.
-struct Kept {
+struct StoredResult {
     query_id: String,
     user: Ident,
     rows: Rows,
@@ -131,7 +131,7 @@ fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Returns the newest entries that are wanted, newest first, at most `most`.
 fn newest<T: Clone>(
-    list: &Mutex<Bounded<T>>,
+    list: &Mutex<BoundedList<T>>,
     is_wanted: impl FnMut(&&T) -> bool,
     most: usize,
 ) -> Vec<T> {
@@ -173,7 +173,7 @@ impl History {
                     .iter()
                     .map(RecordBatch::get_array_memory_size)
                     .sum();
-                let kept = Kept {
+                let kept = StoredResult {
                     query_id: query.id.clone(),
                     user: query.user.clone(),
                     rows: rows.clone(),
@@ -223,7 +223,7 @@ impl History {
     }
 
     /// Adds a task run, or replaces the one with the same query id.
-    pub fn put_run(&self, run: TaskRun) {
+    pub fn upsert_run(&self, run: TaskRun) {
         let mut runs = lock(&self.runs);
         let known = runs
             .iter_mut()

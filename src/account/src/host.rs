@@ -1,8 +1,10 @@
 //! What an account needs of its host, the sandbox.
 
+use std::fmt;
+use std::net::Ipv4Addr;
+
 use async_trait::async_trait;
 
-use super::object::network_policy::Access;
 use icebox_aws::audit;
 use icebox_schedule::Clock;
 use icebox_sql::error::SqlResult;
@@ -10,7 +12,7 @@ use icebox_tables::LakeIo;
 
 /// The sandbox that hosts an account.
 #[async_trait]
-pub trait World: Send + Sync + 'static {
+pub trait Host: Send + Sync + 'static {
     /// Returns the sandbox's clock, which may run faster than real time.
     fn clock(&self) -> &Clock;
 
@@ -104,4 +106,57 @@ pub struct Postgres {
     pub version: String,
     /// The server's certificate (PEM).
     pub certificate: String,
+}
+
+/// Who may connect to a server: `blocked` is checked first, then `allowed`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    pub allowed: Vec<AddressBlock>,
+    pub blocked: Vec<AddressBlock>,
+}
+
+/// A block of IPv4 addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressBlock {
+    pub address: Ipv4Addr,
+    /// The length of the prefix.
+    pub bits: u8,
+}
+
+impl AddressBlock {
+    /// Parses `1.2.3.4` or `1.2.3.0/24`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, bits.parse().ok()?),
+            None => (text, 32),
+        };
+        let address = address.trim().parse().ok()?;
+        (bits <= 32).then_some(Self { address, bits })
+    }
+}
+
+impl fmt::Display for AddressBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_addresses() {
+        assert_eq!(
+            AddressBlock::parse("0.0.0.0/0").unwrap().to_string(),
+            "0.0.0.0/0"
+        );
+        assert_eq!(
+            AddressBlock::parse("10.1.2.3").unwrap().to_string(),
+            "10.1.2.3/32"
+        );
+        for bad in ["", "10.1.2", "10.1.2.3/33", "10.1.2.3/x", "::1", "host"] {
+            assert_eq!(AddressBlock::parse(bad), None, "{bad}");
+        }
+    }
 }

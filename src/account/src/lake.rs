@@ -9,11 +9,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::access;
-use super::object::{Object, iceberg_table, native_table, table};
+use super::object::Object;
 use super::session::Session;
+use crate::{Kind, State};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::ObjectName;
 use icebox_sql::query::{Moment, TimeTravel};
+use icebox_sql::rows::Rows;
 use icebox_sql::types::{DataType, TYPE_KEY};
 use icebox_tables::{LakeTable, LakeTableProvider};
 
@@ -24,12 +26,15 @@ pub fn provider<'a>(
     at: Option<&'a TimeTravel>,
 ) -> BoxFuture<'a, SqlResult<Arc<LakeTableProvider>>> {
     async move {
-        let location = table::metadata_location(object);
+        let location = metadata_location(object);
         let location = location.ok_or_else(|| SqlError::no_object(&object.name))?;
         let account = session.account();
-        let native = native_table::of(object);
-        let lake = if let Some(_) = native {
-            account.table(account.world.lake(), location).await?
+        let native = match &object.state {
+            State::Table(table) => Some(table),
+            _ => None,
+        };
+        let lake = if native.is_some() {
+            account.table(account.host.lake(), location).await?
         } else {
             let lake = access::of_table(account, &object.properties).await?;
             account.table(&lake, location).await?
@@ -54,6 +59,15 @@ pub fn provider<'a>(
         }))
     }
     .boxed()
+}
+
+/// Returns the location of a table's metadata file.
+fn metadata_location(object: &Object) -> Option<&str> {
+    match &object.state {
+        State::Table(table) => Some(&table.metadata_location),
+        State::IcebergTable(table) => Some(&table.metadata_location),
+        _ => None,
+    }
 }
 
 /// A column of a table.
@@ -84,6 +98,44 @@ pub async fn columns(session: &Session, object: &Object) -> SqlResult<Vec<TableC
         is_nullable: field.is_nullable(),
     });
     Ok(columns.collect())
+}
+
+/// Builds DESCRIBE TABLE's result set.
+pub fn describe_columns(columns: &[TableColumn]) -> Rows {
+    let cell = |text: &str| Some(text.to_owned());
+    let rows = columns.iter().map(|column| {
+        [
+            cell(&column.name),
+            Some(column.ty.to_string()),
+            cell("COLUMN"),
+            cell(if column.is_nullable { "Y" } else { "N" }),
+            None,
+            cell("N"),
+            cell("N"),
+            None,
+            None,
+            None,
+            None,
+            None,
+        ]
+    });
+    Rows::texts(
+        &[
+            "name",
+            "type",
+            "kind",
+            "null?",
+            "default",
+            "primary key",
+            "unique key",
+            "check",
+            "expression",
+            "comment",
+            "policy name",
+            "privacy domain",
+        ],
+        rows,
+    )
 }
 
 /// Returns the id of the snapshot that a table had at a point in time.
@@ -144,9 +196,9 @@ fn timestamp(value: &ScalarValue, ty: DataType) -> SqlResult<DateTime<Utc>> {
 }
 
 fn not_available(object: &Object) -> SqlError {
-    let kind = match iceberg_table::of(object) {
-        Some(_) => "Iceberg table",
-        None => "table",
+    let kind = match Kind::Table.of(object) {
+        Kind::IcebergTable => "Iceberg table",
+        _ => "table",
     };
     let text = format!(
         "Time travel data is not available for {kind} {}. The requested time is either beyond the allowed time travel period or before the object creation time.",

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::recent::Bounded;
+use crate::bounded_list::BoundedList;
 
 /// The greatest number of undelivered notices, and their total size in bytes.
 const MOST: usize = 1000;
@@ -23,7 +23,7 @@ pub struct Notice {
 pub struct Notices(Mutex<Waiting>);
 
 struct Waiting {
-    notices: Bounded<Notice>,
+    notices: BoundedList<Notice>,
     /// The subjects of notices that were given once.
     told: HashSet<String>,
 }
@@ -31,7 +31,7 @@ struct Waiting {
 impl Default for Notices {
     fn default() -> Self {
         Self(Mutex::new(Waiting {
-            notices: Bounded::new(MOST, MOST_BYTES),
+            notices: BoundedList::new(MOST, MOST_BYTES),
             told: HashSet::new(),
         }))
     }

@@ -4,9 +4,9 @@
 
 use serde::Deserialize;
 
-use super::access;
-use super::account::Account;
-use super::object::{Kind, Object, catalog_integration};
+use crate::account::Account;
+use crate::object::Object;
+use crate::{Kind, access, references};
 use icebox_sql::error::{SqlError, SqlResult, code};
 
 /// A table in a catalog.
@@ -31,7 +31,7 @@ struct File {
 /// If the PostgreSQL instance does not exist or has no bucket, or the file does not exist or cannot
 /// be read.
 pub async fn read(account: &Account, integration: &Object) -> SqlResult<Vec<Entry>> {
-    let instance = catalog_integration::instance(account, integration)?;
+    let instance = references::catalog_instance(account, integration)?;
     let config = integration.properties.options("REST_CONFIG");
     let database = config.and_then(|config| config.text("CATALOG_NAME"));
     let database = database.unwrap_or_default();
@@ -65,7 +65,7 @@ pub fn find<'a>(entries: &'a [Entry], namespace: &str, table: &str) -> SqlResult
             .map(|entry| format!("{}.{}", entry.namespace, entry.table_name))
             .collect();
         let text = format!(
-            "Could not find Iceberg table 'Table '{table}' not found in namespace '{namespace}''. The catalog has {}; names are matched exactly, upper and lower case too.",
+            "Could not find Iceberg table 'Table '{table}' not found in namespace '{namespace}''. The catalog has {}; names are case-sensitive.",
             if known.is_empty() { "no tables".to_owned() } else { known.join(", ") }
         );
         SqlError::new(code::TABLE_NOT_IN_CATALOG, text)

@@ -8,11 +8,12 @@ use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::account::Account;
-use super::object::properties::Properties;
-use super::object::{Create, Kind, Object, Scope, State, database};
-use super::parameters::{self, Settings};
-use crate::recent::Bounded;
+use crate::account::Account;
+use crate::bounded_list::BoundedList;
+use crate::object::properties::Properties;
+use crate::object::{Create, Object, Scope};
+use crate::parameters::{self, Settings};
+use crate::{Kind, State, linked_database};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::{Ident, ObjectName};
 use icebox_sql::query::DEFAULT_ZONE;
@@ -54,7 +55,7 @@ pub struct Variable {
 
 /// The ids of a session's statements.
 struct QueryIds {
-    newest: Bounded<String>,
+    newest: BoundedList<String>,
     /// The number of statements so far, including those whose ids are no longer kept.
     count: i64,
 }
@@ -62,7 +63,7 @@ struct QueryIds {
 impl Default for QueryIds {
     fn default() -> Self {
         Self {
-            newest: Bounded::new(MOST_QUERY_IDS, usize::MAX),
+            newest: BoundedList::new(MOST_QUERY_IDS, usize::MAX),
             count: 0,
         }
     }
@@ -94,7 +95,7 @@ impl Session {
 
     /// Returns a session with the same id, user, role, warehouse and parameters, but with another
     /// database and schema, and without variables.
-    pub fn beside(&self, database: &Ident, schema: &Ident) -> Self {
+    pub fn in_schema(&self, database: &Ident, schema: &Ident) -> Self {
         let current = self.current();
         let state = Current {
             role: current.role,
@@ -184,9 +185,9 @@ impl Session {
             let text = format!("{} already exists, statement succeeded.", name.last());
             return Ok(Rows::status(text));
         }
-        database::check_writable(&self.account, kind, &name)?;
-        let (before, after) = kind.about().created;
-        let status = format!("{before}{}{after}", name.last());
+        linked_database::check_writable(&self.account, kind, &name)?;
+        let noun = kind.info().created_noun;
+        let status = format!("{noun} {} successfully created.", name.last());
         let owner = self.role();
         self.account
             .create(kind, name, owner, properties, state, create.or_replace)?;
@@ -194,7 +195,7 @@ impl Session {
     }
 
     /// Creates an object, in place of an existing one of the same name.
-    pub fn put(
+    pub fn create_or_replace(
         &self,
         kind: Kind,
         name: ObjectName,
@@ -207,7 +208,7 @@ impl Session {
     }
 
     /// Returns whether CREATE IF NOT EXISTS finds the object, and so has nothing to do.
-    pub fn is_there(&self, kind: Kind, create: &Create) -> SqlResult<bool> {
+    pub fn is_skipped(&self, kind: Kind, create: &Create) -> SqlResult<bool> {
         let name = self.full_name(kind, &create.name)?;
         Ok(create.if_not_exists && self.account.get(kind, &name).is_some())
     }
@@ -259,14 +260,6 @@ impl Session {
         };
         let position = usize::try_from(position - forgotten).ok()?;
         queries.newest.iter().nth(position).cloned()
-    }
-
-    /// Applies the network policies of all PostgreSQL instances to their servers.
-    pub async fn apply_network_policies(&self) -> SqlResult<()> {
-        for instance in self.account.list(Kind::PostgresInstance, &[]) {
-            super::object::postgres_instance::apply_policy(self, &instance).await?;
-        }
-        Ok(())
     }
 }
 

@@ -1,69 +1,33 @@
 //! Execution of tasks: root tasks by their schedules, and other tasks after their predecessors
 //! succeed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
 use chrono::{DateTime, Utc};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 
-use super::account::Account;
-use super::history::{RunState, TaskRun};
-use super::object::{Kind, Object, stream, task};
-use super::polling;
-use super::session::Session;
-use super::statement::{self, Statement};
+use crate::account::Account;
 use crate::answer::new_query_id;
+use crate::history::{RunState, TaskRun};
+use crate::kind::task::Task;
+use crate::kind::{stream, task};
+use crate::object::Object;
+use crate::session::Session;
+use crate::statement::{self, Statement};
+use crate::{Kind, catalog_follower};
 use icebox_schedule::{Hold, Schedule};
 use icebox_sql::error::{SqlError, SqlResult};
 use icebox_sql::names::{Ident, ObjectName};
 
-/// The requested and the running graph runs.
-#[derive(Default)]
-pub struct Queue {
-    asked: Mutex<Vec<ObjectName>>,
-    running: Mutex<BTreeSet<ObjectName>>,
-    /// Signals that a run was requested or a task may have been resumed.
-    changed: Notify,
-}
-
-impl Queue {
-    /// Requests a run of a root task now, whether it is started or not.
-    pub fn ask(&self, root: &ObjectName) {
-        let mut asked = self.asked.lock();
-        asked.push(root.clone());
-        self.changed.notify_one();
-    }
-
-    /// Signals that schedules may have changed.
-    pub fn ring(&self) {
-        self.changed.notify_one();
-    }
-
-    fn take(&self) -> Vec<ObjectName> {
-        let mut asked = self.asked.lock();
-        std::mem::take(&mut asked)
-    }
-
-    /// Marks a graph as running. Returns false if it already is and runs must not overlap.
-    fn start(&self, root: &ObjectName, overlapping: bool) -> bool {
-        let mut running = self.running.lock();
-        running.insert(root.clone()) || overlapping
-    }
-
-    fn end(&self, root: &ObjectName) {
-        let mut running = self.running.lock();
-        running.remove(root);
-    }
-}
-
 /// Runs the account's background work until the future is dropped: tasks, and the polling of
 /// catalogs. Runs that were due while this was not running are not made up for.
 pub async fn run(account: Arc<Account>) {
-    tokio::join!(scheduled_tasks(Arc::clone(&account)), polling::run(account));
+    tokio::join!(
+        scheduled_tasks(Arc::clone(&account)),
+        catalog_follower::run(account)
+    );
 }
 
 async fn scheduled_tasks(account: Arc<Account>) {
@@ -92,7 +56,7 @@ async fn scheduled_tasks(account: Arc<Account>) {
         last = now;
         let sleep = async {
             match next {
-                Some(next) => account.world.clock().sleep_until(next).await,
+                Some(next) => account.host.clock().sleep_until(next).await,
                 None => std::future::pending().await,
             }
         };
@@ -107,14 +71,14 @@ async fn scheduled_tasks(account: Arc<Account>) {
         }
         tokio::select! {
             hold = sleep => held = Some(Arc::new(hold)),
-            () = account.tasks.changed.notified() => {}
+            () = account.tasks.changed() => {}
         }
     }
 }
 
 /// Returns when a started root task was resumed, and its schedule.
 fn scheduled(object: &Object) -> Option<(DateTime<Utc>, Schedule)> {
-    let task = task::of(object).filter(|task| task.is_started)?;
+    let task = object.state::<Task>().filter(|task| task.is_started)?;
     let schedule = object.properties.text("SCHEDULE")?;
     Some((task.resumed_on?, Schedule::parse(&schedule).ok()?))
 }
@@ -152,7 +116,9 @@ async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: 
     let mut waiting = task::descendants(account, &root.name);
     loop {
         let (ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|object| {
-            let above = task::of(object).map(|task| task.predecessors.as_slice());
+            let above = object
+                .state::<Task>()
+                .map(|task| task.predecessors.as_slice());
             above
                 .unwrap_or_default()
                 .iter()
@@ -162,7 +128,9 @@ async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: 
             break;
         }
         let runs = ready.iter().map(|object| async {
-            let above = task::of(object).map(|task| task.predecessors.as_slice());
+            let above = object
+                .state::<Task>()
+                .map(|task| task.predecessors.as_slice());
             let above = above.unwrap_or_default();
             let succeeded = above.iter().all(|name| ended.get(name) == Some(&true));
             let is_good = match (succeeded, task::is_started(object)) {
@@ -186,7 +154,9 @@ async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: 
 /// Gives a notice, once for each stream, if a task ran because a stream had data and nothing in its
 /// graph consumed the stream. Such a task will run every time from now on.
 fn tell_unconsumed(account: &Arc<Account>, object: &Object, begun: DateTime<Utc>) {
-    let condition = task::of(object).and_then(|task| task.condition.as_deref());
+    let condition = object
+        .state::<Task>()
+        .and_then(|task| task.condition.as_deref());
     let session = session_of(account, object);
     for stream in task::streams(condition.unwrap_or_default()) {
         if !stream::is_unconsumed(&session, &stream, begun) {
@@ -219,7 +189,7 @@ async fn one(
     due: DateTime<Utc>,
     from: &'static str,
 ) -> Outcome {
-    let Some(task) = task::of(object) else {
+    let Some(task) = object.state::<Task>() else {
         return Outcome::Skipped;
     };
     let next = scheduled(object).and_then(|(resumed, schedule)| schedule.next_after(resumed, due));
@@ -248,7 +218,7 @@ async fn one(
     };
     let result = match wanted {
         Ok(true) => {
-            account.history.put_run(run.clone());
+            account.history.upsert_run(run.clone());
             let statement = Statement {
                 query_id: run.query_id.clone(),
                 ..Statement::new(&*task.definition)
@@ -278,7 +248,7 @@ async fn one(
             Outcome::Failed
         }
     };
-    account.history.put_run(run);
+    account.history.upsert_run(run);
     outcome
 }
 

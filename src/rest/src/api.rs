@@ -16,10 +16,10 @@ use serde_json::{Map, Value, json};
 use super::bindings::{self, Bind};
 use super::call::{Call, bad_request};
 use super::encode::{Form, RowSet};
+use super::endpoint::Endpoint;
 use super::query::{cancel as cancel_statement, millis, statement_count, written};
 use super::reply::{Failure, Reply};
-use super::server::Endpoint;
-use super::statements::{Asked, Outcome, Statement};
+use super::statements::{Outcome, Statement, StatementRequest};
 use super::{Credentials, Login, Session, SessionNames};
 use icebox_sql::error::SqlError;
 
@@ -49,7 +49,7 @@ pub(super) async fn submit(endpoint: &Endpoint, call: &Call) -> Result<Reply, Fa
     ]);
     let session = session(endpoint, call, names).await?;
     let parameters = body.parameters.unwrap_or_default();
-    let asked = Asked {
+    let asked = StatementRequest {
         request_id: call.request_id().map(str::to_owned),
         sql: body.statement.unwrap_or_default(),
         bindings: bindings::rows(&body.bindings.unwrap_or_default())?,
@@ -110,7 +110,7 @@ async fn session(
             Ok(session)
         } else {
             Err(bad_request(
-                "database, schema, warehouse and role are for bearer tokens; a session has its own, see USE",
+                "database, schema, warehouse and role cannot be given with a session token; run USE in the session instead",
             ))
         };
     };

@@ -131,7 +131,7 @@ fn unpack(parts: &Parts, body: Vec<u8>, most: usize) -> Result<Vec<u8>, Failure>
             }
         }
         Some(other) => Err(bad_request(format_args!(
-            "the body is encoded as '{}'; gzip and identity are understood",
+            "unsupported Content-Encoding '{}'; use gzip or identity",
             other.escape_ascii()
         ))),
     }

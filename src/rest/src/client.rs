@@ -24,12 +24,12 @@ pub struct Client {
     base: String,
     token: String,
     zone: Tz,
-    place: Place,
+    current: CurrentObjects,
 }
 
 /// The current objects of a session; `None` where none is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct CurrentObjects {
     pub role: Option<String>,
     pub warehouse: Option<String>,
     pub database: Option<String>,
@@ -68,7 +68,7 @@ pub enum ClientError {
         state: String,
         message: String,
     },
-    #[error("the Snowflake side has answered what is not of the protocol: {0}")]
+    #[error("unexpected response from the Snowflake side: {0}")]
     Protocol(String),
 }
 
@@ -129,7 +129,7 @@ impl Client {
             base: format!("http://{address}"),
             token: "None".to_owned(),
             zone: DEFAULT_ZONE,
-            place: Place::default(),
+            current: CurrentObjects::default(),
         };
         let body = json!({"data": {
             "CLIENT_APP_ID": APPLICATION,
@@ -146,7 +146,7 @@ impl Client {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         client.token = text(&data["token"]).ok_or_else(|| not_of_protocol("no token"))?;
         let names = &data["sessionInfo"];
-        client.place = Place {
+        client.current = CurrentObjects {
             role: text(&names["roleName"]),
             warehouse: text(&names["warehouseName"]),
             database: text(&names["databaseName"]),
@@ -156,8 +156,8 @@ impl Client {
     }
 
     /// Returns the session's current objects after the last statement.
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn current(&self) -> &CurrentObjects {
+        &self.current
     }
 
     /// Runs one statement to its end. Returns its rows as the texts that Snowflake's clients show.
@@ -208,14 +208,14 @@ impl Client {
         let mut reply = self.post(&path, &body).await?;
         while let Some("333333" | "333334") = reply.code.as_deref() {
             let next = reply.data["getResultUrl"].as_str();
-            let next = next.ok_or_else(|| not_of_protocol("no address of a result"))?;
+            let next = next.ok_or_else(|| not_of_protocol("no getResultUrl"))?;
             reply = self
                 .read(self.http.get(format!("{}{next}", self.base)))
                 .await?;
         }
         let mut result: Finished = serde_json::from_value(reply.data)
             .map_err(|error| not_of_protocol(&error.to_string()))?;
-        self.place = Place {
+        self.current = CurrentObjects {
             role: result.final_role_name.take(),
             warehouse: result.final_warehouse_name.take(),
             database: result.final_database_name.take(),

@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 
 use crate as rest;
 use crate::{Credentials, Login, SessionNames};
+use icebox_account::Kind;
 use icebox_account::account::Account;
 use icebox_account::answer::{Answer, Request};
-use icebox_account::object::Kind;
+use icebox_account::kind::catalog_sync;
 use icebox_account::parameters::{self, PARAMETERS};
-use icebox_account::polling;
 use icebox_account::session::Session;
 use icebox_account::statement;
 use icebox_aws as aws;
@@ -23,13 +23,13 @@ use icebox_sql::names::{Ident, ObjectName};
 const WAREHOUSE: &str = "COMPUTE_WH";
 
 /// The login of drivers to an account.
-pub struct Drivers {
+pub struct DriverLogin {
     account: Arc<Account>,
     user: Ident,
     password: Secret,
 }
 
-impl Drivers {
+impl DriverLogin {
     pub fn new(account: Arc<Account>, user: &str, password: &str) -> Self {
         Self {
             account,
@@ -48,14 +48,14 @@ impl Drivers {
 }
 
 #[async_trait]
-impl rest::Account for Drivers {
+impl rest::Account for DriverLogin {
     async fn login(&self, login: Login) -> SqlResult<Arc<dyn rest::Session>> {
         if !self.is_right(&login.credentials) {
             return Err(rest::incorrect_login());
         }
         let session = Session::new(Arc::clone(&self.account), self.user.clone());
         if let Some(database) = &login.names.database {
-            polling::sync_own(&self.account, database).await;
+            catalog_sync::sync_own(&self.account, database).await;
         }
         start(&session, login.names)?;
         set(&session, &login.parameters)?;

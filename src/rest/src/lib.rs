@@ -11,6 +11,8 @@ mod call;
 pub mod client;
 pub mod drivers;
 mod encode;
+mod endpoint;
+mod parameters;
 mod query;
 mod reply;
 mod server;
@@ -27,7 +29,7 @@ use serde_json::{Map, Value};
 use icebox_sql::error::{SqlResult, code};
 use icebox_sql::names::Ident;
 
-pub use drivers::Drivers;
+pub use drivers::DriverLogin;
 pub use icebox_account::answer::{Answer, Request, StatementKind, canceled, new_query_id};
 pub use server::serve;
 

@@ -12,9 +12,9 @@ use sqlparser::tokenizer::Token;
 use super::bindings::{self, Bind};
 use super::call::Call;
 use super::encode::{ColumnType, Form, RowSet};
+use super::endpoint::Endpoint;
 use super::reply::{Failure, Reply, six_digits};
-use super::server::Endpoint;
-use super::statements::{Asked, Outcome, Statement};
+use super::statements::{Outcome, Statement, StatementRequest};
 use icebox_account::answer::{Answer, StatementKind};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::syntax::Cursor;
@@ -45,7 +45,7 @@ pub(super) async fn submit(endpoint: &Endpoint, call: &Call) -> Result<Reply, Fa
         return Err(SqlError::unsupported("array binding through a stage").into());
     }
     let parameters = body.parameters.unwrap_or_default();
-    let asked = Asked {
+    let asked = StatementRequest {
         request_id: call.request_id().map(str::to_owned),
         sql: body.sql_text.unwrap_or_default(),
         bindings: bindings::rows(&body.bindings.unwrap_or_default())?,

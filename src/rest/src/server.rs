@@ -10,19 +10,10 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 
 use super::call::Call;
+use super::endpoint::Endpoint;
 use super::reply::{Failure, Reply};
-use super::statements::Statements;
-use super::tokens::Sessions;
 use super::{Account, Config, api, query, session};
 use icebox_base::connections::{self, Listeners};
-
-/// The state that the handlers share.
-pub(super) struct Endpoint {
-    pub account: Arc<dyn Account>,
-    pub sessions: Sessions,
-    pub statements: Statements,
-    pub config: Config,
-}
 
 /// Serves drivers until `shutdown` completes. Then running statements are cancelled, and requests
 /// have five seconds to end.
@@ -35,12 +26,7 @@ pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let endpoint = Arc::new(Endpoint {
-        account,
-        sessions: Sessions::new(&config),
-        statements: Statements::new(config.max_results),
-        config,
-    });
+    let endpoint = Arc::new(Endpoint::new(account, config));
     let service = {
         let endpoint = Arc::clone(&endpoint);
         service_fn(move |request| answer(Arc::clone(&endpoint), request))

@@ -4,10 +4,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
+use super::endpoint::Endpoint;
+use super::parameters;
 use super::reply::{Failure, Reply};
-use super::server::Endpoint;
 use super::tokens::Issued;
-use super::{Credentials, Login, Session, SessionNames};
+use super::{Credentials, Login, SessionNames};
 use icebox_sql::error::{SqlError, code};
 use icebox_sql::names::Ident;
 
@@ -61,7 +62,7 @@ pub(super) async fn login(endpoint: &Endpoint, call: &Call) -> Result<Reply, Fai
     let names = session.names();
     let mut data = json!({
         "sessionId": session.id(),
-        "parameters": parameters(session.as_ref()),
+        "parameters": parameters::of_session(session.as_ref()),
         "sessionInfo": {
             "databaseName": names.database,
             "schemaName": names.schema,
@@ -123,22 +124,4 @@ pub(super) fn names(given: [Option<&str>; 4]) -> SessionNames {
         warehouse,
         role,
     }
-}
-
-/// Returns the parameters of the session and those of the endpoint.
-pub(super) fn parameters(session: &dyn Session) -> Vec<Value> {
-    // Results are JSON, and values are bound in the request, because there is no stage to send them
-    // through.
-    let own = [
-        ("PYTHON_CONNECTOR_QUERY_RESULT_FORMAT", json!("JSON")),
-        ("JDBC_QUERY_RESULT_FORMAT", json!("JSON")),
-        ("ODBC_QUERY_RESULT_FORMAT", json!("JSON")),
-        ("GO_QUERY_RESULT_FORMAT", json!("JSON")),
-        ("CLIENT_STAGE_ARRAY_BINDING_THRESHOLD", json!(i32::MAX)),
-        ("QUERY_CONTEXT_CACHE_SIZE", json!(0)),
-    ];
-    let own = own.map(|(name, value)| (name.to_owned(), value));
-    let all = session.parameters().into_iter().chain(own);
-    all.map(|(name, value)| json!({"name": name, "value": value}))
-        .collect()
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::{Session, SessionNames};
+use super::{Session, SessionNames, parameters};
 use icebox_account::answer::{Answer, Request, StatementKind, new_query_id};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::Ident;
@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// A client's request. A repeated request with the same id is a retry.
 #[derive(Clone)]
-pub(super) struct Asked {
+pub(super) struct StatementRequest {
     pub request_id: Option<String>,
     pub sql: String,
     pub bindings: Rows,
@@ -130,12 +130,12 @@ impl Statement {
 /// All statements by their ids.
 #[derive(Clone)]
 pub(super) struct Statements {
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<KnownStatements>>,
     max_results: usize,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownStatements {
     by_query: HashMap<String, Entry>,
     by_request: HashMap<String, Arc<Statement>>,
     /// The ended statements, oldest first, with the size of their rows in bytes.
@@ -158,7 +158,7 @@ impl Statements {
     }
 
     /// Starts a statement. A retry of a known request returns the statement of that request.
-    pub fn start(&self, session: Arc<dyn Session>, asked: Asked) -> Arc<Statement> {
+    pub fn start(&self, session: Arc<dyn Session>, asked: StatementRequest) -> Arc<Statement> {
         let mut known = self.lock();
         if let Some(same) = known.same(session.as_ref(), &asked) {
             return same;
@@ -230,7 +230,7 @@ impl Statements {
         &self,
         statement: &Statement,
         session: &Arc<dyn Session>,
-        asked: Asked,
+        asked: StatementRequest,
         parts: &mut Vec<Arc<Statement>>,
     ) -> SqlResult<Answer> {
         let texts = texts(&asked.sql)?;
@@ -292,13 +292,13 @@ impl Statements {
             .end(&statement.query_id, bytes, self.max_results);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, KnownStatements> {
         self.known.lock()
     }
 }
 
-impl Known {
-    fn same(&self, session: &dyn Session, asked: &Asked) -> Option<Arc<Statement>> {
+impl KnownStatements {
+    fn same(&self, session: &dyn Session, asked: &StatementRequest) -> Option<Arc<Statement>> {
         let found = self.by_request.get(asked.request_id.as_ref()?)?;
         let is_same = found.session_id == session.id()
             && found.user == session.user()
@@ -354,7 +354,7 @@ impl Outcome {
             parts,
             ended: SystemTime::now(),
             names: session.names(),
-            parameters: super::session::parameters(session),
+            parameters: parameters::of_session(session),
             notices: Vec::new(),
         }
     }
@@ -385,7 +385,7 @@ async fn execute(session: &dyn Session, request: Request) -> SqlResult<Answer> {
         .await;
     done.unwrap_or_else(|_| {
         tracing::error!(sql, "a statement panicked");
-        let text = "SQL execution internal error:\nProcessing aborted by an error of icebox itself; its log tells more.";
+        let text = "SQL execution internal error:\nProcessing aborted by an internal error of icebox; see its log.";
         Err(SqlError::new(code::INTERNAL, text))
     })
 }

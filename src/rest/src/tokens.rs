@@ -38,6 +38,7 @@ pub(super) enum Refusal {
 }
 
 impl From<Refusal> for Failure {
+    /// The texts are Snowflake's own, with their double blanks.
     fn from(refusal: Refusal) -> Self {
         let (code, text) = match refusal {
             Refusal::Missing => (
@@ -75,14 +76,14 @@ pub(super) struct Sessions {
 }
 
 struct Token {
-    open: Arc<Open>,
+    open: Arc<OpenSession>,
     is_master: bool,
     /// When the token expires. A master token is valid as long as its session.
     expires: Instant,
 }
 
 /// A session, until it is closed or expires unused.
-struct Open(Mutex<State>);
+struct OpenSession(Mutex<State>);
 
 struct State {
     session: Option<Arc<dyn Session>>,
@@ -103,7 +104,7 @@ impl Sessions {
     /// Issues tokens for a new session.
     pub fn open(&self, session: Arc<dyn Session>) -> Result<Issued, Failure> {
         self.sweep();
-        let open = Arc::new(Open(Mutex::new(State {
+        let open = Arc::new(OpenSession(Mutex::new(State {
             session: Some(session),
             expires: Instant::now() + self.master_validity,
             is_closed: false,
@@ -153,7 +154,7 @@ impl Sessions {
         self.master_validity
     }
 
-    fn issue(&self, open: &Arc<Open>) -> Result<Issued, Failure> {
+    fn issue(&self, open: &Arc<OpenSession>) -> Result<Issued, Failure> {
         let issued = Issued {
             session: random_token()?,
             master: random_token()?,
@@ -171,7 +172,11 @@ impl Sessions {
         Ok(issued)
     }
 
-    fn find(&self, token: Option<&str>, is_master: bool) -> Result<(Arc<Open>, Instant), Refusal> {
+    fn find(
+        &self,
+        token: Option<&str>,
+        is_master: bool,
+    ) -> Result<(Arc<OpenSession>, Instant), Refusal> {
         let token = token.ok_or(Refusal::Missing)?;
         let tokens = self.lock();
         let found = tokens
@@ -203,7 +208,7 @@ impl Sessions {
     }
 }
 
-impl Open {
+impl OpenSession {
     fn touch(&self, validity: Duration) -> Result<Arc<dyn Session>, Refusal> {
         let mut state = self.lock();
         let now = Instant::now();

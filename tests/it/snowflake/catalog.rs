@@ -103,17 +103,17 @@ async fn a_table_of_the_catalog_is_refreshed_by_hand_and_by_itself() {
         &[("public", "iceberg_transactions", oldest.clone())],
     )
     .await;
-    fixture.world.clock.advance(Duration::from_secs(31)).await;
+    fixture.host.clock.advance(Duration::from_secs(31)).await;
     assert_eq!(value(&session, count).await, before);
     let status = "SELECT PARSE_JSON(SYSTEM$AUTO_REFRESH_STATUS('TX')):executionState::VARCHAR";
     assert_eq!(value(&session, status).await, "RUNNING");
     // A table that is missing in the catalog keeps its rows, and its status is STALLED.
     put_catalog(&fixture, &[]).await;
-    fixture.world.clock.advance(Duration::from_secs(31)).await;
+    fixture.host.clock.advance(Duration::from_secs(31)).await;
     assert_eq!(value(&session, status).await, "STALLED");
     assert_eq!(value(&session, count).await, before);
     put_catalog(&fixture, &[("public", "iceberg_transactions", newest)]).await;
-    fixture.world.clock.advance(Duration::from_secs(31)).await;
+    fixture.host.clock.advance(Duration::from_secs(31)).await;
     assert_eq!(value(&session, status).await, "RUNNING");
     assert_eq!(value(&session, count).await, "5000");
     runner.abort();
@@ -144,7 +144,7 @@ async fn a_linked_database_has_the_tables_of_its_catalog() {
         ("public", "iceberg_stores", stores),
     ];
     put_catalog(&fixture, &both).await;
-    fixture.world.clock.advance(Duration::from_secs(31)).await;
+    fixture.host.clock.advance(Duration::from_secs(31)).await;
     let tables = "SHOW ICEBERG TABLES IN DATABASE LINKED ->> SELECT \"schema_name\", \"name\", \"catalog_namespace\" FROM $1";
     assert_eq!(
         script(&session, tables).await,
@@ -154,7 +154,7 @@ async fn a_linked_database_has_the_tables_of_its_catalog() {
         ]
     );
     put_catalog(&fixture, &both[..1]).await;
-    fixture.world.clock.advance(Duration::from_secs(31)).await;
+    fixture.host.clock.advance(Duration::from_secs(31)).await;
     assert_eq!(script(&session, tables).await.len(), 1);
     assert_eq!(
         shown(
@@ -182,7 +182,7 @@ async fn a_linked_database_has_the_tables_of_its_catalog() {
     let status = "SELECT PARSE_JSON(SYSTEM$CATALOG_LINK_STATUS('LINKED')):executionState::VARCHAR";
     assert_eq!(value(&session, status).await, "RUNNING");
     fixture.lake.put(CATALOG, b"no json".to_vec()).await;
-    fixture.world.clock.advance(Duration::from_secs(31)).await;
+    fixture.host.clock.advance(Duration::from_secs(31)).await;
     assert_eq!(value(&session, status).await, "FAILED");
     assert_eq!(script(&session, tables).await.len(), 1);
     // A linked database that ignores case needs no quotes around the catalog's names.

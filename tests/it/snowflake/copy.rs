@@ -100,7 +100,7 @@ async fn a_file_is_loaded_once_until_it_changes() {
     );
 
     // The load history survives a restart.
-    let again = Account::open(fixture.directory.path(), fixture.world.clone()).unwrap();
+    let again = Account::open(fixture.directory.path(), fixture.host.clone()).unwrap();
     let session = Session::new(Arc::new(again), Ident::unquoted("ATTENDEE"));
     ok(&session, "USE SCHEMA d.public").await;
     assert_eq!(loaded(&session).await, nothing());

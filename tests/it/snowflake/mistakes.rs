@@ -51,7 +51,7 @@ async fn mistakes_give_snowflakes_errors_and_can_be_put_right() {
     let mut wrong = Vec::new();
     for one in mistake {
         let directory = tempfile::tempdir().unwrap();
-        let account = Account::open(directory.path(), fixture.world.clone()).unwrap();
+        let account = Account::open(directory.path(), fixture.host.clone()).unwrap();
         let account = Arc::new(account);
         let mut session = Session::new(Arc::clone(&account), Ident::unquoted("ATTENDEE"));
         script(&session, &setup).await;

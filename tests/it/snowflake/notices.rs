@@ -9,7 +9,7 @@ use super::world::Fixture;
 use icebox_base::connections::Listeners;
 use icebox_rest as rest;
 use icebox_rest::client::Client;
-use icebox_rest::drivers::Drivers;
+use icebox_rest::drivers::DriverLogin;
 
 /// Logs in and runs a statement as a Snowflake driver does, and returns the response.
 async fn driver_asks(address: SocketAddr, sql: &str) -> Value {
@@ -36,7 +36,7 @@ async fn iceboxs_own_client_is_told_each_notice_once() {
     let listener = Listeners::bind(([127, 0, 0, 1], 0).into(), None).await;
     let listener = listener.unwrap();
     let address = listener.address();
-    let drivers = Drivers::new(Arc::clone(&fixture.account), "ICEBOX", "secret");
+    let drivers = DriverLogin::new(Arc::clone(&fixture.account), "ICEBOX", "secret");
     let config = rest::Config::default();
     tokio::spawn(rest::serve(
         listener,

@@ -10,8 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::reader::lake::Lake;
 use icebox_account::account::Account;
-use icebox_account::host::{Grant, NewPostgres, Postgres, Role, World};
-use icebox_account::object::network_policy::Access;
+use icebox_account::host::{Access, Grant, Host, NewPostgres, Postgres, Role};
 use icebox_account::session::Session;
 use icebox_account::statement::{self, Statement};
 use icebox_schedule::{Clock, TimeScale};
@@ -23,14 +22,14 @@ use icebox_tables::LakeIo;
 
 /// A host with a lake, a clock that moves only when a test advances it, and PostgreSQL servers that
 /// are only recorded.
-pub struct TestWorld {
+pub struct TestHost {
     pub io: LakeIo,
     pub clock: Clock,
     pub servers: Mutex<BTreeMap<u64, Access>>,
 }
 
 #[async_trait]
-impl World for TestWorld {
+impl Host for TestHost {
     fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -109,7 +108,7 @@ impl World for TestWorld {
 /// An account on the guide's lake.
 pub struct Fixture {
     pub lake: Lake,
-    pub world: Arc<TestWorld>,
+    pub host: Arc<TestHost>,
     pub account: Arc<Account>,
     pub directory: tempfile::TempDir,
 }
@@ -132,16 +131,16 @@ impl Fixture {
             lake.store.put(&key, bytes.into()).await.unwrap();
         }
         let now = chrono::DateTime::parse_from_rfc3339("2026-03-01T12:00:00Z").unwrap();
-        let world = Arc::new(TestWorld {
+        let host = Arc::new(TestHost {
             io: lake.io.clone(),
             clock: Clock::starting_at(now.to_utc(), TimeScale::STOPPED),
             servers: Mutex::default(),
         });
         let directory = tempfile::tempdir().unwrap();
-        let account = Account::open(directory.path(), world.clone()).unwrap();
+        let account = Account::open(directory.path(), host.clone()).unwrap();
         Self {
             lake,
-            world,
+            host,
             account: Arc::new(account),
             directory,
         }

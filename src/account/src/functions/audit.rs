@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::Arguments;
 use super::history::range;
-use crate::object::columns::{Column, count, optional, table, text, time, yes_no};
+use crate::object::columns::{Column, count, optional, result_set, text, time, yes_no};
 use crate::session::Session;
 use icebox_aws::audit::Entry;
 use icebox_sql::error::{SqlError, SqlResult};
@@ -14,8 +14,8 @@ use icebox_sql::rows::Rows;
 pub fn trail(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows> {
     let is_in = range(arguments, "START_TIME", "END_TIME")?;
     let limit = arguments.limit(100)?;
-    let Some(mut reader) = session.account().world.audit() else {
-        let feature = "an audit trail on the engine containers, whose S3 server is not icebox's,";
+    let Some(mut reader) = session.account().host.audit() else {
+        let feature = "audit trail with the engine containers";
         return Err(SqlError::unsupported(feature));
     };
     let mut entries = VecDeque::new();
@@ -25,7 +25,7 @@ pub fn trail(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows> {
             entries.truncate(limit);
         }
     }
-    table(COLUMNS, &entries)
+    result_set(COLUMNS, &entries)
 }
 
 const COLUMNS: &[Column<Entry>] = &[

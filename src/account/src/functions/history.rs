@@ -4,11 +4,13 @@ use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
 
 use super::Arguments;
+use crate::Kind;
 use crate::history::{Query, TaskRun};
-use crate::object::columns::{Column, count, optional, optional_time, table, text, time};
-use crate::object::iceberg_table::{self, Refresh};
-use crate::object::native_table::{Load, loads};
-use crate::object::{Kind, Object, task};
+use crate::kind::iceberg_table::{IcebergTable, Refresh};
+use crate::kind::native_table::{Load, loads};
+use crate::kind::task::{self, predecessors};
+use crate::object::Object;
+use crate::object::columns::{Column, count, optional, optional_time, result_set, text, time};
 use crate::session::Session;
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::{Ident, ObjectName};
@@ -73,7 +75,7 @@ pub fn copies(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows> {
     let mut loads = loaded([table_object]);
     loads.retain(|load| is_in(load.at));
     loads.truncate(arguments.limit(10_000)?);
-    table(COPIES, &loads)
+    result_set(COPIES, &loads)
 }
 
 /// A loaded file with the table that it was loaded into.
@@ -153,7 +155,7 @@ pub fn task_runs(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows
             && (!errors || run.error.is_some())
     });
     runs.truncate(arguments.limit(100)?);
-    table(TASK_RUNS, &runs)
+    result_set(TASK_RUNS, &runs)
 }
 
 const TASK_RUNS: &[Column<TaskRun>] = &[
@@ -185,12 +187,9 @@ pub fn task_dependents(session: &Session, arguments: &Arguments<'_>) -> SqlResul
     let root = object(session, arguments, "TASK_NAME", Kind::Task)?;
     let is_recursive = arguments.get("RECURSIVE") != Some(&ScalarValue::Boolean(Some(false)));
     let mut tasks = task::descendants(session.account(), &root.name);
-    tasks.retain(|one| {
-        let above = task::of(one).map(|task| task.predecessors.as_slice());
-        is_recursive || above.unwrap_or_default().contains(&root.name)
-    });
+    tasks.retain(|one| is_recursive || predecessors(one).contains(&root.name));
     tasks.insert(0, root);
-    let columns = Kind::Task.about().columns.iter();
+    let columns = task::SHOW.iter();
     let columns: Vec<_> = columns
         .map(|one| (one.name.to_uppercase(), one.ty, one.value))
         .collect();
@@ -202,7 +201,9 @@ pub fn task_dependents(session: &Session, arguments: &Arguments<'_>) -> SqlResul
 
 pub fn refreshes(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows> {
     let object = object(session, arguments, "TABLE_NAME", Kind::Table)?;
-    let refreshes = iceberg_table::of(&object).map(|table| table.refreshes.as_slice());
+    let refreshes = object
+        .state::<IcebergTable>()
+        .map(|table| table.refreshes.as_slice());
     let refreshes = refreshes.unwrap_or_default();
     let newest = refreshes.len();
     let rows: Vec<_> = refreshes
@@ -211,7 +212,7 @@ pub fn refreshes(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows
         .rev()
         .map(|(index, refresh)| (refresh.clone(), index + 1 == newest))
         .collect();
-    table(REFRESHES, &rows)
+    result_set(REFRESHES, &rows)
 }
 
 const REFRESHES: &[Column<(Refresh, bool)>] = &[
@@ -250,7 +251,7 @@ pub fn queries(
     let now = account.now();
     let is_wanted = |query: &Query| is_wanted(query) && is_in(query.ended.unwrap_or(now));
     let queries = account.history.queries(is_wanted, arguments.limit(100)?);
-    table(QUERIES, &queries)
+    result_set(QUERIES, &queries)
 }
 
 pub fn queries_by_session(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows> {

@@ -1,181 +1,57 @@
 //! The views of `INFORMATION_SCHEMA` (Snowflake documentation, "Snowflake Information Schema"): the
 //! contents of one database, and the account's databases and roles.
 
+use std::collections::BTreeMap;
+
 use datafusion::common::ScalarValue;
 
 use super::history::{Loaded, loaded};
 use crate::account::Account;
+use crate::kind::schema::INFORMATION_SCHEMA;
+use crate::kind::{View, table};
 use crate::lake::{self, TableColumn};
-use crate::object::columns::{Column, count, optional, table, text, time, yes_no};
-use crate::object::{Kind, Object, Scope, iceberg_table, procedure, schema, stage};
+use crate::object::columns::{Column, count, optional, optional_time, result_set, text, time};
+use crate::object::{Object, Scope};
 use crate::session::Session;
+use crate::{KINDS, Kind};
 use icebox_sql::error::{SqlError, SqlResult};
 use icebox_sql::names::{Ident, ObjectName};
 use icebox_sql::rows::Rows;
 use icebox_sql::types::DataType;
 
-pub const INFORMATION_SCHEMA: &str = "INFORMATION_SCHEMA";
-
-/// A view: its name and the source of its rows.
-struct View {
-    name: &'static str,
-    source: Source,
-}
-
+/// The source of the rows of a view.
 enum Source {
     /// A row for each object of a kind.
-    Objects(Kind, &'static [Column]),
+    Objects(Kind, &'static View),
     /// A row for each column of each table.
     Columns,
-    /// A row for each of the views themselves, after those of the tables if the flag is true.
-    Views(bool),
+    /// A row for each table, and for each of the views themselves.
+    Tables,
+    /// A row for each of the views themselves.
+    Views,
     /// A row for each file that was loaded into a table.
     Loads,
     /// The database's name.
     Name,
 }
 
-const VIEWS: &[View] = &[
-    View {
-        name: "APPLICABLE_ROLES",
-        source: Source::Objects(Kind::Role, ROLES),
-    },
-    View {
-        name: "COLUMNS",
-        source: Source::Columns,
-    },
-    View {
-        name: "DATABASES",
-        source: Source::Objects(Kind::Database, DATABASES),
-    },
-    View {
-        name: "ENABLED_ROLES",
-        source: Source::Objects(Kind::Role, ROLES),
-    },
-    View {
-        name: "INFORMATION_SCHEMA_CATALOG_NAME",
-        source: Source::Name,
-    },
-    View {
-        name: "LOAD_HISTORY",
-        source: Source::Loads,
-    },
-    View {
-        name: "PROCEDURES",
-        source: Source::Objects(Kind::Procedure, PROCEDURES),
-    },
-    View {
-        name: "SCHEMATA",
-        source: Source::Objects(Kind::Schema, SCHEMATA),
-    },
-    View {
-        name: "STAGES",
-        source: Source::Objects(Kind::Stage, STAGES),
-    },
-    View {
-        name: "TABLES",
-        source: Source::Views(true),
-    },
-    View {
-        name: "VIEWS",
-        source: Source::Views(false),
-    },
-];
-
-fn part(object: &Object, index: usize) -> ScalarValue {
-    optional(
-        object
-            .name
-            .0
-            .get(index)
-            .map(|part| part.as_str().to_owned()),
-    )
+/// Returns all views by name. The objects of a kind have the view that the kind declares.
+fn all_views() -> BTreeMap<&'static str, Source> {
+    let mut views = BTreeMap::from([
+        ("COLUMNS", Source::Columns),
+        ("INFORMATION_SCHEMA_CATALOG_NAME", Source::Name),
+        ("LOAD_HISTORY", Source::Loads),
+        ("TABLES", Source::Tables),
+        ("VIEWS", Source::Views),
+    ]);
+    for kind in KINDS {
+        if let Some(view) = &kind.info().view {
+            let names = view.names.iter();
+            views.extend(names.map(|name| (*name, Source::Objects(*kind, view))));
+        }
+    }
+    views
 }
-
-fn comment(object: &Object) -> ScalarValue {
-    optional(object.properties.text("COMMENT"))
-}
-
-const CREATED: Column = Column::time("CREATED", |object: &Object| time(object.created_on));
-const LAST_ALTERED: Column =
-    Column::time("LAST_ALTERED", |object: &Object| time(object.updated_on));
-const COMMENT: Column = Column::text("COMMENT", comment);
-
-const ROLES: &[Column] = &[
-    Column::text("ROLE_NAME", |role| part(role, 0)),
-    Column::text("ROLE_OWNER", |role| text(role.owner.as_str())),
-];
-
-const DATABASES: &[Column] = &[
-    Column::text("DATABASE_NAME", |object| part(object, 0)),
-    Column::text("DATABASE_OWNER", |object| text(object.owner.as_str())),
-    Column::text("IS_TRANSIENT", |_| text("NO")),
-    COMMENT,
-    CREATED,
-    LAST_ALTERED,
-    Column::number("RETENTION_TIME", retention),
-    Column::text("TYPE", |_| text("STANDARD")),
-];
-
-fn retention(object: &Object) -> ScalarValue {
-    count(
-        object
-            .properties
-            .integer("DATA_RETENTION_TIME_IN_DAYS")
-            .unwrap_or(1),
-    )
-}
-
-const SCHEMATA: &[Column] = &[
-    Column::text("CATALOG_NAME", |object| part(object, 0)),
-    Column::text("SCHEMA_NAME", |object| part(object, 1)),
-    Column::text("SCHEMA_OWNER", |object| text(object.owner.as_str())),
-    Column::text("IS_TRANSIENT", |_| text("NO")),
-    Column::text("IS_MANAGED_ACCESS", |_| text("NO")),
-    Column::number("RETENTION_TIME", retention),
-    CREATED,
-    LAST_ALTERED,
-    COMMENT,
-];
-
-const PROCEDURES: &[Column] = &[
-    Column::text("PROCEDURE_CATALOG", |object| part(object, 0)),
-    Column::text("PROCEDURE_SCHEMA", |object| part(object, 1)),
-    Column::text("PROCEDURE_NAME", |object| part(object, 2)),
-    Column::text("PROCEDURE_OWNER", |object| text(object.owner.as_str())),
-    Column::text("ARGUMENT_SIGNATURE", |object| {
-        text(procedure::arguments(object))
-    }),
-    Column::text("DATA_TYPE", |object| {
-        optional(procedure::of(object).map(|one| one.returns.clone()))
-    }),
-    Column::text("PROCEDURE_LANGUAGE", |_| text("SQL")),
-    Column::text("PROCEDURE_DEFINITION", |object| {
-        optional(procedure::of(object).map(|one| one.body.clone()))
-    }),
-    CREATED,
-    LAST_ALTERED,
-    COMMENT,
-];
-
-const STAGES: &[Column] = &[
-    Column::text("STAGE_CATALOG", |object| part(object, 0)),
-    Column::text("STAGE_SCHEMA", |object| part(object, 1)),
-    Column::text("STAGE_NAME", |object| part(object, 2)),
-    Column::text("STAGE_URL", |object| text(stage::url(object))),
-    Column::text("STAGE_REGION", |_| text("us-east-1")),
-    Column::text("STAGE_TYPE", |_| text("External Named")),
-    Column::text("STAGE_OWNER", |object| text(object.owner.as_str())),
-    COMMENT,
-    CREATED,
-    LAST_ALTERED,
-    Column::text("STORAGE_INTEGRATION", |object| {
-        optional(object.properties.text("STORAGE_INTEGRATION"))
-    }),
-    Column::text("DIRECTORY_ENABLED", |object| {
-        yes_no(stage::has_directory(object))
-    }),
-];
 
 /// A table, or a view of `INFORMATION_SCHEMA`.
 struct Relation {
@@ -220,26 +96,26 @@ const TABLES: &[Column<Relation>] = &[
     Column::text("IS_TRANSIENT", |one| optional(one.of(|_| "NO".to_owned()))),
     Column::null("CLUSTERING_KEY", DataType::TEXT),
     Column::number("ROW_COUNT", |one| {
-        let size = one.of(crate::object::table::size).flatten();
+        let size = one.of(table::size).flatten();
         count(size.map(|(rows, _)| rows))
     }),
     Column::number("BYTES", |one| {
-        let size = one.of(crate::object::table::size).flatten();
+        let size = one.of(table::size).flatten();
         count(size.map(|(_, bytes)| bytes))
     }),
     Column::number("RETENTION_TIME", |one| count(one.of(|_| 1))),
     Column::time("CREATED", |one| {
-        crate::object::columns::optional_time(one.of(|table| table.created_on))
+        optional_time(one.of(|table| table.created_on))
     }),
     Column::time("LAST_ALTERED", |one| {
-        crate::object::columns::optional_time(one.of(|table| table.updated_on))
+        optional_time(one.of(|table| table.updated_on))
     }),
     Column::text("COMMENT", |one| {
         optional(one.of(|table| table.properties.text("COMMENT")).flatten())
     }),
     Column::text("IS_TEMPORARY", |_| text("NO")),
     Column::text("IS_ICEBERG", |one| {
-        yes_or_no(one.of(|table| iceberg_table::of(table).is_some()) == Some(true))
+        yes_or_no(one.of(|table| Kind::Table.of(table)) == Some(Kind::IcebergTable))
     }),
     Column::text("IS_DYNAMIC", |_| text("NO")),
     Column::text("IS_HYBRID", |_| text("NO")),
@@ -347,23 +223,24 @@ pub async fn view(session: &Session, full: &ObjectName) -> SqlResult<Rows> {
     let account = session.account();
     let database = ObjectName(full.0[..1].to_vec());
     account.find(Kind::Database, &database)?;
-    let last = full.last().as_str();
-    let view = VIEWS.iter().find(|view| view.name == last);
-    let view = view.ok_or_else(|| SqlError::no_object(full))?;
-    match &view.source {
-        Source::Objects(kind, columns) => table(columns, &objects(account, *kind, &database)),
-        Source::Columns => table(COLUMNS, &columns_of(session, &database.0).await?),
-        Source::Views(true) => {
-            let tables = account.list(Kind::Table, &database.0).into_iter();
+    let source = all_views().remove(full.last().as_str());
+    let source = source.ok_or_else(|| SqlError::no_object(full))?;
+    match source {
+        Source::Objects(kind, view) => {
+            result_set(view.columns, &objects(account, kind, &database.0))
+        }
+        Source::Columns => result_set(COLUMNS, &columns_of(session, &database.0).await?),
+        Source::Tables => {
+            let tables = account.list_namespace(Kind::Table, &database.0).into_iter();
             let tables = tables.map(|table| Relation {
                 name: table.name.clone(),
                 table: Some(table),
             });
             let all: Vec<_> = tables.chain(views(&database)).collect();
-            table(TABLES, &all)
+            result_set(TABLES, &all)
         }
-        Source::Views(false) => table(VIEW_COLUMNS, &views(&database).collect::<Vec<_>>()),
-        Source::Loads => table(LOADS, &loaded(account.list(Kind::Table, &database.0))),
+        Source::Views => result_set(VIEW_COLUMNS, &views(&database).collect::<Vec<_>>()),
+        Source::Loads => result_set(LOADS, &loaded(account.list(Kind::Table, &database.0))),
         Source::Name => Rows::of(
             &[("CATALOG_NAME", DataType::TEXT)],
             [vec![text(database.last().as_str())]],
@@ -371,24 +248,23 @@ pub async fn view(session: &Session, full: &ObjectName) -> SqlResult<Rows> {
     }
 }
 
-fn objects(account: &Account, kind: Kind, database: &ObjectName) -> Vec<Object> {
-    let mut objects = match kind.scope() {
-        Scope::Account => account.list(kind, &[]),
-        _ => account.list(kind, &database.0),
+fn objects(account: &Account, kind: Kind, database: &[Ident]) -> Vec<Object> {
+    let within = match kind.scope() {
+        Scope::Account => &[],
+        _ => database,
     };
-    if kind == Kind::Schema {
-        objects.extend(schema::information(account, database));
-    }
+    let mut objects = account.list(kind, within);
+    objects.extend(kind.definition().built_in(account, within));
     objects
 }
 
 fn views(database: &ObjectName) -> impl Iterator<Item = Relation> + use<> {
     let database = database.last().clone();
-    VIEWS.iter().map(move |view| Relation {
+    all_views().into_keys().map(move |view| Relation {
         name: ObjectName(vec![
             database.clone(),
             Ident::quoted(INFORMATION_SCHEMA),
-            Ident::quoted(view.name),
+            Ident::quoted(view),
         ]),
         table: None,
     })
@@ -398,7 +274,7 @@ fn views(database: &ObjectName) -> impl Iterator<Item = Relation> + use<> {
 /// read is left out.
 pub async fn columns_of(session: &Session, within: &[Ident]) -> SqlResult<Vec<TableColumn>> {
     let mut all = Vec::new();
-    for object in session.account().list(Kind::Table, within) {
+    for object in session.account().list_namespace(Kind::Table, within) {
         match lake::columns(session, &object).await {
             Ok(columns) => all.extend(columns),
             Err(error) => tracing::warn!(table = %object.name, %error, "its columns are unknown"),

@@ -1,6 +1,8 @@
 //! Functions and views that query the session and the account.
 
+mod access_check;
 mod audit;
+mod ddl;
 mod history;
 mod information_schema;
 mod session;
@@ -8,13 +10,13 @@ mod session;
 use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
 
-use super::session::Session;
+use crate::session::Session;
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::{Ident, ObjectName};
 use icebox_sql::query::Argument;
 use icebox_sql::rows::Rows;
 
-pub use information_schema::{INFORMATION_SCHEMA, columns_of, is_view, type_name, view};
+pub use information_schema::{columns_of, is_view, type_name, view};
 pub use session::{names as session_functions, session_function};
 
 /// The arguments of a table function: by name, or in the order of its declaration.

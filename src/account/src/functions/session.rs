@@ -7,10 +7,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use crate::access;
+use super::access_check;
+use super::ddl::get_ddl;
+use crate::kind::{iceberg_table, stream, task};
+use crate::object::Object;
 use crate::object::columns::{optional, text};
-use crate::object::{Kind, database, get_ddl, iceberg_table, stream, task};
 use crate::session::Session;
+use crate::{Kind, linked_database};
 use icebox_schedule::ScaleError;
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::Ident;
@@ -81,8 +84,8 @@ const FUNCTIONS: &[Function] = functions! {
     "CURRENT_SCHEMA" (0, 0) => |call: Call<'_>| ident(call.session.current().schema);
     "CURRENT_USER" (0, 0) => |call: Call<'_>| text(call.session.user().as_str());
     "CURRENT_SESSION" (0, 0) => |call: Call<'_>| text(call.session.id().to_string());
-    "CURRENT_ACCOUNT" (0, 0) => |call: Call<'_>| text(call.session.account().world.account_locator());
-    "CURRENT_ACCOUNT_NAME" (0, 0) => |call: Call<'_>| text(call.session.account().world.account_locator());
+    "CURRENT_ACCOUNT" (0, 0) => |call: Call<'_>| text(call.session.account().host.account_locator());
+    "CURRENT_ACCOUNT_NAME" (0, 0) => |call: Call<'_>| text(call.session.account().host.account_locator());
     "CURRENT_ORGANIZATION_NAME" (0, 0) => |_| text("ICEBOX");
     "CURRENT_REGION" (0, 0) => |_| text("AWS_US_EAST_1");
     "CURRENT_VERSION" (0, 0) => |_| text(env!("CARGO_PKG_VERSION"));
@@ -91,6 +94,7 @@ const FUNCTIONS: &[Function] = functions! {
     "CURRENT_SCHEMAS" (0, 0) => schemas;
     "LAST_QUERY_ID" (0, 1) => last_query_id;
     "GETVARIABLE" (1, 1) => variable;
+    "GET_DDL" (2, 3) => ddl;
     "SYSTEM$STREAM_HAS_DATA" (1, 1) => stream_has_data;
     "SYSTEM$TASK_DEPENDENTS_ENABLE" (1, 1) => enable_dependents;
     "SYSTEM$GET_ICEBERG_TABLE_INFORMATION" (1, 1) => table_information;
@@ -103,7 +107,6 @@ const FUNCTIONS: &[Function] = functions! {
 /// Functions that await something.
 const WAITING: &[Function] = functions! {
     waiting
-    "GET_DDL" (2, 3) => ddl;
     "SYSTEM$VALIDATE_STORAGE_INTEGRATION" (4, 4) => validate_integration;
     "SYSTEM$VERIFY_EXTERNAL_VOLUME" (1, 1) => verify_volume;
     "SYSTEM$ICEBOX_CLOCK" (0, 2) => clock;
@@ -170,7 +173,7 @@ impl Call<'_> {
     }
 
     /// Returns the object that the first argument names.
-    fn object(&self, kind: Kind) -> SqlResult<crate::object::Object> {
+    fn object(&self, kind: Kind) -> SqlResult<Object> {
         let name = syntax::name(self.text(0)?)?;
         let full = self.session.full_name(kind, &name)?;
         self.session.account().find(kind, &full)
@@ -234,11 +237,11 @@ fn auto_refresh_status(call: Call<'_>) -> SqlResult<ScalarValue> {
 /// Returns the link status of a catalog-linked database, as JSON.
 fn link_status(call: Call<'_>) -> SqlResult<ScalarValue> {
     let database = call.object(Kind::Database)?;
-    if database::link(&database).is_none() {
+    if linked_database::link(&database).is_none() {
         let text = format!("Database {} is not linked to a catalog.", database.name);
         return Err(SqlError::compilation(code::INVALID_PROPERTY, text));
     }
-    let link = call.session.account().polls.link(database.id);
+    let link = call.session.account().polls.last_sync(database.id);
     let error = link.as_ref().and_then(|link| link.error.clone());
     let mut status = json!({
         "executionState": if error.is_some() { "FAILED" } else { "RUNNING" },
@@ -259,10 +262,9 @@ fn cancel_query(call: Call<'_>) -> SqlResult<ScalarValue> {
     })
 }
 
-async fn ddl(call: Call<'_>) -> SqlResult<Value> {
+fn ddl(call: Call<'_>) -> SqlResult<ScalarValue> {
     let is_full = call.arguments.get(2) == Some(&ScalarValue::Boolean(Some(true)));
-    let ddl = get_ddl(call.session, call.text(0)?, call.text(1)?, is_full);
-    Ok((text(ddl.await?), DataType::TEXT))
+    get_ddl(call.session, call.text(0)?, call.text(1)?, is_full).map(text)
 }
 
 async fn validate_integration(call: Call<'_>) -> SqlResult<Value> {
@@ -271,13 +273,13 @@ async fn validate_integration(call: Call<'_>) -> SqlResult<Value> {
         .full_name(Kind::StorageIntegration, &syntax::name(call.text(0)?)?)?;
     let (location, action) = (call.text(1)?, call.text(3)?);
     let account = call.session.account();
-    let answer = access::validate_integration(account, &name, location, action).await?;
+    let answer = access_check::validate_integration(account, &name, location, action).await?;
     Ok((text(answer), DataType::TEXT))
 }
 
 async fn verify_volume(call: Call<'_>) -> SqlResult<Value> {
     let name = syntax::name(call.text(0)?)?;
-    let answer = access::verify_volume(call.session.account(), &name).await?;
+    let answer = access_check::verify_volume(call.session.account(), &name).await?;
     Ok((text(answer), DataType::TEXT))
 }
 
@@ -285,7 +287,7 @@ async fn verify_volume(call: Call<'_>) -> SqlResult<Value> {
 /// `SYSTEM$ICEBOX_CLOCK('ADVANCE', '2 MINUTES')` advances the clock, and
 /// `SYSTEM$ICEBOX_CLOCK('SCALE', '60')` makes it run faster. Snowflake does not have this function.
 async fn clock(call: Call<'_>) -> SqlResult<Value> {
-    let clock = call.session.account().world.clock();
+    let clock = call.session.account().host.clock();
     if !call.arguments.is_empty() {
         let value = call.text(1)?;
         let bad = || SqlError::bad_value(value, call.name);
@@ -298,7 +300,7 @@ async fn clock(call: Call<'_>) -> SqlResult<Value> {
                 // itself.
                 let advanced = tokio::time::timeout(MOST_PATIENCE, clock.advance(by)).await;
                 advanced.map_err(|_| {
-                    let text = "The clock cannot be advanced while a task runs that does not end.";
+                    let text = "The clock was not advanced: a task did not end within 60 seconds.";
                     SqlError::new(code::INTERNAL, text)
                 })?;
             }
@@ -344,7 +346,7 @@ async fn wait(call: Call<'_>) -> SqlResult<Value> {
     let bad = |value: &dyn std::fmt::Display| SqlError::bad_value(value, call.name);
     let amount = u64::try_from(amount).map_err(|_| bad(&amount))?;
     let (name, wait) = duration(amount, unit).ok_or_else(|| bad(&unit))?;
-    let clock = call.session.account().world.clock();
+    let clock = call.session.account().host.clock();
     let until = chrono::TimeDelta::from_std(wait).ok();
     let until = until.and_then(|wait| clock.now().checked_add_signed(wait));
     let until = until.ok_or_else(|| bad(&amount))?;

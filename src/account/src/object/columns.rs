@@ -4,7 +4,8 @@
 use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
 
-use super::{Kind, Object};
+use super::Object;
+use crate::Kind;
 use icebox_sql::error::SqlResult;
 use icebox_sql::names::Ident;
 use icebox_sql::rows::Rows;
@@ -29,8 +30,8 @@ pub const CREATED_ON: Column = Column::of("created_on", TIME, |object: &Object| 
     time(object.created_on)
 });
 pub const NAME: Column = column("name", |object| object.name.last().as_str().into());
-pub const DATABASE_NAME: Column = column("database_name", |object| part(object, 0));
-pub const SCHEMA_NAME: Column = column("schema_name", |object| part(object, 1));
+pub const DATABASE_NAME: Column = column("database_name", |object| container_name(object, 0));
+pub const SCHEMA_NAME: Column = column("schema_name", |object| container_name(object, 1));
 pub const OWNER: Column = column("owner", |object| object.owner.as_str().into());
 pub const OWNER_ROLE_TYPE: Column = column("owner_role_type", |_| "ROLE".into());
 pub const COMMENT: Column = column("comment", |object| text(object.comment()));
@@ -38,6 +39,26 @@ pub const ENABLED: Column = column("enabled", |object| {
     text(object.properties.is_true("ENABLED").to_string())
 });
 pub const IS_CURRENT: Column = column("is_current", |object| yes_no(object.is_current));
+
+pub const CREATED: Column = Column::time("CREATED", |object: &Object| time(object.created_on));
+pub const LAST_ALTERED: Column =
+    Column::time("LAST_ALTERED", |object: &Object| time(object.updated_on));
+/// The column COMMENT of the views of `INFORMATION_SCHEMA`, where a missing comment is NULL.
+pub const VIEW_COMMENT: Column = column("COMMENT", |object| {
+    optional(object.properties.text("COMMENT"))
+});
+
+/// Returns a part of a full name, or NULL.
+pub fn name_part(object: &Object, index: usize) -> ScalarValue {
+    let part = object.name.0.get(index);
+    optional(part.map(|part| part.as_str().to_owned()))
+}
+
+/// Returns the days for which a container keeps dropped objects.
+pub fn retention_time(container: &Object) -> ScalarValue {
+    let days = container.properties.integer("DATA_RETENTION_TIME_IN_DAYS");
+    count(days.unwrap_or(1))
+}
 
 /// Returns a text column of objects.
 pub const fn column(name: &'static str, value: fn(&Object) -> ScalarValue) -> Column {
@@ -72,7 +93,7 @@ impl<T> Column<T> {
 }
 
 /// Builds a result set with a row for each item.
-pub fn table<'a, T>(
+pub fn result_set<'a, T>(
     columns: &[Column<T>],
     items: impl IntoIterator<Item = &'a T>,
 ) -> SqlResult<Rows> {
@@ -83,7 +104,7 @@ pub fn table<'a, T>(
 }
 
 /// Returns a part of the name of the object's container, or an empty text if there is no such part.
-fn part(object: &Object, index: usize) -> ScalarValue {
+fn container_name(object: &Object, index: usize) -> ScalarValue {
     let parts = &object.name.0[..object.name.0.len() - 1];
     text(parts.get(index).map_or("", Ident::as_str))
 }
@@ -117,7 +138,7 @@ pub fn count(value: impl Into<Option<u64>>) -> ScalarValue {
 
 /// Builds DESCRIBE's result set for integrations:
 /// `property, property_type, property_value, property_default`.
-pub fn described<'a>(
+pub fn describe_properties<'a>(
     rows: impl IntoIterator<Item = (&'a str, &'a str, Option<String>, &'a str)>,
 ) -> Rows {
     let rows = rows.into_iter().map(|(name, ty, value, default)| {
@@ -139,9 +160,9 @@ pub fn described<'a>(
     )
 }
 
-/// Builds DESCRIBE's result set for properties in groups: that of [`described`] with the name of
+/// Builds DESCRIBE's result set for properties in groups: that of [`describe_properties`] with the name of
 /// the group, `parent_property`, before each row.
-pub fn described_in_groups<'a>(
+pub fn describe_property_groups<'a>(
     rows: impl IntoIterator<Item = (&'a str, String, &'a str, Option<String>, &'a str)>,
 ) -> Rows {
     let rows = rows.into_iter().map(|(parent, name, ty, value, default)| {
@@ -166,7 +187,9 @@ pub fn described_in_groups<'a>(
 }
 
 /// Builds DESCRIBE's result set for containers, the list of contents: `created_on, name, kind`.
-pub fn contents<'a>(objects: impl IntoIterator<Item = (Kind, &'a Object)>) -> SqlResult<Rows> {
+pub fn describe_contents<'a>(
+    objects: impl IntoIterator<Item = (Kind, &'a Object)>,
+) -> SqlResult<Rows> {
     let rows = objects.into_iter().map(|(kind, object)| {
         vec![
             time(object.created_on),

@@ -6,8 +6,10 @@ use sqlparser::tokenizer::Token;
 
 use super::run::{evaluated, nested};
 use super::{Context, query, succeeded};
+use crate::Kind;
 use crate::answer::{Answer, StatementKind};
-use crate::object::{Kind, procedure, task};
+use crate::kind::procedure::Procedure;
+use crate::kind::task::Task;
 use icebox_scripting::{Bindings, Host, Returned, Script, Value};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::ObjectName;
@@ -128,7 +130,9 @@ pub async fn call(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
         };
         SqlError::compilation(code, text)
     })?;
-    let procedure = procedure::of(&object).ok_or_else(|| Kind::Procedure.missing(&full))?;
+    let procedure = object
+        .state::<Procedure>()
+        .ok_or_else(|| Kind::Procedure.missing(&full))?;
     let values = values(context, arguments).await?;
     let mut variables = Vec::new();
     let mut values = values.into_iter();
@@ -152,7 +156,7 @@ pub async fn call(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
     let home = if procedure.as_caller {
         session
     } else {
-        own = session.beside(&full.0[0], &full.0[1]);
+        own = session.in_schema(&full.0[0], &full.0[1]);
         &own
     };
     let mut runner = Runner {
@@ -196,7 +200,9 @@ pub async fn execute_task(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlRe
     cursor.expect_end()?;
     let account = session.account();
     let object = account.find(Kind::Task, &name)?;
-    let is_root = task::of(&object).is_some_and(|task| task.predecessors.is_empty());
+    let is_root = object
+        .state::<Task>()
+        .is_some_and(|task| task.predecessors.is_empty());
     if !is_root {
         let text = format!(
             "Execute task cannot be called on non-root task {name}. Call EXECUTE TASK on the root task of its graph instead."

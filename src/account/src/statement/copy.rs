@@ -7,10 +7,11 @@ use sqlparser::tokenizer::Token;
 use super::Context;
 use super::files::Reading;
 use super::insert::{self, Refused};
+use crate::Kind;
 use crate::answer::{Answer, StatementKind};
-use crate::object::native_table::Table;
+use crate::kind::native_table::{self, Table};
+use crate::kind::stage;
 use crate::object::properties::{Properties, Property, PropertyType};
-use crate::object::{Kind, native_table, stage};
 use icebox_sql::error::{SqlError, SqlResult};
 use icebox_sql::names::{Ident, ObjectName};
 use icebox_sql::rows::Rows;
@@ -79,7 +80,7 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
     let lock = account.write_lock(&name);
     let _queued = lock.lock().await;
     let object = account.find(Kind::Table, &name)?;
-    let Some(target) = native_table::of(&object) else {
+    let Some(target) = object.state::<Table>() else {
         return Err(native_table::read_only(&name));
     };
     let names: Vec<&str> = match &columns {

@@ -1,12 +1,14 @@
-//! CREATE, ALTER, DROP, UNDROP and DESCRIBE for all kinds of objects. The definition of each kind
+//! CREATE, ALTER, DROP, UNDROP and DESCRIBE for all kinds of objects. The file of each kind
 //! holds what differs.
 
 use sqlparser::tokenizer::Token;
 
-use super::{Context, done, succeeded};
+use super::{Context, create_as_select, done, succeeded};
 use crate::answer::{Answer, StatementKind};
+use crate::kind::Created;
+use crate::object::Create;
 use crate::object::properties::Properties;
-use crate::object::{Create, Kind, database, iceberg_table};
+use crate::{Kind, linked_database};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::rows::Rows;
 use icebox_sql::syntax::Cursor;
@@ -27,8 +29,12 @@ pub async fn create(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<A
         or_replace,
         if_not_exists,
     };
-    let definition = kind.definition();
-    let rows = definition.create(context, create, &mut cursor).await?;
+    let definition = kind.definition().kind_of_new(&cursor).definition();
+    let created = definition.create(context.session, create, &mut cursor);
+    let rows = match created.await? {
+        Created::Done(rows) => rows,
+        Created::AsSelect(table) => create_as_select::run(context, table).await?,
+    };
     Ok(done(rows))
 }
 
@@ -36,30 +42,23 @@ pub async fn create(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<A
 pub async fn alter(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let session = context.session;
     let account = session.account();
-    let says_iceberg = cursor.is_next("ICEBERG TABLE");
-    let kind = Kind::accept(&mut cursor).ok_or_else(|| cursor.unexpected())?;
+    let said = Kind::accept(&mut cursor).ok_or_else(|| cursor.unexpected())?;
     let if_exists = cursor.accept("IF EXISTS");
-    let name = session.full_name(kind, &cursor.name(3)?)?;
-    let Some(object) = account.get(kind, &name) else {
+    let name = session.full_name(said, &cursor.name(3)?)?;
+    let Some(object) = account.get(said, &name) else {
         return if if_exists {
             Ok(succeeded())
         } else {
-            Err(kind.missing(&name))
+            Err(said.missing(&name))
         };
     };
+    let kind = said.of(&object);
     if !cursor.is_next("REFRESH") {
-        database::check_writable(account, kind, &name)?;
-    }
-    let is_iceberg = kind == Kind::Table && iceberg_table::of(&object).is_some();
-    if is_iceberg && !says_iceberg {
-        let text = format!(
-            "SQL Compilation Error: The table {} is an Iceberg table. Iceberg tables should use ALTER ICEBERG TABLE commands.",
-            name.last()
-        );
-        return Err(SqlError::new(code::INVALID_PROPERTY, text));
+        linked_database::check_writable(account, kind, &name)?;
     }
     let definition = kind.definition();
-    let known = definition.alterable(&object);
+    definition.check_altered_as(said, &name)?;
+    let known = kind.alterable();
     if cursor.accept("RENAME TO") {
         let to = session.full_name(kind, &cursor.name(3)?)?;
         cursor.expect_end()?;
@@ -115,12 +114,7 @@ pub async fn drop(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
     let kind = Kind::accept(&mut cursor).ok_or_else(|| cursor.unexpected())?;
     let if_exists = cursor.accept("IF EXISTS");
     let name = cursor.name(3)?;
-    if kind == Kind::Procedure && cursor.peek() == Some(&Token::LParen) {
-        // Procedures are identified by name alone, because icebox does not support overloading by
-        // argument types.
-        cursor.bump();
-        cursor.take_to_closing()?;
-    }
+    skip_signature(kind, &mut cursor)?;
     let _ = cursor.accept("CASCADE") || cursor.accept("RESTRICT");
     cursor.expect_end()?;
     let name = session.full_name(kind, &name)?;
@@ -135,43 +129,35 @@ pub async fn drop(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
             Err(kind.missing(&name))
         };
     };
-    database::check_writable(account, kind, &name)?;
-    kind.definition().before_drop(session, &object).await?;
-    account.remove(kind, &name)?;
-    session.change(|current| {
-        let place = [current.database.clone(), current.schema.clone()];
-        match kind {
-            Kind::Database if place[0].as_ref() == Some(name.last()) => {
-                current.database = None;
-                current.schema = None;
-            }
-            Kind::Schema
-                if place[0].as_ref() == Some(&name.0[0])
-                    && place[1].as_ref() == Some(name.last()) =>
-            {
-                current.schema = None;
-            }
-            Kind::Warehouse if current.warehouse.as_ref() == Some(name.last()) => {
-                current.warehouse = None;
-            }
-            _ => {}
-        }
-    });
+    linked_database::check_writable(account, kind, &name)?;
+    let definition = kind.of(&object).definition();
+    definition.before_drop(session, &object).await?;
+    account.drop_object(kind, &name)?;
+    definition.dropped(session, &name);
     let text = format!("{} successfully dropped.", name.last());
     Ok(done(Rows::status(text)))
+}
+
+/// Consumes the argument types after the name of an object that may have them. They are ignored:
+/// a procedure is identified by its name alone, because icebox does not support overloading.
+fn skip_signature(kind: Kind, cursor: &mut Cursor<'_>) -> SqlResult<()> {
+    if kind.info().has_signature && cursor.accept_token(&Token::LParen) {
+        cursor.take_to_closing()?;
+    }
+    Ok(())
 }
 
 /// Runs `UNDROP DATABASE | SCHEMA | TABLE name`.
 pub async fn undrop(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Answer> {
     let at = cursor.position();
     let kind = Kind::accept(&mut cursor).ok_or_else(|| cursor.unexpected())?;
-    if !matches!(kind, Kind::Database | Kind::Schema | Kind::Table) {
+    if !kind.info().can_undrop {
         return Err(SqlError::unsupported(format!("UNDROP {kind}")).at(at));
     }
     let name = context.session.full_name(kind, &cursor.name(3)?)?;
     cursor.expect_end()?;
     context.session.account().undrop(kind, &name)?;
-    let (noun, last) = (kind.about().noun, name.last());
+    let (noun, last) = (kind.info().noun, name.last());
     Ok(done(Rows::status(format!(
         "{noun} {last} successfully restored."
     ))))
@@ -189,9 +175,7 @@ pub async fn describe(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult
         None => return Err(cursor.unexpected()),
     };
     let given = cursor.name(3)?;
-    if kinds == [Kind::Procedure] && cursor.accept_token(&Token::LParen) {
-        cursor.take_to_closing()?;
-    }
+    skip_signature(kinds[0], &mut cursor)?;
     if cursor.accept("TYPE") {
         cursor.expect_token(&Token::Eq)?;
         cursor.expect("COLUMNS")?;
@@ -200,7 +184,8 @@ pub async fn describe(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult
     for kind in &kinds {
         let name = session.full_name(*kind, &given)?;
         if let Some(object) = session.account().get(*kind, &name) {
-            let rows = kind.definition().describe(session, &object).await?;
+            let definition = kind.of(&object).definition();
+            let rows = definition.describe(session, &object).await?;
             return Ok(Answer {
                 rows,
                 kind: StatementKind::Describe,

@@ -11,9 +11,9 @@ use futures::future::BoxFuture;
 use sqlparser::tokenizer::Token;
 
 use super::{Context, query};
+use crate::Kind;
 use crate::answer::{Answer, StatementKind};
-use crate::object::native_table::Table;
-use crate::object::{Kind, native_table};
+use crate::kind::native_table::{self, Table};
 use crate::session::Session;
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::{Ident, ObjectName};
@@ -73,7 +73,7 @@ pub fn append_rows<'a>(
 ) -> BoxFuture<'a, SqlResult<u64>> {
     async move {
         let object = session.account().find(Kind::Table, name)?;
-        let Some(table) = native_table::of(&object) else {
+        let Some(table) = object.state::<Table>() else {
             return Err(native_table::read_only(name));
         };
         let batches = as_stored(table, columns, rows, session.current().zone());

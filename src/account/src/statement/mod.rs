@@ -2,6 +2,7 @@
 
 mod call;
 mod copy;
+mod create_as_select;
 mod ddl;
 mod files;
 pub mod insert;
@@ -17,8 +18,8 @@ use futures::future::BoxFuture;
 use sqlparser::tokenizer::Token;
 use tokio_util::sync::CancellationToken;
 
-use super::session::Session;
 use crate::answer::{Answer, StatementKind, canceled};
+use crate::session::Session;
 use icebox_scripting::Bindings;
 use icebox_sql::error::SqlResult;
 use icebox_sql::rows::Rows;
@@ -67,11 +68,11 @@ enum Described {
     /// From the query's plan.
     Planned,
     /// By running the statement, which has no effect.
-    Same,
+    Run,
     /// The number of inserted rows.
-    Inserted,
+    RowCount,
     /// The value of a block.
-    Block,
+    Value,
     /// The status of the statement.
     Status,
 }
@@ -103,21 +104,21 @@ const VERBS: &[Verb] = verbs! {
     "ALTER" => ddl::alter, Status;
     "DROP" => ddl::drop, Status;
     "UNDROP" => ddl::undrop, Status;
-    "DESCRIBE" => ddl::describe, Same;
-    "DESC" => ddl::describe, Same;
-    "SHOW" => show::show, Same;
+    "DESCRIBE" => ddl::describe, Run;
+    "DESC" => ddl::describe, Run;
+    "SHOW" => show::show, Run;
     "USE" => session::use_, Status;
     "SET" => session::set, Status;
     "UNSET" => session::unset, Status;
-    "INSERT INTO" => insert::insert, Inserted;
+    "INSERT INTO" => insert::insert, RowCount;
     "COPY INTO" => copy::copy_into, Status;
-    "LIST" => copy::list, Same;
-    "LS" => copy::list, Same;
-    "CALL" => call::call, Block;
-    "EXECUTE IMMEDIATE" => call::execute_immediate, Block;
+    "LIST" => copy::list, Run;
+    "LS" => copy::list, Run;
+    "CALL" => call::call, Value;
+    "EXECUTE IMMEDIATE" => call::execute_immediate, Value;
     "EXECUTE TASK" => call::execute_task, Status;
-    "DECLARE" => call::block, Block;
-    "BEGIN" => call::block, Block;
+    "DECLARE" => call::block, Value;
+    "BEGIN" => call::block, Value;
     "COMMIT" => session::transaction, Status;
     "ROLLBACK" => session::transaction, Status;
     "GRANT" => session::grant, Status;

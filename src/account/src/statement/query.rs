@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 
 use super::Context;
 use crate::answer::{Answer, StatementKind};
-use crate::object::{Kind, stage, stream};
+use crate::kind::{stage, stream};
 use crate::session::Session;
-use crate::{functions, lake};
+use crate::{Kind, functions, lake};
 use icebox_scripting::Bindings;
 use icebox_sql::error::{SqlError, SqlResult};
 use icebox_sql::names::ObjectName;

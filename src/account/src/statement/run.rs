@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, Described, Verb, query, verb};
 use crate::answer::{Answer, Request, StatementKind, canceled, new_query_id};
 use crate::history::Query;
+use crate::kind::catalog_sync;
 use crate::parameters;
-use crate::polling;
 use crate::session::Session;
 use icebox_scripting::{Bindings, Value};
 use icebox_sql::error::{SqlError, SqlResult, code};
@@ -91,7 +91,7 @@ impl From<Request> for Statement {
 pub fn run<'a>(session: &'a Session, statement: &'a Statement) -> BoxFuture<'a, SqlResult<Answer>> {
     async move {
         if let Some(database) = session.current().database {
-            polling::sync_own(session.account(), &database).await;
+            catalog_sync::sync_own(session.account(), &database).await;
         }
         let (none, never) = (Bindings::default(), CancellationToken::new());
         let context = Context {
@@ -173,13 +173,13 @@ fn inner<'a>(context: Context<'a>, bindings: &'a Bindings) -> SqlResult<Context<
 
 /// The history entry of a running statement. Dropping it records the statement as ended, also if
 /// its future was dropped.
-struct Recorded<'a> {
+struct HistoryEntry<'a> {
     session: &'a Session,
     query_id: &'a str,
     is_done: bool,
 }
 
-impl Recorded<'_> {
+impl HistoryEntry<'_> {
     fn end(&mut self, result: Result<&Rows, &SqlError>) {
         self.is_done = true;
         let account = self.session.account();
@@ -188,7 +188,7 @@ impl Recorded<'_> {
     }
 }
 
-impl Drop for Recorded<'_> {
+impl Drop for HistoryEntry<'_> {
     fn drop(&mut self) {
         if !self.is_done {
             self.end(Err(&canceled()));
@@ -226,7 +226,7 @@ async fn recorded(
         rows: 0,
     };
     let cancel = account.history.begin(begun, Some(context.cancel));
-    let mut record = Recorded {
+    let mut record = HistoryEntry {
         session,
         query_id,
         is_done: false,
@@ -298,17 +298,18 @@ async fn piped(
             earlier: &earlier,
             ..context
         };
-        if context.repeats.len() > 1 && verb.describe != Described::Inserted {
+        if context.repeats.len() > 1 && verb.describe != Described::RowCount {
             let text = "several rows of bind values for a statement other than INSERT";
             return Err(SqlError::unsupported(text));
         }
-        let answer = match describe_only {
-            true if index < last && verb.describe != Described::Same => {
-                let text = "describing a pipe of several statements that is not run";
-                return Err(SqlError::unsupported(text));
-            }
-            true if index == last => described(context, verb, cursor).await?,
-            _ => (verb.run)(context, cursor).await?,
+        if describe_only && index < last && verb.describe != Described::Run {
+            let text = "describing a pipe whose first statements change something";
+            return Err(SqlError::unsupported(text));
+        }
+        let answer = if describe_only && index == last {
+            described(context, verb, cursor).await?
+        } else {
+            (verb.run)(context, cursor).await?
         };
         if index == last {
             return Ok(answer);
@@ -336,18 +337,18 @@ async fn described(context: Context<'_>, verb: &Verb, cursor: Cursor<'_>) -> Sql
                 kind: StatementKind::Select,
             })
         }
-        Described::Same => {
+        Described::Run => {
             let Answer { rows, kind } = (verb.run)(context, cursor).await?;
             let none = RecordBatch::new_empty(std::sync::Arc::clone(&rows.schema));
             let rows = Rows::new(rows.schema, vec![none]);
             Ok(Answer { rows, kind })
         }
-        Described::Inserted => columns(
+        Described::RowCount => columns(
             "number of rows inserted",
             DataType::INTEGER,
             StatementKind::Insert,
         ),
-        Described::Block => columns("anonymous block", DataType::TEXT, StatementKind::Select),
+        Described::Value => columns("anonymous block", DataType::TEXT, StatementKind::Select),
         Described::Status => columns("status", DataType::TEXT, StatementKind::Ddl),
     }
 }

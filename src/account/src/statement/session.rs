@@ -3,9 +3,9 @@
 use sqlparser::tokenizer::Token;
 
 use super::{Context, query, succeeded};
+use crate::Kind;
 use crate::answer::{Answer, StatementKind};
-use crate::functions::INFORMATION_SCHEMA;
-use crate::object::Kind;
+use crate::kind::schema::INFORMATION_SCHEMA;
 use crate::parameters;
 use crate::session::Variable;
 use icebox_sql::error::{SqlError, SqlResult, code};

@@ -12,9 +12,8 @@ use super::{ACCOUNT, Config, STORAGE};
 use crate::supervisor::Isolation;
 use crate::{Error, SandboxInfo, StateDir, aws, settings};
 use icebox_account::account::Account;
-use icebox_account::host::{Grant, NewPostgres, Postgres, Role, World};
-use icebox_account::object::network_policy::Access;
-use icebox_account::object::postgres_instance::{self, OWN};
+use icebox_account::host::{Access, Grant, Host, NewPostgres, Postgres, Role};
+use icebox_account::kind::postgres_instance::{self, OWN};
 use icebox_aws::audit;
 use icebox_base::chain;
 use icebox_pglake::storage::{self, KeyPair, StorageGrant};
@@ -23,7 +22,7 @@ use icebox_schedule::Clock;
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_tables::LakeIo;
 
-pub struct SandboxWorld {
+pub struct SandboxHost {
     clock: Clock,
     lake: LakeIo,
     /// The directory of the audit trail.
@@ -34,7 +33,7 @@ pub struct SandboxWorld {
     instances: Instances,
 }
 
-impl SandboxWorld {
+impl SandboxHost {
     pub fn new(
         config: Config,
         state: &StateDir,
@@ -90,7 +89,7 @@ impl SandboxWorld {
 }
 
 #[async_trait]
-impl World for SandboxWorld {
+impl Host for SandboxHost {
     fn clock(&self) -> &Clock {
         &self.clock
     }

@@ -28,13 +28,13 @@ use super::engine::Plan;
 use super::settings::Settings;
 use super::supervisor::Isolation;
 use super::{EngineKind, Error, Options, SnowflakeInfo, StateDir};
-use host::SandboxWorld;
+use host::SandboxHost;
 use icebox_account::account::Account;
 use icebox_account::tasks;
 use icebox_base::connections::Listeners;
 use icebox_postgres::Endpoint;
 use icebox_rest as rest;
-use icebox_rest::drivers::Drivers;
+use icebox_rest::drivers::DriverLogin;
 use icebox_s3_client as client;
 use icebox_s3_client::S3Config;
 use icebox_schedule::{Clock, ClockState, TimeScale};
@@ -155,16 +155,16 @@ impl Config {
         let (listen, public) = (self.info.address, self.public);
         let (user, password) = (self.info.user.clone(), self.info.password.clone());
         let (bucket, role_arn) = (self.bucket.clone(), self.role_arn.clone());
-        let world = SandboxWorld::new(self, &state, isolation, clock.clone())?;
-        let world = Arc::new(world);
-        let account = Arc::new(Account::open(&directory, world.clone())?);
-        world.start_instances(&account).await;
+        let host = SandboxHost::new(self, &state, isolation, clock.clone())?;
+        let host = Arc::new(host);
+        let account = Arc::new(Account::open(&directory, host.clone())?);
+        host.start_instances(&account).await;
         if let Some(role_arn) = role_arn {
-            ready::furnish(&account, &world.own()?, &bucket, &role_arn).await?;
+            ready::furnish(&account, &host.own()?, &bucket, &role_arn).await?;
         }
 
         let listeners = Listeners::bind(listen, public).await?;
-        let drivers = Drivers::new(Arc::clone(&account), &user, &password);
+        let drivers = DriverLogin::new(Arc::clone(&account), &user, &password);
         let served = rest::serve(
             listeners,
             Arc::new(drivers),
@@ -177,7 +177,7 @@ impl Config {
             () = keep_clock(&state, &clock_file, &clock) => {}
         }
         keep(&state, &clock_file, &clock);
-        world.stop_instances().await;
+        host.stop_instances().await;
         Ok(())
     }
 }

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use icebox_account::Kind;
 use icebox_account::account::Account;
 use icebox_account::host::Postgres;
-use icebox_account::object::{Kind, postgres_instance};
+use icebox_account::kind::postgres_instance;
 use icebox_account::session::Session;
 use icebox_account::statement::{self, Statement};
 use icebox_sql::error::SqlResult;

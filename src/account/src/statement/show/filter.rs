@@ -1,6 +1,7 @@
 //! The filters of SHOW: LIKE, IN, STARTS WITH and LIMIT.
 
-use crate::object::{Kind, Scope};
+use crate::Kind;
+use crate::object::Scope;
 use crate::session::Session;
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::{Ident, ObjectName};
@@ -8,7 +9,7 @@ use icebox_sql::syntax::Cursor;
 
 /// The place that SHOW lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ShowScope {
     /// All objects whose names begin with these parts: none for the account, one for a database,
     /// two for a schema.
     Within(Vec<Ident>),
@@ -16,7 +17,7 @@ pub enum Place {
     Table(ObjectName),
 }
 
-impl Place {
+impl ShowScope {
     /// Returns the first parts of the names of the objects in the place.
     pub fn within(&self) -> &[Ident] {
         match self {
@@ -29,7 +30,7 @@ impl Place {
 /// The filter of a SHOW statement.
 pub struct Filter {
     like: Option<String>,
-    pub place: Place,
+    pub scope: ShowScope,
     starts_with: Option<String>,
     limit: usize,
     /// Only names after this one are shown.
@@ -41,7 +42,7 @@ impl Filter {
     pub fn parse(session: &Session, scope: Scope, cursor: &mut Cursor<'_>) -> SqlResult<Self> {
         let mut filter = Self {
             like: None,
-            place: Place::Within(here(session, scope)),
+            scope: ShowScope::Within(here(session, scope)),
             starts_with: None,
             limit: 10_000,
             after: None,
@@ -50,7 +51,7 @@ impl Filter {
             filter.like = Some(cursor.string()?);
         }
         if cursor.accept("IN") || cursor.accept("FOR") {
-            filter.place = place(session, scope, cursor)?;
+            filter.scope = show_scope(session, scope, cursor)?;
         }
         if cursor.accept("STARTS WITH") {
             filter.starts_with = Some(cursor.string()?);
@@ -87,18 +88,18 @@ impl Filter {
 }
 
 /// Parses `ACCOUNT`, `DATABASE [name]`, `SCHEMA [name]`, `TABLE name`, or a name.
-fn place(session: &Session, scope: Scope, cursor: &mut Cursor<'_>) -> SqlResult<Place> {
+fn show_scope(session: &Session, scope: Scope, cursor: &mut Cursor<'_>) -> SqlResult<ShowScope> {
     let account = session.account();
     let missing = || {
         let text = "Object does not exist, or operation cannot be performed.";
         SqlError::compilation(code::SCOPE_NOT_FOUND, text)
     };
     let kind = if cursor.accept("ACCOUNT") || cursor.accept("SESSION") {
-        return Ok(Place::Within(Vec::new()));
+        return Ok(ShowScope::Within(Vec::new()));
     } else if cursor.accept("TABLE") || cursor.accept("ICEBERG TABLE") {
         let name = session.full_name(Kind::Table, &cursor.name(3)?)?;
         account.find(Kind::Table, &name)?;
-        return Ok(Place::Table(name));
+        return Ok(ShowScope::Table(name));
     } else if cursor.accept("DATABASE") {
         Kind::Database
     } else if cursor.accept("SCHEMA") || scope == Scope::Schema {
@@ -110,20 +111,20 @@ fn place(session: &Session, scope: Scope, cursor: &mut Cursor<'_>) -> SqlResult<
         // The full name of a table begins with the names of its database and schema.
         let mut full = session.full_name_in(Scope::Schema, &ObjectName(vec![Ident::quoted("")]))?;
         full.0.truncate(if kind == Kind::Schema { 2 } else { 1 });
-        return Ok(Place::Within(full.0));
+        return Ok(ShowScope::Within(full.0));
     }
     let name = cursor.name(3)?;
     // A single name is a schema of the current database, else a database, else a table.
     if let Ok(full) = session.full_name(kind, &name)
         && account.get(kind, &full).is_some()
     {
-        return Ok(Place::Within(full.0));
+        return Ok(ShowScope::Within(full.0));
     }
     if account.get(Kind::Database, &name).is_some() {
-        return Ok(Place::Within(name.0));
+        return Ok(ShowScope::Within(name.0));
     }
     match session.full_name(Kind::Table, &name) {
-        Ok(full) if account.get(Kind::Table, &full).is_some() => Ok(Place::Table(full)),
+        Ok(full) if account.get(Kind::Table, &full).is_some() => Ok(ShowScope::Table(full)),
         _ => Err(missing()),
     }
 }

@@ -6,9 +6,10 @@ mod other;
 use self::filter::Filter;
 use super::Context;
 use crate::answer::{Answer, StatementKind};
+use crate::object::Object;
 use crate::object::columns::{self, CREATED_ON, Column, DATABASE_NAME, NAME, SCHEMA_NAME};
-use crate::object::{About, KINDS, Kind, Object, iceberg_table, schema, table};
 use crate::session::Session;
+use crate::{KINDS, Kind};
 use icebox_sql::error::SqlResult;
 use icebox_sql::syntax::Cursor;
 
@@ -24,17 +25,21 @@ pub async fn show(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
             (list.rows)(session, filter).await?
         }
         None => {
-            let about = about(&mut cursor)?;
-            let has_terse = about.kind != Kind::Table || !is_iceberg(about);
-            if is_terse && !(TERSE.contains(&about.kind) && has_terse) {
+            let kind = kind(&mut cursor)?;
+            let info = kind.info();
+            if is_terse && !info.has_terse {
                 return Err(at.unexpected());
             }
-            let filter = Filter::parse(session, about.scope, &mut cursor)?;
-            let objects = objects(session, about, &filter);
+            let filter = Filter::parse(session, info.scope, &mut cursor)?;
+            let objects = objects(session, kind, &filter);
             if is_terse {
-                columns::table(TERSE_COLUMNS, &terse(about.kind, objects))
+                let objects: Vec<_> = objects
+                    .into_iter()
+                    .map(|object| (kind.of(&object), object))
+                    .collect();
+                columns::result_set(TERSE_COLUMNS, &objects)
             } else {
-                columns::table(about.columns, &objects)
+                columns::result_set(info.show, &objects)
             }?
         }
     };
@@ -44,52 +49,26 @@ pub async fn show(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<Ans
     })
 }
 
-/// The kinds for which SHOW TERSE is documented. For tables it is documented without ICEBERG.
-const TERSE: &[Kind] = &[
-    Kind::Role,
-    Kind::Database,
-    Kind::Schema,
-    Kind::Table,
-    Kind::Stream,
-    Kind::Task,
-];
-
 const TERSE_COLUMNS: &[Column<(Kind, Object)>] = &[
     Column::time("created_on", |(_, one)| (CREATED_ON.value)(one)),
     Column::text("name", |(_, one)| (NAME.value)(one)),
-    Column::text("kind", |(kind, one)| {
-        columns::text(match (kind, iceberg_table::of(one)) {
-            (Kind::Table, Some(_)) => "ICEBERG TABLE".to_owned(),
-            (Kind::Table, None) => "TABLE".to_owned(),
-            (kind, _) => kind.to_string(),
-        })
-    }),
+    Column::text("kind", |(kind, _)| columns::text(kind.to_string())),
     Column::text("database_name", |(_, one)| (DATABASE_NAME.value)(one)),
     Column::text("schema_name", |(_, one)| (SCHEMA_NAME.value)(one)),
 ];
 
-fn terse(kind: Kind, objects: Vec<Object>) -> Vec<(Kind, Object)> {
-    objects.into_iter().map(|object| (kind, object)).collect()
-}
-
-/// Returns the objects of a kind that pass a filter.
-fn objects(session: &Session, about: &About, filter: &Filter) -> Vec<Object> {
+/// Returns the objects that SHOW lists under a kind's plural and that pass a filter.
+fn objects(session: &Session, kind: Kind, filter: &Filter) -> Vec<Object> {
     let account = session.account();
-    let mut objects = account.list(about.kind, filter.place.within());
-    if about.kind == Kind::Schema {
-        let databases = account.list(Kind::Database, &[]);
-        let views = databases
-            .iter()
-            .filter(|database| database.name.0.starts_with(filter.place.within()))
-            .filter_map(|database| schema::information(account, &database.name));
-        objects.extend(views);
-        objects.sort_by(|one, other| one.name.cmp(&other.name));
-    }
+    let within = filter.scope.within();
+    let shown = kind.shown();
+    let mut objects = account.list_namespace(kind, within);
+    objects.retain(|object| shown.contains(&kind.of(object)));
+    objects.extend(kind.definition().built_in(account, within));
+    objects.sort_by(|one, other| one.name.cmp(&other.name));
     let current = session.current();
-    let is_wanted = |object: &Object| !is_iceberg(about) || iceberg_table::of(object).is_some();
-    objects.retain(is_wanted);
     for object in &mut objects {
-        let here: Vec<_> = match about.kind {
+        let here: Vec<_> = match kind {
             Kind::Warehouse => current.warehouse.iter().collect(),
             _ => current.database.iter().chain(&current.schema).collect(),
         };
@@ -102,19 +81,9 @@ fn objects(session: &Session, about: &About, filter: &Filter) -> Vec<Object> {
     filter.apply(objects, |object| object.name.last().as_str())
 }
 
-fn is_iceberg(about: &About) -> bool {
-    about.words == table::ICEBERG.words
-}
-
-fn about(cursor: &mut Cursor<'_>) -> SqlResult<&'static About> {
-    if cursor.accept("ICEBERG TABLES") {
-        return Ok(&table::ICEBERG);
-    }
-    for kind in KINDS {
-        let about = kind.about();
-        if about.plural.iter().any(|words| cursor.accept(words)) {
-            return Ok(about);
-        }
-    }
-    Err(cursor.unexpected())
+/// Consumes the plural of a kind, and returns the kind.
+fn kind(cursor: &mut Cursor<'_>) -> SqlResult<Kind> {
+    let mut kinds = KINDS.iter().copied();
+    let found = kinds.find(|kind| cursor.accept(kind.info().plural));
+    found.ok_or_else(|| cursor.unexpected())
 }

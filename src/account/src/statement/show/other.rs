@@ -5,14 +5,16 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use super::filter::{Filter, Place};
+use super::filter::{Filter, ShowScope};
+use crate::Kind;
 use crate::functions;
+use crate::kind::table::size;
 use crate::lake::{self, TableColumn};
 use crate::object::columns::{
     COMMENT, CREATED_ON, Column, DATABASE_NAME, ENABLED, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME,
-    TIME, column, count, optional, table, text, time, yes_no,
+    TIME, column, count, optional, result_set, text, time, yes_no,
 };
-use crate::object::{Kind, Object, Scope, iceberg_table};
+use crate::object::{Object, Scope};
 use crate::parameters::{PARAMETERS, Parameter};
 use crate::session::{Session, Variable};
 use icebox_sql::error::SqlResult;
@@ -58,17 +60,17 @@ const LISTS: &[List] = &[
     List {
         words: &["FUNCTIONS", "BUILTIN FUNCTIONS"],
         scope: Scope::Account,
-        rows: |_, filter| async move { table(FUNCTIONS, &builtin(&filter)) }.boxed(),
+        rows: |_, filter| async move { result_set(FUNCTIONS, &builtin(&filter)) }.boxed(),
     },
     List {
         words: &["USER FUNCTIONS"],
         scope: Scope::Account,
-        rows: |_, _| async move { table(FUNCTIONS, &[]) }.boxed(),
+        rows: |_, _| async move { result_set(FUNCTIONS, &[]) }.boxed(),
     },
     List {
         words: &["VIEWS"],
         scope: Scope::Schema,
-        rows: |_, _| async move { table(VIEWS, &[]) }.boxed(),
+        rows: |_, _| async move { result_set(VIEWS, &[]) }.boxed(),
     },
 ];
 
@@ -79,13 +81,11 @@ pub fn accept(cursor: &mut Cursor<'_>) -> Option<&'static List> {
 }
 
 fn objects(session: &Session, filter: &Filter) -> SqlResult<Rows> {
-    let tables = session.account().list(Kind::Table, filter.place.within());
+    let tables = session
+        .account()
+        .list_namespace(Kind::Table, filter.scope.within());
     let tables = filter.apply(tables, |table| table.name.last().as_str());
-    table(OBJECTS, &tables)
-}
-
-fn size(object: &Object) -> Option<(u64, u64)> {
-    crate::object::table::size(object)
+    result_set(OBJECTS, &tables)
 }
 
 const OBJECTS: &[Column] = &[
@@ -104,20 +104,20 @@ const OBJECTS: &[Column] = &[
     column("is_hybrid", |_| "N".into()),
     column("is_dynamic", |_| "N".into()),
     column("is_iceberg", |table| {
-        yes_no(iceberg_table::of(table).is_some())
+        yes_no(Kind::Table.of(table) == Kind::IcebergTable)
     }),
 ];
 
 /// Returns the columns of one table, or of all tables in the filter's place.
 async fn columns(session: &Session, filter: Filter) -> SqlResult<Rows> {
-    let all = match &filter.place {
-        Place::Table(name) => {
+    let all = match &filter.scope {
+        ShowScope::Table(name) => {
             let object = session.account().find(Kind::Table, name)?;
             lake::columns(session, &object).await?
         }
-        Place::Within(within) => functions::columns_of(session, within).await?,
+        ShowScope::Within(within) => functions::columns_of(session, within).await?,
     };
-    table(COLUMNS, &filter.apply(all, |column| &column.name))
+    result_set(COLUMNS, &filter.apply(all, |column| &column.name))
 }
 
 const COLUMNS: &[Column<TableColumn>] = &[
@@ -169,7 +169,7 @@ fn parameters(session: &Session, filter: &Filter) -> SqlResult<Rows> {
         .iter()
         .map(|one| (one, settings.get(one.name).cloned()))
         .collect();
-    table(SETTINGS, &filter.apply(all, |(one, _)| one.name))
+    result_set(SETTINGS, &filter.apply(all, |(one, _)| one.name))
 }
 
 const SETTINGS: &[Column<Set>] = &[
@@ -193,7 +193,7 @@ fn variables(session: &Session, filter: &Filter) -> SqlResult<Rows> {
         .into_iter()
         .map(|(name, variable)| (id, name, variable))
         .collect();
-    table(VARIABLES, &filter.apply(all, |(_, name, _)| name.as_str()))
+    result_set(VARIABLES, &filter.apply(all, |(_, name, _)| name.as_str()))
 }
 
 const VARIABLES: &[Column<(u64, Ident, Variable)>] = &[
@@ -226,7 +226,7 @@ fn integrations(session: &Session, filter: &Filter) -> SqlResult<Rows> {
     }
     all.sort_by(|(_, one), (_, other)| one.name.cmp(&other.name));
     let all = filter.apply(all, |(_, object)| object.name.last().as_str());
-    table(INTEGRATIONS, &all)
+    result_set(INTEGRATIONS, &all)
 }
 
 const INTEGRATIONS: &[Column<(Kind, Object)>] = &[

@@ -68,7 +68,7 @@ impl Session {
         match self {
             Self::Postgres { info, .. } => info.postgres.dbname.clone(),
             Self::Snowflake { client, user } => {
-                let place = client.place();
+                let place = client.current();
                 let mut text = user.clone();
                 for (mark, name) in [
                     ("#", &place.warehouse),

@@ -2,29 +2,23 @@
 
 use async_trait::async_trait;
 
-use super::columns::{COMMENT, CREATED_ON, ENABLED, NAME, column, described};
-use super::properties::{self, Properties, Property, PropertyType};
-use super::{About, Kind, Object, Scope};
-use crate::account::Account;
+use super::{KindInfo, ObjectKind};
+use crate::Kind;
+use crate::object::columns::{COMMENT, CREATED_ON, ENABLED, NAME, column, describe_properties};
+use crate::object::properties::{self, Properties, Property, PropertyType};
+use crate::object::{Object, Scope};
+use crate::references::SNOWFLAKE_POSTGRES;
 use crate::session::Session;
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::ObjectName;
 use icebox_sql::rows::Rows;
 
-pub struct Definition;
+pub struct CatalogIntegrationKind;
 
 /// The `CATALOG_SOURCE` of tables that are created from metadata files.
-pub const OBJECT_STORE: &str = "OBJECT_STORE";
-/// The `CATALOG_SOURCE` that is the catalog of a PostgreSQL instance.
-pub const SNOWFLAKE_POSTGRES: &str = "SNOWFLAKE_POSTGRES";
-
-const ABOUT: About = About {
-    kind: Kind::CatalogIntegration,
-    words: &["CATALOG INTEGRATION"],
-    plural: &["CATALOG INTEGRATIONS"],
-    scope: Scope::Account,
-    noun: "Catalog integration",
-    created: ("Integration ", " successfully created."),
+const OBJECT_STORE: &str = "OBJECT_STORE";
+const INFO: KindInfo = KindInfo {
+    created_noun: "Integration",
     properties: &[
         Property::new(
             "CATALOG_SOURCE",
@@ -42,7 +36,7 @@ const ABOUT: About = About {
         Property::new("REST_CONFIG", PropertyType::Options(REST_CONFIG)),
         properties::COMMENT,
     ],
-    columns: &[
+    show: &[
         NAME,
         ENABLED,
         column("type", |_| "CATALOG".into()),
@@ -50,6 +44,13 @@ const ABOUT: About = About {
         COMMENT,
         CREATED_ON,
     ],
+    ..KindInfo::new(
+        Kind::CatalogIntegration,
+        &["CATALOG INTEGRATION"],
+        "CATALOG INTEGRATIONS",
+        Scope::Account,
+        "Catalog integration",
+    )
 };
 
 /// The options of `REST_CONFIG`, in the order in which DESCRIBE shows them.
@@ -63,43 +64,10 @@ const REST_CONFIG: &[Property] = &[
     Property::new("POSTGRES_INSTANCE", PropertyType::Name).required(),
 ];
 
-/// Returns whether an integration's source is the catalog of a PostgreSQL instance.
-pub fn is_postgres(one: &Object) -> bool {
-    one.properties.text("CATALOG_SOURCE").as_deref() == Some(SNOWFLAKE_POSTGRES)
-}
-
-/// Returns the PostgreSQL instance whose catalog an integration reads.
-///
-/// # Errors
-/// If there is no instance of that name.
-pub fn instance(account: &Account, integration: &Object) -> SqlResult<Object> {
-    let config = integration.properties.options("REST_CONFIG");
-    let name = config.and_then(|config| config.name("POSTGRES_INSTANCE"));
-    let name = name.ok_or_else(|| SqlError::bad_value("", "POSTGRES_INSTANCE"))?;
-    account.find(Kind::PostgresInstance, name)
-}
-
-/// Returns the catalog integration that a table names.
-///
-/// # Errors
-/// If it does not exist or is not enabled.
-pub fn find(account: &Account, name: &ObjectName) -> SqlResult<Object> {
-    let found = account.get(Kind::CatalogIntegration, name);
-    let found = found.filter(|one| one.properties.is_true("ENABLED"));
-    found.ok_or_else(|| {
-        SqlError::compilation(
-            code::OBJECT_NOT_FOUND,
-            format_args!(
-                "Catalog integration {name} either does not exist or is not of type CATALOG. Please verify that catalog integration is valid."
-            ),
-        )
-    })
-}
-
 #[async_trait]
-impl super::Definition for Definition {
-    fn about(&self) -> &'static About {
-        &ABOUT
+impl ObjectKind for CatalogIntegrationKind {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
     }
 
     fn missing(&self, name: &ObjectName) -> SqlError {
@@ -126,7 +94,7 @@ impl super::Definition for Definition {
     }
 
     async fn before_drop(&self, session: &Session, one: &Object) -> SqlResult<()> {
-        for table in session.account().list(Kind::Table, &[]) {
+        for table in session.account().list(Kind::IcebergTable, &[]) {
             if table.properties.name("CATALOG") == Some(&one.name) {
                 return Err(SqlError::in_use(
                     format_args!("catalog integration {}", one.name),
@@ -160,6 +128,6 @@ impl super::Definition for Definition {
             rows.push(("REST_CONFIG", "EnumMap", Some(config), ""));
         }
         rows.push(("COMMENT", "String", value("COMMENT"), ""));
-        Ok(described(rows))
+        Ok(describe_properties(rows))
     }
 }

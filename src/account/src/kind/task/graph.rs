@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use sqlparser::tokenizer::Token;
 
-use super::{Task, is_started, of};
+use super::{Task, is_started, predecessors};
+use crate::Kind;
 use crate::account::Account;
+use crate::object::Object;
 use crate::object::properties::Properties;
-use crate::object::{Kind, Object};
 use crate::session::Session;
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::ObjectName;
@@ -20,10 +21,7 @@ pub fn root(account: &Account, name: &ObjectName) -> ObjectName {
     // Graphs have no cycles; the bound guards against a damaged state file.
     for _ in 0..1000 {
         let task = account.get(Kind::Task, &root);
-        let above = task
-            .as_ref()
-            .and_then(of)
-            .and_then(|task| task.predecessors.first());
+        let above = task.as_ref().and_then(|task| predecessors(task).first());
         match above {
             Some(above) => root = above.clone(),
             None => break,
@@ -56,12 +54,8 @@ pub fn descendants(account: &Account, root: &ObjectName) -> Vec<Object> {
     loop {
         let before = known.len();
         for task in &all {
-            let above = of(task).map(|task| task.predecessors.as_slice());
-            if above
-                .unwrap_or_default()
-                .iter()
-                .any(|one| known.contains(one))
-            {
+            let mut above = predecessors(task).iter();
+            if above.any(|one| known.contains(one)) {
                 known.insert(task.name.clone());
             }
         }

@@ -4,30 +4,29 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use sqlparser::tokenizer::Token;
 
-use super::columns::{COUNT, CREATED_ON, Column, NAME, SCHEMA_NAME, column, text};
-use super::properties::{self, Property};
-use super::{About, Create, Kind, Object, Scope, State, ddl};
+use super::{Created, Ddl, KindInfo, ObjectKind, View};
+use crate::object::columns::{
+    COUNT, CREATED, CREATED_ON, Column, LAST_ALTERED, NAME, SCHEMA_NAME, VIEW_COMMENT, column,
+    name_part, optional, text,
+};
+use crate::object::properties::{self, Property};
+use crate::object::{Create, Object, Scope, ddl};
 use crate::session::Session;
-use crate::statement::Context;
+use crate::{Kind, State};
 use icebox_scripting::Script;
 use icebox_sql::error::{SqlError, SqlResult};
 use icebox_sql::names::Ident;
 use icebox_sql::rows::Rows;
 use icebox_sql::syntax::{Cursor, data_type};
 
-pub struct Definition;
+pub struct ProcedureKind;
 
 const PROPERTIES: &[Property] = &[properties::COMMENT];
 
-const ABOUT: About = About {
-    kind: Kind::Procedure,
-    words: &["PROCEDURE"],
-    plural: &["PROCEDURES"],
-    scope: Scope::Schema,
-    noun: "Procedure",
-    created: ("Function ", " successfully created."),
+const INFO: KindInfo = KindInfo {
+    created_noun: "Function",
     properties: PROPERTIES,
-    columns: &[
+    show: &[
         CREATED_ON,
         NAME,
         SCHEMA_NAME,
@@ -53,6 +52,38 @@ const ABOUT: About = About {
         column("valid_for_clustering", |_| "N".into()),
         column("is_secure", |_| "N".into()),
     ],
+    has_signature: true,
+    ddl: Some(Ddl {
+        object_type: "PROCEDURE",
+        statement: |_, procedure, name| create_statement(procedure, name),
+    }),
+    view: Some(View {
+        names: &["PROCEDURES"],
+        columns: &[
+            column("PROCEDURE_CATALOG", |object| name_part(object, 0)),
+            column("PROCEDURE_SCHEMA", |object| name_part(object, 1)),
+            column("PROCEDURE_NAME", |object| name_part(object, 2)),
+            column("PROCEDURE_OWNER", |object| text(object.owner.as_str())),
+            column("ARGUMENT_SIGNATURE", |object| text(arguments(object))),
+            column("DATA_TYPE", |object| {
+                optional(object.state::<Procedure>().map(|one| one.returns.clone()))
+            }),
+            column("PROCEDURE_LANGUAGE", |_| text("SQL")),
+            column("PROCEDURE_DEFINITION", |object| {
+                optional(object.state::<Procedure>().map(|one| one.body.clone()))
+            }),
+            CREATED,
+            LAST_ALTERED,
+            VIEW_COMMENT,
+        ],
+    }),
+    ..KindInfo::new(
+        Kind::Procedure,
+        &["PROCEDURE"],
+        "PROCEDURES",
+        Scope::Schema,
+        "Procedure",
+    )
 };
 
 /// A procedure's signature and body.
@@ -75,20 +106,15 @@ pub struct Argument {
     pub default: Option<String>,
 }
 
-pub fn of(object: &Object) -> Option<&Procedure> {
-    match &object.state {
-        State::Procedure(procedure) => Some(procedure),
-        _ => None,
-    }
-}
-
 fn count(object: &Object) -> Option<u64> {
-    of(object).map(|procedure| procedure.arguments.len() as u64)
+    object
+        .state::<Procedure>()
+        .map(|procedure| procedure.arguments.len() as u64)
 }
 
 /// Returns the signature, such as `SP_X(VARCHAR, NUMBER) RETURN VARCHAR`.
 fn signature(object: &Object) -> String {
-    let Some(procedure) = of(object) else {
+    let Some(procedure) = object.state::<Procedure>() else {
         return String::new();
     };
     let types = procedure
@@ -105,8 +131,10 @@ fn signature(object: &Object) -> String {
 }
 
 /// Returns the arguments, such as `(NAME VARCHAR, COUNT NUMBER)`.
-pub fn arguments(object: &Object) -> String {
-    let arguments = of(object).map(|procedure| procedure.arguments.as_slice());
+fn arguments(object: &Object) -> String {
+    let arguments = object
+        .state::<Procedure>()
+        .map(|procedure| procedure.arguments.as_slice());
     let arguments = arguments.unwrap_or_default().iter();
     let arguments = arguments.map(|argument| format!("{} {}", argument.name, bare(&argument.ty)));
     format!("({})", arguments.collect::<Vec<_>>().join(", "))
@@ -118,19 +146,45 @@ fn bare(ty: &str) -> String {
     name.trim().to_uppercase()
 }
 
+/// Returns the statement that recreates a procedure.
+fn create_statement(object: &Object, name: &str) -> Option<String> {
+    let procedure = object.state::<Procedure>()?;
+    let arguments = procedure.arguments.iter().map(|argument| {
+        let default = argument.default.as_ref();
+        let default = default.map(|default| format!(" DEFAULT {default}"));
+        format!(
+            "{} {}{}",
+            argument.name,
+            argument.ty,
+            default.unwrap_or_default()
+        )
+    });
+    let rights = if procedure.as_caller {
+        "CALLER"
+    } else {
+        "OWNER"
+    };
+    Some(format!(
+        "CREATE OR REPLACE PROCEDURE {name}({})\nRETURNS {}\nLANGUAGE SQL{}\nEXECUTE AS {rights}\nAS {}",
+        arguments.collect::<Vec<_>>().join(", "),
+        procedure.returns,
+        ddl::options(&object.properties, PROPERTIES, "\n"),
+        ddl::quoted(&procedure.body),
+    ))
+}
+
 #[async_trait]
-impl super::Definition for Definition {
-    fn about(&self) -> &'static About {
-        &ABOUT
+impl ObjectKind for ProcedureKind {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
     }
 
     async fn create(
         &self,
-        context: Context<'_>,
+        session: &Session,
         create: Create,
         cursor: &mut Cursor<'_>,
-    ) -> SqlResult<Rows> {
-        let session = context.session;
+    ) -> SqlResult<Created> {
         let arguments = cursor.list(|cursor| {
             let name = cursor.ident()?;
             let ty = data_type(cursor)?.to_string();
@@ -189,39 +243,14 @@ impl super::Definition for Definition {
             body,
             as_caller,
         });
-        session.create(Kind::Procedure, &create, properties, state)
-    }
-
-    async fn ddl(&self, _: &Session, object: &Object, name: &str) -> SqlResult<Option<String>> {
-        let Some(procedure) = of(object) else {
-            return Ok(None);
-        };
-        let arguments = procedure.arguments.iter().map(|argument| {
-            let default = argument.default.as_ref();
-            let default = default.map(|default| format!(" DEFAULT {default}"));
-            format!(
-                "{} {}{}",
-                argument.name,
-                argument.ty,
-                default.unwrap_or_default()
-            )
-        });
-        let rights = if procedure.as_caller {
-            "CALLER"
-        } else {
-            "OWNER"
-        };
-        Ok(Some(format!(
-            "CREATE OR REPLACE PROCEDURE {name}({})\nRETURNS {}\nLANGUAGE SQL{}\nEXECUTE AS {rights}\nAS {}",
-            arguments.collect::<Vec<_>>().join(", "),
-            procedure.returns,
-            ddl::options(&object.properties, PROPERTIES, "\n"),
-            ddl::quoted(&procedure.body),
-        )))
+        let rows = session.create(Kind::Procedure, &create, properties, state)?;
+        Ok(Created::Done(rows))
     }
 
     async fn describe(&self, _: &Session, object: &Object) -> SqlResult<Rows> {
-        let procedure = of(object).ok_or_else(|| Kind::Procedure.missing(&object.name))?;
+        let procedure = object
+            .state::<Procedure>()
+            .ok_or_else(|| Kind::Procedure.missing(&object.name))?;
         let rows = [
             ("signature", arguments(object)),
             ("returns", procedure.returns.clone()),

@@ -2,19 +2,21 @@
 
 use async_trait::async_trait;
 
-use super::columns::{
-    self, COMMENT, CREATED_ON, IS_CURRENT, NAME, OWNER, OWNER_ROLE_TYPE, column, text,
+use super::{Ddl, KindInfo, ObjectKind, View, catalog_sync};
+use crate::linked_database::link;
+use crate::object::columns::{
+    self, COMMENT, CREATED, CREATED_ON, Column, IS_CURRENT, LAST_ALTERED, NAME, OWNER,
+    OWNER_ROLE_TYPE, VIEW_COMMENT, column, name_part, retention_time, text,
 };
-use super::properties::{self, Properties, Property, PropertyType};
-use super::{About, Kind, Object, Scope, State, catalog_integration, ddl};
-use crate::account::Account;
-use crate::polling;
+use crate::object::properties::{self, Properties, Property, PropertyType};
+use crate::object::{Object, Scope, ddl};
 use crate::session::Session;
+use crate::{Kind, State, references};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::{Ident, ObjectName};
 use icebox_sql::rows::Rows;
 
-pub struct Definition;
+pub struct DatabaseKind;
 
 const PROPERTIES: &[Property] = &[
     Property::new("DATA_RETENTION_TIME_IN_DAYS", PropertyType::Integer(0, 90)).with_default("1"),
@@ -43,54 +45,9 @@ const LINKED_CATALOG: &[Property] = &[
     Property::new("SYNC_INTERVAL_SECONDS", PropertyType::Integer(30, 86_400)).with_default("30"),
 ];
 
-/// Returns the link of a database to a catalog, as the options of `LINKED_CATALOG`; `None` if the
-/// database is not linked.
-pub fn link(database: &Object) -> Option<&Properties> {
-    database.properties.options("LINKED_CATALOG")
-}
-
-/// Returns the name in a linked database of a schema or table of the catalog: unchanged, unless the
-/// database has `CATALOG_CASE_SENSITIVITY` = `CASE_INSENSITIVE`.
-pub fn ident_of(database: &Object, name: &str) -> Ident {
-    let case = database.properties.text("CATALOG_CASE_SENSITIVITY");
-    match case.as_deref() {
-        Some("CASE_INSENSITIVE") => Ident::unquoted(name),
-        _ => Ident::quoted(name),
-    }
-}
-
-/// Checks that an object may be created, changed or dropped: not in a linked database, whose
-/// catalog belongs to PostgreSQL.
-///
-/// # Errors
-/// If the object of this name is, or would be, in a linked database.
-pub fn check_writable(account: &Account, kind: Kind, name: &ObjectName) -> SqlResult<()> {
-    if kind.scope() == Scope::Account {
-        return Ok(());
-    }
-    let database = ObjectName(name.0[..1].to_vec());
-    let database = account.get(Kind::Database, &database);
-    match database.filter(|database| link(database).is_some()) {
-        None => Ok(()),
-        Some(database) => Err(SqlError::compilation(
-            code::CATALOG_LINKED_READ_ONLY,
-            format_args!(
-                "The catalog-linked database {} is read-only: its ALLOWED_WRITE_OPERATIONS is NONE. Make the change in PostgreSQL; it appears here by itself.",
-                database.name
-            ),
-        )),
-    }
-}
-
-const ABOUT: About = About {
-    kind: Kind::Database,
-    words: &["DATABASE"],
-    plural: &["DATABASES"],
-    scope: Scope::Account,
-    noun: "Database",
-    created: ("Database ", " successfully created."),
+const INFO: KindInfo = KindInfo {
     properties: PROPERTIES,
-    columns: &[
+    show: &[
         CREATED_ON,
         NAME,
         column("is_default", |_| "N".into()),
@@ -111,12 +68,41 @@ const ABOUT: About = About {
         }),
         OWNER_ROLE_TYPE,
     ],
+    has_terse: true,
+    can_undrop: true,
+    ddl: Some(Ddl {
+        object_type: "DATABASE",
+        statement: |_, database, name| {
+            let options = ddl::options(&database.properties, PROPERTIES, " ");
+            Some(format!("create or replace database {name}{options}"))
+        },
+    }),
+    view: Some(View {
+        names: &["DATABASES"],
+        columns: &[
+            column("DATABASE_NAME", |object| name_part(object, 0)),
+            column("DATABASE_OWNER", |object| text(object.owner.as_str())),
+            column("IS_TRANSIENT", |_| text("NO")),
+            VIEW_COMMENT,
+            CREATED,
+            LAST_ALTERED,
+            Column::number("RETENTION_TIME", retention_time),
+            column("TYPE", |_| text("STANDARD")),
+        ],
+    }),
+    ..KindInfo::new(
+        Kind::Database,
+        &["DATABASE"],
+        "DATABASES",
+        Scope::Account,
+        "Database",
+    )
 };
 
 #[async_trait]
-impl super::Definition for Definition {
-    fn about(&self) -> &'static About {
-        &ABOUT
+impl ObjectKind for DatabaseKind {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
     }
 
     fn check(&self, session: &Session, properties: &Properties) -> SqlResult<()> {
@@ -127,11 +113,11 @@ impl super::Definition for Definition {
             };
         };
         if let Some(name) = link.name("CATALOG") {
-            let catalog = catalog_integration::find(session.account(), name)?;
-            if !catalog_integration::is_postgres(&catalog) {
+            let catalog = references::enabled_catalog(session.account(), name)?;
+            if !references::is_postgres_catalog(&catalog) {
                 let text = format!(
                     "{name} (must be of the source {})",
-                    catalog_integration::SNOWFLAKE_POSTGRES
+                    references::SNOWFLAKE_POSTGRES
                 );
                 return Err(SqlError::bad_value(text, "CATALOG"));
             }
@@ -149,27 +135,31 @@ impl super::Definition for Definition {
         let account = session.account();
         let database = account.find(Kind::Database, name)?;
         if link(&database).is_some() {
-            polling::furnish(account, &database)?;
+            catalog_sync::create_public_schema(account, &database)?;
             session.use_database(name.last(), None);
-            account.polls.ring();
+            account.polls.notify();
             // The database is created even if the catalog cannot be read.
             // SYSTEM$CATALOG_LINK_STATUS shows the error.
-            let _ = polling::sync(account, &database).await;
+            let _ = catalog_sync::sync(account, &database).await;
             return Ok(());
         }
         let public = ObjectName(vec![name.last().clone(), Ident::unquoted("PUBLIC")]);
-        session.put(Kind::Schema, public, Properties::default(), State::None)?;
+        session.create_or_replace(Kind::Schema, public, Properties::default(), State::None)?;
         session.use_database(name.last(), None);
         Ok(())
     }
 
     async fn describe(&self, session: &Session, object: &Object) -> SqlResult<Rows> {
         let schemas = session.account().list(Kind::Schema, &object.name.0);
-        columns::contents(schemas.iter().map(|schema| (Kind::Schema, schema)))
+        columns::describe_contents(schemas.iter().map(|schema| (Kind::Schema, schema)))
     }
 
-    async fn ddl(&self, _: &Session, object: &Object, name: &str) -> SqlResult<Option<String>> {
-        let options = ddl::options(&object.properties, PROPERTIES, " ");
-        Ok(Some(format!("create or replace database {name}{options}")))
+    fn dropped(&self, session: &Session, name: &ObjectName) {
+        session.change(|current| {
+            if current.database.as_ref() == Some(name.last()) {
+                current.database = None;
+                current.schema = None;
+            }
+        });
     }
 }

@@ -6,25 +6,25 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{
-    COMMENT, CREATED_ON, Column, NAME, OWNER, OWNER_ROLE_TYPE, TIME, column, optional, text,
-};
-use super::network_policy::{self, Access};
-use super::properties::{self, Properties, Property, PropertyType};
 use super::storage_integration::{self, POSTGRES};
-use super::{About, Create, Kind, Object, Scope, State};
-use crate::access;
+use super::{Created, KindInfo, ObjectKind};
 use crate::account::Account;
-use crate::host::{Grant, NewPostgres, Postgres};
+use crate::host::{NewPostgres, Postgres};
+use crate::object::columns::{
+    self, COMMENT, CREATED_ON, Column, NAME, OWNER, OWNER_ROLE_TYPE, TIME, column, optional, text,
+};
+use crate::object::properties::{self, Properties, Property, PropertyType};
+use crate::object::{Create, Object, Scope};
+use crate::server_access::{apply_policy, apply_storage};
 use crate::session::Session;
-use crate::statement::Context;
+use crate::{Kind, State};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::{Ident, ObjectName};
 use icebox_sql::rows::Rows;
 use icebox_sql::syntax::Cursor;
 use icebox_sql::types::DataType;
 
-pub struct Definition;
+pub struct PostgresInstanceKind;
 
 /// The host's id of the server that exists without CREATE POSTGRES INSTANCE.
 pub const OWN: u64 = 0;
@@ -87,15 +87,9 @@ const PROPERTIES: &[Property] = &[
     properties::COMMENT,
 ];
 
-const ABOUT: About = About {
-    kind: Kind::PostgresInstance,
-    words: &["POSTGRES INSTANCE"],
-    plural: &["POSTGRES INSTANCES"],
-    scope: Scope::Account,
-    noun: "Postgres instance",
-    created: ("Postgres instance ", " successfully created."),
+const INFO: KindInfo = KindInfo {
     properties: PROPERTIES,
-    columns: &[
+    show: &[
         NAME,
         OWNER,
         OWNER_ROLE_TYPE,
@@ -103,11 +97,13 @@ const ABOUT: About = About {
         Column {
             name: "updated_on",
             ty: TIME,
-            value: |one| super::columns::time(one.updated_on),
+            value: |one| columns::time(one.updated_on),
         },
         column("type", |_| "PRIMARY".into()),
         column("origin", |_| ScalarValue::Utf8(None)),
-        column("host", |one| optional(of(one).map(|one| one.host.clone()))),
+        column("host", |one| {
+            optional(one.state::<Instance>().map(|one| one.host.clone()))
+        }),
         column("privatelink_service_identifier", |_| {
             ScalarValue::Utf8(None)
         }),
@@ -126,7 +122,7 @@ const ABOUT: About = About {
             value: |one| one.properties.integer("STORAGE_SIZE_GB").into(),
         },
         column("postgres_version", |one| {
-            optional(of(one).map(|one| major(&one.version)))
+            optional(one.state::<Instance>().map(|one| major(&one.version)))
         }),
         column("postgres_settings", |one| optional(Some(settings(one)))),
         column("is_ha", |one| {
@@ -143,17 +139,17 @@ const ABOUT: About = About {
         column("state", |one| text(state(one))),
         COMMENT,
     ],
+    ..KindInfo::new(
+        Kind::PostgresInstance,
+        &["POSTGRES INSTANCE"],
+        "POSTGRES INSTANCES",
+        Scope::Account,
+        "Postgres instance",
+    )
 };
 
-fn of(object: &Object) -> Option<&Instance> {
-    match &object.state {
-        State::PostgresInstance(instance) => Some(instance),
-        _ => None,
-    }
-}
-
 fn state(object: &Object) -> &'static str {
-    match of(object) {
+    match object.state::<Instance>() {
         Some(instance) if instance.is_suspended => "SUSPENDED",
         Some(_) => "READY",
         None => "CREATING",
@@ -170,67 +166,14 @@ fn settings(object: &Object) -> String {
     settings.unwrap_or_else(|| "{}".to_owned())
 }
 
-/// Applies an instance's network policy to its server. Without a policy nobody may connect.
-pub async fn apply_policy(session: &Session, object: &Object) -> SqlResult<()> {
-    let Some(instance) = of(object) else {
-        return Ok(());
-    };
-    let access = match object.properties.name("NETWORK_POLICY") {
-        Some(name) => {
-            let policy = session.account().find(Kind::NetworkPolicy, name)?;
-            network_policy::access(session, &policy)?
-        }
-        None => Access::default(),
-    };
-    session
-        .account()
-        .world
-        .allow_postgres(instance.id, &access)
-        .await
-}
-
-/// Applies the role of an instance's storage integration to its server, which writes through it.
-async fn apply_storage(session: &Session, object: &Object) -> SqlResult<()> {
-    let Some(instance) = of(object) else {
-        return Ok(());
-    };
-    let account = session.account();
-    let name = object.properties.name("STORAGE_INTEGRATION");
-    let integration = name.and_then(|name| account.get(Kind::StorageIntegration, name));
-    let grant = integration.and_then(|integration| {
-        let location = integration
-            .properties
-            .texts("STORAGE_ALLOWED_LOCATIONS")
-            .first()?;
-        integration.properties.is_true("ENABLED").then_some(())?;
-        Some(Grant {
-            integration: integration.name.to_string(),
-            role: access::role(&integration)?,
-            location: format!("{}/", location.trim_end_matches('/')),
-        })
-    });
-    account
-        .world
-        .grant_postgres(instance.id, grant.as_ref())
-        .await
-}
-
-/// Applies a storage integration to the servers of all instances that use it.
-pub async fn apply_integration(session: &Session, name: &ObjectName) -> SqlResult<()> {
-    for instance in session.account().list(Kind::PostgresInstance, &[]) {
-        if instance.properties.name("STORAGE_INTEGRATION") == Some(name) {
-            apply_storage(session, &instance).await?;
-        }
-    }
-    Ok(())
-}
-
 /// Records the address of a server that has started, and applies its storage integration and
 /// network policy.
-async fn is_running(session: &Session, object: &Object, server: &Postgres) -> SqlResult<()> {
+async fn record_running(session: &Session, object: &Object, server: &Postgres) -> SqlResult<()> {
     let account = session.account();
     let instance = Instance {
-        id: of(object).map_or(object.id, |instance| instance.id),
+        id: object
+            .state::<Instance>()
+            .map_or(object.id, |instance| instance.id),
         host: server.host.clone(),
         port: server.port,
         version: server.version.clone(),
@@ -247,7 +190,9 @@ async fn is_running(session: &Session, object: &Object, server: &Postgres) -> Sq
 
 /// Returns whether an instance is the server that exists without CREATE POSTGRES INSTANCE.
 pub fn is_own(object: &Object) -> bool {
-    of(object).is_some_and(|instance| instance.id == OWN)
+    object
+        .state::<Instance>()
+        .is_some_and(|instance| instance.id == OWN)
 }
 
 /// Registers the server that exists without CREATE POSTGRES INSTANCE as an instance.
@@ -270,11 +215,11 @@ pub async fn adopt(session: &Session, name: ObjectName, server: &Postgres) -> Sq
         certificate: server.certificate.clone(),
         is_suspended: false,
     });
-    session.put(Kind::PostgresInstance, name, properties, state)?;
+    session.create_or_replace(Kind::PostgresInstance, name, properties, state)?;
     Ok(())
 }
 
-fn is_suspended(account: &Account, object: &Object) -> SqlResult<()> {
+fn record_suspended(account: &Account, object: &Object) -> SqlResult<()> {
     account.update(Kind::PostgresInstance, &object.name, |object| {
         if let State::PostgresInstance(instance) = &mut object.state {
             instance.is_suspended = true;
@@ -289,22 +234,25 @@ pub async fn resume_all(account: &Arc<Account>) {
     let session = Session::new(Arc::clone(account), Ident::unquoted("SYSTEM"));
     let instances = account.list(Kind::PostgresInstance, &[]);
     let resumed = instances.iter().map(|object| async {
-        let Some(instance) = of(object).filter(|instance| !instance.is_suspended) else {
+        let Some(instance) = object
+            .state::<Instance>()
+            .filter(|instance| !instance.is_suspended)
+        else {
             return;
         };
-        let result = match account.world.resume_postgres(instance.id).await {
-            Ok(server) => is_running(&session, object, &server).await,
+        let result = match account.host.resume_postgres(instance.id).await {
+            Ok(server) => record_running(&session, object, &server).await,
             Err(error) => Err(error),
         };
         if let Err(error) = result {
             tracing::error!(instance = %object.name, %error, "it does not start, and is suspended");
-            let _ = is_suspended(account, object);
+            let _ = record_suspended(account, object);
         }
     });
     futures::future::join_all(resumed).await;
 }
 
-impl Definition {
+impl PostgresInstanceKind {
     /// Sets a new password for one of the roles that every instance has.
     async fn reset_access(
         &self,
@@ -312,7 +260,9 @@ impl Definition {
         object: &Object,
         role: &str,
     ) -> SqlResult<Rows> {
-        let instance = of(object).ok_or_else(|| super::Definition::missing(self, &object.name))?;
+        let instance = object
+            .state::<Instance>()
+            .ok_or_else(|| ObjectKind::missing(self, &object.name))?;
         if !ROLES.contains(&role) {
             let parameter = format!("RESET ACCESS FOR (one of {})", ROLES.join(", "));
             return Err(SqlError::bad_value(role, &parameter));
@@ -320,20 +270,20 @@ impl Definition {
         if instance.is_suspended {
             let name = object.name.last();
             let text = format!(
-                "Postgres instance {name} is SUSPENDED; ALTER POSTGRES INSTANCE {name} RESUME comes before RESET ACCESS."
+                "Postgres instance {name} is SUSPENDED. Run ALTER POSTGRES INSTANCE {name} RESUME first."
             );
             return Err(SqlError::new(code::INVALID_INSTANCE_STATE, text));
         }
-        let world = &session.account().world;
-        let password = world.reset_postgres(instance.id, role).await?;
+        let host = &session.account().host;
+        let password = host.reset_postgres(instance.id, role).await?;
         Ok(Rows::texts(&["password"], [[Some(password)]]))
     }
 }
 
 #[async_trait]
-impl super::Definition for Definition {
-    fn about(&self) -> &'static About {
-        &ABOUT
+impl ObjectKind for PostgresInstanceKind {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
     }
 
     fn missing(&self, name: &ObjectName) -> SqlError {
@@ -353,11 +303,10 @@ impl super::Definition for Definition {
 
     async fn create(
         &self,
-        context: Context<'_>,
+        session: &Session,
         create: Create,
         cursor: &mut Cursor<'_>,
-    ) -> SqlResult<Rows> {
-        let session = context.session;
+    ) -> SqlResult<Created> {
         let at = cursor.position();
         let properties = Properties::parse_new(cursor, PROPERTIES)?;
         cursor.expect_end()?;
@@ -365,8 +314,8 @@ impl super::Definition for Definition {
             return Err(SqlError::syntax(at, "OR REPLACE"));
         }
         self.check(session, &properties)?;
-        if session.is_there(Kind::PostgresInstance, &create)? {
-            return Ok(Rows::texts::<1>(&["status"], []));
+        if session.is_skipped(Kind::PostgresInstance, &create)? {
+            return Ok(Created::Done(Rows::texts::<1>(&["status"], [])));
         }
         let version = properties.integer("POSTGRES_VERSION");
         session.create(Kind::PostgresInstance, &create, properties, State::None)?;
@@ -378,20 +327,20 @@ impl super::Definition for Definition {
             name: name.last().as_str().to_owned(),
             version,
         };
-        let made = match account.world.create_postgres(&request).await {
+        let made = match account.host.create_postgres(&request).await {
             Ok(made) => made,
             Err(error) => {
-                account.remove(Kind::PostgresInstance, &name)?;
+                account.drop_object(Kind::PostgresInstance, &name)?;
                 return Err(error);
             }
         };
-        is_running(session, &object, &made).await?;
+        record_running(session, &object, &made).await?;
         let passwords: serde_json::Map<_, _> = made
             .passwords
             .into_iter()
             .map(|(role, password)| (role, password.into()))
             .collect();
-        Ok(Rows::texts(
+        Ok(Created::Done(Rows::texts(
             &["status", "host", "access_roles", "default_database"],
             [[
                 Some("Postgres instance creation initiated.".to_owned()),
@@ -399,7 +348,7 @@ impl super::Definition for Definition {
                 Some(serde_json::Value::Object(passwords).to_string()),
                 Some("postgres".to_owned()),
             ]],
-        ))
+        )))
     }
 
     async fn alter(
@@ -419,15 +368,17 @@ impl super::Definition for Definition {
         }
         cursor.expect_end()?;
         let account = session.account();
-        let instance = of(&object).ok_or_else(|| self.missing(&object.name))?;
+        let instance = object
+            .state::<Instance>()
+            .ok_or_else(|| self.missing(&object.name))?;
         match (instance.is_suspended, suspend) {
             (false, true) => {
-                account.world.suspend_postgres(instance.id).await?;
-                is_suspended(account, &object)?;
+                account.host.suspend_postgres(instance.id).await?;
+                record_suspended(account, &object)?;
             }
             (true, false) => {
-                let made = account.world.resume_postgres(instance.id).await?;
-                is_running(session, &object, &made).await?;
+                let made = account.host.resume_postgres(instance.id).await?;
+                record_running(session, &object, &made).await?;
             }
             _ => {}
         }
@@ -440,14 +391,14 @@ impl super::Definition for Definition {
     }
 
     async fn before_drop(&self, session: &Session, object: &Object) -> SqlResult<()> {
-        match of(object) {
-            Some(instance) => session.account().world.drop_postgres(instance.id).await,
+        match object.state::<Instance>() {
+            Some(instance) => session.account().host.drop_postgres(instance.id).await,
             None => Ok(()),
         }
     }
 
     async fn describe(&self, _: &Session, object: &Object) -> SqlResult<Rows> {
-        let instance = of(object);
+        let instance = object.state::<Instance>();
         let value = |name: &str| object.properties.text(name);
         let time = |at: chrono::DateTime<chrono::Utc>| {
             Some(at.format("%Y-%m-%d %H:%M:%S%.3f %z").to_string())

@@ -8,24 +8,25 @@ use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
 use sqlparser::tokenizer::Token;
 
-use super::columns::{
+use super::{Created, Ddl, KindInfo, ObjectKind};
+use crate::Kind;
+use crate::account::Account;
+use crate::object::columns::{
     self, COMMENT, CREATED_ON, Column, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME,
     TIME, column, optional, text,
 };
-use super::properties::{self, Properties, Property, PropertyType};
-use super::{About, Create, Kind, Object, Scope, State, ddl};
-use crate::account::Account;
+use crate::object::properties::{self, Properties, Property, PropertyType};
+use crate::object::{Create, Object, Scope, ddl};
 use crate::session::Session;
-use crate::statement::Context;
 use graph::{after, check_graph, check_root_suspended};
-pub use graph::{descendants, root, streams};
+pub use graph::{descendants, streams};
 use icebox_schedule::Schedule;
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::ObjectName;
 use icebox_sql::rows::Rows;
 use icebox_sql::syntax::Cursor;
 
-pub struct Definition;
+pub struct TaskKind;
 
 const PROPERTIES: &[Property] = &[
     Property::new("WAREHOUSE", PropertyType::Name),
@@ -50,71 +51,82 @@ const PROPERTIES: &[Property] = &[
     properties::COMMENT,
 ];
 
-const ABOUT: About = About {
-    kind: Kind::Task,
-    words: &["TASK"],
-    plural: &["TASKS"],
-    scope: Scope::Schema,
-    noun: "Task",
-    created: ("Task ", " successfully created."),
+/// The columns of SHOW TASKS.
+pub const SHOW: &[Column] = &[
+    CREATED_ON,
+    NAME,
+    column("id", |task| text(id(task))),
+    DATABASE_NAME,
+    SCHEMA_NAME,
+    OWNER,
+    COMMENT,
+    column("warehouse", |task| {
+        optional(task.properties.text("WAREHOUSE"))
+    }),
+    column("schedule", |task| {
+        optional(task.properties.text("SCHEDULE"))
+    }),
+    column("predecessors", |task| text(shown_predecessors(task))),
+    column("state", |task| {
+        text(if is_started(task) {
+            "started"
+        } else {
+            "suspended"
+        })
+    }),
+    column("definition", |task| {
+        text(
+            task.state::<Task>()
+                .map_or("", |task| task.definition.as_str()),
+        )
+    }),
+    column("condition", |task| {
+        optional(task.state::<Task>().and_then(|task| task.condition.clone()))
+    }),
+    column("allow_overlapping_execution", |task| {
+        text(overlapping(task))
+    }),
+    column("error_integration", |_| "null".into()),
+    Column {
+        name: "last_committed_on",
+        ty: TIME,
+        value: |task| time_of(task, |task| task.resumed_on),
+    },
+    Column {
+        name: "last_suspended_on",
+        ty: TIME,
+        value: |task| time_of(task, |task| task.suspended_on),
+    },
+    OWNER_ROLE_TYPE,
+    column("config", |task| optional(task.properties.text("CONFIG"))),
+    column("task_relations", |task| {
+        text(format!("{{\"Predecessors\":{}}}", shown_predecessors(task)))
+    }),
+    column("last_suspended_reason", |task| {
+        optional(
+            task.state::<Task>()
+                .and_then(|task| task.suspended_reason.clone()),
+        )
+    }),
+    column("success_integration", |_| "null".into()),
+    column("scheduling_mode", |_| ScalarValue::Utf8(None)),
+    column("target_completion_interval", |_| ScalarValue::Utf8(None)),
+    column("execute_as_user", |_| ScalarValue::Utf8(None)),
+    column("overlap_policy", |_| ScalarValue::Utf8(None)),
+    column("created_by_user", |_| ScalarValue::Utf8(None)),
+];
+
+const INFO: KindInfo = KindInfo {
     properties: PROPERTIES,
-    columns: &[
-        CREATED_ON,
-        NAME,
-        column("id", |task| text(id(task))),
-        DATABASE_NAME,
-        SCHEMA_NAME,
-        OWNER,
-        COMMENT,
-        column("warehouse", |task| {
-            optional(task.properties.text("WAREHOUSE"))
-        }),
-        column("schedule", |task| {
-            optional(task.properties.text("SCHEDULE"))
-        }),
-        column("predecessors", |task| text(predecessors(task))),
-        column("state", |task| {
-            text(if is_started(task) {
-                "started"
-            } else {
-                "suspended"
-            })
-        }),
-        column("definition", |task| {
-            text(of(task).map_or("", |task| task.definition.as_str()))
-        }),
-        column("condition", |task| {
-            optional(of(task).and_then(|task| task.condition.clone()))
-        }),
-        column("allow_overlapping_execution", |task| {
-            text(overlapping(task))
-        }),
-        column("error_integration", |_| "null".into()),
-        Column {
-            name: "last_committed_on",
-            ty: TIME,
-            value: |task| time_of(task, |task| task.resumed_on),
-        },
-        Column {
-            name: "last_suspended_on",
-            ty: TIME,
-            value: |task| time_of(task, |task| task.suspended_on),
-        },
-        OWNER_ROLE_TYPE,
-        column("config", |task| optional(task.properties.text("CONFIG"))),
-        column("task_relations", |task| {
-            text(format!("{{\"Predecessors\":{}}}", predecessors(task)))
-        }),
-        column("last_suspended_reason", |task| {
-            optional(of(task).and_then(|task| task.suspended_reason.clone()))
-        }),
-        column("success_integration", |_| "null".into()),
-        column("scheduling_mode", |_| ScalarValue::Utf8(None)),
-        column("target_completion_interval", |_| ScalarValue::Utf8(None)),
-        column("execute_as_user", |_| ScalarValue::Utf8(None)),
-        column("overlap_policy", |_| ScalarValue::Utf8(None)),
-        column("created_by_user", |_| ScalarValue::Utf8(None)),
-    ],
+    show: SHOW,
+    has_terse: true,
+    // DESCRIBE TASK returns the row of SHOW TASKS.
+    describe: SHOW,
+    ddl: Some(Ddl {
+        object_type: "TASK",
+        statement: |_, task, name| create_statement(task, name),
+    }),
+    ..KindInfo::new(Kind::Task, &["TASK"], "TASKS", Scope::Schema, "Task")
 };
 
 /// The definition and the state of a task.
@@ -135,15 +147,8 @@ pub struct Task {
     pub failures: u64,
 }
 
-pub fn of(object: &Object) -> Option<&Task> {
-    match &object.state {
-        State::Task(task) => Some(task),
-        _ => None,
-    }
-}
-
 pub fn is_started(object: &Object) -> bool {
-    of(object).is_some_and(|task| task.is_started)
+    object.state::<Task>().is_some_and(|task| task.is_started)
 }
 
 /// Returns a task's id in histories.
@@ -155,9 +160,15 @@ pub fn id(object: &Object) -> String {
     )
 }
 
-fn predecessors(object: &Object) -> String {
-    let names = of(object).map(|task| task.predecessors.as_slice());
-    let names = names.unwrap_or_default().iter();
+/// Returns the full names of a task's predecessors.
+pub fn predecessors(object: &Object) -> &[ObjectName] {
+    object
+        .state::<Task>()
+        .map_or(&[], |task| &task.predecessors)
+}
+
+fn shown_predecessors(object: &Object) -> String {
+    let names = predecessors(object).iter();
     let names: Vec<_> = names.map(|name| format!("\"{name}\"")).collect();
     format!("[{}]", names.join(","))
 }
@@ -165,7 +176,10 @@ fn predecessors(object: &Object) -> String {
 /// Returns the column `allow_overlapping_execution`: `true` or `false`, or the word `null` for a
 /// task that has predecessors.
 fn overlapping(object: &Object) -> String {
-    if of(object).is_some_and(|task| !task.predecessors.is_empty()) {
+    if object
+        .state::<Task>()
+        .is_some_and(|task| !task.predecessors.is_empty())
+    {
         "null".to_owned()
     } else {
         object
@@ -176,33 +190,31 @@ fn overlapping(object: &Object) -> String {
 }
 
 fn time_of(object: &Object, time: fn(&Task) -> Option<DateTime<Utc>>) -> ScalarValue {
-    columns::optional_time(of(object).and_then(time))
+    columns::optional_time(object.state::<Task>().and_then(time))
 }
 
 /// Increments the number of failures in a row, or resets it after a success. Returns the new
 /// number.
 pub fn count_failure(object: &mut Object, is_failure: bool) -> u64 {
-    match &mut object.state {
-        State::Task(task) => {
-            task.failures = if is_failure { task.failures + 1 } else { 0 };
-            task.failures
-        }
-        _ => 0,
-    }
+    let Some(task) = object.state_mut::<Task>() else {
+        return 0;
+    };
+    task.failures = if is_failure { task.failures + 1 } else { 0 };
+    task.failures
 }
 
 /// Starts a task. An interval of its schedule counts from now.
 fn resume(account: &Account, name: &ObjectName) -> SqlResult<()> {
     let now = account.now();
     account.update(Kind::Task, name, |object| {
-        if let State::Task(task) = &mut object.state {
+        if let Some(task) = object.state_mut::<Task>() {
             task.is_started = true;
             task.resumed_on = Some(now);
             task.failures = 0;
         }
         Ok(())
     })?;
-    account.tasks.ring();
+    account.tasks.notify();
     Ok(())
 }
 
@@ -210,7 +222,7 @@ fn resume(account: &Account, name: &ObjectName) -> SqlResult<()> {
 pub fn suspend(account: &Account, name: &ObjectName, reason: Option<&str>) -> SqlResult<()> {
     let now = account.now();
     account.update(Kind::Task, name, |object| {
-        if let State::Task(task) = &mut object.state {
+        if let Some(task) = object.state_mut::<Task>() {
             task.is_started = false;
             task.suspended_on = Some(now);
             task.suspended_reason = Some(reason.unwrap_or("USER_SUSPENDED").to_owned());
@@ -231,10 +243,25 @@ pub fn enable_dependents(session: &Session, name: &ObjectName) -> SqlResult<()> 
     resume(account, &full)
 }
 
+/// Returns the statement that recreates a task.
+fn create_statement(object: &Object, name: &str) -> Option<String> {
+    let task = object.state::<Task>()?;
+    let mut text = format!("create or replace task {name}");
+    text += &ddl::options(&object.properties, PROPERTIES, "\n\t");
+    if !task.predecessors.is_empty() {
+        text += &format!("\n\tafter {}", ddl::names(&task.predecessors));
+    }
+    if let Some(condition) = &task.condition {
+        text += &format!("\n\twhen {condition}");
+    }
+    text += &format!("\n\tas {}", task.definition);
+    Some(text)
+}
+
 #[async_trait]
-impl super::Definition for Definition {
-    fn about(&self) -> &'static About {
-        &ABOUT
+impl ObjectKind for TaskKind {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
     }
 
     fn check(&self, session: &Session, properties: &Properties) -> SqlResult<()> {
@@ -252,11 +279,10 @@ impl super::Definition for Definition {
 
     async fn create(
         &self,
-        context: Context<'_>,
+        session: &Session,
         create: Create,
         cursor: &mut Cursor<'_>,
-    ) -> SqlResult<Rows> {
-        let session = context.session;
+    ) -> SqlResult<Created> {
         let name = session.full_name(Kind::Task, &create.name)?;
         let mut properties = Properties::default();
         let mut task = Task::default();
@@ -293,7 +319,8 @@ impl super::Definition for Definition {
         if account.get(Kind::Task, &name).is_some() && !create.if_not_exists {
             check_root_suspended(account, &name)?;
         }
-        session.create(Kind::Task, &create, properties, State::Task(task))
+        let rows = session.create(Kind::Task, &create, properties, task.into())?;
+        Ok(Created::Done(rows))
     }
 
     async fn alter(
@@ -303,7 +330,9 @@ impl super::Definition for Definition {
         cursor: &mut Cursor<'_>,
     ) -> SqlResult<Rows> {
         let account = session.account();
-        let is_root = of(&object).is_some_and(|task| task.predecessors.is_empty());
+        let is_root = object
+            .state::<Task>()
+            .is_some_and(|task| task.predecessors.is_empty());
         if cursor.accept("RESUME") {
             cursor.expect_end()?;
             if !is_root {
@@ -324,7 +353,7 @@ impl super::Definition for Definition {
             suspend(account, &object.name, None)?;
         } else {
             check_root_suspended(account, &object.name)?;
-            let mut task = of(&object).cloned().unwrap_or_default();
+            let mut task = object.state::<Task>().cloned().unwrap_or_default();
             if cursor.accept("ADD AFTER") {
                 task.predecessors
                     .extend(after(session, &object.name, cursor)?);
@@ -344,7 +373,7 @@ impl super::Definition for Definition {
             cursor.expect_end()?;
             check_graph(&object.name, &object.properties, &task)?;
             account.update(Kind::Task, &object.name, |object| {
-                object.state = State::Task(task);
+                object.state = task.into();
                 Ok(())
             })?;
         }
@@ -359,24 +388,7 @@ impl super::Definition for Definition {
         check_root_suspended(session.account(), &object.name)
     }
 
-    async fn ddl(&self, _: &Session, object: &Object, name: &str) -> SqlResult<Option<String>> {
-        let Some(task) = of(object) else {
-            return Ok(None);
-        };
-        let mut text = format!("create or replace task {name}");
-        text += &ddl::options(&object.properties, PROPERTIES, "\n\t");
-        if !task.predecessors.is_empty() {
-            text += &format!("\n\tafter {}", ddl::names(&task.predecessors));
-        }
-        if let Some(condition) = &task.condition {
-            text += &format!("\n\twhen {condition}");
-        }
-        text += &format!("\n\tas {}", task.definition);
-        Ok(Some(text))
-    }
-
-    async fn describe(&self, _: &Session, object: &Object) -> SqlResult<Rows> {
-        // DESCRIBE TASK returns the row of SHOW TASKS.
-        columns::table(ABOUT.columns, [object])
+    fn prerequisites<'a>(&self, object: &'a Object) -> &'a [ObjectName] {
+        predecessors(object)
     }
 }

@@ -3,19 +3,26 @@
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use datafusion::common::ScalarValue;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::external_volume;
-use super::properties::{self, Properties, Property, PropertyType};
-use super::{Create, Kind, Object, State, catalog_integration, ddl};
-use crate::access;
+use super::table::kind_of_new;
+use super::{Created, Ddl, KindInfo, ObjectKind};
 use crate::account::Account;
+use crate::lake::{self, describe_columns};
+use crate::object::columns::{
+    COMMENT, CREATED_ON, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME, column, optional,
+};
+use crate::object::properties::{self, Properties, Property, PropertyType};
+use crate::object::{Create, Object, Scope, ddl};
 use crate::postgres_catalog::{self, Entry};
 use crate::session::Session;
+use crate::{Kind, State, access, references};
 use icebox_sql::error::{SqlError, SqlResult, cause, code};
 use icebox_sql::names::ObjectName;
 use icebox_sql::rows::Rows;
@@ -25,7 +32,7 @@ const AUTO_REFRESH: Property = Property::new("AUTO_REFRESH", PropertyType::Boole
 const REPLACE_INVALID: Property =
     Property::new("REPLACE_INVALID_CHARACTERS", PropertyType::Boolean);
 
-pub const PROPERTIES: &[Property] = &[
+const PROPERTIES: &[Property] = &[
     Property::new("EXTERNAL_VOLUME", PropertyType::Name),
     Property::new("CATALOG", PropertyType::Name),
     Property::new("METADATA_FILE_PATH", PropertyType::Text),
@@ -37,7 +44,61 @@ pub const PROPERTIES: &[Property] = &[
 ];
 
 /// The options that ALTER ICEBERG TABLE … SET may change.
-pub const ALTERABLE: &[Property] = &[AUTO_REFRESH, REPLACE_INVALID, properties::COMMENT];
+const ALTERABLE: &[Property] = &[AUTO_REFRESH, REPLACE_INVALID, properties::COMMENT];
+
+pub struct IcebergTableKind;
+
+const INFO: KindInfo = KindInfo {
+    namespace: Kind::Table,
+    properties: PROPERTIES,
+    alterable: Some(ALTERABLE),
+    show: &[
+        CREATED_ON,
+        NAME,
+        DATABASE_NAME,
+        SCHEMA_NAME,
+        OWNER,
+        column("external_volume_name", |table| {
+            property(table, "EXTERNAL_VOLUME")
+        }),
+        column("catalog_name", |table| property(table, "CATALOG")),
+        column("iceberg_table_type", |_| "UNMANAGED".into()),
+        column("catalog_table_name", |table| {
+            property(table, "CATALOG_TABLE_NAME")
+        }),
+        column("catalog_namespace", |table| {
+            property(table, "CATALOG_NAMESPACE")
+        }),
+        column("base_location", |_| "".into()),
+        column("can_write_metadata", |_| "Y".into()),
+        COMMENT,
+        column("name_mapping", |_| ScalarValue::Utf8(None)),
+        OWNER_ROLE_TYPE,
+        column("catalog_sync_name", |_| "".into()),
+        column("auto_refresh_status", |table| {
+            optional(auto_refresh_status(table))
+        }),
+        column("partition_specs", |_| "[]".into()),
+        column("current_partition_spec_id", |_| "0".into()),
+        column("iceberg_table_format_version", |_| "2".into()),
+    ],
+    can_undrop: true,
+    ddl: Some(Ddl {
+        object_type: "ICEBERG_TABLE",
+        statement: |account, table, name| Some(create_statement(account, table, name)),
+    }),
+    ..KindInfo::new(
+        Kind::IcebergTable,
+        &["ICEBERG TABLE"],
+        "ICEBERG TABLES",
+        Scope::Schema,
+        "Table",
+    )
+};
+
+fn property(table: &Object, name: &str) -> ScalarValue {
+    ScalarValue::Utf8(table.properties.text(name))
+}
 
 /// The greatest number of refreshes in a table's history.
 const HISTORY: usize = 1000;
@@ -94,13 +155,6 @@ impl IcebergTable {
     }
 }
 
-pub fn of(object: &Object) -> Option<&IcebergTable> {
-    match &object.state {
-        State::IcebergTable(table) => Some(table),
-        _ => None,
-    }
-}
-
 /// Returns the URL of a path on a table's volume. The path is relative to the volume's base URL and
 /// must not leave it.
 fn on_volume(account: &Account, properties: &Properties, path: &str) -> SqlResult<String> {
@@ -111,7 +165,7 @@ fn on_volume(account: &Account, properties: &Properties, path: &str) -> SqlResul
         )
     })?;
     let volume = account.find(Kind::ExternalVolume, volume)?;
-    let base = external_volume::base_url(&volume);
+    let base = references::volume_url(&volume);
     let leaves = path.split('/').any(|part| matches!(part, ".." | "."));
     if path.starts_with('/') || path.contains("://") || leaves || path.is_empty() {
         let text = format!(
@@ -128,7 +182,7 @@ fn catalog(account: &Account, properties: &Properties) -> SqlResult<Object> {
     let name = properties.name("CATALOG");
     let name = name
         .ok_or_else(|| SqlError::compilation(code::MISSING_OPTION, "Missing option(s): CATALOG"))?;
-    catalog_integration::find(account, name)
+    references::enabled_catalog(account, name)
 }
 
 /// Returns the entry of a table in a PostgreSQL catalog.
@@ -153,7 +207,7 @@ fn entry<'a>(
 fn check_options(catalog: &Object, properties: &Properties) -> SqlResult<()> {
     const OF_POSTGRES: &[&str] = &["CATALOG_TABLE_NAME", "CATALOG_NAMESPACE"];
     const OF_FILES: &[&str] = &["METADATA_FILE_PATH"];
-    let (wrong, right) = if catalog_integration::is_postgres(catalog) {
+    let (wrong, right) = if references::is_postgres_catalog(catalog) {
         (OF_FILES, OF_POSTGRES)
     } else {
         (OF_POSTGRES, OF_FILES)
@@ -163,7 +217,7 @@ fn check_options(catalog: &Object, properties: &Properties) -> SqlResult<()> {
         return Ok(());
     };
     let text = format!(
-        "invalid property '{found}' for a table of the catalog integration {}, whose CATALOG_SOURCE is {}; such a table has {}",
+        "invalid property '{found}' for a table of the catalog integration {}, whose CATALOG_SOURCE is {}; use {} instead",
         catalog.name,
         catalog
             .properties
@@ -177,19 +231,19 @@ fn check_options(catalog: &Object, properties: &Properties) -> SqlResult<()> {
 /// Returns the metadata location of a table that is created or refreshed: the one in the catalog,
 /// or the one at `path` on the volume. It is `None` if the catalog has no files and no path is
 /// given.
-async fn locate(
+async fn metadata_location_of(
     account: &Account,
     properties: &Properties,
     path: Option<&str>,
 ) -> SqlResult<Option<String>> {
     let catalog = catalog(account, properties)?;
-    if !catalog_integration::is_postgres(&catalog) {
+    if !references::is_postgres_catalog(&catalog) {
         let location = path.map(|path| on_volume(account, properties, path));
         return location.transpose();
     }
     if let Some(path) = path {
         let text = format!(
-            "invalid metadata file path '{path}': the table is of the catalog {}, which knows its metadata file; use REFRESH without a path",
+            "invalid metadata file path '{path}': the metadata file of the table comes from the catalog {}; use REFRESH without a path",
             catalog.name
         );
         return Err(SqlError::compilation(code::INVALID_VALUE, text));
@@ -243,59 +297,11 @@ pub fn read<'a>(
     .boxed()
 }
 
-/// Runs `CREATE ICEBERG TABLE name …` for an external catalog.
-pub async fn create(session: &Session, create: Create, cursor: &mut Cursor<'_>) -> SqlResult<Rows> {
-    let properties = Properties::parse_new(cursor, PROPERTIES)?;
-    cursor.expect_end()?;
-    if session.is_there(Kind::Table, &create)? {
-        return session.create(Kind::Table, &create, properties, State::None);
-    }
-    let account = session.account();
-    check_options(&catalog(account, &properties)?, &properties)?;
-    let path = properties.text("METADATA_FILE_PATH");
-    let location = locate(account, &properties, path.as_deref()).await?;
-    let location = location.ok_or_else(|| {
-        SqlError::compilation(
-            code::MISSING_OPTION,
-            "Missing option(s): METADATA_FILE_PATH",
-        )
-    })?;
-    let table = IcebergTable::at(read(account, &properties, &location).await?);
-    let rows = session.create(Kind::Table, &create, properties, State::IcebergTable(table))?;
-    account.polls.ring();
-    Ok(rows)
-}
-
-/// Runs `ALTER ICEBERG TABLE name REFRESH ['path']`. The table takes the state of the metadata
-/// file, newer or older. Without a path it takes the state that its catalog has, or its present
-/// metadata file is read again.
-pub fn refresh<'a>(
-    session: &'a Session,
-    object: &'a Object,
-    path: Option<&'a str>,
-) -> BoxFuture<'a, SqlResult<Rows>> {
-    async move {
-        let account = session.account();
-        let Some(table) = of(object) else {
-            let text = format!(
-                "ALTER command failed. The provided table must be an Iceberg table with an external catalog integration to perform the command ICEBERG_TABLE_REFRESH. The type of table {} is NOT_ICEBERG.",
-                object.name.last()
-            );
-            return Err(SqlError::compilation(code::INVALID_PROPERTY, text));
-        };
-        let location = locate(account, &object.properties, path).await?;
-        let location = location.unwrap_or_else(|| table.metadata_location.clone());
-        move_to(account, object, &location).await?;
-        Ok(Rows::succeeded())
-    }
-    .boxed()
-}
-
 /// Sets a table to the state of a metadata file, and adds the refresh to its history.
-pub async fn move_to(account: &Account, object: &Object, location: &str) -> SqlResult<()> {
+pub async fn set_metadata(account: &Account, object: &Object, location: &str) -> SqlResult<()> {
     let refresh = read(account, &object.properties, location).await?;
-    account.update(Kind::Table, &object.name, |object| {
-        if let State::IcebergTable(table) = &mut object.state {
+    account.update(Kind::IcebergTable, &object.name, |object| {
+        if let Some(table) = object.state_mut::<IcebergTable>() {
             table.metadata_location = location.to_owned();
             table.stalled = None;
             table.refreshes.push(refresh);
@@ -308,28 +314,31 @@ pub async fn move_to(account: &Account, object: &Object, location: &str) -> SqlR
 
 /// Refreshes a table with `AUTO_REFRESH` from its catalog, whose tables are `entries`. An error is
 /// recorded with the table.
-pub async fn follow(account: &Account, object: &Object, entries: &SqlResult<Vec<Entry>>) {
-    let followed = async {
+pub async fn auto_refresh(account: &Account, object: &Object, entries: &SqlResult<Vec<Entry>>) {
+    let refreshed = async {
         let catalog = catalog(account, &object.properties)?;
         let entries = entries.as_ref().map_err(Clone::clone)?;
         let entry = entry(&catalog, &object.properties, entries)?;
-        match of(object) {
+        match object.state::<IcebergTable>() {
             Some(table) if table.metadata_location != entry.metadata_location => {
-                move_to(account, object, &entry.metadata_location).await
+                set_metadata(account, object, &entry.metadata_location).await
             }
             _ => Ok(()),
         }
     };
-    let stalled = followed.await.err().map(|error| error.message);
-    if of(object).is_none_or(|table| table.stalled == stalled) {
+    let stalled = refreshed.await.err().map(|error| error.message);
+    if object
+        .state::<IcebergTable>()
+        .is_none_or(|table| table.stalled == stalled)
+    {
         return;
     }
     if let Some(reason) = &stalled {
         tracing::warn!(table = %object.name, reason, "AUTO_REFRESH has stalled");
     }
     // If the table was dropped meanwhile, there is nothing to record.
-    let _ = account.update(Kind::Table, &object.name, |object| {
-        if let State::IcebergTable(table) = &mut object.state {
+    let _ = account.update(Kind::IcebergTable, &object.name, |object| {
+        if let Some(table) = object.state_mut::<IcebergTable>() {
             table.stalled = stalled;
         }
         Ok(())
@@ -338,7 +347,9 @@ pub async fn follow(account: &Account, object: &Object, entries: &SqlResult<Vec<
 
 /// Returns the status of `AUTO_REFRESH`, as JSON; `None` where it is off.
 pub fn auto_refresh_status(object: &Object) -> Option<String> {
-    let table = of(object).filter(|_| object.properties.is_true("AUTO_REFRESH"))?;
+    let table = object
+        .state::<IcebergTable>()
+        .filter(|_| object.properties.is_true("AUTO_REFRESH"))?;
     let last = table.refreshes.last();
     let mut status = json!({
         "executionState": if table.stalled.is_some() { "STALLED" } else { "RUNNING" },
@@ -356,9 +367,11 @@ pub fn auto_refresh_status(object: &Object) -> Option<String> {
 
 /// Runs `SYSTEM$GET_ICEBERG_TABLE_INFORMATION`.
 pub fn information(session: &Session, name: &ObjectName) -> SqlResult<String> {
-    let full = session.full_name(Kind::Table, name)?;
-    let object = session.account().find(Kind::Table, &full)?;
-    let table = of(&object).ok_or_else(|| Kind::Table.missing(&full))?;
+    let full = session.full_name(Kind::IcebergTable, name)?;
+    let object = session.account().find(Kind::IcebergTable, &full)?;
+    let table = object
+        .state::<IcebergTable>()
+        .ok_or_else(|| Kind::IcebergTable.missing(&full))?;
     let answer = json!({
         "metadataLocation": table.metadata_location,
         "status": "success",
@@ -367,12 +380,12 @@ pub fn information(session: &Session, name: &ObjectName) -> SqlResult<String> {
 }
 
 /// Returns the statement that recreates a table at its present metadata file.
-pub fn made_by(account: &Account, object: &Object, name: &str) -> String {
+fn create_statement(account: &Account, object: &Object, name: &str) -> String {
     let mut properties = object.properties.clone();
     let volume = properties.name("EXTERNAL_VOLUME");
     let volume = volume.and_then(|volume| account.get(Kind::ExternalVolume, volume));
-    if let (Some(volume), Some(table)) = (volume, of(object)) {
-        let base = external_volume::base_url(&volume);
+    if let (Some(volume), Some(table)) = (volume, object.state::<IcebergTable>()) {
+        let base = references::volume_url(&volume);
         if let Some(path) = table.metadata_location.strip_prefix(&base) {
             let path = properties::Value::Text(path.to_owned());
             properties.set("METADATA_FILE_PATH", path);
@@ -380,4 +393,93 @@ pub fn made_by(account: &Account, object: &Object, name: &str) -> String {
     }
     let options = ddl::options(&properties, PROPERTIES, "\n ");
     format!("create or replace ICEBERG TABLE {name}{options}")
+}
+
+#[async_trait]
+impl ObjectKind for IcebergTableKind {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
+    }
+
+    fn missing(&self, name: &ObjectName) -> SqlError {
+        SqlError::no_object(name)
+    }
+
+    fn kind_of_new(&self, cursor: &Cursor<'_>) -> Kind {
+        kind_of_new(cursor)
+    }
+
+    /// Creates a table of an external catalog.
+    async fn create(
+        &self,
+        session: &Session,
+        create: Create,
+        cursor: &mut Cursor<'_>,
+    ) -> SqlResult<Created> {
+        let properties = Properties::parse_new(cursor, PROPERTIES)?;
+        cursor.expect_end()?;
+        if session.is_skipped(Kind::IcebergTable, &create)? {
+            let rows = session.create(Kind::IcebergTable, &create, properties, State::None)?;
+            return Ok(Created::Done(rows));
+        }
+        let account = session.account();
+        check_options(&catalog(account, &properties)?, &properties)?;
+        let path = properties.text("METADATA_FILE_PATH");
+        let location = metadata_location_of(account, &properties, path.as_deref()).await?;
+        let location = location.ok_or_else(|| {
+            SqlError::compilation(
+                code::MISSING_OPTION,
+                "Missing option(s): METADATA_FILE_PATH",
+            )
+        })?;
+        let table = IcebergTable::at(read(account, &properties, &location).await?);
+        let rows = session.create(Kind::IcebergTable, &create, properties, table.into())?;
+        account.polls.notify();
+        Ok(Created::Done(rows))
+    }
+
+    fn check_altered_as(&self, said: Kind, name: &ObjectName) -> SqlResult<()> {
+        if said == Kind::IcebergTable {
+            return Ok(());
+        }
+        let text = format!(
+            "SQL Compilation Error: The table {} is an Iceberg table. Iceberg tables should use ALTER ICEBERG TABLE commands.",
+            name.last()
+        );
+        Err(SqlError::new(code::INVALID_PROPERTY, text))
+    }
+
+    /// Runs `REFRESH ['path']`. The table takes the state of the metadata file, newer or older.
+    /// Without a path it takes the state that its catalog has, or its present metadata file is read
+    /// again.
+    async fn alter(
+        &self,
+        session: &Session,
+        object: Object,
+        cursor: &mut Cursor<'_>,
+    ) -> SqlResult<Rows> {
+        cursor.expect("REFRESH")?;
+        let path = if cursor.is_at_end() {
+            None
+        } else {
+            Some(cursor.string()?)
+        };
+        cursor.expect_end()?;
+        let account = session.account();
+        let known = object.state::<IcebergTable>();
+        let known = known.ok_or_else(|| self.missing(&object.name))?;
+        let location = metadata_location_of(account, &object.properties, path.as_deref()).await?;
+        let location = location.unwrap_or_else(|| known.metadata_location.clone());
+        set_metadata(account, &object, &location).await?;
+        Ok(Rows::succeeded())
+    }
+
+    async fn altered(&self, session: &Session, _: &Object) -> SqlResult<()> {
+        session.account().polls.notify();
+        Ok(())
+    }
+
+    async fn describe(&self, session: &Session, object: &Object) -> SqlResult<Rows> {
+        Ok(describe_columns(&lake::columns(session, object).await?))
+    }
 }

@@ -7,6 +7,9 @@
 //!
 //! Files are replaced whole, so a killed process never leaves half a file.
 
+mod poll_state;
+mod run_queue;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,28 +20,30 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use serde::{Deserialize, Serialize};
 
-use super::history::History;
-use super::notices::Notices;
-use super::object::properties::Properties;
-use super::object::{Kind, Object, Scope, State};
-use super::polling::Polls;
-use super::tasks::Queue;
-use crate::host::World;
+use crate::history::History;
+use crate::host::Host;
+use crate::notices::Notices;
+use crate::object::properties::Properties;
+use crate::object::{Object, Scope};
+use crate::{Kind, State};
 use icebox_base::private_file;
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::{Ident, ObjectName};
 use icebox_sql::query::Engine;
 use icebox_tables::{LakeIo, LakeTable};
 
+pub use poll_state::{PollState, SyncAttempt};
+pub use run_queue::RunQueue;
+
 /// An account: its objects, and the host that it runs on.
 pub struct Account {
     objects: RwLock<Objects>,
     directory: PathBuf,
-    pub world: Arc<dyn World>,
+    pub host: Arc<dyn Host>,
     pub history: History,
     pub notices: Notices,
-    pub tasks: Queue,
-    pub polls: Polls,
+    pub tasks: RunQueue,
+    pub polls: PollState,
     engine: Engine,
     sessions: AtomicU64,
     /// Loaded tables, by the id of the store they are read through and by metadata file.
@@ -49,8 +54,10 @@ pub struct Account {
 
 #[derive(Default)]
 struct Objects {
+    /// The objects by namespace and name. A kind stands for its namespace.
     by_name: BTreeMap<(Kind, ObjectName), Object>,
-    /// Dropped objects for UNDROP, newest last. They are lost when the process ends.
+    /// Dropped objects for UNDROP with their namespaces, newest last. They are lost when the process
+    /// ends.
     dropped: Vec<(Kind, Object)>,
     last_id: u64,
 }
@@ -64,27 +71,31 @@ pub enum AccountError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} is not what icebox writes there; move it away to go on without that object")]
-    Bad {
+    #[error(
+        "cannot parse {path}: it is not an object file of icebox. Move the file elsewhere to start without that object"
+    )]
+    Parse {
         path: PathBuf,
         #[source]
         source: serde_json::Error,
     },
-    #[error("cannot make the first objects of an account")]
-    Furnish(#[source] SqlError),
+    #[error("cannot create the first objects of an account")]
+    Defaults(#[source] SqlError),
     #[error("cannot start a query engine")]
     Engine(#[source] datafusion::error::DataFusionError),
 }
 
+/// The file of an object.
 #[derive(Serialize, Deserialize)]
 struct Stored<T> {
+    /// The object's namespace.
     kind: Kind,
     object: T,
 }
 
 impl Account {
     /// Opens the account whose files are in `directory`, which is created if it does not exist.
-    pub fn open(directory: &Path, world: Arc<dyn World>) -> Result<Self, AccountError> {
+    pub fn open(directory: &Path, host: Arc<dyn Host>) -> Result<Self, AccountError> {
         let folder = directory.join("objects");
         let read = |path: &Path| {
             let path = path.to_path_buf();
@@ -99,7 +110,7 @@ impl Account {
             }
             let bytes = std::fs::read(&path).map_err(read(&path))?;
             let Stored { kind, object } = serde_json::from_slice::<Stored<Object>>(&bytes)
-                .map_err(|source| AccountError::Bad { path, source })?;
+                .map_err(|source| AccountError::Parse { path, source })?;
             objects.last_id = objects.last_id.max(object.id);
             objects.by_name.insert((kind, object.name.clone()), object);
         }
@@ -108,30 +119,30 @@ impl Account {
             objects: RwLock::new(objects),
             directory: folder,
             engine: Engine::new(
-                runtime(world.lake())?,
+                runtime(host.lake())?,
                 icebox_tables::distinct_aggregate::optimizer_rules(),
             ),
-            world,
+            host,
             history: History::default(),
             notices: Notices::default(),
             sessions: AtomicU64::new(0),
-            tasks: Queue::default(),
-            polls: Polls::default(),
+            tasks: RunQueue::default(),
+            polls: PollState::default(),
             tables: Mutex::default(),
             writers: Mutex::default(),
         };
         if is_new {
-            account.furnish().map_err(AccountError::Furnish)?;
+            account.create_defaults().map_err(AccountError::Defaults)?;
         }
         Ok(account)
     }
 
     /// Creates what every new account has: the system roles and a warehouse.
-    fn furnish(&self) -> SqlResult<()> {
+    fn create_defaults(&self) -> SqlResult<()> {
         let owner = Ident::unquoted("ACCOUNTADMIN");
         let make = |kind: Kind, name: &str, state: State| {
             let mut properties = Properties::default();
-            properties.complete(kind.about().properties)?;
+            properties.complete(kind.info().properties)?;
             let name = ObjectName(vec![Ident::unquoted(name)]);
             self.create(kind, name, owner.clone(), properties, state, false)
         };
@@ -156,11 +167,13 @@ impl Account {
         self.objects.write()
     }
 
+    /// Returns the object of a name in a kind's namespace.
     pub fn get(&self, kind: Kind, name: &ObjectName) -> Option<Object> {
-        self.read().by_name.get(&(kind, name.clone())).cloned()
+        let key = (kind.namespace(), name.clone());
+        self.read().by_name.get(&key).cloned()
     }
 
-    /// Returns an object.
+    /// Returns the object of a name in a kind's namespace.
     ///
     /// # Errors
     /// Snowflake's error if there is no such object.
@@ -170,12 +183,21 @@ impl Account {
 
     /// Returns the objects of a kind whose names begin with these parts, ordered by name.
     pub fn list(&self, kind: Kind, within: &[Ident]) -> Vec<Object> {
+        let mut objects = self.list_namespace(kind, within);
+        objects.retain(|object| kind.of(object) == kind);
+        objects
+    }
+
+    /// Returns the objects of a kind's namespace whose names begin with these parts, ordered by
+    /// name.
+    pub fn list_namespace(&self, kind: Kind, within: &[Ident]) -> Vec<Object> {
+        let namespace = kind.namespace();
         let objects = self.read();
-        let of_kind = objects
+        let found = objects
             .by_name
-            .range((kind, ObjectName(within.to_vec()))..)
-            .take_while(|((one, name), _)| *one == kind && name.0.starts_with(within));
-        of_kind.map(|(_, object)| object.clone()).collect()
+            .range((namespace, ObjectName(within.to_vec()))..)
+            .take_while(|((one, name), _)| *one == namespace && name.0.starts_with(within));
+        found.map(|(_, object)| object.clone()).collect()
     }
 
     /// Creates an object, in place of an existing one of the same name if `replace` is true.
@@ -190,16 +212,16 @@ impl Account {
     ) -> SqlResult<Object> {
         let mut objects = self.write();
         objects.check_container(kind, &name)?;
-        let key = (kind, name.clone());
+        let key = (kind.namespace(), name.clone());
         if let Some(old) = objects.by_name.get(&key).cloned() {
             if !replace {
                 return Err(SqlError::exists(name.last()));
             }
-            self.forget(&old)?;
+            self.delete_file(&old)?;
             objects.by_name.remove(&key);
-            objects.retire([(kind, old)]);
+            objects.keep_dropped([(key.0, old)]);
             // The contents of a container are dropped with it.
-            self.remove_inside(&mut objects, kind, &name)?;
+            self.drop_contents(&mut objects, kind, &name)?;
         }
         objects.last_id += 1;
         let now = self.now();
@@ -213,7 +235,7 @@ impl Account {
             state,
             is_current: false,
         };
-        self.keep(kind, &object)?;
+        self.persist(kind, &object)?;
         objects.by_name.insert(key, object.clone());
         Ok(object)
     }
@@ -226,86 +248,80 @@ impl Account {
         change: impl FnOnce(&mut Object) -> SqlResult<T>,
     ) -> SqlResult<T> {
         let mut objects = self.write();
-        let object = objects.by_name.get_mut(&(kind, name.clone()));
+        let object = objects.by_name.get_mut(&(kind.namespace(), name.clone()));
         let object = object.ok_or_else(|| kind.missing(name))?;
         let mut changed = object.clone();
         let answer = change(&mut changed)?;
-        self.keep(kind, &changed)?;
+        self.persist(kind, &changed)?;
         *object = changed;
         Ok(answer)
     }
 
     /// Renames an object, within its container or into another one.
     pub fn rename(&self, kind: Kind, from: &ObjectName, to: ObjectName) -> SqlResult<()> {
+        let namespace = kind.namespace();
         let mut objects = self.write();
         objects.check_container(kind, &to)?;
-        if objects.by_name.contains_key(&(kind, to.clone())) {
+        if objects.by_name.contains_key(&(namespace, to.clone())) {
             return Err(SqlError::exists(to.last()));
         }
-        let object = objects.by_name.get(&(kind, from.clone()));
+        let object = objects.by_name.get(&(namespace, from.clone()));
         let mut object = object.cloned().ok_or_else(|| kind.missing(from))?;
         object.name = to.clone();
         object.updated_on = self.now();
-        self.keep(kind, &object)?;
-        objects.by_name.remove(&(kind, from.clone()));
-        objects.by_name.insert((kind, to), object);
+        self.persist(kind, &object)?;
+        objects.by_name.remove(&(namespace, from.clone()));
+        objects.by_name.insert((namespace, to), object);
         Ok(())
     }
 
-    /// Drops an object with all that it contains. Returns the dropped objects.
-    pub fn remove(&self, kind: Kind, name: &ObjectName) -> SqlResult<Vec<(Kind, Object)>> {
+    /// Drops an object with all that it contains.
+    pub fn drop_object(&self, kind: Kind, name: &ObjectName) -> SqlResult<()> {
+        let namespace = kind.namespace();
         let mut objects = self.write();
-        if !objects.by_name.contains_key(&(kind, name.clone())) {
+        if !objects.by_name.contains_key(&(namespace, name.clone())) {
             return Err(kind.missing(name));
         }
-        let mut gone = self.remove_inside(&mut objects, kind, name)?;
-        if let Some(object) = objects.by_name.remove(&(kind, name.clone())) {
-            self.forget(&object)?;
-            objects.retire([(kind, object.clone())]);
-            gone.push((kind, object));
+        self.drop_contents(&mut objects, kind, name)?;
+        if let Some(object) = objects.by_name.remove(&(namespace, name.clone())) {
+            self.delete_file(&object)?;
+            objects.keep_dropped([(namespace, object)]);
         }
-        Ok(gone)
+        Ok(())
     }
 
-    fn remove_inside(
-        &self,
-        objects: &mut Objects,
-        kind: Kind,
-        name: &ObjectName,
-    ) -> SqlResult<Vec<(Kind, Object)>> {
-        if !kind.is_container() {
-            return Ok(Vec::new());
-        }
+    fn drop_contents(&self, objects: &mut Objects, kind: Kind, name: &ObjectName) -> SqlResult<()> {
         let keys = objects.by_name.keys();
-        let is_inside = |(one, other): &&(Kind, ObjectName)| {
-            one.is_inside(kind) && other.0.starts_with(&name.0)
+        let is_inside = |(namespace, other): &&(Kind, ObjectName)| {
+            namespace.is_inside(kind) && other.0.starts_with(&name.0)
         };
         let keys: Vec<_> = keys.filter(is_inside).cloned().collect();
-        let mut gone = Vec::new();
+        let mut dropped = Vec::new();
         for key in keys {
             if let Some(object) = objects.by_name.remove(&key) {
-                self.forget(&object)?;
-                gone.push((key.0, object));
+                self.delete_file(&object)?;
+                dropped.push((key.0, object));
             }
         }
-        objects.retire(gone.iter().cloned());
-        Ok(gone)
+        objects.keep_dropped(dropped);
+        Ok(())
     }
 
     /// Restores the most recently dropped object of a name. For a container it also restores the
     /// most recently dropped object of every name inside.
     pub fn undrop(&self, kind: Kind, name: &ObjectName) -> SqlResult<()> {
+        let namespace = kind.namespace();
         let mut objects = self.write();
         objects.check_container(kind, name)?;
-        if objects.by_name.contains_key(&(kind, name.clone())) {
+        if objects.by_name.contains_key(&(namespace, name.clone())) {
             return Err(SqlError::exists(name.last()));
         }
         let position = objects
             .dropped
             .iter()
-            .rposition(|(one, object)| *one == kind && object.name == *name);
+            .rposition(|(one, object)| *one == namespace && object.name == *name);
         let position = position.ok_or_else(|| kind.missing(name))?;
-        let mut back = vec![objects.dropped.remove(position)];
+        let mut restored = vec![objects.dropped.remove(position)];
         if kind.is_container() {
             // The most recently dropped object of every name inside the container.
             let mut index = objects.dropped.len();
@@ -313,14 +329,20 @@ impl Account {
                 index -= 1;
                 let (one, object) = &objects.dropped[index];
                 let belongs = one.is_inside(kind) && object.name.0.starts_with(&name.0);
-                if belongs && !back.iter().any(|(k, o)| k == one && o.name == object.name) {
-                    back.push(objects.dropped.remove(index));
+                if belongs
+                    && !restored
+                        .iter()
+                        .any(|(k, o)| k == one && o.name == object.name)
+                {
+                    restored.push(objects.dropped.remove(index));
                 }
             }
         }
-        for (kind, object) in back {
-            self.keep(kind, &object)?;
-            objects.by_name.insert((kind, object.name.clone()), object);
+        for (namespace, object) in restored {
+            self.persist(namespace, &object)?;
+            objects
+                .by_name
+                .insert((namespace, object.name.clone()), object);
         }
         Ok(())
     }
@@ -363,30 +385,31 @@ impl Account {
 
     /// Requests a run of a root task now.
     pub fn run_task_now(&self, name: &ObjectName) {
-        self.tasks.ask(name);
+        self.tasks.request_run(name);
     }
 
     /// Returns the time of the account's clock.
     pub fn now(&self) -> DateTime<Utc> {
-        self.world.clock().now()
+        self.host.clock().now()
     }
 
     fn path(&self, object: &Object) -> PathBuf {
         self.directory.join(format!("{:08}.json", object.id))
     }
 
-    fn keep(&self, kind: Kind, object: &Object) -> SqlResult<()> {
+    fn persist(&self, kind: Kind, object: &Object) -> SqlResult<()> {
         let path = self.path(object);
+        let kind = kind.namespace();
         let write = || {
             let bytes = serde_json::to_vec_pretty(&Stored { kind, object })?;
             private_file::replace(&path, &bytes)
         };
-        write().map_err(|error: std::io::Error| not_kept(&path, &error))
+        write().map_err(|error: std::io::Error| not_written(&path, &error))
     }
 
-    fn forget(&self, object: &Object) -> SqlResult<()> {
+    fn delete_file(&self, object: &Object) -> SqlResult<()> {
         let path = self.path(object);
-        private_file::remove(&path).map_err(|error| not_kept(&path, &error))
+        private_file::remove(&path).map_err(|error| not_written(&path, &error))
     }
 }
 
@@ -395,8 +418,8 @@ const MOST_DROPPED: usize = 1000;
 
 impl Objects {
     /// Keeps dropped objects for UNDROP.
-    fn retire(&mut self, gone: impl IntoIterator<Item = (Kind, Object)>) {
-        self.dropped.extend(gone);
+    fn keep_dropped(&mut self, dropped: impl IntoIterator<Item = (Kind, Object)>) {
+        self.dropped.extend(dropped);
         let old = self.dropped.len().saturating_sub(MOST_DROPPED);
         self.dropped.drain(..old);
     }
@@ -428,7 +451,7 @@ fn runtime(lake: &LakeIo) -> Result<Arc<RuntimeEnv>, AccountError> {
     builder.build_arc().map_err(AccountError::Engine)
 }
 
-fn not_kept(path: &Path, error: &std::io::Error) -> SqlError {
+fn not_written(path: &Path, error: &std::io::Error) -> SqlError {
     let text = format!("cannot write {}: {error}", path.display());
     SqlError::new(code::INTERNAL, text)
 }

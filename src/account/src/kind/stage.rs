@@ -12,16 +12,18 @@ use object_store::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use sqlparser::tokenizer::Token;
 
-use super::columns::{
-    self, COMMENT, CREATED_ON, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME, column,
-    optional, text,
-};
-use super::properties::{self, Properties, Property, PropertyType};
 use super::storage_integration::{self, STAGE, bucket_of};
-use super::{About, Create, Kind, Object, Scope, State, stream};
+use super::{Created, KindInfo, ObjectKind, View};
 use crate::access;
+use crate::account::Account;
+use crate::object::columns::{
+    self, COMMENT, CREATED, CREATED_ON, DATABASE_NAME, LAST_ALTERED, NAME, OWNER, OWNER_ROLE_TYPE,
+    SCHEMA_NAME, VIEW_COMMENT, column, name_part, optional, text, yes_no,
+};
+use crate::object::properties::{self, Properties, Property, PropertyType};
+use crate::object::{Create, Object, Scope};
 use crate::session::Session;
-use crate::statement::Context;
+use crate::{Kind, State};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::ObjectName;
 use icebox_sql::rows::Rows;
@@ -29,7 +31,7 @@ use icebox_sql::syntax::Cursor;
 use icebox_sql::types::{DataType, MAX_LAKE_TEXT};
 use icebox_tables::LakeIo;
 
-pub struct Definition;
+pub struct StageKind;
 
 const PROPERTIES: &[Property] = &[
     Property::new("URL", PropertyType::Text).required(),
@@ -54,15 +56,10 @@ pub const FILE_FORMAT: &[Property] = &[
     Property::new("NULL_IF", PropertyType::Texts),
 ];
 
-const ABOUT: About = About {
-    kind: Kind::Stage,
-    words: &["STAGE"],
-    plural: &["STAGES"],
-    scope: Scope::Schema,
-    noun: "Stage",
-    created: ("Stage area ", " successfully created."),
+const INFO: KindInfo = KindInfo {
+    created_noun: "Stage area",
     properties: PROPERTIES,
-    columns: &[
+    show: &[
         CREATED_ON,
         NAME,
         DATABASE_NAME,
@@ -85,6 +82,26 @@ const ABOUT: About = About {
             text(if has_directory(stage) { "Y" } else { "N" })
         }),
     ],
+    view: Some(View {
+        names: &["STAGES"],
+        columns: &[
+            column("STAGE_CATALOG", |object| name_part(object, 0)),
+            column("STAGE_SCHEMA", |object| name_part(object, 1)),
+            column("STAGE_NAME", |object| name_part(object, 2)),
+            column("STAGE_URL", |object| text(url(object))),
+            column("STAGE_REGION", |_| text("us-east-1")),
+            column("STAGE_TYPE", |_| text("External Named")),
+            column("STAGE_OWNER", |object| text(object.owner.as_str())),
+            VIEW_COMMENT,
+            CREATED,
+            LAST_ALTERED,
+            column("STORAGE_INTEGRATION", |object| {
+                optional(object.properties.text("STORAGE_INTEGRATION"))
+            }),
+            column("DIRECTORY_ENABLED", |object| yes_no(has_directory(object))),
+        ],
+    }),
+    ..KindInfo::new(Kind::Stage, &["STAGE"], "STAGES", Scope::Schema, "Stage")
 };
 
 /// The state of a stage: its directory table and the changes to it.
@@ -127,7 +144,7 @@ impl Stage {
     }
 
     /// Removes the changes up to a number, inclusive.
-    fn forget(&mut self, number: u64) {
+    fn discard(&mut self, number: u64) {
         self.changes.retain(|change| change.number > number);
         self.consumed = self.consumed.max(number);
     }
@@ -201,11 +218,8 @@ pub fn with_directory(session: &Session, name: &ObjectName) -> SqlResult<Object>
 }
 
 /// Returns the state of a stage.
-pub fn of(stage: &Object) -> Stage {
-    match &stage.state {
-        State::Stage(state) => state.clone(),
-        _ => Stage::default(),
-    }
+pub fn state_of(stage: &Object) -> Stage {
+    stage.state::<Stage>().cloned().unwrap_or_default()
 }
 
 /// Returns the object store as a stage reaches it, through its storage integration.
@@ -217,7 +231,7 @@ pub fn lake<'a>(session: &'a Session, stage: &'a Object) -> BoxFuture<'a, SqlRes
     async move {
         let account = session.account();
         let Some(name) = stage.properties.name("STORAGE_INTEGRATION") else {
-            return Ok(account.world.lake().clone());
+            return Ok(account.host.lake().clone());
         };
         let integration =
             storage_integration::of_type(session, name, STAGE, "STORAGE_INTEGRATION")?;
@@ -275,6 +289,19 @@ pub fn list<'a>(
     .boxed()
 }
 
+/// Returns the number of the last change that all streams on a stage have consumed; `None` if there
+/// is no stream.
+fn consumed_by_all(account: &Account, stage: &Object) -> Option<u64> {
+    let streams = account.list(Kind::Stream, &[]);
+    let offsets = streams.iter().filter_map(|stream| match &stream.state {
+        State::Stream(state) if state.stage == stage.name && state.stage_id == stage.id => {
+            Some(state.offset)
+        }
+        _ => None,
+    });
+    offsets.min()
+}
+
 /// Updates a stage's directory table from the bucket, for paths that begin with `subpath`.
 async fn refresh(
     session: &Session,
@@ -285,12 +312,13 @@ async fn refresh(
     let stage = account.find(Kind::Stage, name)?;
     let listed = list(session, &stage, subpath).await?;
     // Without streams all changes are removed: a new stream starts after the last one.
-    let consumed = stream::consumed(account, &stage).unwrap_or_else(|| of(&stage).last_change());
+    let consumed =
+        consumed_by_all(account, &stage).unwrap_or_else(|| state_of(&stage).last_change());
     account.update(Kind::Stage, name, |stage| {
-        let mut state = of(stage);
-        state.forget(consumed);
+        let mut state = state_of(stage);
+        state.discard(consumed);
         let answer = state.refresh(listed, subpath);
-        stage.state = State::Stage(state);
+        stage.state = state.into();
         Ok(answer)
     })
 }
@@ -317,7 +345,7 @@ pub fn directory_row(
     path: &str,
     file: &File,
 ) -> Vec<ScalarValue> {
-    let account = session.account().world.account_locator().to_lowercase();
+    let account = session.account().host.account_locator().to_lowercase();
     // The ETag of a multipart upload is not an MD5.
     let md5 = (!file.etag.contains('-')).then(|| file.etag.clone());
     vec![
@@ -343,7 +371,7 @@ pub fn directory(session: &Session, name: &ObjectName) -> SqlResult<Rows> {
         ),
         _ => error,
     })?;
-    let state = of(&stage);
+    let state = state_of(&stage);
     let rows = state.files.iter();
     let rows = rows.map(|(path, file)| directory_row(session, &stage.name, path, file));
     Rows::of(&DIRECTORY_COLUMNS, rows.collect::<Vec<_>>())
@@ -376,9 +404,9 @@ pub async fn list_rows(session: &Session, name: &ObjectName, below: &str) -> Sql
 }
 
 #[async_trait]
-impl super::Definition for Definition {
-    fn about(&self) -> &'static About {
-        &ABOUT
+impl ObjectKind for StageKind {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
     }
 
     fn check(&self, session: &Session, properties: &Properties) -> SqlResult<()> {
@@ -396,20 +424,19 @@ impl super::Definition for Definition {
 
     async fn create(
         &self,
-        context: Context<'_>,
+        session: &Session,
         create: Create,
         cursor: &mut Cursor<'_>,
-    ) -> SqlResult<Rows> {
-        let session = context.session;
+    ) -> SqlResult<Created> {
         let properties = Properties::parse_new(cursor, PROPERTIES)?;
         cursor.expect_end()?;
         self.check(session, &properties)?;
-        let lists = properties.options("DIRECTORY").is_some_and(|options| {
+        let is_listed = properties.options("DIRECTORY").is_some_and(|options| {
             options.is_true("ENABLE") && options.is_true("REFRESH_ON_CREATE")
         });
-        let is_there = session.is_there(Kind::Stage, &create)?;
+        let is_skipped = session.is_skipped(Kind::Stage, &create)?;
         let mut state = Stage::default();
-        if lists && !is_there {
+        if is_listed && !is_skipped {
             // A stage that cannot be listed is not created.
             let now = session.account().now();
             let probe = Object {
@@ -424,7 +451,8 @@ impl super::Definition for Definition {
             };
             state.refresh(list(session, &probe, "").await?, "");
         }
-        session.create(Kind::Stage, &create, properties, State::Stage(state))
+        let rows = session.create(Kind::Stage, &create, properties, state.into())?;
+        Ok(Created::Done(rows))
     }
 
     async fn alter(
@@ -480,7 +508,7 @@ impl super::Definition for Definition {
             }));
         }
         let rows = rows.into_iter();
-        Ok(columns::described_in_groups(rows.map(
+        Ok(columns::describe_property_groups(rows.map(
             |(parent, name, ty, value, default)| (parent, name.to_owned(), ty, value, default),
         )))
     }

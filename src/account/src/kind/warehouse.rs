@@ -3,19 +3,20 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{
-    self, COMMENT, COUNT, CREATED_ON, Column, IS_CURRENT, NAME, OWNER, OWNER_ROLE_TYPE, column,
-    text,
+use super::{Ddl, KindInfo, ObjectKind};
+use crate::object::columns::{
+    COMMENT, COUNT, CREATED_ON, Column, IS_CURRENT, NAME, OWNER, OWNER_ROLE_TYPE, column, text,
 };
-use super::properties::{self, Properties, Property, PropertyType};
-use super::{About, Kind, Object, Scope, State, ddl};
+use crate::object::properties::{self, Properties, Property, PropertyType};
+use crate::object::{Object, Scope, ddl};
 use crate::session::Session;
+use crate::{Kind, State};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::ObjectName;
 use icebox_sql::rows::Rows;
 use icebox_sql::syntax::Cursor;
 
-pub struct Definition;
+pub struct WarehouseKind;
 
 const SIZES: &[&str] = &[
     "XSMALL", "X-SMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE", "X-LARGE", "XXLARGE", "X2LARGE",
@@ -43,15 +44,9 @@ const PROPERTIES: &[Property] = &[
     properties::COMMENT,
 ];
 
-const ABOUT: About = About {
-    kind: Kind::Warehouse,
-    words: &["WAREHOUSE"],
-    plural: &["WAREHOUSES"],
-    scope: Scope::Account,
-    noun: "Warehouse",
-    created: ("Warehouse ", " successfully created."),
+const INFO: KindInfo = KindInfo {
     properties: PROPERTIES,
-    columns: &[
+    show: &[
         NAME,
         column("state", |one| {
             text(if is_suspended(one) {
@@ -89,6 +84,22 @@ const ABOUT: About = About {
         COMMENT,
         OWNER_ROLE_TYPE,
     ],
+    describe: &[CREATED_ON, NAME, column("kind", |_| "WAREHOUSE".into())],
+    ddl: Some(Ddl {
+        object_type: "WAREHOUSE",
+        statement: |_, warehouse, name| {
+            let options = ddl::options(&warehouse.properties, PROPERTIES, "\n\t");
+            let with = if options.is_empty() { "" } else { "\nwith" };
+            Some(format!("create or replace warehouse {name}{with}{options}"))
+        },
+    }),
+    ..KindInfo::new(
+        Kind::Warehouse,
+        &["WAREHOUSE"],
+        "WAREHOUSES",
+        Scope::Account,
+        "Warehouse",
+    )
 };
 
 /// The state of a warehouse.
@@ -122,9 +133,9 @@ fn size(warehouse: &Object) -> &'static str {
 }
 
 #[async_trait]
-impl super::Definition for Definition {
-    fn about(&self) -> &'static About {
-        &ABOUT
+impl ObjectKind for WarehouseKind {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
     }
 
     fn options(&self, cursor: &mut Cursor<'_>) -> SqlResult<Properties> {
@@ -173,15 +184,9 @@ impl super::Definition for Definition {
         Ok(Rows::succeeded())
     }
 
-    async fn describe(&self, _: &Session, warehouse: &Object) -> SqlResult<Rows> {
-        columns::contents([(Kind::Warehouse, warehouse)])
-    }
-
-    async fn ddl(&self, _: &Session, one: &Object, name: &str) -> SqlResult<Option<String>> {
-        let options = ddl::options(&one.properties, PROPERTIES, "\n\t");
-        let with = if options.is_empty() { "" } else { "\nwith" };
-        Ok(Some(format!(
-            "create or replace warehouse {name}{with}{options}"
-        )))
+    fn dropped(&self, session: &Session, name: &ObjectName) {
+        session.change(|current| {
+            current.warehouse.take_if(|current| current == name.last());
+        });
     }
 }

@@ -5,44 +5,44 @@ use async_trait::async_trait;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{COMMENT, CREATED_ON, ENABLED, NAME, column, described, text};
-use super::properties::{self, Properties, Property, PropertyType};
-use super::{About, Kind, Object, Scope, State, ddl, postgres_instance};
+use super::{Ddl, KindInfo, ObjectKind};
+use crate::object::columns::{
+    COMMENT, CREATED_ON, ENABLED, NAME, column, describe_properties, text,
+};
+use crate::object::properties::{self, Properties, Property, PropertyType};
+use crate::object::{Object, Scope, ddl};
 use crate::session::Session;
+use crate::{Kind, State, server_access};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::ObjectName;
 use icebox_sql::rows::Rows;
 
-pub struct Definition;
+pub struct StorageIntegrationKind;
 
 /// The type of integrations through which PostgreSQL writes.
 pub const POSTGRES: &str = "POSTGRES_EXTERNAL_STORAGE";
 /// The type of integrations that stages use.
 pub const STAGE: &str = "EXTERNAL_STAGE";
 
-const ABOUT: About = About {
-    kind: Kind::StorageIntegration,
-    words: &["STORAGE INTEGRATION"],
-    plural: &["STORAGE INTEGRATIONS"],
-    scope: Scope::Account,
-    noun: "Integration",
-    created: ("Integration ", " successfully created."),
-    properties: &[
-        Property::new("TYPE", PropertyType::OneOf(&[POSTGRES, STAGE])).required(),
-        Property::new("STORAGE_PROVIDER", PropertyType::OneOf(&["S3"])).required(),
-        Property::new("ENABLED", PropertyType::Boolean).required(),
-        Property::new("STORAGE_AWS_ROLE_ARN", PropertyType::Text).required(),
-        Property::new("STORAGE_AWS_EXTERNAL_ID", PropertyType::Text),
-        Property::new(
-            "STORAGE_AWS_OBJECT_ACL",
-            PropertyType::OneOf(&["bucket-owner-full-control"]),
-        ),
-        Property::new("STORAGE_ALLOWED_LOCATIONS", PropertyType::Texts).required(),
-        Property::new("STORAGE_BLOCKED_LOCATIONS", PropertyType::Texts),
-        Property::new("USE_PRIVATELINK_ENDPOINT", PropertyType::Boolean).with_default("FALSE"),
-        properties::COMMENT,
-    ],
-    columns: &[
+const PROPERTIES: &[Property] = &[
+    Property::new("TYPE", PropertyType::OneOf(&[POSTGRES, STAGE])).required(),
+    Property::new("STORAGE_PROVIDER", PropertyType::OneOf(&["S3"])).required(),
+    Property::new("ENABLED", PropertyType::Boolean).required(),
+    Property::new("STORAGE_AWS_ROLE_ARN", PropertyType::Text).required(),
+    Property::new("STORAGE_AWS_EXTERNAL_ID", PropertyType::Text),
+    Property::new(
+        "STORAGE_AWS_OBJECT_ACL",
+        PropertyType::OneOf(&["bucket-owner-full-control"]),
+    ),
+    Property::new("STORAGE_ALLOWED_LOCATIONS", PropertyType::Texts).required(),
+    Property::new("STORAGE_BLOCKED_LOCATIONS", PropertyType::Texts),
+    Property::new("USE_PRIVATELINK_ENDPOINT", PropertyType::Boolean).with_default("FALSE"),
+    properties::COMMENT,
+];
+
+const INFO: KindInfo = KindInfo {
+    properties: PROPERTIES,
+    show: &[
         NAME,
         column("type", |one| {
             text(one.properties.text("TYPE").unwrap_or_default())
@@ -52,6 +52,22 @@ const ABOUT: About = About {
         COMMENT,
         CREATED_ON,
     ],
+    ddl: Some(Ddl {
+        object_type: "INTEGRATION",
+        statement: |_, integration, name| {
+            let options = ddl::options(&integration.properties, PROPERTIES, "\n\t");
+            Some(format!(
+                "create or replace storage integration {name}{options}"
+            ))
+        },
+    }),
+    ..KindInfo::new(
+        Kind::StorageIntegration,
+        &["STORAGE INTEGRATION"],
+        "STORAGE INTEGRATIONS",
+        Scope::Account,
+        "Integration",
+    )
 };
 
 /// The principal that assumes a role. Each integration and each external volume has its own
@@ -67,17 +83,17 @@ impl Principal {
     /// one user. A missing external id is generated.
     pub fn new(session: &Session, is_postgres: bool, external_id: Option<String>) -> Self {
         const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-        let world = &session.account().world;
+        let host = &session.account().host;
         let external_id = external_id.unwrap_or_else(|| {
             let mut random = rand::rng();
             let letters = std::iter::repeat_with(|| {
                 char::from(LETTERS[random.random_range(0..LETTERS.len())])
             });
             let secret: String = letters.take(27).collect();
-            format!("{}_SFCRole=2_{secret}=", world.account_locator())
+            format!("{}_SFCRole=2_{secret}=", host.account_locator())
         });
         Self {
-            user_arn: world.iam_user(is_postgres),
+            user_arn: host.iam_user(is_postgres),
             external_id,
         }
     }
@@ -87,7 +103,7 @@ impl Principal {
 pub async fn introduce(session: &Session, kind: Kind, name: &ObjectName) -> SqlResult<()> {
     let account = session.account();
     match account.find(kind, name)?.state {
-        State::Principal(principal) => account.world.add_iam_user(&principal.user_arn).await,
+        State::Principal(principal) => account.host.add_iam_user(&principal.user_arn).await,
         _ => Ok(()),
     }
 }
@@ -142,9 +158,9 @@ pub fn check_location(integration: &Object, location: &str) -> SqlResult<()> {
 }
 
 #[async_trait]
-impl super::Definition for Definition {
-    fn about(&self) -> &'static About {
-        &ABOUT
+impl ObjectKind for StorageIntegrationKind {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
     }
 
     fn check(&self, _: &Session, properties: &Properties) -> SqlResult<()> {
@@ -175,18 +191,11 @@ impl super::Definition for Definition {
     async fn created(&self, session: &Session, name: &ObjectName) -> SqlResult<()> {
         introduce(session, Kind::StorageIntegration, name).await?;
         // A replaced integration has a new external id.
-        postgres_instance::apply_integration(session, name).await
+        server_access::apply_integration(session, name).await
     }
 
     async fn altered(&self, session: &Session, integration: &Object) -> SqlResult<()> {
-        postgres_instance::apply_integration(session, &integration.name).await
-    }
-
-    async fn ddl(&self, _: &Session, one: &Object, name: &str) -> SqlResult<Option<String>> {
-        let options = ddl::options(&one.properties, ABOUT.properties, "\n\t");
-        Ok(Some(format!(
-            "create or replace storage integration {name}{options}"
-        )))
+        server_access::apply_integration(session, &integration.name).await
     }
 
     async fn describe(&self, _: &Session, one: &Object) -> SqlResult<Rows> {
@@ -239,7 +248,7 @@ impl super::Definition for Definition {
         if let Some(acl) = value("STORAGE_AWS_OBJECT_ACL") {
             rows.insert(8, ("STORAGE_AWS_OBJECT_ACL", "String", Some(acl), ""));
         }
-        Ok(described(rows))
+        Ok(describe_properties(rows))
     }
 }
 

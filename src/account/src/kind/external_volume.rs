@@ -3,36 +3,39 @@
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::columns::{COMMENT, NAME, column, described_in_groups, text};
-use super::properties::{self, Properties, Property, PropertyType};
 use super::storage_integration::{self, Principal, bucket_of};
-use super::{About, Kind, Object, Scope, State};
+use super::{KindInfo, ObjectKind};
+use crate::object::columns::{COMMENT, NAME, column, describe_property_groups, text};
+use crate::object::properties::{self, Properties, Property, PropertyType};
+use crate::object::{Object, Scope};
 use crate::session::Session;
+use crate::{Kind, State, references};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::ObjectName;
 use icebox_sql::rows::Rows;
 
-pub struct Definition;
+pub struct ExternalVolumeKind;
 
-const ABOUT: About = About {
-    kind: Kind::ExternalVolume,
-    words: &["EXTERNAL VOLUME"],
-    plural: &["EXTERNAL VOLUMES"],
-    scope: Scope::Account,
-    noun: "External volume",
-    created: ("External volume ", " successfully created."),
+const INFO: KindInfo = KindInfo {
     properties: &[
         Property::new("STORAGE_LOCATIONS", PropertyType::OptionsList(LOCATION)),
         Property::new("ALLOW_WRITES", PropertyType::Boolean).with_default("TRUE"),
         properties::COMMENT,
     ],
-    columns: &[
+    show: &[
         NAME,
         column("allow_writes", |volume| {
             text(volume.properties.is_true("ALLOW_WRITES").to_string())
         }),
         COMMENT,
     ],
+    ..KindInfo::new(
+        Kind::ExternalVolume,
+        &["EXTERNAL VOLUME"],
+        "EXTERNAL VOLUMES",
+        Scope::Account,
+        "External volume",
+    )
 };
 
 const LOCATION: &[Property] = &[
@@ -53,34 +56,10 @@ const ENCRYPTION: &[Property] = &[
     Property::new("KMS_KEY_ID", PropertyType::Text),
 ];
 
-/// Returns the base URL of a volume's active location, ending in a slash. The first location is the
-/// active one, because all are in S3 in one region.
-pub fn base_url(volume: &Object) -> String {
-    let locations = volume.properties.options_list("STORAGE_LOCATIONS");
-    let url = locations
-        .first()
-        .and_then(|one| one.text("STORAGE_BASE_URL"));
-    let url = url.unwrap_or_default();
-    format!("{}/", url.trim_end_matches('/'))
-}
-
-/// Returns the ARN of the role of a volume's active location.
-pub fn role_arn(volume: &Object) -> Option<String> {
-    let locations = volume.properties.options_list("STORAGE_LOCATIONS");
-    locations.first()?.text("STORAGE_AWS_ROLE_ARN")
-}
-
-/// Returns the name of a volume's active location.
-pub fn active(volume: &Object) -> String {
-    let locations = volume.properties.options_list("STORAGE_LOCATIONS");
-    let name = locations.first().and_then(|one| one.text("NAME"));
-    name.unwrap_or_default()
-}
-
 #[async_trait]
-impl super::Definition for Definition {
-    fn about(&self) -> &'static About {
-        &ABOUT
+impl ObjectKind for ExternalVolumeKind {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
     }
 
     fn check(&self, _: &Session, properties: &Properties) -> SqlResult<()> {
@@ -123,7 +102,7 @@ impl super::Definition for Definition {
     }
 
     async fn before_drop(&self, session: &Session, volume: &Object) -> SqlResult<()> {
-        for table in session.account().list(Kind::Table, &[]) {
+        for table in session.account().list(Kind::IcebergTable, &[]) {
             if table.properties.name("EXTERNAL_VOLUME") == Some(&volume.name) {
                 return Err(SqlError::in_use(
                     format_args!("external volume {}", volume.name),
@@ -167,12 +146,12 @@ impl super::Definition for Definition {
             ));
         }
         // Snowflake chooses the active location at the first use.
-        let tables = session.account().list(Kind::Table, &[]);
+        let tables = session.account().list(Kind::IcebergTable, &[]);
         let is_used = tables
             .iter()
             .any(|table| table.properties.name("EXTERNAL_VOLUME") == Some(&volume.name));
         let active = if is_used {
-            active(volume)
+            references::active_location(volume)
         } else {
             String::new()
         };
@@ -181,6 +160,6 @@ impl super::Definition for Definition {
         if let Some(comment) = volume.properties.text("COMMENT") {
             rows.push(("", "COMMENT".to_owned(), "String", Some(comment), ""));
         }
-        Ok(described_in_groups(rows))
+        Ok(describe_property_groups(rows))
     }
 }

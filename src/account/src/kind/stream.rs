@@ -8,23 +8,23 @@ use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{
+use super::stage::{self, Change, DIRECTORY_COLUMNS};
+use super::{Created, Ddl, KindInfo, ObjectKind};
+use crate::object::columns::{
     self, COMMENT, CREATED_ON, Column, DATABASE_NAME, NAME, OWNER, OWNER_ROLE_TYPE, SCHEMA_NAME,
     TIME, column, text,
 };
-use super::properties::{self, Properties, Property, PropertyType};
-use super::stage::{self, Change, DIRECTORY_COLUMNS};
-use super::{About, Create, Kind, Object, Scope, State, ddl};
-use crate::account::Account;
+use crate::object::properties::{self, Properties, Property, PropertyType};
+use crate::object::{Create, Object, Scope, ddl};
 use crate::session::Session;
-use crate::statement::Context;
+use crate::{Kind, State};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::ObjectName;
 use icebox_sql::rows::Rows;
 use icebox_sql::syntax::Cursor;
 use icebox_sql::types::DataType;
 
-pub struct Definition;
+pub struct StreamKind;
 
 /// The number of days after which an unconsumed stream is stale.
 const STALE_AFTER_DAYS: i64 = 14;
@@ -36,38 +36,56 @@ const PROPERTIES: &[Property] = &[
     properties::COMMENT,
 ];
 
-const ABOUT: About = About {
-    kind: Kind::Stream,
-    words: &["STREAM"],
-    plural: &["STREAMS"],
-    scope: Scope::Schema,
-    noun: "Stream",
-    created: ("Stream ", " successfully created."),
-    properties: PROPERTIES,
-    columns: &[
-        CREATED_ON,
-        NAME,
-        DATABASE_NAME,
-        SCHEMA_NAME,
-        OWNER,
-        COMMENT,
-        column("table_name", |stream| text(source(stream))),
-        column("source_type", |_| "Stage".into()),
-        column("base_tables", |stream| text(source(stream))),
-        column("type", |_| "DELTA".into()),
-        column("stale", |_| "false".into()),
-        column("mode", |_| "DEFAULT".into()),
-        Column {
-            name: "stale_after",
-            ty: TIME,
-            value: |stream| {
-                let consumed = of(stream).map_or(stream.created_on, |state| state.consumed_on);
-                columns::time(consumed + chrono::Duration::days(STALE_AFTER_DAYS))
-            },
+const SHOW: &[Column] = &[
+    CREATED_ON,
+    NAME,
+    DATABASE_NAME,
+    SCHEMA_NAME,
+    OWNER,
+    COMMENT,
+    column("table_name", |stream| text(source(stream))),
+    column("source_type", |_| "Stage".into()),
+    column("base_tables", |stream| text(source(stream))),
+    column("type", |_| "DELTA".into()),
+    column("stale", |_| "false".into()),
+    column("mode", |_| "DEFAULT".into()),
+    Column {
+        name: "stale_after",
+        ty: TIME,
+        value: |stream| {
+            let consumed = stream
+                .state::<Stream>()
+                .map_or(stream.created_on, |state| state.consumed_on);
+            columns::time(consumed + chrono::Duration::days(STALE_AFTER_DAYS))
         },
-        column("invalid_reason", |_| "N/A".into()),
-        OWNER_ROLE_TYPE,
-    ],
+    },
+    column("invalid_reason", |_| "N/A".into()),
+    OWNER_ROLE_TYPE,
+];
+
+const INFO: KindInfo = KindInfo {
+    properties: PROPERTIES,
+    show: SHOW,
+    has_terse: true,
+    // DESCRIBE STREAM returns the row of SHOW STREAMS.
+    describe: SHOW,
+    ddl: Some(Ddl {
+        object_type: "STREAM",
+        statement: |_, stream, name| {
+            let options = ddl::options(&stream.properties, PROPERTIES, " ");
+            let stage = source(stream);
+            Some(format!(
+                "create or replace stream {name} on stage {stage}{options}"
+            ))
+        },
+    }),
+    ..KindInfo::new(
+        Kind::Stream,
+        &["STREAM"],
+        "STREAMS",
+        Scope::Schema,
+        "Stream",
+    )
 };
 
 /// The state of a stream.
@@ -82,32 +100,17 @@ pub struct Stream {
     pub consumed_on: DateTime<Utc>,
 }
 
-fn of(stream: &Object) -> Option<&Stream> {
-    match &stream.state {
-        State::Stream(state) => Some(state),
-        _ => None,
-    }
-}
-
-/// Returns the number of the last change that all streams on a stage have consumed; `None` if there
-/// is no stream.
-pub fn consumed(account: &Account, stage: &Object) -> Option<u64> {
-    let streams = account.list(Kind::Stream, &[]);
-    let states = streams.iter().filter_map(of);
-    let own = states.filter(|state| state.stage == stage.name && state.stage_id == stage.id);
-    own.map(|state| state.offset).min()
-}
-
 /// Returns whether a stream has data, and was last consumed before `since`.
 pub fn is_unconsumed(session: &Session, name: &ObjectName, since: DateTime<Utc>) -> bool {
     let known = session.full_name(Kind::Stream, name).ok();
     let stream = known.and_then(|full| session.account().get(Kind::Stream, &full));
-    let state = stream.as_ref().and_then(of);
+    let state = stream.as_ref().and_then(Object::state::<Stream>);
     state.is_some_and(|state| state.consumed_on < since) && has_data(session, name).unwrap_or(false)
 }
 
 fn source(stream: &Object) -> String {
-    of(stream)
+    stream
+        .state::<Stream>()
         .map(|state| state.stage.to_string())
         .unwrap_or_default()
 }
@@ -115,7 +118,9 @@ fn source(stream: &Object) -> String {
 /// Returns the stream's stage and its net changes: each path appears at most once with each action.
 /// A file that was added and removed again does not appear.
 fn changes(session: &Session, stream: &Object) -> SqlResult<(Object, Vec<Change>)> {
-    let state = of(stream).ok_or_else(|| Kind::Stream.missing(&stream.name))?;
+    let state = stream
+        .state::<Stream>()
+        .ok_or_else(|| Kind::Stream.missing(&stream.name))?;
     let stage = session.account().get(Kind::Stage, &state.stage);
     let stage = stage
         .filter(|stage| stage.id == state.stage_id)
@@ -130,7 +135,7 @@ fn changes(session: &Session, stream: &Object) -> SqlResult<(Object, Vec<Change>
     // By path: the removal of the file that existed at the offset, and the insertion of the present
     // one.
     let mut net: BTreeMap<String, (Option<Change>, Option<Change>)> = BTreeMap::new();
-    for change in stage::of(&stage).changes {
+    for change in stage::state_of(&stage).changes {
         if change.number <= state.offset {
             continue;
         }
@@ -178,14 +183,14 @@ pub fn rows(session: &Session, stream: &Object) -> SqlResult<(Rows, u64)> {
         row
     });
     let rows = Rows::of(&columns, rows.collect::<Vec<_>>())?;
-    Ok((rows, stage::of(&stage).last_change()))
+    Ok((rows, stage::state_of(&stage).last_change()))
 }
 
 /// Advances a stream's offset over the changes that a DML statement has read.
 pub fn consume(session: &Session, name: &ObjectName, offset: u64) -> SqlResult<()> {
     let now = session.account().now();
     session.account().update(Kind::Stream, name, |stream| {
-        if let State::Stream(state) = &mut stream.state {
+        if let Some(state) = stream.state_mut::<Stream>() {
             state.offset = state.offset.max(offset);
             state.consumed_on = now;
         }
@@ -194,9 +199,9 @@ pub fn consume(session: &Session, name: &ObjectName, offset: u64) -> SqlResult<(
 }
 
 #[async_trait]
-impl super::Definition for Definition {
-    fn about(&self) -> &'static About {
-        &ABOUT
+impl ObjectKind for StreamKind {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
     }
 
     fn check(&self, _: &Session, properties: &Properties) -> SqlResult<()> {
@@ -211,11 +216,10 @@ impl super::Definition for Definition {
 
     async fn create(
         &self,
-        context: Context<'_>,
+        session: &Session,
         create: Create,
         cursor: &mut Cursor<'_>,
-    ) -> SqlResult<Rows> {
-        let session = context.session;
+    ) -> SqlResult<Created> {
         if !cursor.accept("ON STAGE") {
             if cursor.accept("ON TABLE") || cursor.accept("ON VIEW") {
                 return Err(SqlError::unsupported("CREATE STREAM ON TABLE"));
@@ -236,22 +240,10 @@ impl super::Definition for Definition {
         let state = State::Stream(Stream {
             stage: stage.name.clone(),
             stage_id: stage.id,
-            offset: stage::of(&stage).last_change(),
+            offset: stage::state_of(&stage).last_change(),
             consumed_on: session.account().now(),
         });
-        session.create(Kind::Stream, &create, properties, state)
-    }
-
-    async fn ddl(&self, _: &Session, stream: &Object, name: &str) -> SqlResult<Option<String>> {
-        let options = ddl::options(&stream.properties, PROPERTIES, " ");
-        let stage = source(stream);
-        Ok(Some(format!(
-            "create or replace stream {name} on stage {stage}{options}"
-        )))
-    }
-
-    async fn describe(&self, _: &Session, stream: &Object) -> SqlResult<Rows> {
-        // DESCRIBE STREAM returns the row of SHOW STREAMS.
-        columns::table(ABOUT.columns, [stream])
+        let rows = session.create(Kind::Stream, &create, properties, state)?;
+        Ok(Created::Done(rows))
     }
 }

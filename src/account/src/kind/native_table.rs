@@ -10,9 +10,10 @@ use futures::future::BoxFuture;
 use iceberg::spec::{DataFile, NestedField, PrimitiveType, Schema as IcebergSchema, Type};
 use serde::{Deserialize, Serialize};
 
-use super::properties::Properties;
-use super::{Create, Kind, Object, State};
+use crate::object::properties::Properties;
+use crate::object::{Create, Object};
 use crate::session::Session;
+use crate::{Kind, State};
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::{Ident, ObjectName};
 use icebox_sql::rows::Rows;
@@ -63,16 +64,9 @@ impl TableColumn {
     }
 }
 
-pub fn of(object: &Object) -> Option<&Table> {
-    match &object.state {
-        State::Table(table) => Some(table),
-        _ => None,
-    }
-}
-
 /// Returns the files that COPY INTO has loaded into a table.
 pub fn loads(object: &Object) -> &[Load] {
-    of(object).map_or(&[], |table| &table.loads)
+    object.state::<Table>().map_or(&[], |table| &table.loads)
 }
 
 /// Returns the Iceberg type of a column.
@@ -100,7 +94,7 @@ pub fn iceberg_type(ty: DataType) -> SqlResult<Type> {
 }
 
 /// Creates a native table without rows.
-pub fn make<'a>(
+pub fn create_empty<'a>(
     session: &'a Session,
     create: &'a Create,
     columns: Vec<TableColumn>,
@@ -124,12 +118,12 @@ pub fn make<'a>(
         });
         let fields = fields.collect::<SqlResult<Vec<_>>>()?;
         let schema = IcebergSchema::builder().with_fields(fields).build();
-        let world = &session.account().world;
-        let location = format!("{}{}", world.storage(), uuid::Uuid::new_v4());
+        let host = &session.account().host;
+        let location = format!("{}{}", host.storage(), uuid::Uuid::new_v4());
         let version = TableVersion::create(&location, schema.map_err(failed)?, HashMap::new());
         let mut version = version.map_err(failed)?;
         version
-            .write_metadata(&world.lake().file_io())
+            .write_metadata(&host.lake().file_io())
             .await
             .map_err(failed)?;
         let state = State::Table(Table {
@@ -179,10 +173,10 @@ pub fn append_queued<'a>(
     async move {
         let account = session.account();
         let object = account.find(Kind::Table, name)?;
-        let Some(table) = of(&object) else {
+        let Some(table) = object.state::<Table>() else {
             return Err(read_only(name));
         };
-        let lake = account.world.lake();
+        let lake = account.host.lake();
         let io = lake.file_io();
         let version = TableVersion::load(&io, &table.metadata_location).await;
         let version = version.map_err(failed)?;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-pub struct Bounded<T> {
+pub struct BoundedList<T> {
     /// The entries with their sizes in bytes, oldest first.
     entries: VecDeque<(T, usize)>,
     bytes: usize,
@@ -10,7 +10,7 @@ pub struct Bounded<T> {
     most_bytes: usize,
 }
 
-impl<T> Bounded<T> {
+impl<T> BoundedList<T> {
     /// Returns an empty list of at most `most` entries and `most_bytes` bytes in total.
     pub fn new(most: usize, most_bytes: usize) -> Self {
         Self {
@@ -57,11 +57,11 @@ impl<T> Bounded<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Bounded;
+    use super::BoundedList;
 
     #[test]
     fn the_oldest_go_by_number_and_by_size() {
-        let mut list = Bounded::new(3, 10);
+        let mut list = BoundedList::new(3, 10);
         for entry in 1..=4 {
             list.push(entry, 1);
         }
