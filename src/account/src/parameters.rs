@@ -66,7 +66,7 @@ pub const PARAMETERS: &[Parameter] = &[
         "CLIENT_RESULT_CHUNK_SIZE",
         Effect::Number,
         "160",
-        "Megabytes of a chunk of a result that drivers load",
+        "Size of a result chunk, in megabytes",
     ),
     parameter(
         "CLIENT_SESSION_KEEP_ALIVE",
@@ -162,7 +162,7 @@ pub const PARAMETERS: &[Parameter] = &[
         "USE_CACHED_RESULT",
         Effect::Flag,
         "true",
-        "Whether a result may be used again; here none is",
+        "Whether results are reused; icebox never reuses them",
     ),
     parameter(
         "WEEK_OF_YEAR_POLICY",

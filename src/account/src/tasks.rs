@@ -36,7 +36,7 @@ async fn scheduled_tasks(account: Arc<Account>) {
     let mut held: Option<Arc<Hold>> = None;
     loop {
         for root in account.tasks.take() {
-            begin(&account, root, account.now(), "EXECUTE TASK", None);
+            start_graph(&account, root, account.now(), "EXECUTE TASK", None);
         }
         let now = account.now();
         let mut next: Option<DateTime<Utc>> = None;
@@ -47,7 +47,7 @@ async fn scheduled_tasks(account: Arc<Account>) {
             if let Some(due) = schedule.next_after(resumed, last.max(resumed))
                 && due <= now
             {
-                begin(&account, object.name.clone(), due, "SCHEDULE", held.clone());
+                start_graph(&account, object.name.clone(), due, "SCHEDULE", held.clone());
             }
             if let Some(due) = schedule.next_after(resumed, now.max(resumed)) {
                 next = Some(next.map_or(due, |next| next.min(due)));
@@ -84,7 +84,7 @@ fn scheduled(object: &Object) -> Option<(DateTime<Utc>, Schedule)> {
 }
 
 /// Starts a graph run, unless one is running that must not overlap.
-fn begin(
+fn start_graph(
     account: &Arc<Account>,
     root: ObjectName,
     due: DateTime<Utc>,
@@ -100,43 +100,37 @@ fn begin(
     }
     let account = Arc::clone(account);
     tokio::spawn(async move {
-        graph(&account, &object, due, from).await;
+        run_graph(&account, &object, due, from).await;
         account.tasks.end(&root);
         drop(held);
     });
 }
 
 /// Runs a root task, and then its dependents level by level.
-async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: &'static str) {
+async fn run_graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: &'static str) {
     // The tasks that ended, with whether they count as succeeded.
     let mut ended: BTreeMap<ObjectName, bool> = BTreeMap::new();
     let begun = account.now();
-    let outcome = one(account, root, root, due, from).await;
+    let outcome = run_task(account, root, root, due, from).await;
     ended.insert(root.name.clone(), outcome == Outcome::Succeeded);
     let mut waiting = task::descendants(account, &root.name);
     loop {
         let (ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|object| {
-            let above = object
-                .state::<Task>()
-                .map(|task| task.predecessors.as_slice());
-            above
-                .unwrap_or_default()
-                .iter()
-                .all(|name| ended.contains_key(name))
+            let mut predecessors = task::predecessors(object).iter();
+            predecessors.all(|name| ended.contains_key(name))
         });
         if ready.is_empty() {
             break;
         }
         let runs = ready.iter().map(|object| async {
-            let above = object
-                .state::<Task>()
-                .map(|task| task.predecessors.as_slice());
-            let above = above.unwrap_or_default();
-            let succeeded = above.iter().all(|name| ended.get(name) == Some(&true));
+            let mut predecessors = task::predecessors(object).iter();
+            let succeeded = predecessors.all(|name| ended.get(name) == Some(&true));
             let is_good = match (succeeded, task::is_started(object)) {
                 // A suspended task counts as succeeded for the tasks after it.
                 (true, false) => true,
-                (true, true) => one(account, object, root, due, from).await == Outcome::Succeeded,
+                (true, true) => {
+                    run_task(account, object, root, due, from).await == Outcome::Succeeded
+                }
                 (false, _) => false,
             };
             (object.name.clone(), is_good)
@@ -146,14 +140,14 @@ async fn graph(account: &Arc<Account>, root: &Object, due: DateTime<Utc>, from: 
     }
     for object in std::iter::once(root.clone()).chain(task::descendants(account, &root.name)) {
         if task::is_started(&object) && ended.get(&object.name) == Some(&true) {
-            tell_unconsumed(account, &object, begun);
+            notify_unconsumed(account, &object, begun);
         }
     }
 }
 
 /// Gives a notice, once for each stream, if a task ran because a stream had data and nothing in its
 /// graph consumed the stream. Such a task will run every time from now on.
-fn tell_unconsumed(account: &Arc<Account>, object: &Object, begun: DateTime<Utc>) {
+fn notify_unconsumed(account: &Arc<Account>, object: &Object, begun: DateTime<Utc>) {
     let condition = object
         .state::<Task>()
         .and_then(|task| task.condition.as_deref());
@@ -167,7 +161,7 @@ fn tell_unconsumed(account: &Arc<Account>, object: &Object, begun: DateTime<Utc>
         };
         account.notices.once(format!("unconsumed {full}"), account.now(), || {
             format!(
-                "Task {} runs when stream {full} has data, and nothing has consumed it: reading a stream leaves its changes where they are. The task will run at every run of its root from now on, as on Snowflake, and the stream becomes stale 14 days after it was consumed last. Any statement that writes what it reads consumes it, such as CREATE TEMPORARY TABLE seen AS SELECT * FROM {full} WHERE 1 = 0.",
+                "Task {} runs when stream {full} has data, and nothing has consumed the stream: reading alone does not. As on Snowflake, the task now runs at every run of its root. To consume the stream, write what it holds: CREATE TEMPORARY TABLE seen AS SELECT * FROM {full} WHERE 1 = 0.",
                 object.name
             )
         });
@@ -182,7 +176,7 @@ enum Outcome {
 }
 
 /// Runs one task and records the run.
-async fn one(
+async fn run_task(
     account: &Arc<Account>,
     object: &Object,
     root: &Object,
@@ -213,7 +207,7 @@ async fn one(
     };
     let session = session_of(account, object);
     let wanted = match &task.condition {
-        Some(condition) => is_true(&session, condition).await,
+        Some(condition) => is_condition_true(&session, condition).await,
         None => Ok(true),
     };
     let result = match wanted {
@@ -244,7 +238,7 @@ async fn one(
         }
         Err(error) => {
             run.error = Some(error.clone());
-            run.state = failed(account, root, &error);
+            run.state = record_failure(account, root, &error);
             Outcome::Failed
         }
     };
@@ -254,7 +248,7 @@ async fn one(
 
 /// Counts a failure of a graph, and suspends its root task after too many failures in a row.
 /// Returns the state of the run.
-fn failed(account: &Account, root: &Object, error: &SqlError) -> RunState {
+fn record_failure(account: &Account, root: &Object, error: &SqlError) -> RunState {
     tracing::warn!(task = %root.name, %error, "a task has failed");
     let most = root
         .properties
@@ -287,7 +281,7 @@ fn session_of(account: &Arc<Account>, object: &Object) -> Session {
     session
 }
 
-async fn is_true(session: &Session, condition: &str) -> SqlResult<bool> {
+async fn is_condition_true(session: &Session, condition: &str) -> SqlResult<bool> {
     let value = statement::value(session, &format!("({condition})::BOOLEAN")).await?;
     Ok(value == datafusion::common::ScalarValue::Boolean(Some(true)))
 }

@@ -455,3 +455,26 @@ fn not_written(path: &Path, error: &std::io::Error) -> SqlError {
     let text = format!("cannot write {}: {error}", path.display());
     SqlError::new(code::INTERNAL, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Iceberg tables have been in files of the kind `table` from the first version.
+    #[test]
+    fn a_file_tells_the_kinds_of_a_namespace_apart_by_state() {
+        let text = r#"{"kind": "table", "object": {
+            "name": ["SHOP", "PUBLIC", "ORDERS"], "id": 7, "owner": "ACCOUNTADMIN",
+            "created_on": "2026-03-01T12:00:00Z", "updated_on": "2026-03-01T12:00:00Z",
+            "properties": {"AUTO_REFRESH": {"boolean": true}},
+            "state": {"type": "iceberg_table", "metadata_location": "s3://lake/v1.json", "refreshes": []}
+        }}"#;
+        let Stored { kind, object } = serde_json::from_str::<Stored<Object>>(text).unwrap();
+        assert_eq!(kind, Kind::Table);
+        assert_eq!(kind.of(&object), Kind::IcebergTable);
+        let kind = Kind::IcebergTable.namespace();
+        let written = serde_json::to_value(Stored { kind, object }).unwrap();
+        assert_eq!(written["kind"], "table");
+        assert_eq!(written["object"]["state"]["type"], "iceberg_table");
+    }
+}

@@ -46,8 +46,8 @@ pub struct KindInfo {
     /// The kind's plural in SHOW, in upper case: `NETWORK RULES`.
     pub plural: &'static str,
     pub scope: Scope,
-    /// The kind after which the namespace is called, if the kind shares another's namespace: no two
-    /// objects of a namespace have one name.
+    /// The kind that gives its name to the namespace, in which a name is unique: the kind itself,
+    /// unless it shares the namespace of another.
     pub namespace: Kind,
     /// The noun in messages: `Integration 'X' does not exist`.
     pub noun: &'static str,
@@ -248,13 +248,13 @@ impl Kind {
         self.info().scope
     }
 
-    /// Returns the kind after which the namespace is called that the kind's objects are in.
+    /// Returns the kind that gives its name to this kind's namespace.
     pub fn namespace(self) -> Self {
         self.info().namespace
     }
 
-    /// Returns the kind of an object that this kind's namespace has. Kinds that share a namespace
-    /// have different states.
+    /// Returns the kind of an object that was found in this kind's namespace. Kinds that share a
+    /// namespace have different states.
     pub fn of(self, object: &Object) -> Self {
         object.state.kind().unwrap_or(self)
     }
@@ -310,5 +310,33 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.info().words[0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_kind_are_of_no_other() {
+        for kind in KINDS {
+            let info = kind.info();
+            assert_eq!(info.kind, *kind);
+            for words in info.words {
+                let accepted = Kind::accept(&mut Cursor::new(words).unwrap());
+                assert_eq!(accepted, Some(*kind), "{words}");
+            }
+            let listed = KINDS.iter().filter(|one| one.info().plural == info.plural);
+            assert_eq!(listed.count(), 1, "{}", info.plural);
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_called_after_one_of_its_kinds() {
+        for kind in KINDS {
+            let namespace = kind.namespace();
+            assert_eq!(namespace.namespace(), namespace);
+            assert_eq!(namespace.scope(), kind.scope());
+        }
     }
 }
