@@ -5,18 +5,18 @@
 //!
 //! The modules are layers. Each imports only from those above it in this list:
 //!
-//! | layer | modules |
-//! | --- | --- |
-//! | what is outside, and plain data | [`host`], [`answer`], [`parameters`], [`notices`], [`history`] |
-//! | what an object is: name, options, columns | [`object`] |
-//! | the objects of an account, in memory and on disk | [`account`] |
-//! | what objects say of each other | `references`, `linked_database` |
-//! | a user's current objects | [`session`] |
-//! | reading: buckets, a PostgreSQL catalog, tables; what servers are told | `access`, `postgres_catalog`, `lake`, `server_access` |
-//! | the kinds of objects, a file for each | [`kind`] |
-//! | functions and `INFORMATION_SCHEMA` | `functions` |
-//! | statements | [`statement`] |
-//! | what happens without a statement | `catalog_follower`, [`tasks`] |
+//! - what is outside, and plain data: [`host`], [`answer`], [`parameters`], [`notices`],
+//!   [`history`];
+//! - what every object has, whatever its kind: [`object`];
+//! - the objects of an account, in memory and on disk: [`account`];
+//! - what objects say of each other: `references`, `linked_database`;
+//! - a user's current objects: [`session`];
+//! - access to buckets, catalogs, tables and PostgreSQL servers: `access`, `postgres_catalog`,
+//!   `lake`, `server_access`;
+//! - the kinds of objects, a file for each: [`kind`];
+//! - functions of the session, and `INFORMATION_SCHEMA`: `functions`;
+//! - statements: [`statement`];
+//! - what happens without a statement: `catalog_follower`, [`tasks`].
 //!
 //! The table of kinds is here, at the root: the store keeps objects of every [`Kind`] with their
 //! [`State`], and imports none of the kinds' files.

@@ -1,6 +1,6 @@
 //! The catalog file that `pg_lake` writes to its bucket with the tables of a database,
-//! `frompg/catalog/<database>/catalog.json`. Catalog integrations of the source `SNOWFLAKE_POSTGRES`
-//! read it.
+//! `frompg/catalog/<database>/catalog.json`. Catalog integrations of the source
+//! `SNOWFLAKE_POSTGRES` read it.
 
 use serde::Deserialize;
 
@@ -39,7 +39,7 @@ pub async fn read(account: &Account, integration: &Object) -> SqlResult<Vec<Entr
     let url = format!("{}{path}", bucket(account, &instance)?);
     let failed = |cause: String| {
         let text = format!(
-            "SQL execution internal error:\nFailed to read catalog file({url}), fullPath {path}: {cause}. pg_lake writes it in the database '{database}' of {} once pg_lake_iceberg.default_catalog is 'object_store' and pg_lake_iceberg.object_store_catalog_location_prefix is the bucket; check CATALOG_NAME too.",
+            "SQL execution internal error:\nFailed to read catalog file({url}), fullPath {path}: {cause}. Check that CATALOG_NAME is right: '{database}' is a database of {} with Iceberg tables. Check the settings there: pg_lake_iceberg.default_catalog is 'object_store', and pg_lake_iceberg.object_store_catalog_location_prefix is the bucket.",
             instance.name
         );
         SqlError::new(code::INTERNAL, text)

@@ -1,5 +1,5 @@
-//! What the servers of PostgreSQL instances are told: who may connect, by network policies and rules,
-//! and through which role they write, by storage integrations.
+//! What the servers of PostgreSQL instances are told: who may connect, by network policies and
+//! rules, and through which role they write, by storage integrations.
 
 use crate::host::{Access, AddressBlock, Grant};
 use crate::object::Object;

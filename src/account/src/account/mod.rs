@@ -56,8 +56,8 @@ pub struct Account {
 struct Objects {
     /// The objects by namespace and name. A kind stands for its namespace.
     by_name: BTreeMap<(Kind, ObjectName), Object>,
-    /// Dropped objects for UNDROP with their namespaces, newest last. They are lost when the process
-    /// ends.
+    /// Dropped objects for UNDROP with their namespaces, newest last. They are lost when the
+    /// process ends.
     dropped: Vec<(Kind, Object)>,
     last_id: u64,
 }

@@ -1,5 +1,5 @@
-//! `SYSTEM$VALIDATE_STORAGE_INTEGRATION` and `SYSTEM$VERIFY_EXTERNAL_VOLUME`: whether an object gives
-//! access to its bucket.
+//! `SYSTEM$VALIDATE_STORAGE_INTEGRATION` and `SYSTEM$VERIFY_EXTERNAL_VOLUME`: whether an object
+//! gives access to its bucket.
 
 use object_store::{ObjectStoreExt, PutPayload};
 use serde_json::{Map, Value, json};
@@ -75,7 +75,7 @@ pub async fn validate_integration(
         return Err(SqlError::bad_value(wanted, "action"));
     }
     let location = format!("{}/", location.trim_end_matches('/'));
-    let tried = match access::through_integration(account, &integration).await {
+    let checks = match access::through_integration(account, &integration).await {
         Ok(lake) => probe(&lake, &location).await,
         Err(error) => Err(error.message.replace("SQL compilation error:\n", "")),
     };
@@ -83,18 +83,18 @@ pub async fn validate_integration(
         Ok(()) => json!({"status": "success"}),
         Err(message) => json!({"status": "failure", "message": message}),
     };
-    let answer = match tried {
+    let answer = match checks {
         Err(message) => json!({"status": "failure", "actions": {}, "message": message}),
-        Ok(mut tried) => {
-            tried
+        Ok(mut checks) => {
+            checks
                 .0
                 .retain(|(action, _)| wanted == "ALL" || wanted == *action);
-            let actions: Map<String, Value> = tried
+            let actions: Map<String, Value> = checks
                 .0
                 .iter()
                 .map(|(action, result)| ((*action).to_owned(), shown(result)))
                 .collect();
-            if tried.is_good() {
+            if checks.is_good() {
                 json!({"status": "success", "actions": actions})
             } else {
                 json!({
@@ -115,16 +115,16 @@ pub async fn validate_integration(
 pub async fn verify_volume(account: &Account, name: &ObjectName) -> SqlResult<String> {
     let volume = account.find(Kind::ExternalVolume, name)?;
     let location = references::volume_url(&volume);
-    let (role_result, tried) = match access::through_volume(account, &volume).await {
+    let (role_result, checks) = match access::through_volume(account, &volume).await {
         Ok(lake) => ("PASSED".to_owned(), Some(probe(&lake, &location).await)),
         Err(error) => (error.message.replace("SQL compilation error:\n", ""), None),
     };
-    let tried = match tried {
-        Some(Ok(tried)) => tried,
+    let checks = match checks {
+        Some(Ok(checks)) => checks,
         Some(Err(message)) => Checks(vec![("READ", Err(message))]),
         None => Checks(Vec::new()),
     };
-    let result = |action| match tried.of(action) {
+    let result = |action| match checks.of(action) {
         Some(Ok(())) => "PASSED".to_owned(),
         Some(Err(message)) => message.clone(),
         None => "SKIPPED".to_owned(),
@@ -143,7 +143,7 @@ pub async fn verify_volume(account: &Account, name: &ObjectName) -> SqlResult<St
     };
     let is_good = needed
         .iter()
-        .all(|action| matches!(tried.of(action), Some(Ok(()))));
+        .all(|action| matches!(checks.of(action), Some(Ok(()))));
     Ok(json!({
         "success": is_good,
         "storageLocationSelectionResult": "PASSED",

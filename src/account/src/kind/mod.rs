@@ -119,11 +119,11 @@ pub struct View {
     pub columns: &'static [Column],
 }
 
-/// What a CREATE has come to.
+/// The outcome of a CREATE.
 pub enum Created {
-    /// The object is there, or it was there before.
+    /// The object exists now, or did before.
     Done(Rows),
-    /// The object is a table that is to be created from a query.
+    /// A table is still to be created, from a query.
     AsSelect(table::AsSelect),
 }
 

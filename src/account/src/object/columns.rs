@@ -160,8 +160,8 @@ pub fn describe_properties<'a>(
     )
 }
 
-/// Builds DESCRIBE's result set for properties in groups: that of [`describe_properties`] with the name of
-/// the group, `parent_property`, before each row.
+/// Builds DESCRIBE's result set for properties in groups: that of [`describe_properties`] with the
+/// name of the group, `parent_property`, before each row.
 pub fn describe_property_groups<'a>(
     rows: impl IntoIterator<Item = (&'a str, String, &'a str, Option<String>, &'a str)>,
 ) -> Rows {

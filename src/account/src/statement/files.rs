@@ -144,9 +144,10 @@ impl Reading<'_> {
             [one] => Ok(Some(*one)),
             _ if text.eq_ignore_ascii_case("NONE") => Ok(None),
             [b'\\', b't'] => Ok(Some(b'\t')),
-            _ => Err(SqlError::unsupported(format!(
-                "{option} = '{text}', which is not one ASCII character,"
-            ))),
+            _ => Err(SqlError::compilation(
+                code::UNSUPPORTED_FEATURE,
+                format_args!("{option} must be one ASCII character, but is '{text}'."),
+            )),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Directory tables: the files of a stage as last listed, and the changes that refreshes have found.
+//! Directory tables: the files of a stage as last listed, and the changes that refreshes have
+//! found.
 
 use std::collections::BTreeMap;
 
