@@ -112,7 +112,8 @@ impl Account {
             let Stored { kind, object } = serde_json::from_slice::<Stored<Object>>(&bytes)
                 .map_err(|source| AccountError::Parse { path, source })?;
             objects.last_id = objects.last_id.max(object.id);
-            objects.by_name.insert((kind, object.name.clone()), object);
+            let key = (kind.namespace(), object.name.clone());
+            objects.by_name.insert(key, object);
         }
         let is_new = objects.by_name.is_empty();
         let account = Self {

@@ -144,10 +144,9 @@ impl Reading<'_> {
             [one] => Ok(Some(*one)),
             _ if text.eq_ignore_ascii_case("NONE") => Ok(None),
             [b'\\', b't'] => Ok(Some(b'\t')),
-            _ => Err(SqlError::compilation(
-                code::UNSUPPORTED_FEATURE,
-                format_args!("{option} must be one ASCII character, but is '{text}'."),
-            )),
+            _ => Err(SqlError::unsupported(format!(
+                "{option} other than one ASCII character"
+            ))),
         }
     }
 }
