@@ -5,8 +5,8 @@ mod assume;
 mod audit;
 mod clients;
 mod credentials;
-mod front;
 mod iam;
+mod minio_proxy;
 mod protocol;
 
 use std::collections::HashMap;
@@ -31,22 +31,22 @@ pub const ACCOUNTS: [&str; 2] = ["111122223333", "999988887777"];
 pub const REGION: &str = "us-east-1";
 
 /// An AWS endpoint with two accounts, which can be stopped and started again.
-pub struct Lab {
+pub struct AwsLab {
     dir: TempDir,
     pub endpoint: String,
-    kind: Kind,
+    kind: ServerKind,
     running: Vec<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
-/// The servers that a [`Lab`] runs.
+/// The servers that a [`AwsLab`] runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ServerKind {
     /// icebox's S3 server, which includes IAM and STS.
-    Whole,
+    Icebox,
     /// icebox's S3 server, whose root users may assume any role, as MinIO's root user may.
-    Minio,
-    /// The MinIO proxy, with IAM and STS, in front of a server like [`Kind::Minio`].
-    BeforeMinio,
+    LikeMinio,
+    /// The MinIO proxy, with IAM and STS, in front of a server like [`ServerKind::LikeMinio`].
+    BehindProxy,
 }
 
 pub fn root_key(account: usize) -> String {
@@ -57,30 +57,30 @@ pub fn root_secret(account: usize) -> String {
     format!("the root secret of {account}")
 }
 
-fn accounts(are_minios: bool) -> Vec<Account> {
+fn accounts(root_takes_any_role: bool) -> Vec<Account> {
     let account = |i: usize| Account {
         id: ACCOUNTS[i].parse().expect("an account id"),
         root_access_key_id: root_key(i),
         root_secret_access_key: Secret::from(root_secret(i)),
-        root_takes_any_role: are_minios,
+        root_takes_any_role,
     };
     vec![account(0), account(1)]
 }
 
-fn config(dir: &Path, is_minio: bool) -> ServerConfig {
+fn config(dir: &Path, root_takes_any_role: bool) -> ServerConfig {
     ServerConfig {
-        accounts: accounts(is_minio),
+        accounts: accounts(root_takes_any_role),
         audit: Some(Settings::new(dir.join("audit"))),
         ..ServerConfig::new(dir.join("s3"), ([127, 0, 0, 1], 0).into(), "", "")
     }
 }
 
-impl Lab {
+impl AwsLab {
     pub async fn start() -> Self {
-        Self::start_as(Kind::Whole).await
+        Self::start_as(ServerKind::Icebox).await
     }
 
-    pub async fn start_as(kind: Kind) -> Self {
+    pub async fn start_as(kind: ServerKind) -> Self {
         let mut lab = Self {
             dir: tempfile::tempdir().expect("a directory"),
             endpoint: String::new(),
@@ -93,8 +93,8 @@ impl Lab {
 
     async fn run(&mut self) {
         let dir = self.dir.path();
-        let mut config = config(dir, self.kind != Kind::Whole);
-        if self.kind == Kind::BeforeMinio {
+        let mut config = config(dir, self.kind != ServerKind::Icebox);
+        if self.kind == ServerKind::BehindProxy {
             config.audit = None;
         }
         let server = Server::bind(config).await.expect("the server binds");
@@ -105,7 +105,7 @@ impl Lab {
             server.run(stopped).await.expect("the server runs");
         });
         let s3 = (stop, task);
-        if self.kind == Kind::BeforeMinio {
+        if self.kind == ServerKind::BehindProxy {
             let iam = Iam::before(self.root(0), &dir.join("iam"), accounts(false));
             let iam = iam.expect("IAM opens");
             let audit = Audit::open(Settings::new(dir.join("audit"))).expect("a trail");
@@ -131,7 +131,7 @@ impl Lab {
 
     /// Aborts the server behind the proxy.
     pub async fn stop_minio(&mut self) {
-        assert_eq!(self.kind, Kind::BeforeMinio);
+        assert_eq!(self.kind, ServerKind::BehindProxy);
         let (_, task) = self.running.pop().expect("it runs");
         task.abort();
         assert!(task.await.is_err_and(|error| error.is_cancelled()));
@@ -204,7 +204,7 @@ impl Lab {
     }
 }
 
-impl Drop for Lab {
+impl Drop for AwsLab {
     fn drop(&mut self) {
         for (_, task) in &self.running {
             task.abort();
@@ -220,7 +220,7 @@ pub fn role_arn() -> String {
     format!("arn:aws:iam::{}:role/{ROLE}", ACCOUNTS[0])
 }
 
-pub fn wish(external_id: &str) -> AssumeRole {
+pub fn assume_role_request(external_id: &str) -> AssumeRole {
     AssumeRole {
         role_arn: role_arn(),
         session_name: "session".to_owned(),
@@ -267,7 +267,9 @@ pub fn trust(principals: &[&str], external_ids: &[&str]) -> String {
 }
 
 /// Returns the code, HTTP status and message of an error.
-pub fn code<T: std::fmt::Debug>(result: icebox_aws::client::Result<T>) -> (String, u16, String) {
+pub fn aws_error<T: std::fmt::Debug>(
+    result: icebox_aws::client::Result<T>,
+) -> (String, u16, String) {
     match result {
         Err(icebox_aws::client::Error::Aws {
             code,

@@ -15,16 +15,17 @@ mod replay;
 mod transcript;
 mod types;
 
-use crate::support::sandbox::{CommandSandbox, Db, TestSandbox, in_database};
-use expectations::{On, PgLake};
-use replay::Stage;
+use crate::support::db::Db;
+use crate::support::sandbox::{CommandSandbox, TestSandbox, in_database};
+use expectations::{Environment, PgLake};
+use replay::Replay;
 
 /// The bucket and the database of the captured transcripts.
 const BUCKET: &str = "probe-lake";
 const DATABASE: &str = "scratch";
 
 /// Returns which `pg_lake` is installed, and the server's major version.
-async fn on(db: &Db) -> On {
+async fn environment(db: &Db) -> Environment {
     // The real `pg_lake` consists of several extensions; the stand-in does not have this one.
     let is_real = db
         .one("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_lake_engine')")
@@ -34,7 +35,7 @@ async fn on(db: &Db) -> On {
         .await
         .parse()
         .unwrap();
-    On {
+    Environment {
         pg_lake: if is_real == "t" {
             PgLake::Real
         } else {
@@ -47,9 +48,9 @@ async fn on(db: &Db) -> On {
 /// Replays a transcript in a new sandbox.
 async fn replayed(name: &str) {
     let test = TestSandbox::with_bucket(BUCKET).await;
-    let on = on(&test.database(DATABASE).await).await;
-    let stage = Stage::new(in_database(test.info(), DATABASE), on, None);
-    stage.replay(name).await;
+    let environment = environment(&test.database(DATABASE).await).await;
+    let replay = Replay::new(in_database(test.info(), DATABASE), environment, None);
+    replay.replay(name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,6 +88,6 @@ async fn outages() {
     let endpoint = in_database(&info, DATABASE);
     let db = Db::connect(&endpoint).await;
     db.run("CREATE EXTENSION pg_lake CASCADE").await;
-    let stage = Stage::new(endpoint, on(&db).await, Some(&sandbox));
-    stage.replay("outages").await;
+    let replay = Replay::new(endpoint, environment(&db).await, Some(&sandbox));
+    replay.replay("outages").await;
 }

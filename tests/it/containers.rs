@@ -3,8 +3,8 @@
 //! every test prints that it is skipped.
 
 mod choice;
+mod failures;
 mod instances;
-mod lab;
 mod library;
 mod life_cycle;
-mod trouble;
+mod sandbox;

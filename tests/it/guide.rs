@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::pglake::guide::{guide, well_inside_a_minute};
-use crate::support::sandbox::{
-    CommandSandbox, Db, engine_under_test, psql_at, python_with, text, until,
-};
+use crate::pglake::guide::{guide, wait_until_jobs_are_idle};
+use crate::support::clients::{psql_at, python_with};
+use crate::support::db::Db;
+use crate::support::sandbox::{CommandSandbox, engine_under_test};
+use crate::support::{text, until};
 use icebox_postgres::Endpoint;
 use icebox_rest::client::{Answer, Client};
 use icebox_sandbox::Sandbox;
@@ -48,7 +49,7 @@ const RENAMED: Names = &[
 ];
 
 /// A user who follows the guide.
-pub struct Attendee {
+pub struct GuideRun {
     guide: PathBuf,
     names: Names,
     bucket: &'static str,
@@ -63,7 +64,7 @@ pub struct Attendee {
     locations: BTreeMap<String, String>,
 }
 
-impl Attendee {
+impl GuideRun {
     async fn new(guide: PathBuf, names: Names, bucket: &'static str) -> Self {
         Self::of(AccountState::Ready, guide, names, bucket).await
     }
@@ -112,7 +113,7 @@ impl Attendee {
     }
 
     /// Returns the text of a file with its placeholders replaced, as a user does before running it.
-    fn typed(&self, file: &str) -> String {
+    fn filled_in(&self, file: &str) -> String {
         let text = std::fs::read_to_string(self.guide.join(file)).unwrap();
         let mut text = self
             .renamed(&text)
@@ -142,18 +143,18 @@ impl Attendee {
 
     /// Runs a file of the guide, and returns its statements with their answers, or the first error.
     async fn try_run(&mut self, file: &str) -> Result<Vec<(String, Answer)>, String> {
-        let typed = self.typed(file);
+        let filled_in = self.filled_in(file);
         if !file.contains("-snowflake-") {
-            self.run_on_postgres(file, &typed).await?;
+            self.run_on_postgres(file, &filled_in).await?;
             return Ok(Vec::new());
         }
         let mut answers = Vec::new();
-        for statement in split(&typed).unwrap() {
+        for statement in split(&filled_in).unwrap() {
             let answer = self.snowflake.run(statement.sql).await;
             let answer = answer.map_err(|error| format!("{}\n{error}", statement.sql))?;
             if let Some(rest) = statement.sql.strip_prefix("CREATE POSTGRES INSTANCE ") {
                 let name = rest.split(' ').next().unwrap();
-                self.learns_of(name, &answer).await;
+                self.remember_endpoint(name, &answer).await;
             }
             answers.push((statement.sql.to_owned(), answer));
         }
@@ -161,14 +162,14 @@ impl Attendee {
     }
 
     /// Remembers the endpoint from the answer of CREATE POSTGRES INSTANCE.
-    async fn learns_of(&mut self, instance: &str, answer: &Answer) {
+    async fn remember_endpoint(&mut self, instance: &str, answer: &Answer) {
         let row = &answer.rows[0];
         let passwords: BTreeMap<String, String> =
             serde_json::from_str(row[2].as_deref().unwrap()).unwrap();
         let describe = format!(
             "DESCRIBE POSTGRES INSTANCE {instance} ->> SELECT \"value\" FROM $1 WHERE \"property\" = 'certificate'"
         );
-        let certificate = self.asks(&describe).await.join("\n");
+        let certificate = self.query(&describe).await.join("\n");
         let file = self.folder.path().join("instance.crt");
         std::fs::write(&file, certificate).unwrap();
         self.postgres = Some(Endpoint {
@@ -183,9 +184,9 @@ impl Attendee {
 
     async fn run_on_postgres(&mut self, file: &str, sql: &str) -> Result<(), String> {
         let postgres = self.postgres.as_ref().unwrap();
-        let typed = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(typed.path(), sql).unwrap();
-        let output = psql_at(postgres, &["-f", typed.path().to_str().unwrap()]);
+        let filled_in = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(filled_in.path(), sql).unwrap();
+        let output = psql_at(postgres, &["-f", filled_in.path().to_str().unwrap()]);
         if !output.status.success() {
             return Err(text(&output));
         }
@@ -204,19 +205,19 @@ impl Attendee {
     }
 
     /// Runs a statement on the Snowflake side, and returns a line for each row.
-    async fn asks(&mut self, sql: &str) -> Vec<String> {
+    async fn query(&mut self, sql: &str) -> Vec<String> {
         let answer = self.snowflake.run(sql).await;
         lines(&answer.unwrap_or_else(|error| panic!("{sql}\n{error}")))
     }
 
     /// Returns the statements of the guide's scheduled jobs.
     fn syncs(&self) -> Vec<String> {
-        let typed = self.typed("08-postgres-pg_cron-sync.sql");
-        let pieces = typed
+        let filled_in = self.filled_in("08-postgres-pg_cron-sync.sql");
+        let pieces = filled_in
             .split('\'')
             .filter(|piece| piece.starts_with("WITH synced"));
         let syncs: Vec<String> = pieces.map(str::to_owned).collect();
-        assert_eq!(syncs.len(), 2, "{typed}");
+        assert_eq!(syncs.len(), 2, "{filled_in}");
         syncs
     }
 
@@ -228,7 +229,7 @@ impl Attendee {
     }
 
     /// Inserts new rows into the heap tables.
-    async fn sell(&self, count: u32) {
+    async fn insert_sales(&self, count: u32) {
         let statements = format!(
             "WITH new AS (
                INSERT INTO transactions (store_id, customer_id, total_amount)
@@ -241,7 +242,7 @@ impl Attendee {
 
     /// Checks that the answers of file 21 equal those of the heap tables, and that COPY has loaded
     /// nothing.
-    async fn is_the_same_as_heap(&self, answers: &[(String, Answer)]) {
+    async fn assert_equals_heap(&self, answers: &[(String, Answer)]) {
         let db = self.db().await;
         let mut compared = 0;
         for (sql, answer) in answers {
@@ -280,14 +281,14 @@ fn lines(answer: &Answer) -> Vec<String> {
 }
 
 /// Checks that new rows reach the Snowflake side without a manual refresh.
-async fn new_rows_arrive(attendee: &mut Attendee) {
-    let count = attendee.renamed("SELECT COUNT(*) FROM iceberg_transactions");
-    let before: u64 = attendee.asks(&count).await[0].parse().unwrap();
-    attendee.sell(40).await;
-    attendee.sync().await;
+async fn new_rows_arrive(guide_run: &mut GuideRun) {
+    let count = guide_run.renamed("SELECT COUNT(*) FROM iceberg_transactions");
+    let before: u64 = guide_run.query(&count).await[0].parse().unwrap();
+    guide_run.insert_sales(40).await;
+    guide_run.sync().await;
     let wanted = vec![(before + 40).to_string()];
     let begun = std::time::Instant::now();
-    while attendee.asks(&count).await != wanted {
+    while guide_run.query(&count).await != wanted {
         // Two periods of two minutes at sixty times the speed, and a margin for slow machines.
         assert!(
             begun.elapsed() < Duration::from_secs(4 + 16),
@@ -295,7 +296,7 @@ async fn new_rows_arrive(attendee: &mut Attendee) {
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let history = attendee.renamed(
+    let history = guide_run.renamed(
         "SELECT DISTINCT STATE FROM TABLE(INFORMATION_SCHEMA.TASK_HISTORY(TASK_NAME => 'task_refresh_iceberg_transactions'))
          WHERE STATE <> 'SKIPPED' AND STATE <> 'EXECUTING'",
     );
@@ -304,7 +305,7 @@ async fn new_rows_arrive(attendee: &mut Attendee) {
         "task_refresh_iceberg_transactions",
         "TASK_REFRESH_ICEBERG_TRANSACTIONS",
     );
-    assert_eq!(attendee.asks(&history).await, ["SUCCEEDED"]);
+    assert_eq!(guide_run.query(&history).await, ["SUCCEEDED"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,14 +313,14 @@ async fn every_statement_in_the_order_of_the_guide() {
     let (Some(guide), Some(python)) = (guide(), python_with("psycopg2")) else {
         return;
     };
-    let mut attendee = Attendee::new(guide, AS_IT_STANDS, "my-lake").await;
-    for file in attendee.files() {
+    let mut guide_run = GuideRun::new(guide, AS_IT_STANDS, "my-lake").await;
+    for file in guide_run.files() {
         match &file[..2] {
             "20" => {
-                let postgres = attendee.postgres.clone().unwrap();
-                well_inside_a_minute().await;
+                let postgres = guide_run.postgres.clone().unwrap();
+                wait_until_jobs_are_idle().await;
                 let output = Command::new(&python)
-                    .arg(attendee.guide.join("simulate_transactions.py"))
+                    .arg(guide_run.guide.join("simulate_transactions.py"))
                     .args(["--host", &postgres.host, "--password", &postgres.password])
                     .args(["--transactions", "5000", "--batch-size", "500"])
                     .args(["--sync-every", "500"])
@@ -327,47 +328,47 @@ async fn every_statement_in_the_order_of_the_guide() {
                     .unwrap();
                 assert!(output.status.success(), "{}", text(&output));
             }
-            "22" => new_rows_arrive(&mut attendee).await,
+            "22" => new_rows_arrive(&mut guide_run).await,
             _ => {}
         }
-        let answers = attendee.run(&file).await;
+        let answers = guide_run.run(&file).await;
         if file.starts_with("21-") {
-            attendee.is_the_same_as_heap(&answers).await;
+            guide_run.assert_equals_heap(&answers).await;
         }
     }
     assert_eq!(
-        attendee
-            .asks("SHOW POSTGRES INSTANCES LIKE 'retail_txns' ->> SELECT \"state\" FROM $1")
+        guide_run
+            .query("SHOW POSTGRES INSTANCES LIKE 'retail_txns' ->> SELECT \"state\" FROM $1")
             .await,
         ["SUSPENDED"]
     );
-    let postgres = attendee.postgres.clone().unwrap();
+    let postgres = guide_run.postgres.clone().unwrap();
     assert!(Db::try_connect(&postgres).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_with_other_names() {
     let Some(guide) = guide() else { return };
-    let mut attendee = Attendee::new(guide, RENAMED, "other.bucket-2").await;
-    for file in attendee.files() {
+    let mut guide_run = GuideRun::new(guide, RENAMED, "other.bucket-2").await;
+    for file in guide_run.files() {
         match &file[..2] {
             "05" => {
-                let db = attendee.db().await;
+                let db = guide_run.db().await;
                 db.run("CREATE SCHEMA shop").await;
                 db.run("ALTER ROLE snowflake_admin SET search_path = shop, public")
                     .await;
             }
             "20" => {
-                well_inside_a_minute().await;
-                attendee.sell(300).await;
-                attendee.sync().await;
+                wait_until_jobs_are_idle().await;
+                guide_run.insert_sales(300).await;
+                guide_run.sync().await;
             }
-            "22" => new_rows_arrive(&mut attendee).await,
+            "22" => new_rows_arrive(&mut guide_run).await,
             _ => {}
         }
-        let answers = attendee.run(&file).await;
+        let answers = guide_run.run(&file).await;
         if file.starts_with("21-") {
-            attendee.is_the_same_as_heap(&answers).await;
+            guide_run.assert_equals_heap(&answers).await;
         }
     }
 }
@@ -375,11 +376,11 @@ async fn the_same_with_other_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_lets_in_whom_its_network_policy_allows() {
     let Some(guide) = guide() else { return };
-    let mut attendee = Attendee::new(guide, AS_IT_STANDS, "my-lake").await;
+    let mut guide_run = GuideRun::new(guide, AS_IT_STANDS, "my-lake").await;
     let create = "CREATE POSTGRES INSTANCE a COMPUTE_FAMILY = 'STANDARD_M' STORAGE_SIZE_GB = 10 AUTHENTICATION_AUTHORITY = POSTGRES";
-    let created = attendee.snowflake.run(create).await.unwrap();
-    attendee.learns_of("a", &created).await;
-    let postgres = attendee.postgres.clone().unwrap();
+    let created = guide_run.snowflake.run(create).await.unwrap();
+    guide_run.remember_endpoint("a", &created).await;
+    let postgres = guide_run.postgres.clone().unwrap();
     let refused = Db::try_connect(&postgres).await.err().unwrap();
     let refused = icebox_base::chain(&refused);
     assert!(refused.contains("no pg_hba.conf entry"), "{refused}");
@@ -394,7 +395,7 @@ async fn an_instance_lets_in_whom_its_network_policy_allows() {
         "CREATE NETWORK POLICY p ALLOWED_NETWORK_RULE_LIST = ('d.public.r')",
         "ALTER POSTGRES INSTANCE a SET NETWORK_POLICY = 'P'",
     ] {
-        attendee.asks(sql).await;
+        guide_run.query(sql).await;
     }
     assert!(Db::try_connect(&postgres).await.is_err());
     for (sql, may) in [
@@ -405,33 +406,37 @@ async fn an_instance_lets_in_whom_its_network_policy_allows() {
         ("ALTER POSTGRES INSTANCE a UNSET NETWORK_POLICY", false),
         ("ALTER POSTGRES INSTANCE a SET NETWORK_POLICY = 'P'", true),
     ] {
-        attendee.asks(sql).await;
+        guide_run.query(sql).await;
         assert_eq!(Db::try_connect(&postgres).await.is_ok(), may, "{sql}");
     }
     // A password is reset: the old one is refused.
-    let reset = attendee
-        .asks("ALTER POSTGRES INSTANCE a RESET ACCESS FOR 'snowflake_admin'")
+    let reset = guide_run
+        .query("ALTER POSTGRES INSTANCE a RESET ACCESS FOR 'snowflake_admin'")
         .await;
     assert!(Db::try_connect(&postgres).await.is_err());
-    attendee.postgres.as_mut().unwrap().password = reset[0].clone();
-    let postgres = attendee.postgres.clone().unwrap();
+    guide_run.postgres.as_mut().unwrap().password = reset[0].clone();
+    let postgres = guide_run.postgres.clone().unwrap();
     // Data and network policy survive a suspension.
-    attendee
+    guide_run
         .db()
         .await
         .run("CREATE TABLE t AS SELECT 7 AS x")
         .await;
-    attendee.asks("ALTER POSTGRES INSTANCE a SUSPEND").await;
+    guide_run.query("ALTER POSTGRES INSTANCE a SUSPEND").await;
     assert!(Db::try_connect(&postgres).await.is_err());
     let reset = "ALTER POSTGRES INSTANCE a RESET ACCESS FOR 'application'";
-    let refused = attendee.snowflake.run(reset).await.err().unwrap();
+    let refused = guide_run.snowflake.run(reset).await.err().unwrap();
     assert!(refused.to_string().contains("RESUME"), "{refused}");
-    attendee.asks("ALTER POSTGRES INSTANCE a RESUME").await;
-    attendee.db().await.gives("SELECT x FROM t", &["7"]).await;
-    attendee.asks("DROP POSTGRES INSTANCE a").await;
+    guide_run.query("ALTER POSTGRES INSTANCE a RESUME").await;
+    guide_run
+        .db()
+        .await
+        .assert_rows("SELECT x FROM t", &["7"])
+        .await;
+    guide_run.query("DROP POSTGRES INSTANCE a").await;
     assert!(Db::try_connect(&postgres).await.is_err());
     until("nothing is left", Duration::from_secs(5), async || {
-        let instances = attendee.sandbox.info().state_dir.join("instances");
+        let instances = guide_run.sandbox.info().state_dir.join("instances");
         std::fs::read_dir(instances).unwrap().count() == 0
     })
     .await;

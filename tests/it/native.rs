@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::sandbox::{self, CommandSandbox, Db, text, until};
+use crate::support::db::Db;
+use crate::support::sandbox::{self, CommandSandbox};
+use crate::support::{text, until};
 use icebox_postgres::installation;
 use icebox_sandbox::{Engine, EngineKind, Sandbox};
 
@@ -189,10 +191,10 @@ async fn a_killed_pgduck_server_comes_back_and_the_same_connection_works() {
         let works = async || db.try_run(sync).await.is_ok();
         until("the sync works again", Duration::from_secs(30), works).await;
         let count = (100 * round).to_string();
-        db.gives("SELECT count(*) FROM lake", &[&count]).await;
+        db.assert_rows("SELECT count(*) FROM lake", &[&count]).await;
         assert_ne!(sandbox.process("pgduck_server").unwrap(), pgduck);
     }
-    db.gives("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["0"])
+    db.assert_rows("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["0"])
         .await;
 }
 
@@ -217,7 +219,7 @@ async fn the_library_runs_it_too() {
     db.run(&prefix).await;
     db.run("CREATE TABLE t USING iceberg AS SELECT generate_series(1, 10) AS id")
         .await;
-    db.gives("SELECT sum(id) FROM t", &["55"]).await;
+    db.assert_rows("SELECT sum(id) FROM t", &["55"]).await;
     drop(sandbox);
     assert!(Db::try_connect(&info.postgres).await.is_err());
 }

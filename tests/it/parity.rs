@@ -1,16 +1,9 @@
 //! Parity, its retail data, and the scenario runner.
 
-#[path = "parity/analytics.rs"]
 mod analytics;
-#[path = "parity/comparison.rs"]
 mod comparison;
-#[path = "parity/decoding.rs"]
 mod decoding;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "parity/retail.rs"]
 mod retail;
-#[path = "parity/scenario.rs"]
 mod scenario;
 
 use std::path::{Path, PathBuf};

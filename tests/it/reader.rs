@@ -1,8 +1,8 @@
 //! The reader, on lakes that the real `pg_lake` wrote.
 
-mod evolution;
+mod column_projection;
 pub mod lake;
-mod traps;
+mod manifest_repair;
 mod uncommitted;
 pub mod value;
 

@@ -3,7 +3,9 @@
 
 mod auth;
 mod buckets;
-pub mod clients;
+mod checksums;
+mod clients;
+mod conditional;
 mod listing;
 mod multipart;
 mod objects;

@@ -1,12 +1,13 @@
 //! The life cycle of a sandbox, through the command and through the library.
 
-mod trouble;
+mod failures;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use crate::support::sandbox::{engine_under_test, free_port, icebox, lets_in_only_where_asked};
+use crate::support::network::{assert_listens_only_where_asked, free_port};
+use crate::support::sandbox::{engine_under_test, icebox};
 use icebox_sandbox::{EngineKind, Sandbox, SandboxInfo};
 
 /// A state directory whose sandbox is stopped and purged at the end of the test, even if the test
@@ -34,7 +35,7 @@ impl StateDir {
     }
 
     /// Returns the name of the component that runs the lake engine.
-    fn lake(&self) -> &'static str {
+    fn lake_component(&self) -> &'static str {
         match self.info().engine {
             EngineKind::Embedded => "lake-engine",
             EngineKind::Native | EngineKind::Containers => "pgduck_server",
@@ -162,7 +163,7 @@ fn up_status_env_and_down() {
         .iter()
         .map(|component| component["name"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(names, [dir.lake(), "postgres", "s3", "snowflake"]);
+    assert_eq!(names, [dir.lake_component(), "postgres", "s3", "snowflake"]);
     for component in status["components"].as_array().unwrap() {
         assert_eq!(component["is_up"], true, "{component}");
         assert!(component["memory_bytes"].as_u64() > Some(0), "{component}");
@@ -346,7 +347,7 @@ fn two_sandboxes_side_by_side() {
 fn other_machines_are_let_in_only_where_it_is_asked_for() {
     let dir = StateDir::new();
     let icebox = |arguments: &[&str]| dir.ok(arguments);
-    lets_in_only_where_asked("embedded", icebox, || dir.info());
+    assert_listens_only_where_asked("embedded", icebox, || dir.info());
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 mod catalog;
 mod copy;
+mod host;
 mod lists;
 mod load;
 mod mistakes;
 mod notices;
 mod statements;
-mod world;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use object_store::ObjectStoreExt;
 
-use self::world::{Fixture, locations, ok, run, shown};
+use self::host::{Fixture, locations, ok, run, shown};
 use crate::reader::lake::text;
 use icebox_account::account::Account;
 use icebox_account::session::Session;

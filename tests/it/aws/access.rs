@@ -5,23 +5,23 @@ use aws_sdk_s3::Client as S3;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
-use super::{ACCOUNTS, BUCKET, Lab, ROLE, document, root_credentials, wish};
+use super::{ACCOUNTS, AwsLab, BUCKET, ROLE, assume_role_request, document, root_credentials};
 use crate::s3::error;
 use icebox_aws::client::{AssumeRole, Credentials};
 
 /// Starts a server with a bucket of objects, and assumes a role that has this policy.
-pub async fn session(policy: &str) -> (Lab, Credentials) {
-    session_at(Lab::start().await, policy).await
+pub async fn session(policy: &str) -> (AwsLab, Credentials) {
+    session_at(AwsLab::start().await, policy).await
 }
 
-pub async fn session_at(lab: Lab, policy: &str) -> (Lab, Credentials) {
+pub async fn session_at(lab: AwsLab, policy: &str) -> (AwsLab, Credentials) {
     lab.make_bucket(0, BUCKET).await;
     for key in ["frompg/a", "frompg/b", "secret/c"] {
         lab.put(key).await;
     }
     let snowflake = lab.trusted("sf", "ID_1", policy).await;
     let credentials = snowflake
-        .assume_role(&wish("ID_1"))
+        .assume_role(&assume_role_request("ID_1"))
         .await
         .expect("a session");
     (lab, credentials)
@@ -40,7 +40,7 @@ pub fn policy(statements: &[(&str, &[&str], &str)]) -> String {
 
 /// Sends requests of the S3 operations on a key and its bucket, and returns the name of each
 /// operation with the status and code of the response.
-pub async fn verbs(s3: &S3, key: &str) -> Vec<(&'static str, u16, String)> {
+pub async fn all_operations(s3: &S3, key: &str) -> Vec<(&'static str, u16, String)> {
     macro_rules! ask {
         ($name:literal, $request:expr) => {
             match $request.send().await {
@@ -131,7 +131,7 @@ pub fn refused(answers: &[(&'static str, u16, String)]) -> Vec<&'static str> {
 #[tokio::test]
 async fn the_guides_policy_allows_what_the_guide_does_and_no_more() {
     let (lab, credentials) = session(&document("01-iam-policy.json", &[BUCKET])).await;
-    let answers = verbs(&lab.s3(&credentials), "frompg/a").await;
+    let answers = all_operations(&lab.s3(&credentials), "frompg/a").await;
     assert_eq!(
         refused(&answers),
         [
@@ -157,11 +157,11 @@ async fn a_denied_prefix_is_refused_on_every_verb() {
     let (lab, credentials) = session(&allow_and_deny).await;
     let s3 = lab.s3(&credentials);
     assert_eq!(
-        refused(&verbs(&s3, "frompg/a").await),
+        refused(&all_operations(&s3, "frompg/a").await),
         ["delete bucket"],
         "it is not empty"
     );
-    let answers = verbs(&s3, "secret/c").await;
+    let answers = all_operations(&s3, "secret/c").await;
     let on_the_key = [
         "get",
         "head",
@@ -318,13 +318,13 @@ async fn session_policies() {
     let snowflake_key = lab.root(1).create_access_key("sf").await.expect("a key");
     let objects = format!("arn:aws:s3:::{BUCKET}/frompg/*");
     let narrow = policy(&[("Allow", &["s3:GetObject", "s3:DeleteObject"], &objects)]);
-    let wish = AssumeRole {
+    let request = AssumeRole {
         policy: Some(narrow),
-        ..wish("ID_1")
+        ..assume_role_request("ID_1")
     };
     let credentials = lab
         .client(snowflake_key)
-        .assume_role(&wish)
+        .assume_role(&request)
         .await
         .expect("a session");
     let s3 = lab.s3(&credentials);
@@ -401,13 +401,13 @@ async fn copies_need_permission_on_both_sides() {
 /// of the same name.
 #[tokio::test]
 async fn buckets_of_another_account() {
-    let mut lab = Lab::start().await;
+    let mut lab = AwsLab::start().await;
     lab.make_bucket(0, BUCKET).await;
     lab.put("frompg/a").await;
     lab.make_bucket(1, "snowflakes").await;
     for _ in 0..2 {
         let (own, other) = (lab.s3(&root_credentials(0)), lab.s3(&root_credentials(1)));
-        for (verb, status, code) in verbs(&other, "frompg/a").await {
+        for (verb, status, code) in all_operations(&other, "frompg/a").await {
             match verb {
                 "buckets" | "create bucket" => {
                     assert!(status == 200 || code == "BucketAlreadyOwnedByYou", "{code}");
@@ -443,7 +443,7 @@ async fn buckets_of_another_account() {
 /// Policy variables and conditions on the caller and the request.
 #[tokio::test]
 async fn homes_of_users() {
-    let lab = Lab::start().await;
+    let lab = AwsLab::start().await;
     lab.make_bucket(0, BUCKET).await;
     let root = lab.root(0);
     let home = |network: &str| {

@@ -3,7 +3,8 @@
 use aws_sdk_s3::error::ProvideErrorMetadata;
 
 use super::{
-    ACCOUNTS, BUCKET, Kind, Lab, ROLE, code, document, role_arn, root_credentials, trust, wish,
+    ACCOUNTS, AwsLab, BUCKET, ROLE, ServerKind, assume_role_request, aws_error, document, role_arn,
+    root_credentials, trust,
 };
 use icebox_aws::client::{AssumeRole, Credentials};
 
@@ -19,7 +20,7 @@ fn refusal(principal: &str) -> String {
 /// The three wrong values of the guide, one at a time, each of them corrected afterwards.
 #[tokio::test]
 async fn one_wrong_value_at_a_time() {
-    let mut lab = Lab::start().await;
+    let mut lab = AwsLab::start().await;
     let snowflake = lab.trusted("sf-1", "ID_1", POLICY).await;
     let (other, _) = lab
         .root(1)
@@ -88,16 +89,16 @@ async fn one_wrong_value_at_a_time() {
         user.update_trust_policy(ROLE, &trust_policy)
             .await
             .expect(what);
-        let wish = AssumeRole {
+        let request = AssumeRole {
             external_id: external_id.map(str::to_owned),
-            ..wish("")
+            ..assume_role_request("")
         };
-        let answer = snowflake.assume_role(&wish).await;
+        let answer = snowflake.assume_role(&request).await;
         if allowed {
             answer.unwrap_or_else(|e| panic!("{what}: {e}"));
         } else {
             assert_eq!(
-                code(answer),
+                aws_error(answer),
                 ("AccessDenied".into(), 403, refusal(&own)),
                 "{what}"
             );
@@ -123,7 +124,7 @@ async fn one_wrong_value_at_a_time() {
 
 #[tokio::test]
 async fn roles_that_are_not_there_look_the_same_as_ones_that_refuse() {
-    let lab = Lab::start().await;
+    let lab = AwsLab::start().await;
     let snowflake = lab.trusted("sf-1", "ID_1", POLICY).await;
     let own = snowflake.caller_arn().await.expect("an ARN");
     for (arn, expected) in [
@@ -145,11 +146,11 @@ async fn roles_that_are_not_there_look_the_same_as_ones_that_refuse() {
         ),
         ("not-an-arn-at-all-but-long".to_owned(), "ValidationError"),
     ] {
-        let wish = AssumeRole {
+        let request = AssumeRole {
             role_arn: arn.clone(),
-            ..wish("ID_1")
+            ..assume_role_request("ID_1")
         };
-        let (found, _, message) = code(snowflake.assume_role(&wish).await);
+        let (found, _, message) = aws_error(snowflake.assume_role(&request).await);
         assert_eq!(found, expected, "{arn}: {message}");
         if expected == "AccessDenied" {
             assert_eq!(message, refusal(&own).replace(&role_arn(), &arn));
@@ -159,7 +160,7 @@ async fn roles_that_are_not_there_look_the_same_as_ones_that_refuse() {
 
 #[tokio::test]
 async fn durations() {
-    let lab = Lab::start().await;
+    let lab = AwsLab::start().await;
     let snowflake = lab.trusted("sf-1", "ID_1", POLICY).await;
     let user = lab.root(0);
     let trust_policy = user.get_role(ROLE).await.expect("the role").trust_policy;
@@ -179,12 +180,12 @@ async fn durations() {
         (role_arn(), Some(899), Err("greater than or equal to 900")),
         (role_arn(), Some(43201), Err("less than or equal to 43200")),
     ] {
-        let wish = AssumeRole {
+        let request = AssumeRole {
             role_arn: arn,
             duration,
-            ..wish("ID_1")
+            ..assume_role_request("ID_1")
         };
-        match (snowflake.assume_role(&wish).await, expected) {
+        match (snowflake.assume_role(&request).await, expected) {
             (Ok(credentials), Ok(seconds)) => {
                 let left = credentials.expires.expect("an end") - chrono::Utc::now();
                 assert!(
@@ -193,7 +194,7 @@ async fn durations() {
                 );
             }
             (answer, Err(expected)) => {
-                let (code, status, message) = code(answer);
+                let (code, status, message) = aws_error(answer);
                 assert_eq!((code.as_str(), status), ("ValidationError", 400));
                 assert!(message.contains(expected), "{message}");
             }
@@ -206,7 +207,7 @@ async fn durations() {
 /// allows.
 #[tokio::test]
 async fn chained_roles_last_an_hour() {
-    let lab = Lab::start().await;
+    let lab = AwsLab::start().await;
     let allow = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]}"#;
     let snowflake = lab.trusted("sf-1", "ID_1", allow).await;
     let user = lab.root(0);
@@ -216,7 +217,7 @@ async fn chained_roles_last_an_hour() {
         .expect("a role");
     let first = lab.client(
         snowflake
-            .assume_role(&wish("ID_1"))
+            .assume_role(&assume_role_request("ID_1"))
             .await
             .expect("a session"),
     );
@@ -227,10 +228,10 @@ async fn chained_roles_last_an_hour() {
     let chained = |duration| AssumeRole {
         role_arn: second.clone(),
         duration: Some(duration),
-        ..wish("ID_1")
+        ..assume_role_request("ID_1")
     };
     first.assume_role(&chained(3600)).await.expect("a session");
-    let (code, _, message) = code(first.assume_role(&chained(3601)).await);
+    let (code, _, message) = aws_error(first.assume_role(&chained(3601)).await);
     assert!(
         code == "ValidationError" && message.contains("1 hour"),
         "{message}"
@@ -244,7 +245,7 @@ async fn chained_roles_last_an_hour() {
 /// role.
 #[tokio::test]
 async fn principals_of_the_same_account() {
-    let lab = Lab::start().await;
+    let lab = AwsLab::start().await;
     let user = lab.root(0);
     let arn = user.create_user("jo").await.expect("a user");
     let jo = lab.client(user.create_access_key("jo").await.expect("a key"));
@@ -252,7 +253,10 @@ async fn principals_of_the_same_account() {
     user.create_role(ROLE, &trust(&[&account], &["ID_1"]), 3600)
         .await
         .expect("a role");
-    assert_eq!(code(jo.assume_role(&wish("ID_1")).await).0, "AccessDenied");
+    assert_eq!(
+        aws_error(jo.assume_role(&assume_role_request("ID_1")).await).0,
+        "AccessDenied"
+    );
     let allow = format!(
         r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "{}"}}]}}"#,
         role_arn()
@@ -260,20 +264,30 @@ async fn principals_of_the_same_account() {
     user.put_user_policy("jo", "assume", &allow)
         .await
         .expect("a policy");
-    jo.assume_role(&wish("ID_1")).await.expect("a session");
+    jo.assume_role(&assume_role_request("ID_1"))
+        .await
+        .expect("a session");
     user.put_user_policy("jo", "assume", &allow.replace(ROLE, "other"))
         .await
         .expect("a policy");
-    assert_eq!(code(jo.assume_role(&wish("ID_1")).await).0, "AccessDenied");
+    assert_eq!(
+        aws_error(jo.assume_role(&assume_role_request("ID_1")).await).0,
+        "AccessDenied"
+    );
     user.update_trust_policy(ROLE, &trust(&[&arn], &["ID_1"]))
         .await
         .expect("a trust policy");
-    jo.assume_role(&wish("ID_1")).await.expect("a session");
+    jo.assume_role(&assume_role_request("ID_1"))
+        .await
+        .expect("a session");
     user.put_user_policy("jo", "assume", &allow.replace("Allow", "Deny"))
         .await
         .expect("a policy");
-    assert_eq!(code(jo.assume_role(&wish("ID_1")).await).0, "AccessDenied");
-    let (code, _, message) = code(user.assume_role(&wish("ID_1")).await);
+    assert_eq!(
+        aws_error(jo.assume_role(&assume_role_request("ID_1")).await).0,
+        "AccessDenied"
+    );
+    let (code, _, message) = aws_error(user.assume_role(&assume_role_request("ID_1")).await);
     assert_eq!(code, "AccessDenied");
     assert_eq!(message, "Roles may not be assumed by root accounts.");
 }
@@ -282,15 +296,15 @@ async fn principals_of_the_same_account() {
 /// policy is enforced.
 #[tokio::test]
 async fn the_root_user_of_minio() {
-    let lab = Lab::start_as(Kind::Minio).await;
+    let lab = AwsLab::start_as(ServerKind::LikeMinio).await;
     lab.make_bucket(0, BUCKET).await;
     let policy = r#"{"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::BUCKET/inside/*"}]}"#;
-    let wish = AssumeRole {
+    let request = AssumeRole {
         policy: Some(policy.replace("BUCKET", BUCKET)),
-        ..wish("ANY")
+        ..assume_role_request("ANY")
     };
-    let session = lab.root(0).assume_role(&wish).await.expect("a session");
+    let session = lab.root(0).assume_role(&request).await.expect("a session");
     let put = async |credentials: &Credentials, key: &str| {
         let s3 = lab.s3(credentials);
         let sent = s3.put_object().bucket(BUCKET).key(key).send().await;
@@ -302,28 +316,31 @@ async fn the_root_user_of_minio() {
         .await
         .expect("the root user may");
     // A session of this kind cannot assume a role.
-    let again = lab.client(session).assume_role(&wish).await;
-    assert_eq!(code(again).0, "AccessDenied");
+    let again = lab.client(session).assume_role(&request).await;
+    assert_eq!(aws_error(again).0, "AccessDenied");
 }
 
 /// A trust policy applies to the user that existed when it was saved, and not to a later user of
 /// the same name.
 #[tokio::test]
-async fn a_user_that_was_made_again_is_somebody_else() {
-    let lab = Lab::start().await;
+async fn a_recreated_user_is_another_principal() {
+    let lab = AwsLab::start().await;
     let snowflake = lab.trusted("sf-1", "ID_1", POLICY).await;
     let arn = snowflake.caller_arn().await.expect("an ARN");
     snowflake
-        .assume_role(&wish("ID_1"))
+        .assume_role(&assume_role_request("ID_1"))
         .await
         .expect("a session");
     let (owner, user) = (lab.root(1), lab.root(0));
     owner.delete_user("sf-1").await.expect("deleted");
-    assert_eq!(code(snowflake.caller_arn().await).0, "InvalidClientTokenId");
+    assert_eq!(
+        aws_error(snowflake.caller_arn().await).0,
+        "InvalidClientTokenId"
+    );
     let shown = user.get_role(ROLE).await.expect("the role").trust_policy;
     assert!(!shown.contains(&arn) && shown.contains("\"AIDA"), "{shown}");
 
-    let (code_, _, message) = code(
+    let (code_, _, message) = aws_error(
         user.update_trust_policy(ROLE, &trust(&[&arn], &["ID_1"]))
             .await,
     );
@@ -337,14 +354,14 @@ async fn a_user_that_was_made_again_is_somebody_else() {
     assert_eq!(again, arn);
     let snowflake = lab.client(key);
     assert_eq!(
-        code(snowflake.assume_role(&wish("ID_1")).await).0,
+        aws_error(snowflake.assume_role(&assume_role_request("ID_1")).await).0,
         "AccessDenied"
     );
     user.update_trust_policy(ROLE, &trust(&[&arn], &["ID_1"]))
         .await
         .expect("a trust policy");
     snowflake
-        .assume_role(&wish("ID_1"))
+        .assume_role(&assume_role_request("ID_1"))
         .await
         .expect("a session");
 }

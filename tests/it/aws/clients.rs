@@ -4,11 +4,12 @@ use std::path::Path;
 
 use tokio::process::Command;
 
-use super::{ACCOUNTS, Lab, REGION, code, document, root_key, root_secret};
-use crate::s3::clients::{python_with, text};
+use super::{ACCOUNTS, AwsLab, REGION, aws_error, document, root_key, root_secret};
+use crate::support::clients::python_with;
+use crate::support::text;
 use icebox_aws::client::{AssumeRole, Credentials};
 
-fn environment(command: &mut Command, lab: &Lab, home: &Path) {
+fn environment(command: &mut Command, lab: &AwsLab, home: &Path) {
     command
         .env("HOME", home)
         .env("AWS_ENDPOINT_URL", &lab.endpoint)
@@ -28,10 +29,10 @@ fn environment(command: &mut Command, lab: &Lab, home: &Path) {
 /// policy of one principal, and then of three.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_guide_by_the_aws_command() {
-    let Some(python) = python_with("awscli").await else {
+    let Some(python) = python_with("awscli") else {
         return;
     };
-    let lab = Lab::start().await;
+    let lab = AwsLab::start().await;
     let home = tempfile::tempdir().expect("a directory");
     let run = async |words: &str| {
         let mut command = Command::new(&python);
@@ -93,17 +94,17 @@ async fn the_guide_by_the_aws_command() {
         principals.push((arn, id, key));
     }
     let assume = async |(_, id, key): &(String, &str, Credentials)| {
-        let wish = AssumeRole {
+        let request = AssumeRole {
             role_arn: role.clone(),
             session_name: "pglake".to_owned(),
             external_id: Some((*id).to_owned()),
             duration: Some(43200),
             policy: None,
         };
-        lab.client(key.clone()).assume_role(&wish).await
+        lab.client(key.clone()).assume_role(&request).await
     };
     assert_eq!(
-        code(assume(&principals[0]).await).0,
+        aws_error(assume(&principals[0]).await).0,
         "AccessDenied",
         "the placeholder trusts nobody"
     );
@@ -114,7 +115,7 @@ async fn the_guide_by_the_aws_command() {
     aws(&format!("{update}03-iam-trust-one-principal.json")).await;
     let session = assume(&principals[0]).await.expect("the first is trusted");
     assert_eq!(
-        code(assume(&principals[1]).await).0,
+        aws_error(assume(&principals[1]).await).0,
         "AccessDenied",
         "the second is not yet"
     );
@@ -169,10 +170,10 @@ async fn the_guide_by_the_aws_command() {
 /// Every IAM and STS action, with its errors and its pagination.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn boto3() {
-    let Some(python) = python_with("boto3").await else {
+    let Some(python) = python_with("boto3") else {
         return;
     };
-    let lab = Lab::start().await;
+    let lab = AwsLab::start().await;
     let home = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(python);
     command

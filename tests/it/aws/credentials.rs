@@ -8,8 +8,10 @@ use aws_sigv4::sign::v4::calculate_signature;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::access::{policy, session, verbs};
-use super::{ACCOUNTS, BUCKET, Lab, ROLE, code, root_credentials, trust, wish};
+use super::access::{all_operations, policy, session};
+use super::{
+    ACCOUNTS, AwsLab, BUCKET, ROLE, assume_role_request, aws_error, root_credentials, trust,
+};
 use icebox_aws::Secret;
 use icebox_aws::client::{AssumeRole, Credentials};
 
@@ -28,7 +30,7 @@ async fn wrong_credentials() {
     let again = lab.root(1).create_access_key("sf").await.expect("a key");
     let another = lab
         .client(again)
-        .assume_role(&wish("ID_1"))
+        .assume_role(&assume_role_request("ID_1"))
         .await
         .expect("a session");
     let mixed = with(&|c| c.session_token.clone_from(&another.session_token));
@@ -78,7 +80,7 @@ async fn wrong_credentials() {
     ];
     for (what, credentials, status, code) in &cases {
         let s3 = lab.s3(credentials);
-        for (verb, found_status, found_code) in verbs(&s3, "frompg/a").await {
+        for (verb, found_status, found_code) in all_operations(&s3, "frompg/a").await {
             if verb.starts_with("delete many") && *code == "AccessDenied" {
                 continue;
             }
@@ -161,7 +163,7 @@ async fn expired_sessions() {
     let (lab, _) = session(&policy(&[("Allow", &["s3:*"], "*")])).await;
     let expired = lab.expired_session().await;
     let s3 = lab.s3(&expired);
-    for (verb, status, code) in verbs(&s3, "frompg/a").await {
+    for (verb, status, code) in all_operations(&s3, "frompg/a").await {
         let code = if verb.starts_with("head") {
             "ExpiredToken"
         } else {
@@ -170,11 +172,11 @@ async fn expired_sessions() {
         assert_eq!((status, code), (400, "ExpiredToken"), "{verb}");
     }
     check_presigned("expired", &s3, 400, "ExpiredToken").await;
-    let (code, status, _) = code(lab.client(expired).caller_arn().await);
+    let (code, status, _) = aws_error(lab.client(expired).caller_arn().await);
     assert_eq!((code.as_str(), status), ("ExpiredToken", 403));
 }
 
-impl Lab {
+impl AwsLab {
     /// Returns credentials of a session that has expired.
     async fn expired_session(&self) -> Credentials {
         let client = self.client(root_credentials(1));
@@ -184,21 +186,21 @@ impl Lab {
         user.update_trust_policy(ROLE, &trust(&[&arn], &["ID_1"]))
             .await
             .expect("a trust policy");
-        let wish = AssumeRole {
+        let request = AssumeRole {
             duration: Some(900),
-            ..wish("ID_1")
+            ..assume_role_request("ID_1")
         };
         let credentials = self
             .client(key)
-            .assume_role(&wish)
+            .assume_role(&request)
             .await
             .expect("a session");
-        self.aged(credentials)
+        self.with_expired_token(credentials)
     }
 
     /// Returns the credentials with an expiration in the past, in a token signed with the service's
     /// own secret. A test cannot wait for a real expiration: the shortest session lasts 15 minutes.
-    fn aged(&self, credentials: Credentials) -> Credentials {
+    fn with_expired_token(&self, credentials: Credentials) -> Credentials {
         let secret = std::fs::read_to_string(self.dir.path().join("s3/.icebox/iam/session-secret"));
         let token = credentials.session_token.as_ref().expect("a token");
         let said = BASE64_STANDARD.decode(token.expose()).expect("base64");

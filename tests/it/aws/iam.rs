@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{ACCOUNTS, BUCKET, Lab, ROLE, accounts, code, document, trust, wish};
+use super::{
+    ACCOUNTS, AwsLab, BUCKET, ROLE, accounts, assume_role_request, aws_error, document, trust,
+};
 use icebox_aws::client::AssumeRole;
 use icebox_aws::{Error, Iam, Secret};
 
@@ -11,14 +13,14 @@ use icebox_aws::{Error, Iam, Secret};
 /// response is sent.
 #[tokio::test]
 async fn a_restart_keeps_everything() {
-    let mut lab = Lab::start().await;
+    let mut lab = AwsLab::start().await;
     lab.make_bucket(0, BUCKET).await;
     lab.put("frompg/a").await;
     let snowflake = lab
         .trusted("sf", "ID_1", &document("01-iam-policy.json", &[BUCKET]))
         .await;
     let session = snowflake
-        .assume_role(&wish("ID_1"))
+        .assume_role(&assume_role_request("ID_1"))
         .await
         .expect("a session");
     let role = lab.root(0).get_role(ROLE).await.expect("the role");
@@ -50,12 +52,12 @@ async fn a_restart_keeps_everything() {
         .await;
     get.expect("the session goes on");
     let again = lab.root(1).create_user("sf").await;
-    assert_eq!(code(again).0, "EntityAlreadyExists");
+    assert_eq!(aws_error(again).0, "EntityAlreadyExists");
 }
 
 #[tokio::test]
 async fn state_is_private_and_locked() {
-    let lab = Lab::start().await;
+    let lab = AwsLab::start().await;
     lab.root(0).create_user("jo").await.expect("a user");
     lab.root(0).create_access_key("jo").await.expect("a key");
     let state = lab.dir.path().join("s3/.icebox/iam");
@@ -100,12 +102,12 @@ fn what_cannot_be_opened_says_why() {
 /// and a deleted user may do nothing.
 #[tokio::test]
 async fn users_may_do_what_their_policies_say() {
-    let lab = Lab::start().await;
+    let lab = AwsLab::start().await;
     let root = lab.root(0);
     let arn = root.create_user("jo").await.expect("a user");
     let jo = lab.client(root.create_access_key("jo").await.expect("a key"));
     assert_eq!(jo.caller_arn().await.expect("it needs no permission"), arn);
-    let (code_, status, message) = code(jo.create_user("ann").await);
+    let (code_, status, message) = aws_error(jo.create_user("ann").await);
     assert_eq!((code_.as_str(), status), ("AccessDenied", 403));
     let ann = format!("arn:aws:iam::{}:user/ann", ACCOUNTS[0]);
     assert_eq!(
@@ -123,29 +125,35 @@ async fn users_may_do_what_their_policies_say() {
         .await
         .expect("a policy");
     jo.create_user("ann").await.expect("it is allowed");
-    let (_, _, message) = code(jo.create_user("annx").await);
+    let (_, _, message) = aws_error(jo.create_user("annx").await);
     assert!(
         message.ends_with("with an explicit deny in an identity-based policy"),
         "{message}"
     );
-    assert_eq!(code(jo.create_access_key("ann").await).0, "AccessDenied");
+    assert_eq!(
+        aws_error(jo.create_access_key("ann").await).0,
+        "AccessDenied"
+    );
 
     root.delete_user("jo").await.expect("deleted");
-    assert_eq!(code(jo.caller_arn().await).0, "InvalidClientTokenId");
+    assert_eq!(aws_error(jo.caller_arn().await).0, "InvalidClientTokenId");
     root.delete_user("jo")
         .await
-        .expect("one that is not there is no error");
+        .expect("deleting a missing user succeeds");
 }
 
 /// One account cannot see the entities of another.
 #[tokio::test]
 async fn accounts_are_apart() {
-    let lab = Lab::start().await;
+    let lab = AwsLab::start().await;
     lab.root(0)
         .create_role(ROLE, &document("01-iam-trust-placeholder.json", &[]), 3600)
         .await
         .expect("a role");
-    assert_eq!(code(lab.root(1).get_role(ROLE).await).0, "NoSuchEntity");
+    assert_eq!(
+        aws_error(lab.root(1).get_role(ROLE).await).0,
+        "NoSuchEntity"
+    );
     lab.root(1).create_user("jo").await.expect("a user");
     lab.root(0).create_user("jo").await.expect("another user");
 }
@@ -153,17 +161,17 @@ async fn accounts_are_apart() {
 /// Deleting a role ends its sessions, even if a role of the same name is created again.
 #[tokio::test]
 async fn a_session_ends_with_its_role() {
-    let lab = Lab::start().await;
+    let lab = AwsLab::start().await;
     let policy = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#;
     let snowflake = lab.trusted("sf", "ID_1", policy).await;
     let second = AssumeRole {
         role_arn: format!("arn:aws:iam::{}:role/second", ACCOUNTS[0]),
-        ..wish("ID_1")
+        ..assume_role_request("ID_1")
     };
     let principal = snowflake.caller_arn().await.expect("an ARN");
     let admin = lab.client(
         snowflake
-            .assume_role(&wish("ID_1"))
+            .assume_role(&assume_role_request("ID_1"))
             .await
             .expect("a session"),
     );
@@ -174,16 +182,22 @@ async fn a_session_ends_with_its_role() {
     let session = lab.client(snowflake.assume_role(&second).await.expect("a session"));
     session.caller_arn().await.expect("it is alive");
     for _ in 0..2 {
-        let deleted = super::protocol::Signed::root(
+        let deleted = super::protocol::SignedRequest::root(
             "iam",
             "Action=DeleteRole&Version=2010-05-08&RoleName=second",
         );
         assert_eq!(deleted.send(&lab).await.0, 200);
-        assert_eq!(code(session.caller_arn().await).0, "InvalidClientTokenId");
+        assert_eq!(
+            aws_error(session.caller_arn().await).0,
+            "InvalidClientTokenId"
+        );
         admin
             .create_role("second", &trust(&[&principal], &["ID_1"]), 3600)
             .await
             .expect("a role");
-        assert_eq!(code(session.caller_arn().await).0, "InvalidClientTokenId");
+        assert_eq!(
+            aws_error(session.caller_arn().await).0,
+            "InvalidClientTokenId"
+        );
     }
 }

@@ -10,11 +10,11 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Lab, REGION, document, root_key, root_secret};
+use super::{AwsLab, REGION, document, root_key, root_secret};
 
 /// A request to IAM or STS, and the values it is signed with.
 #[derive(Clone)]
-pub struct Signed {
+pub struct SignedRequest {
     pub key: String,
     pub secret: String,
     pub token: Option<String>,
@@ -25,7 +25,7 @@ pub struct Signed {
     pub sent: Option<Vec<u8>>,
 }
 
-impl Signed {
+impl SignedRequest {
     pub fn root(service: &'static str, body: impl Into<Vec<u8>>) -> Self {
         Self {
             key: root_key(0),
@@ -69,14 +69,14 @@ impl Signed {
         own.into_iter().chain(added).collect()
     }
 
-    pub async fn send(&self, lab: &Lab) -> (u16, String) {
+    pub async fn send(&self, lab: &AwsLab) -> (u16, String) {
         self.send_with(lab, |_| {}).await
     }
 
     /// Sends the request with headers that `change` alters after signing.
     async fn send_with(
         &self,
-        lab: &Lab,
+        lab: &AwsLab,
         change: impl Fn(&mut Vec<(String, String)>),
     ) -> (u16, String) {
         let host = lab.endpoint.strip_prefix("http://").expect("a URL");
@@ -117,8 +117,8 @@ const LIST: &str = "Action=ListUsers&Version=2010-05-08";
 
 #[tokio::test]
 async fn signatures() {
-    let lab = Lab::start().await;
-    let right = Signed::root("sts", IDENTITY);
+    let lab = AwsLab::start().await;
+    let right = SignedRequest::root("sts", IDENTITY);
     let (status, body) = right.send(&lab).await;
     assert_eq!(status, 200, "{body}");
     assert!(
@@ -134,7 +134,7 @@ async fn signatures() {
 
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     let now = SystemTime::now();
-    let with = |change: &dyn Fn(&mut Signed)| {
+    let with = |change: &dyn Fn(&mut SignedRequest)| {
         let mut signed = right.clone();
         change(&mut signed);
         signed
@@ -260,7 +260,7 @@ async fn signatures() {
 
 #[tokio::test]
 async fn requests_that_make_no_sense() {
-    let lab = Lab::start().await;
+    let lab = AwsLab::start().await;
     for (service, body, status, code) in [
         ("iam", "", 400, "MissingAction"),
         ("iam", "Action=ListUsers", 400, "InvalidAction"),
@@ -325,7 +325,7 @@ async fn requests_that_make_no_sense() {
             "ValidationError",
         ),
     ] {
-        let (found, answer) = Signed::root(service, body).send(&lab).await;
+        let (found, answer) = SignedRequest::root(service, body).send(&lab).await;
         assert_eq!(
             (found, code_of(&answer)),
             (status, code),
@@ -333,22 +333,24 @@ async fn requests_that_make_no_sense() {
         );
         assert!(answer.contains("<RequestId>"), "{answer}");
     }
-    let (status, body) = Signed::root("iam", vec![b'a'; 2 << 20]).send(&lab).await;
+    let (status, body) = SignedRequest::root("iam", vec![b'a'; 2 << 20])
+        .send(&lab)
+        .await;
     assert_eq!((status, code_of(&body)), (413, "RequestEntityTooLarge"));
 }
 
 /// Randomly broken forms and documents: each gets a response, and none changes the state.
 #[tokio::test]
-async fn rubbish() {
+async fn random_input() {
     let seed: u64 = std::env::var("ICEBOX_SEED")
         .ok()
         .and_then(|s| s.parse().ok())
         .unwrap_or(5);
     println!("ICEBOX_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let mut lab = Lab::start().await;
+    let mut lab = AwsLab::start().await;
     lab.root(0).create_user("jo").await.expect("a user");
-    let state = |lab: &Lab| {
+    let state = |lab: &AwsLab| {
         let dir = lab.dir.path().join("s3/.icebox/iam");
         let size = |name: &str| std::fs::metadata(dir.join(name)).map_or(0, |m| m.len());
         (
@@ -395,7 +397,7 @@ async fn rubbish() {
             mutate(&mut body, &mut random);
         }
         let service = if random.random() { "iam" } else { "sts" };
-        let (status, answer) = Signed::root(service, body.clone()).send(&lab).await;
+        let (status, answer) = SignedRequest::root(service, body.clone()).send(&lab).await;
         assert!(
             status < 500,
             "round {round}: {status} {answer}\n{}",
@@ -407,7 +409,7 @@ async fn rubbish() {
         );
     }
     for round in 0..100 {
-        let mut head = Signed::root("sts", IDENTITY);
+        let mut head = SignedRequest::root("sts", IDENTITY);
         head.key = "AKIA".to_owned() + &"/".repeat(random.random_range(0..3));
         let garbage: String = (0..random.random_range(0..60))
             .map(|_| {
@@ -418,11 +420,10 @@ async fn rubbish() {
             .collect();
         let (status, answer) = head
             .send_with(&lab, |headers| {
-                for (name, value) in headers
+                for (_, value) in headers
                     .iter_mut()
                     .filter(|(name, _)| name == "authorization")
                 {
-                    assert_eq!(name, "authorization");
                     *value = format!("AWS4-HMAC-SHA256 {garbage}");
                 }
             })

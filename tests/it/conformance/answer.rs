@@ -3,8 +3,7 @@
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-/// The text for NULL.
-const NULL: &str = "∅";
+use crate::support::db::NULL;
 
 /// The result of a statement, or of a pair of statements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +51,7 @@ impl Answer {
                 _ if answer.error.is_some() => {}
                 _ if !has_header => has_header = true,
                 _ => {
-                    let values: Vec<String> = text.split(" | ").map(from_python).collect();
+                    let values: Vec<String> = text.split(" | ").map(from_capture).collect();
                     let values = match columns {
                         Some(columns) => columns.iter().map(|i| values[*i].clone()).collect(),
                         None => values,
@@ -70,16 +69,16 @@ impl Answer {
     }
 
     /// Renders the answer as text. Rows are sorted unless the statement has an ORDER BY.
-    pub fn told(&self, statement: &str) -> String {
+    pub fn render(&self, statement: &str) -> String {
         if let Some((first, waits, second)) = self.pair {
             let waits = if waits { "waits" } else { "does not wait" };
             return format!("first OK {first}; second {waits}, OK {second}");
         }
         let mut told = match &self.error {
-            Some(error) => format!("ERROR {}", anonymous(error)),
+            Some(error) => format!("ERROR {}", normalized(error)),
             None if self.rows.is_empty() && self.count == 0 => "OK".to_owned(),
             None => {
-                let mut rows: Vec<String> = self.rows.iter().map(|row| anonymous(row)).collect();
+                let mut rows: Vec<String> = self.rows.iter().map(|row| normalized(row)).collect();
                 if !statement.to_uppercase().contains("ORDER BY") {
                     rows.sort();
                 }
@@ -90,7 +89,7 @@ impl Answer {
         };
         for note in &self.notes {
             told.push('\n');
-            told.push_str(&anonymous(note));
+            told.push_str(&normalized(note));
         }
         told
     }
@@ -98,7 +97,7 @@ impl Answer {
 
 /// Sends one message and returns its answer. If it has several statements, the answer is that of
 /// the last one, as in the capture.
-pub async fn ask(
+pub async fn send(
     client: &Client,
     statement: &str,
     notices: impl FnOnce() -> Vec<String>,
@@ -160,7 +159,7 @@ fn without_time(line: &str) -> &str {
 }
 
 /// Converts a value from the capture, which is printed by Python, to PostgreSQL's text.
-fn from_python(text: &str) -> String {
+fn from_capture(text: &str) -> String {
     match text {
         "None" => return NULL.to_owned(),
         "True" => return "t".to_owned(),
@@ -227,7 +226,7 @@ fn is_hex(text: &str) -> bool {
 
 /// Replaces what differs between installations: object ids, random names, and the location of a
 /// database's tables under a prefix.
-pub fn anonymous(text: &str) -> String {
+pub fn normalized(text: &str) -> String {
     // A quoted URL of a request in an error message is dropped: each client requests an object in
     // its own way.
     let quoted = text.split('\'').enumerate().map(|(place, part)| {
@@ -306,21 +305,21 @@ fn what_differs_between_installations_is_left_out() {
         .replace("/scratch/", "/frompg/tables/scratch/")
         .replace("19080", "7");
     assert_eq!(
-        anonymous(location),
+        normalized(location),
         "s3://probe-lake/x/scratch/public/d1/OID/metadata/00008-UUID.metadata.json|2"
     );
-    assert_eq!(anonymous(location), anonymous(&ours));
+    assert_eq!(normalized(location), normalized(&ours));
     assert_eq!(
-        anonymous("a/snap-12-1-0d64f11f-0b6a-44c4-a020-fb475d333098.avro"),
+        normalized("a/snap-12-1-0d64f11f-0b6a-44c4-a020-fb475d333098.avro"),
         "a/snap-ID-1-UUID.avro"
     );
-    assert_eq!(from_python("Decimal('1.500')"), value("1.50"));
+    assert_eq!(from_capture("Decimal('1.500')"), value("1.50"));
     assert_eq!(
-        from_python("datetime.datetime(9999, 12, 31, 23, 59, 59, 999999)"),
+        from_capture("datetime.datetime(9999, 12, 31, 23, 59, 59, 999999)"),
         "9999-12-31 23:59:59.999999"
     );
     assert_eq!(
-        from_python("{'operation': 'append'}"),
+        from_capture("{'operation': 'append'}"),
         value("{\"operation\":  \"append\"}")
     );
 }

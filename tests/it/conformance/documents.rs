@@ -12,14 +12,14 @@ use super::lake;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Documents {
-    #[serde(rename = "unseen")]
-    unseen: Vec<Unseen>,
+    #[serde(rename = "unreplayed")]
+    unreplayed: Vec<Unreplayed>,
 }
 
 /// A row of docs/differences.md that no replayed statement shows.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Unseen {
+struct Unreplayed {
     row: String,
     reason: String,
 }
@@ -44,33 +44,34 @@ fn first_cells(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_deviation_is_told_and_every_telling_is_a_deviation() {
+fn every_deviation_is_documented_and_every_documented_difference_occurs() {
     let mut wrong = Vec::new();
     let mut told = BTreeSet::new();
     for name in ["ddl", "dml", "types", "transactions", "outages"] {
-        for deviation in expectations::of(name).deviations {
+        for deviation in expectations::load(name).deviations {
             let where_ = format!("{name}.toml, {}", deviation.statement);
-            match deviation.told {
+            match deviation.documented_as {
                 Some(row) => {
                     told.insert((row, where_));
                 }
-                None if deviation.of == [PgLake::StandIn] => {
-                    wrong.push(format!("{where_}: says not which document tells of it"));
+                None if deviation.applies_to == [PgLake::StandIn] => {
+                    wrong.push(format!("{where_}: names no document (`documented_as`)"));
                 }
                 None => {}
             }
         }
     }
     let lake = lake::expectations();
-    told.extend(
-        lake.refused
-            .into_iter()
-            .map(|entry| (entry.told, format!("lake.toml, {}", entry.statement))),
-    );
+    told.extend(lake.refused.into_iter().map(|entry| {
+        (
+            entry.documented_as,
+            format!("lake.toml, {}", entry.statement),
+        )
+    }));
     told.extend(
         lake.deviations
             .into_iter()
-            .map(|entry| (entry.told, format!("lake.toml, {}", entry.what))),
+            .map(|entry| (entry.documented_as, format!("lake.toml, {}", entry.what))),
     );
 
     let differences = first_cells(&document("docs/differences.md"));
@@ -90,20 +91,22 @@ fn every_deviation_is_told_and_every_telling_is_a_deviation() {
             ));
         }
     }
-    let unseen = read_toml::<Documents>("documents").unseen;
+    let unreplayed = read_toml::<Documents>("documents").unreplayed;
     for cell in &differences {
         let is_told = told.iter().any(|(row, _)| cell.contains(row));
-        let excuse = unseen.iter().find(|entry| cell.contains(&entry.row));
-        match (is_told, excuse) {
-            (true, Some(excuse)) => wrong.push(format!(
-                "documents.toml: {:?} is seen after all",
-                excuse.row
+        let exception = unreplayed.iter().find(|entry| cell.contains(&entry.row));
+        match (is_told, exception) {
+            (true, Some(exception)) => wrong.push(format!(
+                "documents.toml: a replayed statement shows {:?}; remove the entry",
+                exception.row
             )),
-            (false, None) => wrong.push(format!("docs/differences.md: no answer shows {cell:?}")),
+            (false, None) => wrong.push(format!(
+                "docs/differences.md: no deviation is recorded for the row {cell:?}"
+            )),
             _ => {}
         }
     }
-    for entry in unseen
+    for entry in unreplayed
         .iter()
         .filter(|entry| !differences.iter().any(|cell| cell.contains(&entry.row)))
     {

@@ -14,10 +14,10 @@ pub struct Expectations {
     pub deviations: Vec<Deviation>,
     /// Answers of which only a part is the same every time.
     #[serde(default, rename = "loose")]
-    pub loose: Vec<Loose>,
+    pub loose: Vec<PartialAnswer>,
     /// Scenes with steps that the capture did not print.
     #[serde(default, rename = "scene")]
-    pub scenes: Vec<Direction>,
+    pub scenes: Vec<SceneExpectations>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -26,19 +26,19 @@ pub struct Deviation {
     pub statement: String,
     /// The occurrence among equal statements, counted from 1; None means all of them.
     pub nth: Option<usize>,
-    pub of: Vec<PgLake>,
+    pub applies_to: Vec<PgLake>,
     /// The deviation applies only to servers older than this major version.
     pub before_postgres: Option<u32>,
     /// The expected answer, in which `*` matches any text.
     pub answer: String,
     pub reason: String,
     /// The first cell of the row in docs/differences.md or `docs/pg_lake.md` that documents the deviation.
-    pub told: Option<String>,
+    pub documented_as: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Loose {
+pub struct PartialAnswer {
     pub statement: String,
     pub answer: String,
     pub reason: String,
@@ -48,7 +48,7 @@ pub struct Loose {
 /// from 1.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Direction {
+pub struct SceneExpectations {
     pub heading: String,
     /// The statements that other sessions than the first run, by session name; an empty list means
     /// all.
@@ -77,7 +77,7 @@ pub struct Unprinted {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultAt {
-    pub of: Part,
+    pub component: FaultyComponent,
     pub before: usize,
     #[serde(default)]
     pub kind: FaultKind,
@@ -86,7 +86,7 @@ pub struct FaultAt {
 /// The component that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Part {
+pub enum FaultyComponent {
     S3,
     QueryEngine,
     Postgres,
@@ -126,7 +126,7 @@ pub fn first_session() -> String {
     "A".to_owned()
 }
 
-pub fn of(name: &str) -> Expectations {
+pub fn load(name: &str) -> Expectations {
     read_toml(&format!("transcripts/{name}"))
 }
 
@@ -141,13 +141,13 @@ pub fn read_toml<T: serde::de::DeserializeOwned>(name: &str) -> T {
 }
 
 impl Deviation {
-    pub fn applies(&self, statement: &str, nth: usize, on: &On) -> bool {
+    pub fn applies(&self, statement: &str, nth: usize, environment: &Environment) -> bool {
         self.statement == statement
             && self.nth.is_none_or(|wanted| wanted == nth)
-            && self.of.contains(&on.pg_lake)
+            && self.applies_to.contains(&environment.pg_lake)
             && self
                 .before_postgres
-                .is_none_or(|version| on.postgres < version)
+                .is_none_or(|version| environment.postgres < version)
     }
 }
 
@@ -162,7 +162,7 @@ pub enum PgLake {
 
 /// The environment of a replay.
 #[derive(Clone, Copy, Debug)]
-pub struct On {
+pub struct Environment {
     pub pg_lake: PgLake,
     /// The server's major version.
     pub postgres: u32,

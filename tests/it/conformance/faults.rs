@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::expectations::{FaultKind, Part};
-use crate::support::sandbox::{CommandSandbox, Db, until};
+use super::expectations::{FaultKind, FaultyComponent};
+use crate::support::db::Db;
+use crate::support::sandbox::CommandSandbox;
+use crate::support::{kill, until};
 use icebox_sandbox::EngineKind;
 use icebox_sandbox::process::ProcessId;
 
@@ -14,12 +16,12 @@ use icebox_sandbox::process::ProcessId;
 const HANG: Duration = Duration::from_secs(2);
 
 /// Returns the name of the component that a fault of this part concerns.
-fn component(engine: EngineKind, part: Part) -> &'static str {
+fn component(engine: EngineKind, part: FaultyComponent) -> &'static str {
     match part {
-        Part::Postgres => "postgres",
-        Part::S3 => "s3",
-        Part::QueryEngine if engine == EngineKind::Embedded => "lake-engine",
-        Part::QueryEngine => "pgduck_server",
+        FaultyComponent::Postgres => "postgres",
+        FaultyComponent::S3 => "s3",
+        FaultyComponent::QueryEngine if engine == EngineKind::Embedded => "lake-engine",
+        FaultyComponent::QueryEngine => "pgduck_server",
     }
 }
 
@@ -40,7 +42,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub fn begin(sandbox: &CommandSandbox, part: Part, kind: FaultKind) -> Self {
+    pub fn begin(sandbox: &CommandSandbox, part: FaultyComponent, kind: FaultKind) -> Self {
         let name = component(sandbox.info().engine, part);
         let running = |name: &str| {
             sandbox
@@ -65,10 +67,7 @@ impl Fault {
                 fault.supervisor = Some(supervisor);
             }
         }
-        victim.signal(Signal::SIGKILL);
-        while victim.is_alive() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        kill(victim);
         fault
     }
 

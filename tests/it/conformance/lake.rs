@@ -11,12 +11,13 @@ use iceberg::spec::{
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::answer::{anonymous, ask};
+use super::answer::{normalized, send};
 use super::expectations::{PgLake, matches, read_toml};
-use super::{in_database, on};
+use super::{environment, in_database};
 use crate::reader::lake::{Lake, Truth, text, truth};
 use crate::reader::value::from_csv;
-use crate::support::sandbox::{Db, TestSandbox};
+use crate::support::db::Db;
+use crate::support::sandbox::TestSandbox;
 use icebox_tables::LakeIo;
 
 const BUCKET: &str = "pg-lake-capture";
@@ -39,12 +40,12 @@ pub struct Expectations {
 pub struct Refused {
     /// The statement, in which `*` matches any text.
     pub statement: String,
-    pub of: Vec<PgLake>,
+    pub applies_to: Vec<PgLake>,
     pub answer: String,
     /// The table that does not exist because of the refusal.
     pub without: Option<String>,
     pub reason: String,
-    pub told: String,
+    pub documented_as: String,
 }
 
 #[derive(Deserialize)]
@@ -53,11 +54,11 @@ pub struct Deviation {
     pub tables: Vec<String>,
     /// A name from [`layout`].
     pub what: String,
-    pub of: Vec<PgLake>,
+    pub applies_to: Vec<PgLake>,
     /// The expected value, in which `*` matches any text.
     pub answer: String,
     pub reason: String,
-    pub told: String,
+    pub documented_as: String,
 }
 
 pub fn expectations() -> Expectations {
@@ -103,7 +104,7 @@ async fn layout(io: &LakeIo, location: &str) -> BTreeMap<&'static str, String> {
     let mut layout = BTreeMap::from([
         ("metadata members", joined(&mut members(&json).into_iter())),
         ("format version", json["format-version"].to_string()),
-        ("location", anonymous(json["location"].as_str().unwrap())),
+        ("location", normalized(json["location"].as_str().unwrap())),
         ("columns", fields(&json)),
         ("last column id", json["last-column-id"].to_string()),
         ("partition specs", without_spaces(&json["partition-specs"])),
@@ -259,7 +260,7 @@ async fn keys(io: &LakeIo, location: &str) -> String {
     let mut kinds = BTreeMap::new();
     for object in objects {
         let key = object.location.to_string();
-        let key = anonymous(&format!("/{}", &key[prefix.to_string().len()..]));
+        let key = normalized(&format!("/{}", &key[prefix.to_string().len()..]));
         // The version number is dropped: the number of metadata files already shows it.
         let numbered = key
             .find("-UUID.metadata.json")
@@ -294,7 +295,7 @@ async fn the_captured_lake_made_again() {
     let captured = Lake::capture().await;
     let test = TestSandbox::with_bucket(BUCKET).await;
     let db = test.database(DATABASE).await;
-    let on = on(&db).await;
+    let environment = environment(&db).await;
     drop(db);
     let db = Db::connect(&in_database(test.info(), DATABASE)).await;
     db.run("SET pg_lake_iceberg.default_catalog = 'postgres'")
@@ -308,10 +309,13 @@ async fn the_captured_lake_made_again() {
         if missing.iter().any(|table| statement.contains(table)) {
             continue;
         }
-        let told = ask(&db.client, &statement, Vec::new).await.told(&statement);
+        let told = send(&db.client, &statement, Vec::new)
+            .await
+            .render(&statement);
         let mut refused = expectations.refused.iter().enumerate();
         match refused.find(|(_, refused)| {
-            refused.of.contains(&on.pg_lake) && matches(&refused.statement, &statement)
+            refused.applies_to.contains(&environment.pg_lake)
+                && matches(&refused.statement, &statement)
         }) {
             Some((place, refused)) => {
                 used.insert(("refused", place));
@@ -350,7 +354,7 @@ async fn the_captured_lake_made_again() {
             let mut deviations = expectations.deviations.iter().enumerate();
             let deviation = deviations.find(|(_, deviation)| {
                 deviation.what == *what
-                    && deviation.of.contains(&on.pg_lake)
+                    && deviation.applies_to.contains(&environment.pg_lake)
                     && deviation
                         .tables
                         .iter()
@@ -382,16 +386,16 @@ async fn the_captured_lake_made_again() {
     let lists = expectations
         .refused
         .iter()
-        .map(|refused| &refused.of)
+        .map(|refused| &refused.applies_to)
         .enumerate();
     let lists = lists.map(|(place, of)| (("refused", place), of));
     let more = expectations
         .deviations
         .iter()
-        .map(|deviation| &deviation.of)
+        .map(|deviation| &deviation.applies_to)
         .enumerate();
     for (entry, of) in lists.chain(more.map(|(place, of)| (("deviation", place), of))) {
-        if of.contains(&on.pg_lake) && !used.contains(&entry) {
+        if of.contains(&environment.pg_lake) && !used.contains(&entry) {
             wrong.push(format!(
                 "lake.toml: the {} number {} concerns nothing",
                 entry.0,

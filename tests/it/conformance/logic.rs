@@ -6,7 +6,8 @@ use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 use tokio_postgres::SimpleQueryMessage;
 
 use super::in_database;
-use crate::support::sandbox::{Db, NULL, TestSandbox};
+use crate::support::db::{Db, NULL};
+use crate::support::sandbox::TestSandbox;
 use icebox_postgres::Endpoint;
 
 /// The connection of a test file.

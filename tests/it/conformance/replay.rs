@@ -4,26 +4,29 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::BUCKET;
-use super::answer::{Answer, anonymous, ask};
+use super::answer::{Answer, normalized, send};
 use super::expectations::{
-    self, Direction, Expectations, On, Part, Unprinted, first_session, matches,
+    self, Environment, Expectations, FaultyComponent, SceneExpectations, Unprinted, first_session,
+    matches,
 };
 use super::faults::Fault;
 use super::transcript::{self, Entry};
-use crate::support::sandbox::{CommandSandbox, Db, until};
+use crate::support::db::Db;
+use crate::support::sandbox::CommandSandbox;
+use crate::support::until;
 use icebox_postgres::Endpoint;
 
 /// The time limit of a statement. Only a statement that waits for ever exceeds it.
-const PATIENCE: Duration = Duration::from_mins(1);
+const STATEMENT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The settings of the capture's sessions. Its catalog is PostgreSQL's own, whatever the sandbox's
 /// default is.
 const SESSION: &str = "SET timezone = 'UTC'; SET pg_lake_iceberg.default_catalog = 'postgres'";
 
 /// A sandbox and its sessions.
-pub struct Stage<'a> {
+pub struct Replay<'a> {
     endpoint: Endpoint,
-    on: On,
+    environment: Environment,
     /// The sandbox whose components may fail.
     sandbox: Option<&'a CommandSandbox>,
     sessions: HashMap<String, Db>,
@@ -41,11 +44,15 @@ struct Report {
     wrong: Vec<String>,
 }
 
-impl<'a> Stage<'a> {
-    pub fn new(endpoint: Endpoint, on: On, sandbox: Option<&'a CommandSandbox>) -> Self {
+impl<'a> Replay<'a> {
+    pub fn new(
+        endpoint: Endpoint,
+        environment: Environment,
+        sandbox: Option<&'a CommandSandbox>,
+    ) -> Self {
         Self {
             endpoint,
-            on,
+            environment,
             sandbox,
             sessions: HashMap::new(),
             fault: None,
@@ -66,31 +73,31 @@ impl<'a> Stage<'a> {
     /// Runs `fixtures/pg_lake/transcripts/<name>.txt`. Panics with all answers that are not as
     /// expected.
     pub async fn replay(mut self, name: &str) {
-        let expectations = expectations::of(name);
+        let expectations = expectations::load(name);
         let scenes = transcript::scenes(&transcript::read(&format!("{name}.txt")));
-        for direction in &expectations.scenes {
+        for scene_expectations in &expectations.scenes {
             let is_there = scenes
                 .iter()
-                .any(|scene| scene.heading == direction.heading);
+                .any(|scene| scene.heading == scene_expectations.heading);
             assert!(
                 is_there,
                 "{name}.toml: {name}.txt has no heading {:?}",
-                direction.heading
+                scene_expectations.heading
             );
         }
         for scene in scenes {
-            let none = Direction::default();
-            let direction = expectations
+            let none = SceneExpectations::default();
+            let scene_expectations = expectations
                 .scenes
                 .iter()
                 .find(|found| found.heading == scene.heading);
-            let direction = direction.unwrap_or(&none);
+            let scene_expectations = scene_expectations.unwrap_or(&none);
             let mut place = 0;
             let mut prepared = 0;
             for entry in &scene.entries {
                 let next = place + 1;
                 if next > prepared {
-                    self.unprinted(direction, next).await;
+                    self.unprinted(scene_expectations, next).await;
                     prepared = next;
                 }
                 if matches!(entry, Entry::Up) {
@@ -98,19 +105,19 @@ impl<'a> Stage<'a> {
                     continue;
                 }
                 place = next;
-                if direction
+                if scene_expectations
                     .skip
                     .as_ref()
                     .is_some_and(|skip| place >= skip.from)
                 {
-                    let why = &direction.skip.as_ref().expect("just seen").reason;
+                    let why = &scene_expectations.skip.as_ref().expect("just seen").reason;
                     println!(
                         "not run, from statement {place} of \"{}\" on: {why}",
                         scene.heading
                     );
                     break;
                 }
-                let session = direction
+                let session = scene_expectations
                     .sessions
                     .iter()
                     .find(|(_, places)| places.is_empty() || places.contains(&place));
@@ -130,7 +137,7 @@ impl<'a> Stage<'a> {
                 );
             }
             if place + 1 > prepared {
-                self.unprinted(direction, place + 1).await;
+                self.unprinted(scene_expectations, place + 1).await;
             }
         }
         self.finish(name, &expectations);
@@ -138,20 +145,20 @@ impl<'a> Stage<'a> {
 
     async fn ask(&mut self, session: &str, statement: &str) -> Answer {
         let db = self.session(session).await;
-        let answer = ask(&db.client, statement, || db.notices());
-        tokio::time::timeout(PATIENCE, answer)
+        let answer = send(&db.client, statement, || db.notices());
+        tokio::time::timeout(STATEMENT_TIMEOUT, answer)
             .await
-            .unwrap_or_else(|_| panic!("no answer within {PATIENCE:?}: {statement}"))
+            .unwrap_or_else(|_| panic!("no answer within {STATEMENT_TIMEOUT:?}: {statement}"))
     }
 
     /// Runs what the capture did before the statement at this position and did not print.
-    async fn unprinted(&mut self, direction: &Direction, place: usize) {
+    async fn unprinted(&mut self, scene_expectations: &SceneExpectations, place: usize) {
         for Unprinted {
             session,
             run,
             answer,
             ..
-        } in direction
+        } in scene_expectations
             .unprinted
             .iter()
             .filter(|step| step.before == place)
@@ -161,9 +168,9 @@ impl<'a> Stage<'a> {
             } else {
                 self.ask(session, run).await
             };
-            self.check(run, answer, &given.told(run));
+            self.check(run, answer, &given.render(run));
         }
-        if let Some(writers) = direction
+        if let Some(writers) = scene_expectations
             .writers
             .as_ref()
             .filter(|writers| writers.before == place)
@@ -182,14 +189,14 @@ impl<'a> Stage<'a> {
             }
             at_once.join_all().await;
         }
-        if let Some(fault) = direction
+        if let Some(fault) = scene_expectations
             .fault
             .as_ref()
             .filter(|fault| fault.before == place)
         {
             let sandbox = self.sandbox.expect("a sandbox whose components may fail");
-            self.fault = Some(Fault::begin(sandbox, fault.of, fault.kind));
-            if fault.of == Part::Postgres {
+            self.fault = Some(Fault::begin(sandbox, fault.component, fault.kind));
+            if fault.component == FaultyComponent::Postgres {
                 self.sessions.clear();
             }
         }
@@ -220,7 +227,7 @@ impl<'a> Stage<'a> {
         let mut answer = None;
         until(
             "the second statement is answered, or waits for a lock",
-            PATIENCE,
+            STATEMENT_TIMEOUT,
             async || {
                 tokio::select! {
                     given = &mut other => answer = Some(given),
@@ -245,7 +252,7 @@ impl<'a> Stage<'a> {
     }
 
     fn check(&mut self, statement: &str, expected: &str, told: &str) {
-        if !matches(&anonymous(expected), told) {
+        if !matches(&normalized(expected), told) {
             let wrong = format!("{statement}\n  expected {expected}\n  but got  {told}");
             self.report.wrong.push(wrong);
         }
@@ -261,10 +268,10 @@ impl<'a> Stage<'a> {
         let nth = self.seen.entry(statement.to_owned()).or_default();
         *nth += 1;
         let nth = *nth;
-        let (real, told) = (recorded.told(statement), given.told(statement));
+        let (real, told) = (recorded.render(statement), given.render(statement));
         let mut deviations = expectations.deviations.iter().enumerate();
         if let Some((place, deviation)) =
-            deviations.find(|(_, deviation)| deviation.applies(statement, nth, &self.on))
+            deviations.find(|(_, deviation)| deviation.applies(statement, nth, &self.environment))
         {
             self.report.differing.push(place);
             if told == real {
@@ -297,10 +304,10 @@ impl<'a> Stage<'a> {
             mut wrong,
         } = self.report;
         for (place, deviation) in expectations.deviations.iter().enumerate() {
-            let concerns = deviation.of.contains(&self.on.pg_lake)
+            let concerns = deviation.applies_to.contains(&self.environment.pg_lake)
                 && deviation
                     .before_postgres
-                    .is_none_or(|version| self.on.postgres < version);
+                    .is_none_or(|version| self.environment.postgres < version);
             if concerns && !differing.contains(&place) {
                 wrong.push(format!(
                     "{name}.toml lists what {name}.txt does not have: {}",
@@ -318,7 +325,7 @@ impl<'a> Stage<'a> {
         }
         println!(
             "{name}.txt on {:?}: {same} answers compared with pg_lake's, {} differ as listed",
-            self.on,
+            self.environment,
             differing.len()
         );
         assert!(same > 0, "{name}.txt has no statement that is compared");

@@ -1,14 +1,14 @@
 //! The engine that `auto` chooses.
 
-use super::lab::{Lab, is_enabled};
+use super::sandbox::{ContainerSandbox, is_enabled};
 
 #[test]
 fn auto_takes_containers_when_the_images_are_there() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::new();
-    let up = lab.ok(&["up"]);
+    let sandbox = ContainerSandbox::new();
+    let up = sandbox.ok(&["up"]);
     assert!(
         up.contains("engine containers: auto took it: the container engine at"),
         "{up}"
@@ -32,10 +32,10 @@ fn auto_goes_on_without_a_container_engine_or_an_image() {
             "containers: image icebox-no-such-image:1 is missing",
         ),
     ] {
-        let lab = Lab::with(&[(name, value)]);
-        let up = lab.ok(&["up"]);
+        let sandbox = ContainerSandbox::with(&[(name, value)]);
+        let up = sandbox.ok(&["up"]);
         assert!(up.contains(reason), "{up}");
         assert!(!up.contains("engine containers"), "{up}");
-        assert!(!lab.state_dir.join("containers.json").exists());
+        assert!(!sandbox.state_dir.join("containers.json").exists());
     }
 }

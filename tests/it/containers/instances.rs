@@ -3,19 +3,19 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::lab::{Belongings, Lab, docker, eventually, is_enabled};
-use crate::support::sandbox::text;
+use super::sandbox::{ContainerSandbox, Resources, docker, eventually, is_enabled};
+use crate::support::text;
 
 /// Runs a statement on the Snowflake side and returns its rows, with commas between values.
-fn snowflake(lab: &Lab, sql: &str) -> String {
-    let csv = lab.ok(&["sql", "--on", "snowflake", "-o", "csv", sql]);
+fn snowflake(sandbox: &ContainerSandbox, sql: &str) -> String {
+    let csv = sandbox.ok(&["sql", "--on", "snowflake", "-o", "csv", sql]);
     let rows: Vec<&str> = csv.lines().skip(1).collect();
     rows.join("\n")
 }
 
 /// Returns the state directory of the only instance.
-fn only_instance(lab: &Lab) -> PathBuf {
-    let mut all = std::fs::read_dir(lab.state_dir.join("instances")).unwrap();
+fn only_instance(sandbox: &ContainerSandbox) -> PathBuf {
+    let mut all = std::fs::read_dir(sandbox.state_dir.join("instances")).unwrap();
     all.next().unwrap().unwrap().path()
 }
 
@@ -24,9 +24,9 @@ fn an_instance_is_a_container_beside_the_first() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::up();
+    let sandbox = ContainerSandbox::up();
     let create = "CREATE POSTGRES INSTANCE shop COMPUTE_FAMILY = 'STANDARD_M' STORAGE_SIZE_GB = 10 AUTHENTICATION_AUTHORITY = POSTGRES";
-    let told = lab.ok(&["sql", "--on", "snowflake", "-o", "json", create]);
+    let told = sandbox.ok(&["sql", "--on", "snowflake", "-o", "json", create]);
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     let roles: serde_json::Value =
         serde_json::from_str(told["access_roles"].as_str().unwrap()).unwrap();
@@ -53,13 +53,13 @@ fn an_instance_is_a_container_beside_the_first() {
         "CREATE NETWORK POLICY p ALLOWED_NETWORK_RULE_LIST = ('d.public.r')",
         "ALTER POSTGRES INSTANCE shop SET NETWORK_POLICY = 'P'",
     ] {
-        snowflake(&lab, sql);
+        snowflake(&sandbox, sql);
     }
     assert_eq!(psql("SELECT 1"), (true, "1".to_owned()));
 
     // The instance writes to the sandbox's lake, but only where its storage integration allows it.
-    let bucket = lab.info().bucket;
-    let role = lab.info().role_arn.unwrap();
+    let bucket = sandbox.info().bucket;
+    let role = sandbox.info().role_arn.unwrap();
     let works = |sql: &str| {
         let (done, said) = psql(sql);
         assert!(done, "{sql}: {said}");
@@ -75,17 +75,17 @@ fn an_instance_is_a_container_beside_the_first() {
     let table = "CREATE TABLE sales (amount numeric(12,2)) USING iceberg";
     fails(table, "no storage integration");
     snowflake(
-        &lab,
+        &sandbox,
         &format!(
             "CREATE STORAGE INTEGRATION writer TYPE = POSTGRES_EXTERNAL_STORAGE STORAGE_PROVIDER = 'S3' ENABLED = TRUE
              STORAGE_AWS_ROLE_ARN = '{role}' STORAGE_ALLOWED_LOCATIONS = ('s3://{bucket}/elsewhere/')"
         ),
     );
     let attach = "ALTER POSTGRES INSTANCE shop SET STORAGE_INTEGRATION = writer";
-    snowflake(&lab, attach);
+    snowflake(&sandbox, attach);
     fails(table, "AccessDenied");
     snowflake(
-        &lab,
+        &sandbox,
         &format!(
             "ALTER STORAGE INTEGRATION writer SET STORAGE_ALLOWED_LOCATIONS = ('s3://{bucket}/')"
         ),
@@ -93,17 +93,17 @@ fn an_instance_is_a_container_beside_the_first() {
     works(table);
     works("INSERT INTO sales VALUES (1.25), (2.50)");
     snowflake(
-        &lab,
+        &sandbox,
         "ALTER POSTGRES INSTANCE shop UNSET STORAGE_INTEGRATION",
     );
     fails("INSERT INTO sales VALUES (4)", "no storage integration");
-    snowflake(&lab, attach);
+    snowflake(&sandbox, attach);
     // The container has no other keys. A restarted container does not know the session's
     // credentials, and receives them again.
-    let containers = Belongings::of(&only_instance(&lab)).containers;
+    let containers = Resources::of(&only_instance(&sandbox)).containers;
     let inspected = docker(&["inspect", &containers[0]]);
     assert!(inspected.contains("ICEBOX_S3_SECRET_ACCESS_KEY=none"));
-    assert!(!inspected.contains(&lab.info().s3.secret_access_key));
+    assert!(!inspected.contains(&sandbox.info().s3.secret_access_key));
     docker(&["kill", &containers[0]]);
     eventually("it writes again", || psql("INSERT INTO sales VALUES (0)").0);
     let (_, location) = psql("SELECT metadata_location FROM iceberg_tables");
@@ -117,29 +117,29 @@ fn an_instance_is_a_container_beside_the_first() {
             "CREATE ICEBERG TABLE d.public.sales EXTERNAL_VOLUME = 'V' CATALOG = 'C' METADATA_FILE_PATH = '{path}'"
         ),
     ] {
-        snowflake(&lab, sql);
+        snowflake(&sandbox, sql);
     }
     assert_eq!(
-        snowflake(&lab, "SELECT SUM(amount) FROM d.public.sales"),
+        snowflake(&sandbox, "SELECT SUM(amount) FROM d.public.sales"),
         "3.75"
     );
 
     // A suspended instance keeps its data and its network policy.
-    snowflake(&lab, "ALTER POSTGRES INSTANCE shop SUSPEND");
+    snowflake(&sandbox, "ALTER POSTGRES INSTANCE shop SUSPEND");
     assert!(!psql("SELECT 1").0);
-    snowflake(&lab, "ALTER POSTGRES INSTANCE shop RESUME");
+    snowflake(&sandbox, "ALTER POSTGRES INSTANCE shop RESUME");
     assert_eq!(
         psql("SELECT sum(amount) FROM sales"),
         (true, "3.75".to_owned())
     );
 
     // The instance starts again with the sandbox.
-    lab.ok(&["down"]);
-    lab.ok(&["up", "--engine", "containers"]);
+    sandbox.ok(&["down"]);
+    sandbox.ok(&["up", "--engine", "containers"]);
     assert_eq!(
         psql("SELECT sum(amount) FROM sales"),
         (true, "3.75".to_owned())
     );
-    snowflake(&lab, "DROP POSTGRES INSTANCE shop");
+    snowflake(&sandbox, "DROP POSTGRES INSTANCE shop");
     assert!(!psql("SELECT 1").0);
 }

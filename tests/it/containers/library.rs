@@ -1,6 +1,6 @@
 //! Sandboxes on the engine `containers`, created with the library.
 
-use super::lab::{Belongings, is_enabled};
+use super::sandbox::{Resources, is_enabled};
 use icebox_postgres::connect;
 use icebox_sandbox::{Engine, EngineKind, Sandbox};
 
@@ -17,7 +17,7 @@ async fn dropping_a_sandbox_removes_everything() {
         .unwrap();
     let info = sandbox.info().clone();
     assert_eq!(info.engine, EngineKind::Containers);
-    let running = Belongings::of(&info.state_dir);
+    let running = Resources::of(&info.state_dir);
     assert_eq!(
         (
             running.containers.len(),
@@ -35,7 +35,7 @@ async fn dropping_a_sandbox_removes_everything() {
 
     drop(sandbox);
     assert!(connect(&info.postgres).await.is_err());
-    assert_eq!(Belongings::of(&info.state_dir), Belongings::default());
+    assert_eq!(Resources::of(&info.state_dir), Resources::default());
     assert!(!info.state_dir.exists());
 }
 
@@ -56,7 +56,7 @@ async fn a_named_state_directory_keeps_its_data() {
         .await
         .unwrap();
     sandbox.stop().await;
-    let stopped = Belongings::of(&state_dir);
+    let stopped = Resources::of(&state_dir);
     assert_eq!(
         (
             stopped.containers.len(),
@@ -80,5 +80,5 @@ async fn a_named_state_directory_keeps_its_data() {
         .output()
         .unwrap();
     assert!(down.status.success(), "{down:?}");
-    assert_eq!(Belongings::of(&state_dir), Belongings::default());
+    assert_eq!(Resources::of(&state_dir), Resources::default());
 }

@@ -1,22 +1,23 @@
 //! The life cycle of a sandbox on the engine `containers`, through the command.
 
-use super::lab::{Belongings, Lab, docker, is_enabled};
-use crate::support::sandbox::{answers, free_port, lets_in_only_where_asked, text};
+use super::sandbox::{ContainerSandbox, Resources, docker, is_enabled};
+use crate::support::network::{answers, assert_listens_only_where_asked, free_port};
+use crate::support::text;
 
 #[test]
 fn up_down_and_up_again() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::new();
+    let sandbox = ContainerSandbox::new();
     let port = free_port();
-    let first = lab.ok(&["up", "--engine", "containers", "--pg-port", &port]);
+    let first = sandbox.ok(&["up", "--engine", "containers", "--pg-port", &port]);
     assert!(first.contains("engine containers: asked for"), "{first}");
     assert!(first.contains("sslmode=require"), "{first}");
-    let before = lab.info();
-    assert!(lab.ok(&["up"]).contains("already running"));
+    let before = sandbox.info();
+    assert!(sandbox.ok(&["up"]).contains("already running"));
 
-    let status = lab.status();
+    let status = sandbox.status();
     assert_eq!(status["state"], "up");
     let names: Vec<_> = status["components"]
         .as_array()
@@ -28,31 +29,31 @@ fn up_down_and_up_again() {
 
     // The version is the one that the server reports.
     assert!(before.has_pg_cron);
-    let version = lab.sql("SHOW server_version");
+    let version = sandbox.sql("SHOW server_version");
     assert_eq!(version.split(' ').next().unwrap(), before.postgres_version);
-    assert_eq!(lab.sql("SHOW max_worker_processes"), "64");
-    assert_eq!(lab.sql("SELECT 'Z' < 'a', upper('é')"), "t,É");
+    assert_eq!(sandbox.sql("SHOW max_worker_processes"), "64");
+    assert_eq!(sandbox.sql("SELECT 'Z' < 'a', upper('é')"), "t,É");
 
-    lab.sql("CREATE EXTENSION pg_lake CASCADE");
-    lab.sql(
+    sandbox.sql("CREATE EXTENSION pg_lake CASCADE");
+    sandbox.sql(
         "ALTER DATABASE postgres SET pg_lake_iceberg.default_location_prefix = 's3://icebox-lake/'",
     );
-    lab.sql("CREATE TABLE kept (id int) USING iceberg");
-    lab.sql("INSERT INTO kept VALUES (7)");
-    lab.sql("CREATE TABLE heap (id int)");
-    lab.sql("INSERT INTO heap VALUES (8)");
-    lab.soon_reads("SELECT id FROM kept", "ID\n7\n");
+    sandbox.sql("CREATE TABLE kept (id int) USING iceberg");
+    sandbox.sql("INSERT INTO kept VALUES (7)");
+    sandbox.sql("CREATE TABLE heap (id int)");
+    sandbox.sql("INSERT INTO heap VALUES (8)");
+    sandbox.soon_reads("SELECT id FROM kept", "ID\n7\n");
 
     // The output of the containers is in the sandbox's logs.
-    let log = lab.ok(&["logs", "postgres", "-n", "1000"]);
+    let log = sandbox.ok(&["logs", "postgres", "-n", "1000"]);
     assert!(
         log.contains("database system is ready to accept connections"),
         "{log}"
     );
 
-    lab.ok(&["down"]);
-    assert_eq!(lab.status()["state"], "down");
-    let stopped = lab.belongings();
+    sandbox.ok(&["down"]);
+    assert_eq!(sandbox.status()["state"], "down");
+    let stopped = sandbox.resources();
     assert_eq!(
         (
             stopped.containers.len(),
@@ -62,19 +63,19 @@ fn up_down_and_up_again() {
         (0, 0, 2),
         "{stopped:?}"
     );
-    let log = lab.ok(&["logs", "postgres", "-n", "10"]);
+    let log = sandbox.ok(&["logs", "postgres", "-n", "10"]);
     assert!(log.contains("database system is shut down"), "{log}");
 
-    lab.ok(&["up", "--engine", "containers"]);
-    let after = lab.info();
+    sandbox.ok(&["up", "--engine", "containers"]);
+    let after = sandbox.info();
     assert_eq!(before.postgres, after.postgres);
     assert_eq!(before.s3, after.s3);
-    assert_eq!(lab.sql("SELECT k.id, h.id FROM kept k, heap h"), "7,8");
-    lab.sql("INSERT INTO kept VALUES (9)");
+    assert_eq!(sandbox.sql("SELECT k.id, h.id FROM kept k, heap h"), "7,8");
+    sandbox.sql("INSERT INTO kept VALUES (9)");
 
-    lab.ok(&["down", "--purge"]);
-    assert_eq!(lab.belongings(), Belongings::default());
-    assert!(!lab.state_dir.exists());
+    sandbox.ok(&["down", "--purge"]);
+    assert_eq!(sandbox.resources(), Resources::default());
+    assert!(!sandbox.state_dir.exists());
 }
 
 #[test]
@@ -82,14 +83,14 @@ fn everything_listens_on_loopback_only() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::up();
-    let info = lab.info();
+    let sandbox = ContainerSandbox::up();
+    let info = sandbox.info();
     let bound = |component: &str| {
         let bindings = docker(&[
             "inspect",
             "--format",
             "{{range .NetworkSettings.Ports}}{{range .}}{{.HostIp}}:{{.HostPort}} {{end}}{{end}}",
-            &lab.container(component),
+            &sandbox.container(component),
         ]);
         let port = bindings.trim().strip_prefix("127.0.0.1:");
         let port = port.and_then(|port| port.parse::<u16>().ok());
@@ -111,8 +112,12 @@ fn other_machines_are_let_in_only_where_it_is_asked_for() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::new();
-    lets_in_only_where_asked("containers", |arguments| lab.ok(arguments), || lab.info());
+    let sandbox = ContainerSandbox::new();
+    assert_listens_only_where_asked(
+        "containers",
+        |arguments| sandbox.ok(arguments),
+        || sandbox.info(),
+    );
 }
 
 #[test]
@@ -120,8 +125,8 @@ fn only_tls_with_a_password_gets_in() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::up();
-    let info = lab.info();
+    let sandbox = ContainerSandbox::up();
+    let info = sandbox.info();
     let try_as = |settings: &str, password: &str| {
         let port = info.postgres.port;
         let target =
@@ -151,7 +156,7 @@ fn only_tls_with_a_password_gets_in() {
     );
     assert_eq!(application, "application|t\n");
     assert_eq!(
-        lab.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'application'"),
+        sandbox.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'application'"),
         "f"
     );
 }
@@ -161,7 +166,7 @@ fn two_sandboxes_side_by_side() {
     if !is_enabled() {
         return;
     }
-    let (one, two) = (Lab::new(), Lab::new());
+    let (one, two) = (ContainerSandbox::new(), ContainerSandbox::new());
     std::thread::scope(|scope| {
         scope.spawn(|| one.ok(&["up", "--engine", "containers"]));
         scope.spawn(|| two.ok(&["up", "--engine", "containers"]));
@@ -172,7 +177,7 @@ fn two_sandboxes_side_by_side() {
     assert_eq!(two.sql("SELECT to_regclass('only_here') IS NULL"), "t");
     one.ok(&["down", "--purge"]);
     assert_eq!(two.sql("SELECT 1"), "1");
-    assert_eq!(two.belongings().containers.len(), 2);
+    assert_eq!(two.resources().containers.len(), 2);
 }
 
 #[test]
@@ -180,14 +185,14 @@ fn the_guides_files_run_and_every_answer_is_the_same() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::up();
-    lab.ok(&["run", "scenarios/retail-lakehouse"]);
-    let report = lab.ok(&["verify", "--queries", "scenarios/retail-lakehouse/queries"]);
+    let sandbox = ContainerSandbox::up();
+    sandbox.ok(&["run", "scenarios/retail-lakehouse"]);
+    let report = sandbox.ok(&["verify", "--queries", "scenarios/retail-lakehouse/queries"]);
     let summary = report.lines().last().unwrap();
     assert!(summary.contains("gave the same answer"), "{report}");
     // The layout of the guide, which results from the settings of the object-store catalog.
     let location =
-        lab.sql("SELECT DISTINCT split_part(metadata_location, '/', 4) FROM iceberg_tables");
+        sandbox.sql("SELECT DISTINCT split_part(metadata_location, '/', 4) FROM iceberg_tables");
     assert_eq!(location, "frompg");
 }
 
@@ -197,22 +202,26 @@ fn pgduck_server_in_a_container_of_its_own() {
         return;
     }
     let image = std::env::var("ICEBOX_POSTGRES_IMAGE").unwrap();
-    let lab = Lab::with(&[("ICEBOX_PGDUCK_IMAGE", &image)]);
-    lab.ok(&["up", "--engine", "containers"]);
-    assert_eq!(lab.belongings().containers.len(), 3);
-    lab.sql("CREATE EXTENSION pg_lake CASCADE");
-    lab.sql(
+    let sandbox = ContainerSandbox::with(&[("ICEBOX_PGDUCK_IMAGE", &image)]);
+    sandbox.ok(&["up", "--engine", "containers"]);
+    assert_eq!(sandbox.resources().containers.len(), 3);
+    sandbox.sql("CREATE EXTENSION pg_lake CASCADE");
+    sandbox.sql(
         "ALTER DATABASE postgres SET pg_lake_iceberg.default_location_prefix = 's3://icebox-lake/'",
     );
-    lab.sql("CREATE TABLE t (id int) USING iceberg");
-    lab.sql("INSERT INTO t SELECT generate_series(1, 1000)");
-    assert_eq!(lab.sql("SELECT count(*), sum(id) FROM t"), "1000,500500");
-    docker(&["kill", &lab.container("pgduck_server")]);
-    lab.component("pgduck_server", 1);
-    super::lab::eventually("pgduck_server answers again", || {
-        lab.icebox(&["sql", "INSERT INTO t VALUES (1001)"])
+    sandbox.sql("CREATE TABLE t (id int) USING iceberg");
+    sandbox.sql("INSERT INTO t SELECT generate_series(1, 1000)");
+    assert_eq!(
+        sandbox.sql("SELECT count(*), sum(id) FROM t"),
+        "1000,500500"
+    );
+    docker(&["kill", &sandbox.container("pgduck_server")]);
+    sandbox.component("pgduck_server", 1);
+    super::sandbox::eventually("pgduck_server answers again", || {
+        sandbox
+            .icebox(&["sql", "INSERT INTO t VALUES (1001)"])
             .status
             .success()
     });
-    assert_eq!(lab.sql("SELECT count(*) FROM t"), "1001");
+    assert_eq!(sandbox.sql("SELECT count(*) FROM t"), "1001");
 }

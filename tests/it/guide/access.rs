@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{AS_IT_STANDS, Attendee, guide};
-use crate::support::sandbox::{engine_under_test, python_with, text, until};
+use super::{AS_IT_STANDS, GuideRun, guide};
+use crate::support::clients::python_with;
+use crate::support::sandbox::engine_under_test;
+use crate::support::{text, until};
 use icebox_aws::audit::{Entry, Reader};
 use icebox_sandbox::Engine;
 use icebox_sandbox::aws::AccountState;
@@ -59,7 +61,7 @@ impl Aws {
             "--policy-document",
             document,
         ]);
-        is_known().await;
+        wait_for_access_change().await;
     }
 
     /// Creates a new version of the IAM policy and deletes the version before.
@@ -86,7 +88,7 @@ impl Aws {
                 id,
             ]);
         }
-        is_known().await;
+        wait_for_access_change().await;
     }
 
     async fn session(&self, seconds: &str) {
@@ -98,14 +100,14 @@ impl Aws {
             "--max-session-duration",
             seconds,
         ]);
-        is_known().await;
+        wait_for_access_change().await;
     }
 }
 
 /// Waits until a change of access is effective. For a `pgduck_server`, a component looks for
 /// changes a few times a second and sends them to it; the embedded engine needs no wait. In the
 /// cloud it takes longer.
-async fn is_known() {
+async fn wait_for_access_change() {
     if engine_under_test() != Engine::Embedded {
         tokio::time::sleep(Duration::from_millis(1500)).await;
     }
@@ -113,32 +115,32 @@ async fn is_known() {
 
 /// The output of DESCRIBE: a principal and its external id.
 #[derive(Clone)]
-struct Shown {
+struct PrincipalAndId {
     user: String,
     external_id: String,
 }
 
-impl Attendee {
-    async fn integration(&mut self, name: &str) -> Shown {
+impl GuideRun {
+    async fn integration(&mut self, name: &str) -> PrincipalAndId {
         let mut value = async |property: &str| {
             let sql = format!(
                 "DESCRIBE STORAGE INTEGRATION {name} ->> SELECT \"property_value\" FROM $1 WHERE \"property\" = '{property}'"
             );
-            self.asks(&sql).await.remove(0)
+            self.query(&sql).await.remove(0)
         };
-        Shown {
+        PrincipalAndId {
             user: value("STORAGE_AWS_IAM_USER_ARN").await,
             external_id: value("STORAGE_AWS_EXTERNAL_ID").await,
         }
     }
 
-    async fn volume(&mut self, name: &str) -> Shown {
+    async fn volume(&mut self, name: &str) -> PrincipalAndId {
         let sql = format!(
             "DESCRIBE EXTERNAL VOLUME {name} ->> SELECT \"property_value\" FROM $1 WHERE \"property\" = 'STORAGE_LOCATION_1'"
         );
-        let json: Value = serde_json::from_str(&self.asks(&sql).await[0]).unwrap();
+        let json: Value = serde_json::from_str(&self.query(&sql).await[0]).unwrap();
         let part = |name: &str| json[name].as_str().unwrap().to_owned();
-        Shown {
+        PrincipalAndId {
             user: part("STORAGE_AWS_IAM_USER_ARN"),
             external_id: part("STORAGE_AWS_EXTERNAL_ID"),
         }
@@ -158,7 +160,7 @@ impl Attendee {
 }
 
 /// Returns the guide's trust policy of one principal.
-fn one(aws: &Aws, shown: &Shown) -> String {
+fn trust_policy_of_one(aws: &Aws, shown: &PrincipalAndId) -> String {
     aws.document("03-iam-trust-one-principal.json")
         .replace(
             "<STORAGE_AWS_IAM_USER_ARN from DESCRIBE output>",
@@ -171,7 +173,7 @@ fn one(aws: &Aws, shown: &Shown) -> String {
 }
 
 /// Returns the guide's trust policy of three principals.
-fn three(aws: &Aws, all: [(&str, &Shown); 3]) -> String {
+fn trust_policy_of_three(aws: &Aws, all: [(&str, &PrincipalAndId); 3]) -> String {
     let mut document = aws.document("12-iam-trust-three-principals.json");
     for (name, shown) in all {
         document = document
@@ -193,8 +195,9 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
     let (Some(guide), Some(python)) = (guide(), python_with("awscli")) else {
         return;
     };
-    let mut attendee = Attendee::of(AccountState::Empty, guide.clone(), AS_IT_STANDS, BUCKET).await;
-    let s3 = attendee.sandbox.info().s3.clone();
+    let mut guide_run =
+        GuideRun::of(AccountState::Empty, guide.clone(), AS_IT_STANDS, BUCKET).await;
+    let s3 = guide_run.sandbox.info().s3.clone();
     let aws = Aws {
         program: python.with_file_name("aws"),
         environment: vec![
@@ -226,8 +229,8 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
         "--assume-role-policy-document",
         &placeholder,
     ]);
-    attendee.role = made["Role"]["Arn"].as_str().unwrap().to_owned();
-    let role = attendee.role.clone();
+    guide_run.role = made["Role"]["Arn"].as_str().unwrap().to_owned();
+    let role = guide_run.role.clone();
     aws.run(&[
         "iam",
         "attach-role-policy",
@@ -241,52 +244,52 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
         "02-snowflake-create-postgres-instance.sql",
         "03-snowflake-storage-integration.sql",
     ] {
-        attendee.run(file).await;
+        guide_run.run(file).await;
     }
     // The instance has no storage integration yet.
-    attendee.run("04-postgres-enable-pg_lake.sql").await;
-    attendee.run("05-postgres-heap-tables.sql").await;
-    attendee.run("06-postgres-seed.sql").await;
+    guide_run.run("04-postgres-enable-pg_lake.sql").await;
+    guide_run.run("05-postgres-heap-tables.sql").await;
+    guide_run.run("06-postgres-seed.sql").await;
     let tables = "07-postgres-iceberg-tables.sql";
-    attendee
+    guide_run
         .fails(
             tables,
             &["no storage integration", "SET STORAGE_INTEGRATION"],
         )
         .await;
-    attendee.run("03b-snowflake-attach-integration.sql").await;
-    let writer = attendee.integration("pg_lake_s3_integration").await;
+    guide_run.run("03b-snowflake-attach-integration.sql").await;
+    let writer = guide_run.integration("pg_lake_s3_integration").await;
     let refused = ["sts:AssumeRole", &writer.user, &writer.external_id, &role];
     // Three wrong trust policies: the placeholder, another external id, another principal.
-    attendee.fails(tables, &refused).await;
-    let wrong_id = Shown {
+    guide_run.fails(tables, &refused).await;
+    let wrong_id = PrincipalAndId {
         external_id: "SOMETHING_ELSE".to_owned(),
         ..writer.clone()
     };
-    aws.trust(&one(&aws, &wrong_id)).await;
-    attendee.fails(tables, &refused).await;
-    let wrong_user = Shown {
+    aws.trust(&trust_policy_of_one(&aws, &wrong_id)).await;
+    guide_run.fails(tables, &refused).await;
+    let wrong_user = PrincipalAndId {
         user: "arn:aws:iam::123456789012:root".to_owned(),
         ..writer.clone()
     };
-    aws.trust(&one(&aws, &wrong_user)).await;
-    attendee.fails(tables, &refused).await;
+    aws.trust(&trust_policy_of_one(&aws, &wrong_user)).await;
+    guide_run.fails(tables, &refused).await;
     // The trust policy is correct, but the role allows sessions of one hour only.
-    aws.trust(&one(&aws, &writer)).await;
-    attendee
+    aws.trust(&trust_policy_of_one(&aws, &writer)).await;
+    guide_run
         .fails(tables, &["MaxSessionDuration", "43200", &role])
         .await;
     aws.session("43200").await;
     // Two wrong IAM policies: one for another bucket, one without s3:PutObject.
     aws.allow(&good.replace(BUCKET, "another-lake")).await;
-    attendee.fails(tables, &["AccessDenied"]).await;
+    guide_run.fails(tables, &["AccessDenied"]).await;
     aws.allow(&good.replace("\"s3:PutObject\",", "")).await;
-    attendee.fails(tables, &["s3:PutObject"]).await;
+    guide_run.fails(tables, &["s3:PutObject"]).await;
     aws.allow(&good).await;
     // The integration does not allow the tables' location.
-    attendee.asks("ALTER STORAGE INTEGRATION pg_lake_s3_integration SET STORAGE_ALLOWED_LOCATIONS = ('s3://attendees-lake/elsewhere/')").await;
-    attendee.fails(tables, &["AccessDenied"]).await;
-    attendee.asks("ALTER STORAGE INTEGRATION pg_lake_s3_integration SET STORAGE_ALLOWED_LOCATIONS = ('s3://attendees-lake/')").await;
+    guide_run.query("ALTER STORAGE INTEGRATION pg_lake_s3_integration SET STORAGE_ALLOWED_LOCATIONS = ('s3://attendees-lake/elsewhere/')").await;
+    guide_run.fails(tables, &["AccessDenied"]).await;
+    guide_run.query("ALTER STORAGE INTEGRATION pg_lake_s3_integration SET STORAGE_ALLOWED_LOCATIONS = ('s3://attendees-lake/')").await;
 
     for file in [
         tables,
@@ -294,28 +297,28 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
         "09-postgres-metadata-locations.sql",
         "10-snowflake-external-volume-and-catalog.sql",
     ] {
-        attendee.run(file).await;
+        guide_run.run(file).await;
     }
     // The external volume has a principal of its own, which the role does not trust yet.
     let lake = "11-snowflake-iceberg-tables.sql";
-    let volume = attendee.volume("retail_lake_volume").await;
+    let volume = guide_run.volume("retail_lake_volume").await;
     assert_ne!(volume.external_id, writer.external_id);
-    attendee
+    guide_run
         .fails(
             lake,
             &["sts:AssumeRole", &volume.user, &volume.external_id, &role],
         )
         .await;
-    let verified = attendee
-        .asks("SELECT SYSTEM$VERIFY_EXTERNAL_VOLUME('retail_lake_volume')")
+    let verified = guide_run
+        .query("SELECT SYSTEM$VERIFY_EXTERNAL_VOLUME('retail_lake_volume')")
         .await;
     let verified: Value = serde_json::from_str(&verified[0]).unwrap();
     assert_eq!(verified["success"], false, "{verified}");
-    attendee.run("12-snowflake-describe-principals.sql").await;
-    attendee.run("13-snowflake-stage-integration.sql").await;
-    let stage = attendee.integration("iceberg_stage_s3_integration").await;
-    let all = |stage: &Shown| {
-        three(
+    guide_run.run("12-snowflake-describe-principals.sql").await;
+    guide_run.run("13-snowflake-stage-integration.sql").await;
+    let stage = guide_run.integration("iceberg_stage_s3_integration").await;
+    let all = |stage: &PrincipalAndId| {
+        trust_policy_of_three(
             &aws,
             [
                 ("pg_lake_s3_integration", &writer),
@@ -325,14 +328,14 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
         )
     };
     // All three principals are trusted, but the stage's external id is wrong.
-    let wrong_id = Shown {
+    let wrong_id = PrincipalAndId {
         external_id: "COPIED_WRONGLY".to_owned(),
         ..stage.clone()
     };
     aws.trust(&all(&wrong_id)).await;
     // The IAM policy has no s3:GetObject, so the volume's principal cannot read.
     aws.allow(&good.replace("\"s3:GetObject\",", "")).await;
-    attendee
+    guide_run
         .fails(
             lake,
             &[
@@ -342,15 +345,15 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
         )
         .await;
     aws.allow(&good).await;
-    attendee.run(lake).await;
-    let verified = attendee
-        .asks("SELECT SYSTEM$VERIFY_EXTERNAL_VOLUME('retail_lake_volume')")
+    guide_run.run(lake).await;
+    let verified = guide_run
+        .query("SELECT SYSTEM$VERIFY_EXTERNAL_VOLUME('retail_lake_volume')")
         .await;
     let verified: Value = serde_json::from_str(&verified[0]).unwrap();
     assert_eq!(verified["success"], true, "{verified}");
 
     let stages = "14-snowflake-stages.sql";
-    attendee
+    guide_run
         .fails(
             stages,
             &[
@@ -364,7 +367,7 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
         .await;
     aws.trust(&all(&stage)).await;
     aws.allow(&good.replace("\"s3:ListBucket\",", "")).await;
-    attendee
+    guide_run
         .fails(
             stages,
             &[
@@ -374,7 +377,7 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
         )
         .await;
     let validate = "SELECT SYSTEM$VALIDATE_STORAGE_INTEGRATION('iceberg_stage_s3_integration', 's3://attendees-lake/frompg/tables/', 'check.txt', 'all')";
-    let validated: Value = serde_json::from_str(&attendee.asks(validate).await[0]).unwrap();
+    let validated: Value = serde_json::from_str(&guide_run.query(validate).await[0]).unwrap();
     assert_eq!(
         validated["actions"]["LIST"]["status"], "failure",
         "{validated}"
@@ -389,14 +392,14 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
             "ALTER STORAGE INTEGRATION iceberg_stage_s3_integration SET STORAGE_ALLOWED_LOCATIONS = ('s3://attendees-lake/{place}/')"
         )
     };
-    attendee.asks(&allow("frompg/other")).await;
-    attendee
+    guide_run.query(&allow("frompg/other")).await;
+    guide_run
         .fails(
             stages,
             &["is not allowed by integration ICEBERG_STAGE_S3_INTEGRATION"],
         )
         .await;
-    attendee.asks(&allow("frompg/tables")).await;
+    guide_run.query(&allow("frompg/tables")).await;
 
     for file in [
         stages,
@@ -405,22 +408,22 @@ async fn every_step_on_an_empty_account_and_every_mistake() {
         "17-snowflake-tasks.sql",
         "18-snowflake-resume-tasks.sql",
     ] {
-        attendee.run(file).await;
+        guide_run.run(file).await;
     }
-    super::well_inside_a_minute().await;
-    attendee.sell(200).await;
-    attendee.sync().await;
-    attendee.run("20-postgres-verify.sql").await;
-    let answers = attendee.run("21-snowflake-verify.sql").await;
-    attendee.is_the_same_as_heap(&answers).await;
-    the_files_are_the_same(&mut attendee).await;
-    attendee.run("22-snowflake-cleanup.sql").await;
+    super::wait_until_jobs_are_idle().await;
+    guide_run.insert_sales(200).await;
+    guide_run.sync().await;
+    guide_run.run("20-postgres-verify.sql").await;
+    let answers = guide_run.run("21-snowflake-verify.sql").await;
+    guide_run.assert_equals_heap(&answers).await;
+    the_files_are_the_same(&mut guide_run).await;
+    guide_run.run("22-snowflake-cleanup.sql").await;
 }
 
 /// Checks with the audit trail that the Snowflake side read only data files that the PostgreSQL
 /// instance wrote, and that nobody else wrote data files.
-async fn the_files_are_the_same(attendee: &mut Attendee) {
-    let trail = attendee.sandbox.info().state_dir.join("audit");
+async fn the_files_are_the_same(guide_run: &mut GuideRun) {
+    let trail = guide_run.sandbox.info().state_dir.join("audit");
     let entries = || {
         let mut reader = Reader::open(&trail);
         let all = std::iter::from_fn(|| reader.read().unwrap());
@@ -459,10 +462,10 @@ async fn the_files_are_the_same(attendee: &mut Attendee) {
         "SELECT DISTINCT RESOURCE FROM {trail} WHERE IS_ALLOWED = 'Y' AND ACTION = 's3:PutObject'
            AND SESSION_NAME LIKE 'postgres-instance-%' AND RESOURCE LIKE '%.parquet'"
     );
-    let files: BTreeSet<String> = attendee.asks(&files).await.into_iter().collect();
+    let files: BTreeSet<String> = guide_run.query(&files).await.into_iter().collect();
     assert_eq!(files, written);
     let refused = format!(
         "SELECT DISTINCT ACTION FROM {trail} WHERE ERROR_CODE = 'AccessDenied' AND IS_ALLOWED = 'N' AND ACTION = 'sts:AssumeRole'"
     );
-    assert_eq!(attendee.asks(&refused).await, ["sts:AssumeRole"]);
+    assert_eq!(guide_run.query(&refused).await, ["sts:AssumeRole"]);
 }

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Installation;
-use crate::support::sandbox::{CommandSandbox, Db, text, until};
+use crate::aws::trust;
+use crate::support::db::Db;
+use crate::support::sandbox::CommandSandbox;
+use crate::support::{text, until};
 use icebox_aws::audit::Entry;
 use icebox_aws::client::{Client, Credentials};
 use icebox_postgres::Endpoint;
@@ -51,17 +54,6 @@ fn instance(sandbox: &CommandSandbox) -> Endpoint {
 fn instance_dir(sandbox: &CommandSandbox) -> PathBuf {
     let mut all = std::fs::read_dir(sandbox.state_dir.join("instances")).unwrap();
     all.next().unwrap().unwrap().path()
-}
-
-/// Returns the trust policy of a principal with an external id.
-fn trust(user: &str, external_id: &str) -> String {
-    json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow",
-        "Principal": {"AWS": user},
-        "Action": "sts:AssumeRole",
-        "Condition": {"StringEquals": {"sts:ExternalId": external_id}},
-    }]})
-    .to_string()
 }
 
 /// Returns the entries that `icebox audit` prints.
@@ -126,7 +118,7 @@ async fn an_instance_reaches_the_lake_by_its_integration_alone() {
         property("STORAGE_AWS_EXTERNAL_ID"),
     );
     let set_trust = async |id: &str| {
-        iam.update_trust_policy(role, &trust(&user, id))
+        iam.update_trust_policy(role, &trust(&[&user], &[id]))
             .await
             .unwrap();
     };
@@ -158,7 +150,8 @@ async fn an_instance_reaches_the_lake_by_its_integration_alone() {
     .await;
     db.run("INSERT INTO sales SELECT generate_series(1, 100)")
         .await;
-    db.gives("SELECT sum(amount) FROM sales", &["5050"]).await;
+    db.assert_rows("SELECT sum(amount) FROM sales", &["5050"])
+        .await;
 
     // Everything in the bucket was written by a session of the role.
     let session = format!("arn:aws:sts::000000000000:assumed-role/{role}/postgres-instance-");
@@ -227,7 +220,8 @@ async fn an_instance_reaches_the_lake_by_its_integration_alone() {
     snowflake(&sandbox, "ALTER POSTGRES INSTANCE shop RESUME");
     let db = Db::connect(&endpoint).await;
     db.run(insert).await;
-    db.gives("SELECT sum(amount) FROM sales", &["5057"]).await;
+    db.assert_rows("SELECT sum(amount) FROM sales", &["5057"])
+        .await;
     for file in [
         "postgres/pgduck.sql",
         "settings.json",

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use tokio_postgres::Client;
 
-use super::postgres::TestPostgres;
 use super::{InMemory, load, retail_lakehouse};
+use crate::support::postgres::TestPostgres;
 use icebox_parity::{ArrowSource, Outcome, PostgresSource, Query, Report, Source, verify};
 use icebox_postgres::connect;
 use icebox_retail::Simulator;

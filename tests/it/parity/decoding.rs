@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit, i256};
 
-use super::postgres::TestPostgres;
+use crate::support::postgres::TestPostgres;
 use icebox_parity::{PostgresSource, Source, Value, decode_arrow};
 use icebox_postgres::connect;
 

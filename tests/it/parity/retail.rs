@@ -2,8 +2,8 @@
 
 use tokio_postgres::Client;
 
-use super::postgres::TestPostgres;
 use super::retail_lakehouse;
+use crate::support::postgres::TestPostgres;
 use icebox_postgres::{Endpoint, connect};
 use icebox_retail::{Progress, RetailError, Simulator, Synced, Tables, sync};
 

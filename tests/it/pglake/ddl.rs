@@ -2,7 +2,7 @@
 //! owners, schemas, databases and buckets, and schema evolution of tables with rows.
 
 use super::readers;
-use super::sandbox::TestSandbox;
+use crate::support::sandbox::TestSandbox;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn constraints_and_defaults() {
@@ -19,65 +19,65 @@ async fn constraints_and_defaults() {
         "INSERT INTO t DEFAULT VALUES; INSERT INTO t (code, label, p, n) VALUES (3, 'y', 1, 1.005)",
     )
     .await;
-    db.gives(
+    db.assert_rows(
         "SELECT id, code, label, at = now(), m, p, n FROM t ORDER BY id",
         &["1|10|x|f|ok|∅|∅", "2|3|y|f|ok|1|1.01"],
     )
     .await;
     let null =
         "23502: null value in column \"label\" of relation \"t\" violates not-null constraint";
-    db.refuses("INSERT INTO t (label) VALUES (NULL)", null)
+    db.assert_error("INSERT INTO t (label) VALUES (NULL)", null)
         .await;
-    db.refuses("UPDATE t SET label = NULL WHERE id = 1", null)
+    db.assert_error("UPDATE t SET label = NULL WHERE id = 1", null)
         .await;
-    db.refuses("UPDATE t SET label = NULLIF(label, 'x')", null)
+    db.assert_error("UPDATE t SET label = NULLIF(label, 'x')", null)
         .await;
-    db.refuses(
+    db.assert_error(
         "INSERT INTO t (p, n) VALUES (1, -1)",
         "23514: new row for relation \"t\" violates check constraint \"t_n_check\"",
     )
     .await;
-    db.refuses(
+    db.assert_error(
         "UPDATE t SET n = 200",
         "23514: new row for relation \"t\" violates check constraint \"both_or_none\"",
     )
     .await;
-    db.refuses(
+    db.assert_error(
         "INSERT INTO t (p) VALUES (1)",
         "23514: new row for relation \"t\" violates check constraint \"both_or_none\"",
     )
     .await;
-    db.refuses(
+    db.assert_error(
         "INSERT INTO t (p, n) VALUES (0, 1)",
         "23514: value for domain positive violates check constraint \"positive_check\"",
     )
     .await;
-    db.refuses(
+    db.assert_error(
         "INSERT INTO t (m) VALUES ('angry')",
         "22P02: invalid input value for enum mood: \"angry\"",
     )
     .await;
-    db.gives("SELECT count(*) FROM t", &["2"]).await;
+    db.assert_rows("SELECT count(*) FROM t", &["2"]).await;
     // One invalid row makes the whole statement fail.
-    db.refuses(
+    db.assert_error(
         "INSERT INTO t (label) SELECT CASE WHEN i = 7000 THEN NULL ELSE 'r' END FROM generate_series(1, 10000) i",
         null,
     )
     .await;
-    db.gives("SELECT count(*) FROM t", &["2"]).await;
+    db.assert_rows("SELECT count(*) FROM t", &["2"]).await;
     db.run("ALTER TABLE t ALTER label DROP NOT NULL; INSERT INTO t (label) VALUES (NULL)")
         .await;
-    db.gives("SELECT label FROM t WHERE label IS NULL", &["∅"])
+    db.assert_rows("SELECT label FROM t WHERE label IS NULL", &["∅"])
         .await;
     db.run("CREATE TABLE always (id int GENERATED ALWAYS AS IDENTITY, v int) USING iceberg")
         .await;
-    db.refuses(
+    db.assert_error(
         "INSERT INTO always VALUES (1, 1)",
         "428C9: cannot insert a non-DEFAULT value into column \"id\"",
     )
     .await;
     db.run("INSERT INTO always OVERRIDING SYSTEM VALUE VALUES (7, 1); INSERT INTO always (v) VALUES (2)").await;
-    db.gives("SELECT * FROM always ORDER BY id", &["1|2", "7|1"])
+    db.assert_rows("SELECT * FROM always ORDER BY id", &["1|2", "7|1"])
         .await;
 }
 
@@ -88,7 +88,7 @@ async fn columns_come_and_go() {
     db.run("CREATE TABLE t (a int, b text, c numeric(8,2)) USING iceberg; INSERT INTO t VALUES (1, 'one', 1.5), (2, 'two', 2.5)").await;
     db.run("ALTER TABLE t ADD d int DEFAULT 7, ADD e text DEFAULT 'e' || 'f', ADD f date DEFAULT '2024-01-01', ADD g boolean").await;
     db.run("INSERT INTO t (a) VALUES (3)").await;
-    db.gives(
+    db.assert_rows(
         "SELECT * FROM t ORDER BY a",
         &[
             "1|one|1.50|7|ef|2024-01-01|∅",
@@ -99,7 +99,7 @@ async fn columns_come_and_go() {
     .await;
     // Old rows keep the default that the column had when it was added.
     db.run("ALTER TABLE t ALTER d SET DEFAULT 8; INSERT INTO t (a) VALUES (4); ALTER TABLE t ALTER d DROP DEFAULT; INSERT INTO t (a) VALUES (5)").await;
-    db.gives(
+    db.assert_rows(
         "SELECT a, d FROM t ORDER BY a",
         &["1|7", "2|7", "3|7", "4|8", "5|∅"],
     )
@@ -107,20 +107,20 @@ async fn columns_come_and_go() {
     // A new column can have the name of a dropped one, and does not get its values.
     db.run("ALTER TABLE t DROP b; ALTER TABLE t ADD b int")
         .await;
-    db.gives("SELECT a, b FROM t ORDER BY a LIMIT 2", &["1|∅", "2|∅"])
+    db.assert_rows("SELECT a, b FROM t ORDER BY a LIMIT 2", &["1|∅", "2|∅"])
         .await;
     // Rewritten files and carried-over rows have the field ids of the columns.
     db.run("CREATE TABLE r (a int, b int, c int) USING iceberg; INSERT INTO r SELECT i, i * 10, i * 100 FROM generate_series(1, 10) i").await;
     db.run("ALTER TABLE r DROP a; ALTER TABLE r ADD a int; ALTER TABLE r ADD d int DEFAULT 4; UPDATE r SET a = 1 WHERE b <= 50").await;
     db.run("DELETE FROM r WHERE b = 100").await;
-    db.gives(
+    db.assert_rows(
         "SELECT count(*), sum(a), sum(b), sum(c), sum(d) FROM r",
         &["9|5|450|4500|36"],
     )
     .await;
     db.run("BEGIN; DELETE FROM r WHERE b = 10; UPDATE r SET a = 2 WHERE b = 20")
         .await;
-    db.gives(
+    db.assert_rows(
         "SELECT b, c, a, d FROM r WHERE b < 40 ORDER BY b",
         &["20|200|2|4", "30|300|1|4"],
     )
@@ -128,24 +128,24 @@ async fn columns_come_and_go() {
     db.run("COMMIT").await;
     // Two columns swap their names.
     db.run("UPDATE t SET b = a * 10; ALTER TABLE t RENAME a TO x; ALTER TABLE t RENAME b TO a; ALTER TABLE t RENAME x TO b").await;
-    db.gives(
+    db.assert_rows(
         "SELECT a, b FROM t ORDER BY a",
         &["10|1", "20|2", "30|3", "40|4", "50|5"],
     )
     .await;
     db.run("DELETE FROM t WHERE b = 1; UPDATE t SET c = 9 WHERE b = 2")
         .await;
-    db.gives(
+    db.assert_rows(
         "SELECT b, c, d, e, f, g, a FROM t WHERE b < 4 ORDER BY b",
         &["2|9.00|7|ef|2024-01-01|∅|20", "3|∅|7|ef|2024-01-01|∅|30"],
     )
     .await;
-    db.refuses(
+    db.assert_error(
         "ALTER TABLE t DROP nothing",
         "42703: column \"nothing\" of relation \"t\" does not exist",
     )
     .await;
-    db.refuses(
+    db.assert_error(
         "ALTER TABLE t ADD a int",
         "42701: column \"a\" of relation \"t\" already exists",
     )
@@ -154,14 +154,14 @@ async fn columns_come_and_go() {
         "ALTER TABLE t ADD COLUMN IF NOT EXISTS a int; ALTER TABLE t DROP COLUMN IF EXISTS nothing",
     )
     .await;
-    db.refuses(
+    db.assert_error(
         "ALTER TABLE t ALTER c TYPE numeric(10,2)",
         "0A000: ALTER TABLE ALTER COLUMN ... SET DATA TYPE command not supported for pg_lake_iceberg tables",
     )
     .await;
     db.run("ALTER TABLE t DROP c, DROP d, DROP e, DROP f, DROP g, DROP a")
         .await;
-    db.gives("SELECT * FROM t ORDER BY b", &["2", "3", "4", "5"])
+    db.assert_rows("SELECT * FROM t ORDER BY b", &["2", "3", "4", "5"])
         .await;
     // The metadata keeps every schema, and a field id is never reused.
     let metadata = test.metadata(&db.metadata_location("t").await).await;
@@ -249,45 +249,45 @@ async fn drop_in_all_its_forms() {
                 db.run(drop).await;
             }
         }
-        db.gives("SELECT table_name FROM iceberg_tables", &["other"])
+        db.assert_rows("SELECT table_name FROM iceberg_tables", &["other"])
             .await;
-        db.gives("SELECT count(*) FROM pg_class WHERE relname LIKE '%seq' AND relnamespace = 'public'::regnamespace", &["0"]).await;
-        db.gives("SELECT count(*) FROM lake_iceberg.tables_internal", &["1"])
+        db.assert_rows("SELECT count(*) FROM pg_class WHERE relname LIKE '%seq' AND relnamespace = 'public'::regnamespace", &["0"]).await;
+        db.assert_rows("SELECT count(*) FROM lake_iceberg.tables_internal", &["1"])
             .await;
     }
-    db.gives("SELECT count(*) FROM heap", &["0"]).await;
+    db.assert_rows("SELECT count(*) FROM heap", &["0"]).await;
 
     // Statements that must not drop the table.
     db.run("CREATE TABLE t (a int) USING iceberg; CREATE VIEW v AS SELECT * FROM t")
         .await;
     let failure = db.try_run("DROP TABLE t").await.unwrap_err();
     assert!(failure.text.starts_with("2BP01: ") && failure.hint.unwrap().contains("CASCADE"));
-    db.refuses(
+    db.assert_error(
         "DROP TABLE heap, missing",
         "42P01: table \"missing\" does not exist",
     )
     .await;
-    db.refuses(
+    db.assert_error(
         "DROP TABLE t, missing CASCADE",
         "42P01: table \"missing\" does not exist",
     )
     .await;
     db.run("BEGIN; DROP VIEW v; DROP TABLE t; CREATE TABLE t (z text) USING iceberg; INSERT INTO t VALUES ('new'); ROLLBACK").await;
     db.run("INSERT INTO t VALUES (1)").await;
-    db.gives("SELECT * FROM v", &["1"]).await;
+    db.assert_rows("SELECT * FROM v", &["1"]).await;
     let application = test.application().await;
     application
-        .refuses("DROP TABLE t", "42501: must be owner of foreign table t")
+        .assert_error("DROP TABLE t", "42501: must be owner of foreign table t")
         .await;
     // A new table of the same name is another table with other files.
     let before = db.metadata_location("t").await;
     db.run("DROP TABLE t CASCADE; CREATE TABLE t (a int, b int) USING iceberg")
         .await;
     assert_ne!(db.metadata_location("t").await, before);
-    db.gives("SELECT * FROM t", &[]).await;
+    db.assert_rows("SELECT * FROM t", &[]).await;
     // DROP as a prepared statement, as drivers send it in the extended protocol.
     db.client.execute("DROP TABLE t", &[]).await.unwrap();
-    db.gives("SELECT table_name FROM iceberg_tables", &["other"])
+    db.assert_rows("SELECT table_name FROM iceberg_tables", &["other"])
         .await;
 }
 
@@ -301,34 +301,38 @@ async fn other_owners_schemas_databases_and_buckets() {
     application
         .run("INSERT INTO mine (v, w) VALUES ('d', 1)")
         .await;
-    application.gives("SELECT v, w FROM mine", &["d|1"]).await;
-    application.gives("SELECT tableowner FROM (SELECT relowner::regrole::text AS tableowner FROM pg_class WHERE relname = 'mine') t", &["application"]).await;
-    admin.gives("SELECT v FROM mine", &["d"]).await;
+    application
+        .assert_rows("SELECT v, w FROM mine", &["d|1"])
+        .await;
+    application.assert_rows("SELECT tableowner FROM (SELECT relowner::regrole::text AS tableowner FROM pg_class WHERE relname = 'mine') t", &["application"]).await;
+    admin.assert_rows("SELECT v FROM mine", &["d"]).await;
     admin
         .run("CREATE TABLE theirs (a int) USING iceberg; INSERT INTO theirs VALUES (1)")
         .await;
     application
-        .refuses(
+        .assert_error(
             "SELECT * FROM theirs",
             "42501: permission denied for foreign table theirs",
         )
         .await;
     application
-        .refuses(
+        .assert_error(
             "INSERT INTO theirs VALUES (1)",
             "42501: permission denied for foreign table theirs",
         )
         .await;
     application
-        .refuses(
+        .assert_error(
             "ALTER TABLE theirs ADD b int",
             "42501: must be owner of foreign table theirs",
         )
         .await;
     admin.run("GRANT SELECT ON theirs TO application").await;
-    application.gives("SELECT * FROM theirs", &["1"]).await;
     application
-        .refuses(
+        .assert_rows("SELECT * FROM theirs", &["1"])
+        .await;
+    application
+        .assert_error(
             "DELETE FROM theirs",
             "42501: permission denied for foreign table theirs",
         )
@@ -367,7 +371,7 @@ async fn other_owners_schemas_databases_and_buckets() {
         .run("CREATE TABLE theirs (b text) USING iceberg; INSERT INTO theirs VALUES ('not a')")
         .await;
     elsewhere
-        .gives(
+        .assert_rows(
             "SELECT catalog_name, table_name FROM iceberg_tables",
             &["elsewhere|theirs"],
         )
@@ -377,8 +381,10 @@ async fn other_owners_schemas_databases_and_buckets() {
         location.starts_with("s3://other-bucket/deep/er/frompg/tables/elsewhere/public/theirs/"),
         "{location}"
     );
-    elsewhere.gives("SELECT * FROM theirs", &["not a"]).await;
-    admin.gives("SELECT * FROM theirs", &["1"]).await;
+    elsewhere
+        .assert_rows("SELECT * FROM theirs", &["not a"])
+        .await;
+    admin.assert_rows("SELECT * FROM theirs", &["1"]).await;
     readers::agree(test.info(), &elsewhere).await;
     readers::agree(test.info(), &admin).await;
 }
@@ -451,7 +457,7 @@ async fn generated_columns_are_postgres_own() {
                 .replace("\"lake\"", "\"heap\"")
                 .replace("lake_", "heap_");
         }
-        let sorted = |answer: Result<super::sandbox::Answer, super::sandbox::Failure>| {
+        let sorted = |answer: Result<crate::support::db::Answer, crate::support::db::Failure>| {
             answer.map(|mut answer| {
                 answer.rows.sort();
                 answer
@@ -459,9 +465,9 @@ async fn generated_columns_are_postgres_own() {
         };
         assert_eq!(sorted(lake), sorted(heap), "{statement}");
     }
-    db.gives("SELECT count(*) FROM pg_proc WHERE pronamespace = 'lake_engine'::regnamespace AND proname ~ '^generated_[0-9]'", &["0"])
+    db.assert_rows("SELECT count(*) FROM pg_proc WHERE pronamespace = 'lake_engine'::regnamespace AND proname ~ '^generated_[0-9]'", &["0"])
         .await;
-    db.refuses(
+    db.assert_error(
         "CREATE FOREIGN TABLE f (a int, b int GENERATED ALWAYS AS (a * 2) STORED) SERVER pg_lake_iceberg",
         "0A000: generated columns of CREATE FOREIGN TABLE are not supported by the embedded stand-in for pg_lake",
     )

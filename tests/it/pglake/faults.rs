@@ -7,7 +7,10 @@ use nix::sys::signal::Signal;
 use rand::{Rng, SeedableRng};
 
 use super::readers;
-use super::sandbox::{CommandSandbox, Db, psql, text, until};
+use crate::support::clients::psql;
+use crate::support::db::Db;
+use crate::support::sandbox::CommandSandbox;
+use crate::support::{kill, text, until};
 use icebox_sandbox::process::ProcessId;
 
 /// The guide's sync, which inserts rows and marks them in one statement.
@@ -38,14 +41,6 @@ async fn tables(sandbox: &CommandSandbox) -> Db {
     db.run("INSERT INTO heap (payload) VALUES ('first')").await;
     db.run(SYNC).await;
     db
-}
-
-/// Sends SIGKILL and waits until the process has ended.
-fn kill(process: ProcessId) {
-    process.signal(Signal::SIGKILL);
-    while process.is_alive() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Waits until the query works on a new connection, and returns the connection and the answer.
@@ -126,13 +121,13 @@ async fn any_process_may_be_killed_in_the_middle_of_a_sync() {
             "0|0",
             "round {round}: after {victim} was killed"
         );
-        db.gives("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["0"])
+        db.assert_rows("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["0"])
             .await;
     }
     println!("{landed} syncs had landed, {failed} had not");
     assert!(
         rounds < 20 || (landed > 0 && failed > 0),
-        "the moments are badly chosen"
+        "all syncs landed, or none did: the crashes must be spread over a sync"
     );
     readers::agree(&sandbox.info(), &db).await;
 }
@@ -195,13 +190,13 @@ async fn while_s3_or_the_engine_is_down() {
         if component == "s3" {
             down.run("BEGIN; INSERT INTO heap (payload) VALUES ('with it'); INSERT INTO lake VALUES (-1, 'down')").await;
             assert!(down.try_run("COMMIT").await.is_err());
-            down.gives(
+            down.assert_rows(
                 "SELECT count(*) FROM heap WHERE payload = 'with it'",
                 &["0"],
             )
             .await;
         }
-        down.gives("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["2"])
+        down.assert_rows("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["2"])
             .await;
         assert_eq!(down.metadata_location("lake").await, before);
         down.run("INSERT INTO heap (payload) VALUES ('heap works')")
@@ -215,10 +210,10 @@ async fn while_s3_or_the_engine_is_down() {
             async || down.try_run(SYNC).await.is_ok(),
         )
         .await;
-        down.gives(WRONG, &["0|0"]).await;
-        down.gives("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["0"])
+        down.assert_rows(WRONG, &["0|0"]).await;
+        down.assert_rows("SELECT count(*) FROM heap WHERE synced_at IS NULL", &["0"])
             .await;
-        down.gives("SELECT count(*) FROM lake WHERE id <= 0", &["0"])
+        down.assert_rows("SELECT count(*) FROM lake WHERE id <= 0", &["0"])
             .await;
     }
 
@@ -230,7 +225,7 @@ async fn while_s3_or_the_engine_is_down() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         s3.signal(Signal::SIGCONT);
     });
-    db.gives(WRONG, &["0|0"]).await;
+    db.assert_rows(WRONG, &["0|0"]).await;
     // With a statement_timeout, the statement fails instead of waiting.
     s3.signal(Signal::SIGSTOP);
     db.run("SET statement_timeout = '1s'").await;
@@ -238,7 +233,7 @@ async fn while_s3_or_the_engine_is_down() {
     s3.signal(Signal::SIGCONT);
     assert!(refused.is_err(), "{refused:?}");
     db.run("RESET statement_timeout").await;
-    db.gives("SELECT count(*) FROM lake WHERE id = 0", &["0"])
+    db.assert_rows("SELECT count(*) FROM lake WHERE id = 0", &["0"])
         .await;
 }
 

@@ -5,7 +5,9 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use super::readers;
-use super::sandbox::{TestSandbox, psql, python_with, reader, text, until};
+use crate::support::clients::{psql, python_with};
+use crate::support::sandbox::{TestSandbox, reader};
+use crate::support::{text, until};
 
 /// Returns the folder of the guide's statements, which is beside the checkout and not part of the
 /// product.
@@ -35,7 +37,7 @@ fn run(test: &TestSandbox, guide: &Path, file: &str) -> String {
 
 /// Waits for a moment that is not near a full minute. The guide's jobs run at every full minute,
 /// and with the guide's SQL two syncs at the same time duplicate rows.
-pub async fn well_inside_a_minute() {
+pub async fn wait_until_jobs_are_idle() {
     let second = || {
         SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -71,7 +73,7 @@ async fn every_postgres_statement_and_the_simulator() {
             continue;
         }
         if file.starts_with("20-") {
-            well_inside_a_minute().await;
+            wait_until_jobs_are_idle().await;
             let info = test.info();
             let mut command = Command::new(&python);
             command.arg(guide.join("simulate_transactions.py"));
@@ -129,7 +131,7 @@ async fn every_postgres_statement_and_the_simulator() {
         }
     }
     let db = test.db().await;
-    db.gives(
+    db.assert_rows(
         "SELECT count(*) - (SELECT count(*) FROM iceberg_transaction_items) FROM transaction_items",
         &["0"],
     )
@@ -143,14 +145,14 @@ async fn every_postgres_statement_and_the_simulator() {
     ] {
         // synced_at is set separately on each side but in one transaction, so now() gives the same
         // value.
-        db.gives(
+        db.assert_rows(
             &format!(
                 "SELECT count(*) FROM (SELECT * FROM {heap} EXCEPT ALL SELECT * FROM {lake}) d"
             ),
             &["0"],
         )
         .await;
-        db.gives(
+        db.assert_rows(
             &format!(
                 "SELECT count(*) FROM (SELECT * FROM {lake} EXCEPT ALL SELECT * FROM {heap}) d"
             ),
@@ -213,17 +215,17 @@ async fn the_scheduled_jobs_sync_by_themselves() {
         db.one(unsynced).await == "0"
     })
     .await;
-    db.gives(
+    db.assert_rows(
         "SELECT count(*), sum(total_amount) FROM iceberg_transactions",
         &["50|1275.00"],
     )
     .await;
-    db.gives(
+    db.assert_rows(
         "SELECT count(*), sum(line_total) FROM iceberg_transaction_items",
         &["50|1275.00"],
     )
     .await;
-    db.gives(
+    db.assert_rows(
         "SELECT DISTINCT status FROM cron.job_run_details WHERE status <> 'running'",
         &["succeeded"],
     )

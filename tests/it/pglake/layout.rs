@@ -1,14 +1,16 @@
 //! The objects in the bucket: keys, metadata, snapshots, manifests with their statistics, and data
 //! files.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::sandbox::{BUCKET, TestSandbox, until};
+use crate::support::sandbox::{BUCKET, TestSandbox};
+use crate::support::until;
 use icebox_tables::LakeIo;
 
 /// Replaces the random parts of a location, such as UUIDs and OIDs, by words.
-fn shape(location: &str) -> String {
-    let mut shaped = String::new();
+fn without_random_parts(location: &str) -> String {
+    let mut named_parts = String::new();
     for segment in location.split('/') {
         let hex =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -37,11 +39,11 @@ fn shape(location: &str) -> String {
         } else {
             stem.to_owned()
         };
-        shaped.push('/');
-        shaped.push_str(&named);
-        shaped.push_str(&extension);
+        named_parts.push('/');
+        named_parts.push_str(&named);
+        named_parts.push_str(&extension);
     }
-    shaped.trim_start_matches('/').to_owned()
+    named_parts.trim_start_matches('/').to_owned()
 }
 
 /// Changes of a table of 1,000 rows, as in `dml.txt`: the files after each, and the operation of
@@ -116,7 +118,7 @@ async fn keys_metadata_and_statistics() {
     let created = db.metadata_location("t").await;
     let table = format!("{BUCKET}/frompg/tables/postgres/public/t/OID");
     assert_eq!(
-        shape(&created),
+        without_random_parts(&created),
         format!("s3://{table}/metadata/00000-UUID.metadata.json")
     );
     let empty = test.metadata(&created).await;
@@ -138,9 +140,8 @@ async fn keys_metadata_and_statistics() {
         .iter()
         .map(|field| field["id"].as_i64().unwrap())
         .collect();
-    let mut sorted = ids.clone();
-    sorted.dedup();
-    assert_eq!(sorted.len(), 6, "{ids:?}");
+    let distinct: BTreeSet<i64> = ids.iter().copied().collect();
+    assert_eq!(distinct, (1..=6).collect(), "{ids:?}");
     assert_eq!(fields[0]["required"], true);
     assert_eq!(fields[1]["required"], false);
     let last = empty["last-column-id"].as_i64().unwrap();
@@ -159,7 +160,7 @@ async fn keys_metadata_and_statistics() {
     // Both inserts are in one message, and therefore in one transaction and one file.
     assert_eq!(files.len(), 1);
     assert_eq!(
-        shape(&files[0].location),
+        without_random_parts(&files[0].location),
         format!("s3://{table}/data/HH/UUID/data_0.parquet")
     );
     assert_eq!(files[0].rows, 301);
@@ -172,7 +173,7 @@ async fn keys_metadata_and_statistics() {
     assert_eq!(snapshot["sequence-number"], 1);
     assert_eq!(snapshot["schema-id"], 0);
     assert_eq!(
-        shape(snapshot["manifest-list"].as_str().unwrap()),
+        without_random_parts(snapshot["manifest-list"].as_str().unwrap()),
         format!("s3://{table}/metadata/snap-ID-1-UUID.avro")
     );
     assert_eq!(metadata["snapshot-log"].as_array().unwrap().len(), 1);
@@ -182,16 +183,18 @@ async fn keys_metadata_and_statistics() {
     let (files, _) = test.files(&db.metadata_location("t").await).await;
     let delete = files.iter().find(|file| file.is_delete).unwrap();
     assert_eq!(
-        shape(&delete.location),
+        without_random_parts(&delete.location),
         format!("s3://{table}/data/HH/UUID.parquet")
     );
     assert_eq!(delete.rows, 1);
     // There are no objects that the table's metadata does not reference.
     let mut kinds: Vec<String> = test
-        .keys("/public/t/")
+        .stored_paths("/public/t/")
         .await
         .iter()
-        .map(|key| shape(&key[key.find("/data/").or(key.find("/metadata/")).unwrap() + 1..]))
+        .map(|key| {
+            without_random_parts(&key[key.find("/data/").or(key.find("/metadata/")).unwrap() + 1..])
+        })
         .collect();
     kinds.sort();
     assert_eq!(
@@ -218,7 +221,7 @@ async fn keys_metadata_and_statistics() {
         renamed.starts_with("s|t2|s3://lake/frompg/tables/postgres/public/t/"),
         "{renamed}"
     );
-    db.gives("SELECT label FROM s.t2 WHERE id = 8", &["name 8"])
+    db.assert_rows("SELECT label FROM s.t2 WHERE id = 8", &["name 8"])
         .await;
 }
 

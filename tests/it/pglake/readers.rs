@@ -5,7 +5,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::sandbox::{Db, NULL, TestSandbox, python_with, reader, text};
+use crate::support::clients::python_with;
+use crate::support::db::{Db, NULL};
+use crate::support::sandbox::{TestSandbox, reader};
+use crate::support::text;
 use icebox_reader::Reader;
 use icebox_sandbox::SandboxInfo;
 

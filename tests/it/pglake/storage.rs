@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::sandbox::{Db, Failure, until};
-use crate::aws::{ACCOUNTS, BUCKET, Lab, ROLE, document, role_arn, root_credentials, trust};
+use crate::aws::{ACCOUNTS, AwsLab, BUCKET, ROLE, document, role_arn, root_credentials, trust};
+use crate::support::db::{Db, Failure};
+use crate::support::until;
 use icebox_aws::client::Credentials;
 use icebox_pglake::EngineSocket;
 use icebox_pglake::storage::{self, KeyPair, SESSION_SECONDS, StorageGrant};
@@ -18,14 +19,14 @@ use icebox_sandbox::supervisor::Isolation;
 use icebox_sandbox::{Engine, IceboxComponent, Sandbox};
 
 /// The name of a role that trusts the same principal, for sessions of one hour.
-const SHORT_ROLE: &str = "short-role";
+const ONE_HOUR_ROLE: &str = "short-role";
 const EXTERNAL_ID: &str = "ICEBOX_SFCRole=2_a+b/c=";
 const CREATE: &str = "CREATE TABLE lake (id int) USING iceberg";
 
 /// PostgreSQL with a lake engine that uses a storage grant, and an S3 server with the user's
 /// account and Snowflake's account.
 struct Instance {
-    lab: Lab,
+    lab: AwsLab,
     sandbox: Sandbox,
     dir: tempfile::TempDir,
     key: Credentials,
@@ -35,7 +36,7 @@ struct Instance {
 
 impl Instance {
     async fn start() -> Self {
-        let lab = Lab::start().await;
+        let lab = AwsLab::start().await;
         lab.make_bucket(0, BUCKET).await;
         let snowflake = lab.root(1);
         let (principal, key) = snowflake.create_principal("postgres").await.unwrap();
@@ -46,7 +47,7 @@ impl Instance {
                 document("01-iam-trust-placeholder.json", &[]),
                 SESSION_SECONDS,
             ),
-            (SHORT_ROLE, trust(&[&principal], &[EXTERNAL_ID]), 3600),
+            (ONE_HOUR_ROLE, trust(&[&principal], &[EXTERNAL_ID]), 3600),
         ] {
             user.create_role(role, &trust, seconds).await.unwrap();
             let policy = document("01-iam-policy.json", &[BUCKET]);
@@ -148,7 +149,7 @@ async fn fails(db: &Db, sql: &str) -> Failure {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_step_that_is_missing_is_told_and_mended_without_a_restart() {
+async fn each_missing_step_is_reported_and_fixed_without_a_restart() {
     let instance = Instance::start().await;
     let db = instance.db().await;
 
@@ -186,7 +187,7 @@ async fn each_step_that_is_missing_is_told_and_mended_without_a_restart() {
     }
 
     instance.set(&StorageGrant {
-        role_arn: role_arn().replace(ROLE, SHORT_ROLE),
+        role_arn: role_arn().replace(ROLE, ONE_HOUR_ROLE),
         ..instance.grant()
     });
     let failure = fails(&db, CREATE).await;
@@ -249,7 +250,7 @@ async fn a_table_is_written_by_the_role_and_within_the_allowed_location() {
 
     instance.set(&inside);
     db.run("INSERT INTO lake VALUES (5)").await;
-    db.gives("SELECT id FROM lake ORDER BY id", &["1", "5"])
+    db.assert_rows("SELECT id FROM lake ORDER BY id", &["1", "5"])
         .await;
     drop(db);
 

@@ -1,6 +1,6 @@
 //! Values of every type, read back from an Iceberg table and from a heap table.
 
-use super::sandbox::TestSandbox;
+use crate::support::sandbox::TestSandbox;
 
 /// Writes several values of every type to a heap table and to its Iceberg twin, and compares the
 /// rows.
@@ -182,7 +182,7 @@ async fn many_values_of_every_type_come_back_as_from_a_heap_table() {
 async fn the_catalog_view_is_the_real_one() {
     let test = TestSandbox::start().await;
     let db = test.db().await;
-    db.gives(
+    db.assert_rows(
         "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
          WHERE attrelid = 'pg_catalog.iceberg_tables'::regclass AND attnum > 0 ORDER BY attnum",
         &[

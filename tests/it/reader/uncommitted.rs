@@ -62,7 +62,7 @@ fn positions(positions: &[u64]) -> RoaringTreemap {
 
 /// Returns `deleted_rows` with 1,000 rows in an uncommitted file and 20 in memory, and with deleted
 /// rows in each part.
-async fn changed(lake: &Lake) -> LakeTableProvider {
+async fn with_uncommitted_changes(lake: &Lake) -> LakeTableProvider {
     let table = deleted_rows(lake).await;
     let schema = Arc::clone(table.arrow_schema());
     put_extra_file(lake, &schema).await;
@@ -173,7 +173,7 @@ async fn ids_in_file(lake: &Lake, location: &str) -> Vec<i32> {
 async fn an_overlay_adds_and_deletes_rows() {
     let lake = Lake::capture().await;
     let before = ids(&LakeTableProvider::new(deleted_rows(&lake).await), None).await;
-    let changed = changed(&lake).await;
+    let changed = with_uncommitted_changes(&lake).await;
     let after = ids(&changed, None).await;
     let gone = |id: &i32| before.contains(id) && !after.contains(id);
     assert_eq!((1..=2010).filter(gone).count(), 2);
@@ -201,7 +201,7 @@ async fn an_overlay_adds_and_deletes_rows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_are_those_of_the_files() {
     let lake = Lake::capture().await;
-    let changed = changed(&lake).await;
+    let changed = with_uncommitted_changes(&lake).await;
     let everything = ids(&changed, None).await;
     for partitions in [1, 2, 7] {
         let located = located(&changed, None, partitions).await;
@@ -227,7 +227,7 @@ async fn positions_are_those_of_the_files() {
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_stay_right_when_row_groups_are_left_out() {
     let lake = Lake::capture().await;
-    let changed = changed(&lake).await;
+    let changed = with_uncommitted_changes(&lake).await;
     let cases = [
         (
             col("id").gt_eq(lit(10_650)).and(col("id").lt(lit(10_660))),

@@ -4,36 +4,14 @@
 //! clients` creates from `tests/it/clients/requirements.txt`. A test whose client is missing prints
 //! so and passes.
 
-use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::path::Path;
 
 use tokio::process::Command;
 
 use super::objects::pattern;
 use super::{BUCKET, TestServer};
-
-/// Returns the Python of the environment if it has this module.
-pub async fn python_with(module: &str) -> Option<PathBuf> {
-    let dir = match std::env::var_os("ICEBOX_CLIENTS") {
-        Some(dir) => PathBuf::from(dir),
-        None => PathBuf::from(std::env::var_os("HOME")?).join(".cache/icebox/clients"),
-    };
-    let python = dir.join("bin/python");
-    let found = Command::new(&python)
-        .args(["-c", &format!("import {module}")])
-        .output()
-        .await;
-    match found {
-        Ok(output) if output.status.success() => Some(python),
-        Ok(_) => skipped(&format!("{} has no module {module}", python.display())),
-        Err(e) => skipped(&format!("{} cannot be run ({e})", python.display())),
-    }
-}
-
-fn skipped(why: &str) -> Option<PathBuf> {
-    println!("SKIPPED: {why}. Run `just clients` to install the clients that tests use.");
-    None
-}
+use crate::support::clients::python_with;
+use crate::support::text;
 
 /// Configures a client for the server by environment variables alone, as a user does.
 fn environment(command: &mut Command, server: &TestServer, home: &Path) {
@@ -54,16 +32,8 @@ fn environment(command: &mut Command, server: &TestServer, home: &Path) {
         .current_dir(home);
 }
 
-pub fn text(output: &Output) -> String {
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    format!("{out}{err}")
-}
-
 async fn run_script(module: &str, script: &str) {
-    let Some(python) = python_with(module).await else {
+    let Some(python) = python_with(module) else {
         return;
     };
     let server = TestServer::start().await;
@@ -98,7 +68,7 @@ async fn duckdb_httpfs() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn aws_cli() {
-    let Some(python) = python_with("awscli").await else {
+    let Some(python) = python_with("awscli") else {
         return;
     };
     let server = TestServer::start().await;

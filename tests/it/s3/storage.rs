@@ -384,7 +384,8 @@ async fn acknowledged_objects_survive_kill_9_and_nothing_partial_is_seen() {
                 .await
                 .unwrap();
             let body = got.body.collect().await.unwrap().to_vec();
-            let version = version_of(&body).unwrap_or_else(|| panic!("{key} is no version"));
+            let version =
+                version_of(&body).unwrap_or_else(|| panic!("{key}: the body names no version"));
             assert!(
                 body == versioned_body(key, version) && body.len() as i64 == size,
                 "{key} is not whole"

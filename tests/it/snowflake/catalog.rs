@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::{Fixture, locations, run, script, shown, value};
+use super::host::{Fixture, locations, run, script, shown, value};
 use icebox_account::tasks;
 
 const CATALOG: &str = "s3://retail-lake/frompg/catalog/postgres/catalog.json";

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use super::world::{Fixture, ok, run, script, shown, value};
+use super::host::{Fixture, ok, run, script, shown, value};
 use icebox_account::account::Account;
 use icebox_account::session::Session;
 use icebox_sql::names::Ident;
@@ -202,7 +202,7 @@ async fn the_format_says_how_a_file_is_read() {
 async fn parquet_files_are_loaded_by_the_names_of_columns() {
     let fixture = Fixture::new().await;
     let session = fixture.session();
-    let (_, oid, _) = super::world::locations()
+    let (_, oid, _) = super::host::locations()
         .into_iter()
         .find(|(table, ..)| table == "iceberg_stores")
         .unwrap();

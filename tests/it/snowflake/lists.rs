@@ -1,6 +1,6 @@
 //! SHOW, `INFORMATION_SCHEMA` and `GET_DDL`.
 
-use super::world::{Fixture, ok, run, script, shown, value};
+use super::host::{Fixture, ok, run, script, shown, value};
 
 const OBJECTS: &str = "
     CREATE DATABASE SHOP COMMENT = 'all of it';

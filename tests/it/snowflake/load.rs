@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::host::{Fixture, ok, script, shown, value};
 use super::statements::memory;
-use super::world::{Fixture, ok, script, shown, value};
 
 /// Returns a statement of one of the kinds that a long session has, with a text of its own.
 fn statement(number: usize) -> String {

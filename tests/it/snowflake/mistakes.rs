@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::catalog::{newest_and_oldest, put_catalog};
-use super::world::{Fixture, run, script};
+use super::host::{Fixture, run, script};
 use icebox_account::account::Account;
 use icebox_account::session::Session;
 use icebox_sql::names::Ident;
@@ -32,11 +32,11 @@ struct Mistake {
     /// The error code and SQLSTATE.
     error: String,
     /// Texts that the error contains.
-    says: Vec<String>,
+    error_contains: Vec<String>,
     /// Statements after which the same statement succeeds.
-    cure: Option<String>,
+    fix: Option<String>,
     /// The corrected statement.
-    right: Option<String>,
+    corrected: Option<String>,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,17 +63,23 @@ async fn mistakes_give_snowflakes_errors_and_can_be_put_right() {
             Ok(_) => "it succeeded".to_owned(),
             Err(error) => error.to_string(),
         };
-        let says = one.says.iter().all(|part| error.contains(part.as_str()));
-        if !error.starts_with(&format!("{}: ", one.error)) || !says {
+        let contains = one
+            .error_contains
+            .iter()
+            .all(|part| error.contains(part.as_str()));
+        if !error.starts_with(&format!("{}: ", one.error)) || !contains {
             wrong.push(format!("{}: {}\n  {error}", one.what, one.sql));
         }
-        assert!(one.cure.is_some() || one.right.is_some(), "{}", one.what);
-        if let Some(cure) = &one.cure {
-            script(&session, cure).await;
+        assert!(one.fix.is_some() || one.corrected.is_some(), "{}", one.what);
+        if let Some(fix) = &one.fix {
+            script(&session, fix).await;
         }
-        let right = one.right.as_ref().unwrap_or(&one.sql);
-        if let Err(error) = run(&session, right).await {
-            wrong.push(format!("{}: not put right: {right}\n  {error}", one.what));
+        let corrected = one.corrected.as_ref().unwrap_or(&one.sql);
+        if let Err(error) = run(&session, corrected).await {
+            wrong.push(format!(
+                "{}: not put right: {corrected}\n  {error}",
+                one.what
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::world::Fixture;
+use super::host::Fixture;
 use icebox_base::connections::Listeners;
 use icebox_rest as rest;
 use icebox_rest::client::Client;

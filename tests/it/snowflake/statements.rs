@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::world::{Fixture, ok, run, script, shown, value};
+use super::host::{Fixture, ok, run, script, shown, value};
 use icebox_account::answer::StatementKind;
 use icebox_account::statement::{self, Statement};
 use icebox_scripting::{Bindings, Value};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::sandbox::text;
+use crate::support::text;
 use icebox_sandbox::SandboxInfo;
 
 /// Returns whether the tests can run; otherwise prints that they are skipped.
@@ -17,18 +17,18 @@ pub fn is_enabled() -> bool {
 }
 
 /// A sandbox that is run by the command. It is purged when dropped.
-pub struct Lab {
+pub struct ContainerSandbox {
     _parent: tempfile::TempDir,
     pub state_dir: PathBuf,
     environment: Vec<(String, String)>,
 }
 
-impl Lab {
+impl ContainerSandbox {
     pub fn new() -> Self {
         Self::with(&[])
     }
 
-    /// Creates a lab that sets these variables in the environment of every command.
+    /// Creates a sandbox that sets these variables in the environment of every command.
     pub fn with(environment: &[(&str, &str)]) -> Self {
         let parent = tempfile::tempdir().unwrap();
         // PostgreSQL's account must have access when a test chooses another engine.
@@ -43,9 +43,9 @@ impl Lab {
     }
 
     pub fn up() -> Self {
-        let lab = Self::new();
-        lab.ok(&["up", "--engine", "containers"]);
-        lab
+        let sandbox = Self::new();
+        sandbox.ok(&["up", "--engine", "containers"]);
+        sandbox
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -137,13 +137,13 @@ impl Lab {
     }
 
     /// Returns the names of the sandbox's containers, networks and volumes in the container engine.
-    pub fn belongings(&self) -> Belongings {
-        Belongings::of(&self.state_dir)
+    pub fn resources(&self) -> Resources {
+        Resources::of(&self.state_dir)
     }
 
     /// Returns the name of a component's container.
     pub fn container(&self, component: &str) -> String {
-        let all = self.belongings().containers;
+        let all = self.resources().containers;
         let found = all
             .iter()
             .find(|name| name.ends_with(&format!("-{component}")));
@@ -153,20 +153,20 @@ impl Lab {
     }
 }
 
-impl Drop for Lab {
+impl Drop for ContainerSandbox {
     fn drop(&mut self) {
         self.icebox(&["down", "--purge"]);
     }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Belongings {
+pub struct Resources {
     pub containers: Vec<String>,
     pub networks: Vec<String>,
     pub volumes: Vec<String>,
 }
 
-impl Belongings {
+impl Resources {
     pub fn of(state_dir: &Path) -> Self {
         let label = format!("label=dev.icebox.state-dir={}", state_dir.display());
         let list = |arguments: &[&str]| {

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::lab::{Belongings, Lab, docker, eventually, is_enabled};
-use crate::support::sandbox::kill_9;
+use super::sandbox::{ContainerSandbox, Resources, docker, eventually, is_enabled};
+use crate::support::kill_9;
 
-fn with_a_row(lab: &Lab) {
-    lab.sql("CREATE TABLE kept (id int)");
-    lab.sql("INSERT INTO kept VALUES (7)");
+fn with_a_row(sandbox: &ContainerSandbox) {
+    sandbox.sql("CREATE TABLE kept (id int)");
+    sandbox.sql("INSERT INTO kept VALUES (7)");
 }
 
 #[test]
@@ -20,19 +20,19 @@ fn killed_containers_come_back() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::up();
-    with_a_row(&lab);
+    let sandbox = ContainerSandbox::up();
+    with_a_row(&sandbox);
     for (restarts, component) in [(1, "postgres"), (1, "s3"), (2, "postgres")] {
-        docker(&["kill", "--signal", "KILL", &lab.container(component)]);
-        lab.component(component, restarts);
+        docker(&["kill", "--signal", "KILL", &sandbox.container(component)]);
+        sandbox.component(component, restarts);
     }
     eventually("PostgreSQL answers again", || {
-        lab.icebox(&["sql", "SELECT 1"]).status.success()
+        sandbox.icebox(&["sql", "SELECT 1"]).status.success()
     });
-    assert_eq!(lab.sql("SELECT id FROM kept"), "7");
-    let logs = lab.ok(&["logs", "icebox"]);
+    assert_eq!(sandbox.sql("SELECT id FROM kept"), "7");
+    let logs = sandbox.ok(&["logs", "icebox"]);
     assert!(logs.contains("starting it again"), "{logs}");
-    let logs = lab.ok(&["logs", "postgres", "-n", "1000"]);
+    let logs = sandbox.ok(&["logs", "postgres", "-n", "1000"]);
     assert!(logs.contains("ended with exit code 137"), "{logs}");
 }
 
@@ -41,20 +41,23 @@ fn a_container_whose_watcher_is_killed_is_replaced() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::up();
-    with_a_row(&lab);
+    let sandbox = ContainerSandbox::up();
+    with_a_row(&sandbox);
     let id = |name: &str| docker(&["inspect", "--format", "{{.Id}}", name]);
-    let (name, watcher) = (lab.container("postgres"), lab.component("postgres", 0));
+    let (name, watcher) = (
+        sandbox.container("postgres"),
+        sandbox.component("postgres", 0),
+    );
     let before = id(&name);
     kill_9(watcher);
-    lab.component("postgres", 1);
+    sandbox.component("postgres", 1);
     eventually("the container is another one", || {
-        lab.belongings().containers.contains(&name) && id(&name) != before
+        sandbox.resources().containers.contains(&name) && id(&name) != before
     });
     eventually("PostgreSQL answers again", || {
-        lab.icebox(&["sql", "SELECT 1"]).status.success()
+        sandbox.icebox(&["sql", "SELECT 1"]).status.success()
     });
-    assert_eq!(lab.sql("SELECT id FROM kept"), "7");
+    assert_eq!(sandbox.sql("SELECT id FROM kept"), "7");
 }
 
 #[test]
@@ -62,26 +65,28 @@ fn up_recovers_from_a_killed_supervisor() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::up();
-    with_a_row(&lab);
-    let supervisor = lab.supervisor();
+    let sandbox = ContainerSandbox::up();
+    with_a_row(&sandbox);
+    let supervisor = sandbox.supervisor();
     kill_9(supervisor);
-    lab.ok(&["up", "--engine", "containers"]);
-    assert_ne!(lab.supervisor(), supervisor);
-    assert_eq!(lab.belongings().containers.len(), 2);
-    assert_eq!(lab.sql("SELECT id FROM kept"), "7");
+    sandbox.ok(&["up", "--engine", "containers"]);
+    assert_ne!(sandbox.supervisor(), supervisor);
+    assert_eq!(sandbox.resources().containers.len(), 2);
+    assert_eq!(sandbox.sql("SELECT id FROM kept"), "7");
 
     // When the watchers are killed too, no process is left to remove the containers.
     let all = [
-        lab.supervisor(),
-        lab.component("postgres", 0),
-        lab.component("s3", 0),
+        sandbox.supervisor(),
+        sandbox.component("postgres", 0),
+        sandbox.component("s3", 0),
     ];
     all.into_iter().for_each(kill_9);
-    eventually("the sandbox is down", || lab.status()["state"] == "down");
-    assert_eq!(lab.belongings().containers.len(), 2);
-    lab.ok(&["down"]);
-    let left = lab.belongings();
+    eventually("the sandbox is down", || {
+        sandbox.status()["state"] == "down"
+    });
+    assert_eq!(sandbox.resources().containers.len(), 2);
+    sandbox.ok(&["down"]);
+    let left = sandbox.resources();
     assert_eq!(
         (
             left.containers.len(),
@@ -98,13 +103,13 @@ fn a_killed_supervisors_containers_go_by_themselves() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::up();
-    kill_9(lab.supervisor());
+    let sandbox = ContainerSandbox::up();
+    kill_9(sandbox.supervisor());
     eventually("the containers are gone", || {
-        lab.belongings().containers.is_empty()
+        sandbox.resources().containers.is_empty()
     });
-    lab.ok(&["down", "--purge"]);
-    assert_eq!(lab.belongings(), Belongings::default());
+    sandbox.ok(&["down", "--purge"]);
+    assert_eq!(sandbox.resources(), Resources::default());
 }
 
 #[test]
@@ -112,24 +117,24 @@ fn an_interrupted_start_leaves_no_containers() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::new();
-    let mut up = lab
+    let sandbox = ContainerSandbox::new();
+    let mut up = sandbox
         .command(&["up", "--engine", "containers", "--foreground"])
         .spawn()
         .unwrap();
     eventually("a container is there", || {
-        !lab.belongings().containers.is_empty()
+        !sandbox.resources().containers.is_empty()
     });
     kill(Pid::from_raw(up.id().cast_signed()), Signal::SIGINT).unwrap();
     up.wait().unwrap();
-    let left = lab.belongings();
+    let left = sandbox.resources();
     assert_eq!(
         (left.containers.len(), left.networks.len()),
         (0, 0),
         "{left:?}"
     );
-    lab.ok(&["down", "--purge"]);
-    assert_eq!(lab.belongings(), Belongings::default());
+    sandbox.ok(&["down", "--purge"]);
+    assert_eq!(sandbox.resources(), Resources::default());
 }
 
 #[test]
@@ -137,12 +142,16 @@ fn data_whose_state_directory_is_gone_is_not_taken_over() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::up();
-    with_a_row(&lab);
-    lab.ok(&["down"]);
-    std::fs::remove_dir_all(&lab.state_dir).unwrap();
-    lab.ok(&["up", "--engine", "containers"]);
-    assert!(lab.fails(&["sql", "SELECT id FROM kept"]).contains("42P01"));
+    let sandbox = ContainerSandbox::up();
+    with_a_row(&sandbox);
+    sandbox.ok(&["down"]);
+    std::fs::remove_dir_all(&sandbox.state_dir).unwrap();
+    sandbox.ok(&["up", "--engine", "containers"]);
+    assert!(
+        sandbox
+            .fails(&["sql", "SELECT id FROM kept"])
+            .contains("42P01")
+    );
 }
 
 #[test]
@@ -150,13 +159,13 @@ fn a_missing_image_is_an_error_that_says_how_to_get_it() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::with(&[("ICEBOX_POSTGRES_IMAGE", "icebox-no-such-image:1")]);
-    let error = lab.fails(&["up", "--engine", "containers"]);
+    let sandbox = ContainerSandbox::with(&[("ICEBOX_POSTGRES_IMAGE", "icebox-no-such-image:1")]);
+    let error = sandbox.fails(&["up", "--engine", "containers"]);
     assert!(
         error.contains("image icebox-no-such-image:1 is missing; to get it: just images"),
         "{error}"
     );
-    assert_eq!(lab.belongings(), Belongings::default());
+    assert_eq!(sandbox.resources(), Resources::default());
 }
 
 #[test]
@@ -164,12 +173,12 @@ fn a_container_that_ends_while_it_starts_shows_its_last_lines() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::with(&[("ICEBOX_S3_COMMAND", "serve buckets from /data")]);
-    let error = lab.fails(&["up", "--engine", "containers"]);
+    let sandbox = ContainerSandbox::with(&[("ICEBOX_S3_COMMAND", "serve buckets from /data")]);
+    let error = sandbox.fails(&["up", "--engine", "containers"]);
     assert!(error.contains("s3 did not start"), "{error}");
     assert!(error.contains("usage: server DIR"), "{error}");
     assert!(error.contains("ended with exit code 2"), "{error}");
-    let left = lab.belongings();
+    let left = sandbox.resources();
     assert_eq!(
         (left.containers.len(), left.networks.len()),
         (0, 0),
@@ -182,15 +191,15 @@ fn a_busy_port_is_an_error_that_names_the_option() {
     if !is_enabled() {
         return;
     }
-    let lab = Lab::new();
+    let sandbox = ContainerSandbox::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let error = lab.fails(&["up", "--engine", "containers", "--pg-port", &port]);
+    let error = sandbox.fails(&["up", "--engine", "containers", "--pg-port", &port]);
     assert!(
         error.contains(&port) && error.contains("--pg-port"),
         "{error}"
     );
-    assert_eq!(lab.belongings(), Belongings::default());
+    assert_eq!(sandbox.resources(), Resources::default());
 }
 
 #[test]
@@ -198,14 +207,14 @@ fn a_daemon_that_is_not_there_or_does_not_answer() {
     if !is_enabled() {
         return;
     }
-    let nowhere = Lab::with(&[("DOCKER_HOST", "unix:///nonexistent/docker.sock")]);
+    let nowhere = ContainerSandbox::with(&[("DOCKER_HOST", "unix:///nonexistent/docker.sock")]);
     let error = nowhere.fails(&["up", "--engine", "containers"]);
     assert!(
         error.contains("no container engine: none of /nonexistent/docker.sock exists"),
         "{error}"
     );
 
-    let remote = Lab::with(&[("DOCKER_HOST", "tcp://192.0.2.1:2375")]);
+    let remote = ContainerSandbox::with(&[("DOCKER_HOST", "tcp://192.0.2.1:2375")]);
     let error = remote.fails(&["up", "--engine", "containers"]);
     assert!(
         error.contains("DOCKER_HOST is tcp://192.0.2.1:2375"),
@@ -216,7 +225,7 @@ fn a_daemon_that_is_not_there_or_does_not_answer() {
     let socket = dir.path().join("docker.sock");
     let host = format!("unix://{}", socket.display());
     let listener = UnixListener::bind(&socket).unwrap();
-    let silent = Lab::with(&[("DOCKER_HOST", &host)]);
+    let silent = ContainerSandbox::with(&[("DOCKER_HOST", &host)]);
     let begun = Instant::now();
     let error = silent.fails(&["up", "--engine", "containers"]);
     assert!(error.contains("does not answer"), "{error}");

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::{StateDir, processes_of};
-use crate::support::sandbox::{icebox, kill_9};
+use crate::support::kill_9;
+use crate::support::sandbox::icebox;
 use icebox_sandbox::EngineKind;
 
 #[test]
@@ -28,7 +29,7 @@ fn up_recovers_from_a_killed_supervisor() {
     dir.sql("CREATE TABLE kept (id int)");
     dir.sql("INSERT INTO kept VALUES (7)");
     let supervisor = dir.status()["supervisor_pid"].as_i64().unwrap() as i32;
-    let names = ["postgres", "s3", dir.lake()];
+    let names = ["postgres", "s3", dir.lake_component()];
     let old = names.map(|name| dir.component(name, 0));
     kill_9(supervisor);
     dir.ok(&["up"]);
@@ -36,7 +37,7 @@ fn up_recovers_from_a_killed_supervisor() {
     assert_eq!(status["state"], "up");
     assert_ne!(status["supervisor_pid"], supervisor);
     for (name, old) in names.into_iter().zip(old) {
-        assert_ne!(dir.component(name, 0), old, "{name} is the old process");
+        assert_ne!(dir.component(name, 0), old, "{name} was not restarted");
         assert!(
             !Path::new(&format!("/proc/{old}/exe")).exists(),
             "the old {name} still runs"
@@ -54,7 +55,7 @@ fn killed_components_come_back() {
     dir.ok(&["up"]);
     dir.sql("CREATE TABLE kept (id int)");
     for round in 1..=2 {
-        for name in ["s3", dir.lake(), "postgres"] {
+        for name in ["s3", dir.lake_component(), "postgres"] {
             kill_9(dir.component(name, round - 1));
             dir.component(name, round);
         }

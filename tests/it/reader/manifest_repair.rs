@@ -1,4 +1,4 @@
-//! Manifest repair: the three traps of `pg_lake`'s manifests, and what iceberg-rust makes of each
+//! Manifest repair: the three gaps of `pg_lake`'s manifests, and what iceberg-rust makes of each
 //! unrepaired manifest.
 
 use std::collections::HashMap;
@@ -26,16 +26,16 @@ async fn manifests(lake: &Lake, name: &str) -> (LakeTable, Vec<(String, i32)>) {
 }
 
 /// Returns the repaired manifests of a table, as its file access reads them.
-async fn cured(lake: &Lake, table: &LakeTable, manifests: &[(String, i32)]) -> Vec<Vec<u8>> {
+async fn repaired(lake: &Lake, table: &LakeTable, manifests: &[(String, i32)]) -> Vec<Vec<u8>> {
     let file_io = lake.io.file_io_of_table(table.metadata().clone().into());
     let list = table.metadata().current_snapshot().unwrap().manifest_list();
     file_io.new_input(list).unwrap().read().await.unwrap();
-    let mut cured = Vec::new();
+    let mut repaired = Vec::new();
     for (location, _) in manifests {
         let bytes = file_io.new_input(location).unwrap().read().await.unwrap();
-        cured.push(bytes.to_vec());
+        repaired.push(bytes.to_vec());
     }
-    cured
+    repaired
 }
 
 fn header(bytes: &[u8]) -> HashMap<String, String> {
@@ -51,21 +51,24 @@ fn header(bytes: &[u8]) -> HashMap<String, String> {
 async fn missing_header_keys_are_supplied() {
     let lake = Lake::capture().await;
     let (table, manifests) = manifests(&lake, "public.deleted_rows").await;
-    for ((location, _), cured) in manifests.iter().zip(cured(&lake, &table, &manifests).await) {
+    for ((location, _), repaired) in manifests
+        .iter()
+        .zip(repaired(&lake, &table, &manifests).await)
+    {
         let raw = lake.io.read(location).await.unwrap();
         let refused = Manifest::parse_avro(&raw).unwrap_err().to_string();
         assert!(refused.contains("schema is required"), "{refused}");
 
-        let manifest = Manifest::parse_avro(&cured).unwrap();
+        let manifest = Manifest::parse_avro(&repaired).unwrap();
         assert_eq!(manifest.metadata().schema(), table.schema());
-        assert_eq!(header(&cured)["format-version"], "2");
+        assert_eq!(header(&repaired)["format-version"], "2");
         let deletes = manifest.entries()[0].content_type() != DataContentType::Data;
         let content = if deletes { "deletes" } else { "data" };
-        assert_eq!(header(&cured)["content"], content);
+        assert_eq!(header(&repaired)["content"], content);
         // The repair leaves the data blocks unchanged.
         let marker = &raw[raw.len() - 16..];
         let blocks = raw.windows(16).position(|bytes| bytes == marker).unwrap();
-        assert!(cured.ends_with(&raw[blocks..]));
+        assert!(repaired.ends_with(&raw[blocks..]));
     }
     assert_eq!(table.scan(None, &[]).await.unwrap().len(), 2);
 }
@@ -74,10 +77,13 @@ async fn missing_header_keys_are_supplied() {
 async fn a_manifest_has_its_own_partition_spec() {
     let lake = Lake::capture().await;
     let (table, manifests) = manifests(&lake, "public.part_day_bucket").await;
-    for ((_, spec), cured) in manifests.iter().zip(cured(&lake, &table, &manifests).await) {
+    for ((_, spec), repaired) in manifests
+        .iter()
+        .zip(repaired(&lake, &table, &manifests).await)
+    {
         assert_eq!(*spec, 1);
-        assert_eq!(header(&cured)["partition-spec-id"], "1");
-        let manifest = Manifest::parse_avro(&cured).unwrap();
+        assert_eq!(header(&repaired)["partition-spec-id"], "1");
+        let manifest = Manifest::parse_avro(&repaired).unwrap();
         assert_eq!(manifest.metadata().partition_spec().spec_id(), 1);
         assert_eq!(manifest.metadata().partition_spec().fields().len(), 2);
     }
@@ -100,14 +106,17 @@ async fn manifests_of_two_specs_in_one_table_keep_apart() {
     let mut specs: Vec<i32> = manifests.iter().map(|(_, spec)| *spec).collect();
     specs.sort_unstable();
     assert_eq!(specs, [0, 1]);
-    for ((_, spec), cured) in manifests.iter().zip(cured(&lake, &table, &manifests).await) {
-        let manifest = Manifest::parse_avro(&cured).unwrap();
+    for ((_, spec), repaired) in manifests
+        .iter()
+        .zip(repaired(&lake, &table, &manifests).await)
+    {
+        let manifest = Manifest::parse_avro(&repaired).unwrap();
         assert_eq!(manifest.metadata().partition_spec().spec_id(), *spec);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bound_cut_inside_a_character_is_made_whole() {
+async fn a_bound_cut_inside_a_character_is_repaired() {
     const TEXT: i32 = 10;
     let lake = Lake::capture().await;
     let (table, manifests) = manifests(&lake, "public.type_zoo").await;
@@ -115,12 +124,12 @@ async fn a_bound_cut_inside_a_character_is_made_whole() {
     let cut = "héllo € 漢字".as_bytes()[..16].to_vec();
     assert!(std::str::from_utf8(&cut).is_err());
     // Repairing the header alone is not enough: the cut bound would keep the table unreadable.
-    let cured = cured(&lake, &table, &manifests).await.remove(0);
+    let repaired = repaired(&lake, &table, &manifests).await.remove(0);
     let bounds = |bytes: &[u8]| format!("{:?}", AvroReader::new(bytes).unwrap().last().unwrap());
     assert!(bounds(&raw).contains(&format!("{cut:?}")));
-    assert!(!bounds(&cured).contains(&format!("{cut:?}")));
+    assert!(!bounds(&repaired).contains(&format!("{cut:?}")));
 
-    let manifest = Manifest::parse_avro(&cured).unwrap();
+    let manifest = Manifest::parse_avro(&repaired).unwrap();
     let file = manifest.entries()[0].data_file();
     let lower = file.lower_bounds()[&TEXT].literal().clone();
     assert_eq!(
@@ -140,25 +149,32 @@ async fn a_complete_manifest_is_not_touched() {
         "public.type_zoo",
     ] {
         let (table, manifests) = manifests(&lake, name).await;
-        let complete = cured(&lake, &table, &manifests).await;
+        let complete = repaired(&lake, &table, &manifests).await;
         for ((location, _), bytes) in manifests.iter().zip(&complete) {
             lake.put(location, bytes.clone()).await;
         }
-        assert_eq!(cured(&lake, &table, &manifests).await, complete, "{name}");
+        assert_eq!(
+            repaired(&lake, &table, &manifests).await,
+            complete,
+            "{name}"
+        );
     }
 }
 
 /// Rewrites the entries of a table's delete manifests.
 async fn alter_deletes(lake: &Lake, name: &str, alter: impl Fn(&str, &mut Value)) {
     let (table, manifests) = manifests(lake, name).await;
-    for ((location, _), cured) in manifests.iter().zip(cured(lake, &table, &manifests).await) {
-        if header(&cured)["content"] != "deletes" {
+    for ((location, _), repaired) in manifests
+        .iter()
+        .zip(repaired(lake, &table, &manifests).await)
+    {
+        if header(&repaired)["content"] != "deletes" {
             continue;
         }
-        let reader = AvroReader::new(&cured[..]).unwrap();
+        let reader = AvroReader::new(&repaired[..]).unwrap();
         let schema = reader.writer_schema().clone();
         let mut writer = AvroWriter::new(&schema, Vec::new());
-        for (key, value) in header(&cured) {
+        for (key, value) in header(&repaired) {
             writer.add_user_metadata(key, value).unwrap();
         }
         for entry in reader {

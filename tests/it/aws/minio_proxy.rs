@@ -3,16 +3,19 @@
 
 use aws_sdk_s3::primitives::ByteStream;
 
-use super::access::{policy, session_at, verbs};
+use super::access::{all_operations, policy, session_at};
 use super::credentials::presigned;
-use super::{ACCOUNTS, BUCKET, Kind, Lab, ROLE, code, document, role_arn, root_credentials, wish};
+use super::{
+    ACCOUNTS, AwsLab, BUCKET, ROLE, ServerKind, assume_role_request, aws_error, document, role_arn,
+    root_credentials,
+};
 use crate::s3::error;
 use icebox_aws::client::{AssumeRole, Credentials, Error};
 
-const KINDS: [Kind; 2] = [Kind::Whole, Kind::BeforeMinio];
+const KINDS: [ServerKind; 2] = [ServerKind::Icebox, ServerKind::BehindProxy];
 
-async fn before_minio() -> Lab {
-    Lab::start_as(Kind::BeforeMinio).await
+async fn behind_proxy() -> AwsLab {
+    AwsLab::start_as(ServerKind::BehindProxy).await
 }
 
 /// Names of cases, each with a role's policy and a session policy.
@@ -69,20 +72,20 @@ fn cases() -> Vec<(&'static str, String, Option<String>)> {
     ]
 }
 
-/// Sends the requests of [`verbs`] for a key inside and for a key outside of `frompg/`, and returns
+/// Sends the requests of [`all_operations`] for a key inside and for a key outside of `frompg/`, and returns
 /// the status of each.
-async fn answers(kind: Kind, role: &str, session: Option<String>) -> Vec<(String, u16)> {
-    let (lab, _) = session_at(Lab::start_as(kind).await, role).await;
+async fn answers(kind: ServerKind, role: &str, session: Option<String>) -> Vec<(String, u16)> {
+    let (lab, _) = session_at(AwsLab::start_as(kind).await, role).await;
     let key = lab.root(1).create_access_key("sf").await.expect("a key");
-    let wish = AssumeRole {
+    let request = AssumeRole {
         policy: session,
-        ..wish("ID_1")
+        ..assume_role_request("ID_1")
     };
-    let credentials = lab.client(key).assume_role(&wish).await;
+    let credentials = lab.client(key).assume_role(&request).await;
     let s3 = lab.s3(&credentials.expect("a session"));
     let mut found = Vec::new();
     for key in ["frompg/a", "secret/c"] {
-        let answers = verbs(&s3, key).await;
+        let answers = all_operations(&s3, key).await;
         let named = |(verb, status, _): &(&str, u16, String)| (format!("{verb} {key}"), *status);
         found.extend(answers.iter().map(named));
     }
@@ -90,7 +93,7 @@ async fn answers(kind: Kind, role: &str, session: Option<String>) -> Vec<(String
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_may_what_it_may_on_a_service_that_knows_its_role() {
+async fn a_session_behind_the_proxy_has_the_same_permissions() {
     for (name, role, session) in cases() {
         let [whole, before] = KINDS.map(|kind| answers(kind, &role, session.clone()));
         let (whole, before) = tokio::join!(whole, before);
@@ -102,7 +105,7 @@ async fn a_session_may_what_it_may_on_a_service_that_knows_its_role() {
 #[tokio::test]
 async fn objects_pass_as_they_are() {
     let (lab, credentials) =
-        session_at(before_minio().await, &policy(&[("Allow", &["s3:*"], "*")])).await;
+        session_at(behind_proxy().await, &policy(&[("Allow", &["s3:*"], "*")])).await;
     let s3 = lab.s3(&credentials);
     let bytes: Vec<u8> = (0..9_000_000u32).map(|n| (n % 251) as u8).collect();
     for key in ["frompg/large", "frompg/a b+ü/%2F?"] {
@@ -143,7 +146,7 @@ async fn objects_pass_as_they_are() {
 #[tokio::test]
 async fn whom_it_knows() {
     let (lab, credentials) =
-        session_at(before_minio().await, &policy(&[("Allow", &["s3:*"], "*")])).await;
+        session_at(behind_proxy().await, &policy(&[("Allow", &["s3:*"], "*")])).await;
     let session = format!("arn:aws:sts::{}:assumed-role/{ROLE}/session", ACCOUNTS[0]);
     assert_eq!(
         lab.client(credentials.clone())
@@ -157,7 +160,7 @@ async fn whom_it_knows() {
         ..credentials.clone()
     };
     assert_eq!(
-        code(lab.client(bad_token.clone()).caller_arn().await).0,
+        aws_error(lab.client(bad_token.clone()).caller_arn().await).0,
         "InvalidClientTokenId"
     );
     for (wrong, status, code) in [
@@ -177,14 +180,17 @@ async fn whom_it_knows() {
         .create_principal("other")
         .await
         .expect("a principal");
-    let refused = lab.client(key).assume_role(&wish("ID_1")).await;
-    assert_eq!(code(refused).0, "AccessDenied");
+    let refused = lab
+        .client(key)
+        .assume_role(&assume_role_request("ID_1"))
+        .await;
+    assert_eq!(aws_error(refused).0, "AccessDenied");
 }
 
 /// A user's keys and sessions have the permissions that the user's policies grant now.
 #[tokio::test]
-async fn users_may_what_their_policies_say() {
-    let lab = before_minio().await;
+async fn users_have_the_permissions_of_their_policies() {
+    let lab = behind_proxy().await;
     lab.make_bucket(0, BUCKET).await;
     let root = lab.root(0);
     root.create_user("jo").await.expect("a user");
@@ -263,7 +269,7 @@ async fn users_may_what_their_policies_say() {
 #[tokio::test]
 async fn a_changed_policy_holds_at_once() {
     let listing = policy(&[("Allow", &["s3:ListBucket"], "*")]);
-    let (lab, session) = session_at(before_minio().await, &listing).await;
+    let (lab, session) = session_at(behind_proxy().await, &listing).await;
     let s3 = lab.s3(&session);
     let get = async || {
         let got = s3.get_object().bucket(BUCKET).key("frompg/a").send().await;
@@ -283,7 +289,7 @@ async fn a_changed_policy_holds_at_once() {
 
 #[tokio::test]
 async fn what_the_service_cannot_be_told_is_refused() {
-    let lab = before_minio().await;
+    let lab = behind_proxy().await;
     let snowflake = lab
         .trusted("sf", "ID_1", &policy(&[("Allow", &["s3:*"], "*")]))
         .await;
@@ -306,16 +312,17 @@ async fn what_the_service_cannot_be_told_is_refused() {
             .put_role_policy(ROLE, "s3", &document.to_string())
             .await
             .expect("IAM takes it");
-        let (found, _, message) = code(snowflake.assume_role(&wish("ID_1")).await);
+        let (found, _, message) =
+            aws_error(snowflake.assume_role(&assume_role_request("ID_1")).await);
         assert_eq!(found, code_is);
         assert!(message.contains(says), "{message}");
     }
 }
 
 #[tokio::test]
-async fn without_the_service() {
+async fn without_the_service_behind_the_proxy() {
     let (mut lab, credentials) =
-        session_at(before_minio().await, &policy(&[("Allow", &["s3:*"], "*")])).await;
+        session_at(behind_proxy().await, &policy(&[("Allow", &["s3:*"], "*")])).await;
     let key = lab.root(1).create_access_key("sf").await.expect("a key");
     lab.stop_minio().await;
     let got = lab
@@ -326,7 +333,11 @@ async fn without_the_service() {
         .send()
         .await;
     assert_eq!(error(got), (503, "ServiceUnavailable".into()));
-    let (found, _, message) = code(lab.client(key).assume_role(&wish("ID_1")).await);
+    let (found, _, message) = aws_error(
+        lab.client(key)
+            .assume_role(&assume_role_request("ID_1"))
+            .await,
+    );
     assert_eq!(found, "ServiceFailure");
     assert!(message.contains("made no session"), "{message}");
     // IAM works without the service behind the proxy.
@@ -345,9 +356,9 @@ async fn without_the_service() {
 #[tokio::test]
 async fn the_audit_trail() {
     let guides = document("01-iam-policy.json", &[BUCKET]);
-    let (mut lab, credentials) = session_at(before_minio().await, &guides).await;
+    let (mut lab, credentials) = session_at(behind_proxy().await, &guides).await;
     let s3 = lab.s3(&credentials);
-    verbs(&s3, "frompg/a").await;
+    all_operations(&s3, "frompg/a").await;
     let mut wrong = credentials.clone();
     wrong.secret_access_key = "wrong".into();
     let got = lab
