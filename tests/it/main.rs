@@ -1,5 +1,6 @@
 //! The integration tests, one binary with a module per capability.
 
+mod architecture;
 mod aws;
 mod bench;
 mod conformance;
