@@ -1,4 +1,4 @@
-"""What a Python program does with S3, by boto3 as it is: addressing, checksums and retries at their defaults."""
+"""Uses S3 through boto3, with addressing, checksums and retries at their defaults."""
 
 import datetime
 import hashlib
@@ -24,22 +24,30 @@ def code(call, **arguments):
 
 # Small objects, their metadata and their ETags.
 body = b"hello from boto3"
-put = s3.put_object(Bucket=BUCKET, Key="dir/ä +%.txt", Body=body, ContentType="text/plain", Metadata={"a": "b"})
+put = s3.put_object(
+    Bucket=BUCKET, Key="dir/ä +%.txt", Body=body, ContentType="text/plain", Metadata={"a": "b"}
+)
 assert put["ETag"] == f'"{hashlib.md5(body).hexdigest()}"', put
 got = s3.get_object(Bucket=BUCKET, Key="dir/ä +%.txt")
 assert got["Body"].read() == body
 assert got["ContentType"] == "text/plain" and got["Metadata"] == {"a": "b"}
-assert (datetime.datetime.now(datetime.timezone.utc) - got["LastModified"]).total_seconds() < 60
+assert (datetime.datetime.now(datetime.UTC) - got["LastModified"]).total_seconds() < 60
 assert code(s3.get_object, Bucket=BUCKET, Key="missing") == "NoSuchKey"
 assert code(s3.head_object, Bucket=BUCKET, Key="missing") == "404"
-assert code(s3.put_object, Bucket=BUCKET, Key="dir/ä +%.txt", Body=b"", IfNoneMatch="*") == "PreconditionFailed"
+assert (
+    code(s3.put_object, Bucket=BUCKET, Key="dir/ä +%.txt", Body=b"", IfNoneMatch="*")
+    == "PreconditionFailed"
+)
 
 # A body of unknown hash is sent in chunks with a trailing checksum; a wrong checksum is refused.
 s3.put_object(Bucket=BUCKET, Key="chunked", Body=io.BytesIO(bytes(range(256)) * 10_000))
 assert s3.get_object(Bucket=BUCKET, Key="chunked")["Body"].read() == bytes(range(256)) * 10_000
 summed = s3.head_object(Bucket=BUCKET, Key="chunked", ChecksumMode="ENABLED")
 assert "ChecksumCRC32" in summed and summed["ChecksumType"] == "FULL_OBJECT", summed
-assert code(s3.put_object, Bucket=BUCKET, Key="bad", Body=b"x", ChecksumCRC32="AAAAAA==") == "BadDigest"
+assert (
+    code(s3.put_object, Bucket=BUCKET, Key="bad", Body=b"x", ChecksumCRC32="AAAAAA==")
+    == "BadDigest"
+)
 for algorithm in ["CRC32", "SHA1", "SHA256"]:
     s3.put_object(Bucket=BUCKET, Key="sum", Body=io.BytesIO(body), ChecksumAlgorithm=algorithm)
     assert s3.get_object(Bucket=BUCKET, Key="sum", ChecksumMode="ENABLED")["Body"].read() == body
@@ -62,7 +70,9 @@ names.sort(key=lambda n: n.encode())
 for name in names:
     s3.put_object(Bucket=BUCKET, Key=name, Body=b"")
 for operation in ["list_objects", "list_objects_v2"]:
-    pages = s3.get_paginator(operation).paginate(Bucket=BUCKET, Prefix="many/", PaginationConfig={"PageSize": 7})
+    pages = s3.get_paginator(operation).paginate(
+        Bucket=BUCKET, Prefix="many/", PaginationConfig={"PageSize": 7}
+    )
     assert [o["Key"] for page in pages for o in page.get("Contents", [])] == names, operation
     pages = s3.get_paginator(operation).paginate(
         Bucket=BUCKET, Prefix="many/", Delimiter="/", PaginationConfig={"PageSize": 4}

@@ -1,4 +1,4 @@
-"""DuckDB's own S3 client: Parquet and CSV written to and read from the server, globs, projections by range reads."""
+"""Writes and reads Parquet and CSV through DuckDB's S3 client, with globs and range reads."""
 
 import os
 from urllib.parse import urlparse
@@ -7,18 +7,22 @@ import duckdb
 from duckdb_extensions import import_extension
 
 BUCKET = os.environ["ICEBOX_BUCKET"]
-db = duckdb.connect(config={"home_directory": os.getcwd(), "extension_directory": os.path.join(os.getcwd(), "ext")})
+db = duckdb.connect(
+    config={"home_directory": os.getcwd(), "extension_directory": os.path.join(os.getcwd(), "ext")}
+)
 import_extension("httpfs", con=db)
 db.sql("LOAD httpfs")
 db.sql(
     f"""CREATE SECRET s (TYPE S3, KEY_ID '{os.environ["AWS_ACCESS_KEY_ID"]}',
-    SECRET '{os.environ["AWS_SECRET_ACCESS_KEY"]}', ENDPOINT '{urlparse(os.environ["AWS_ENDPOINT_URL"]).netloc}',
+    SECRET '{os.environ["AWS_SECRET_ACCESS_KEY"]}',
+    ENDPOINT '{urlparse(os.environ["AWS_ENDPOINT_URL"]).netloc}',
     REGION '{os.environ["AWS_REGION"]}', URL_STYLE 'path', USE_SSL false)"""
 )
 
 rows = 2_000_000
 db.sql(
-    f"""COPY (SELECT i, i % 7 AS part, 'row ' || i AS text, hash(i) AS noise FROM range({rows}) t(i))
+    f"""COPY (
+    SELECT i, i % 7 AS part, 'row ' || i AS text, hash(i) AS noise FROM range({rows}) t(i))
     TO 's3://{BUCKET}/one/big.parquet' (FORMAT parquet, ROW_GROUP_SIZE 100000)"""
 )
 one = f"read_parquet('s3://{BUCKET}/one/big.parquet')"
@@ -31,7 +35,9 @@ assert db.sql(f"SELECT count(*), sum(i), min(text), max(i) FROM {one}").fetchone
 assert db.sql(f"SELECT text FROM {one} WHERE i = 1234567").fetchone() == ("row 1234567",)
 
 db.sql(f"COPY (FROM {one}) TO 's3://{BUCKET}/parts' (FORMAT parquet, PARTITION_BY (part))")
-listed = db.sql(f"SELECT file FROM glob('s3://{BUCKET}/parts/*/*.parquet') ORDER BY file").fetchall()
+listed = db.sql(
+    f"SELECT file FROM glob('s3://{BUCKET}/parts/*/*.parquet') ORDER BY file"
+).fetchall()
 assert len({f.split("/")[-2] for (f,) in listed}) == 7, listed
 parts = f"read_parquet('s3://{BUCKET}/parts/**/*.parquet', hive_partitioning = true)"
 assert db.sql(f"SELECT count(*), sum(i), count(DISTINCT part) FROM {parts}").fetchone() == (

@@ -1,4 +1,7 @@
-"""Tables that PostgreSQL described on standard input, read by DuckDB's iceberg_scan and by pyiceberg."""
+"""Reads tables with DuckDB's iceberg_scan and with pyiceberg.
+
+Standard input says where each table is, and what PostgreSQL counts and sums in its columns.
+"""
 
 import json
 import os
@@ -15,7 +18,9 @@ from pyiceberg.table import StaticTable
 getcontext().prec = 80
 
 endpoint = os.environ["AWS_ENDPOINT_URL"]
-db = duckdb.connect(config={"home_directory": os.getcwd(), "extension_directory": os.path.join(os.getcwd(), "ext")})
+db = duckdb.connect(
+    config={"home_directory": os.getcwd(), "extension_directory": os.path.join(os.getcwd(), "ext")}
+)
 for extension in ["httpfs", "avro", "iceberg"]:
     import_extension(extension, con=db)
     db.sql(f"LOAD {extension}")
@@ -37,13 +42,23 @@ def exact(value):
 
 
 def equal(who, table, what, found, expected):
-    assert found == expected, f"{who}: {table['table']} {what} is {found}, PostgreSQL says {expected}"
+    assert found == expected, (
+        f"{who}: {table['table']} {what} is {found}, PostgreSQL says {expected}"
+    )
 
 
 for table in json.load(sys.stdin):
-    quoted = {column["name"]: '"' + column["name"].replace('"', '""') + '"' for column in table["columns"]}
+    quoted = {
+        column["name"]: '"' + column["name"].replace('"', '""') + '"' for column in table["columns"]
+    }
     scan = "iceberg_scan('" + table["location"].replace("'", "''") + "')"
-    equal("DuckDB", table, "count(*)", db.sql(f"SELECT count(*) FROM {scan}").fetchone()[0], int(table["rows"]))
+    equal(
+        "DuckDB",
+        table,
+        "count(*)",
+        db.sql(f"SELECT count(*) FROM {scan}").fetchone()[0],
+        int(table["rows"]),
+    )
     for column in table["columns"]:
         name = quoted[column["name"]]
         # DuckDB sums no type wider than hugeint and decimal(38) exactly.
@@ -56,9 +71,17 @@ for table in json.load(sys.stdin):
     equal("pyiceberg", table, "count(*)", rows.num_rows, int(table["rows"]))
     for column in table["columns"]:
         values = rows.column(column["name"])
-        equal("pyiceberg", table, f"count({column['name']})", pc.count(values).as_py(), int(column["count"]))
+        equal(
+            "pyiceberg",
+            table,
+            f"count({column['name']})",
+            pc.count(values).as_py(),
+            int(column["count"]),
+        )
         if column["sum"] is not None:
-            total = sum((Decimal(value) for value in values.to_pylist() if value is not None), Decimal(0))
+            total = sum(
+                (Decimal(value) for value in values.to_pylist() if value is not None), Decimal(0)
+            )
             equal("pyiceberg", table, f"sum({column['name']})", total, exact(column["sum"]))
     print(table["table"], table["rows"])
 print("all passed")

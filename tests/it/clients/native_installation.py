@@ -1,9 +1,12 @@
-"""Makes an installation that the engine native takes, where the real pg_lake is not at hand: a PostgreSQL, icebox's
-stand-in extension in its share directory, and icebox as its pgduck_server.
+"""Makes an installation for the engine native without the real pg_lake.
+
+It is a PostgreSQL with icebox's stand-in extension in its share directory, and with icebox as its
+pgduck_server.
 
     native_installation.py <directory of a PostgreSQL, as in node_modules> <new directory> <icebox>
 
-PostgreSQL runs as an account of its own where this runs as root, so the new directory must be where that account gets to.
+Where the sandbox runs as root, PostgreSQL runs as an account of its own, which must have access to
+the new directory.
 """
 
 import json
@@ -14,7 +17,7 @@ import sys
 
 
 def place(source, target):
-    """A hard link where the file system has them, else a copy."""
+    """Links the file, or copies it where the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:
@@ -33,8 +36,12 @@ for program in os.scandir(os.path.join(root, "bin")):
 # A package has no symbolic links either; this file of the package lists them.
 with open(os.path.join(native, "pg-symlinks.json")) as file:
     for link in json.load(file):
-        target, source = (os.path.join(root, os.path.relpath(link[end], "native")) for end in ("target", "source"))
+        target, source = (
+            os.path.join(root, os.path.relpath(link[end], "native")) for end in ("target", "source")
+        )
         if not os.path.lexists(target):
             os.symlink(os.path.relpath(source, os.path.dirname(target)), target)
-subprocess.run([icebox, "install-stand-in", "--share", os.path.join(root, "share/postgresql")], check=True)
+subprocess.run(
+    [icebox, "install-stand-in", "--share", os.path.join(root, "share/postgresql")], check=True
+)
 place(icebox, os.path.join(root, "bin/pgduck_server"))

@@ -1,7 +1,8 @@
-"""What a Python program does with Snowflake, by the connector as it is. It prints one JSON object of what it saw.
+"""Uses the Snowflake side through Snowflake's connector, and prints one JSON object of the results.
 
-Where the account is comes from the environment: SNOWFLAKE_HOST, SNOWFLAKE_PORT, SNOWFLAKE_USER, SNOWFLAKE_PASSWORD. TYPES_SQL is a
-query of one column per type, MISSING_SQL one of a table that is not there, LARGE_SQL one of many rows.
+The environment has the account (SNOWFLAKE_HOST, SNOWFLAKE_PORT, SNOWFLAKE_USER,
+SNOWFLAKE_PASSWORD) and three queries: TYPES_SQL has a column for each type, MISSING_SQL asks for a
+table that does not exist, and LARGE_SQL returns many rows.
 """
 
 import concurrent.futures
@@ -37,7 +38,12 @@ def failure(call, *arguments, **named):
     try:
         call(*arguments, **named)
     except errors.Error as error:
-        return {"kind": type(error).__name__, "code": error.errno, "state": error.sqlstate, "text": str(error.msg)}
+        return {
+            "kind": type(error).__name__,
+            "code": error.errno,
+            "state": error.sqlstate,
+            "text": str(error.msg),
+        }
     raise AssertionError(f"{call} should have failed")
 
 
@@ -45,7 +51,10 @@ def types(connection):
     cursor = connection.cursor()
     cursor.execute(os.environ["TYPES_SQL"])
     names = [column.name for column in cursor.description]
-    kinds = [[column.type_code, column.precision, column.scale, column.internal_size] for column in cursor.description]
+    kinds = [
+        [column.type_code, column.precision, column.scale, column.internal_size]
+        for column in cursor.description
+    ]
     rows = [[repr(value) for value in row] for row in cursor.fetchall()]
     described = cursor.describe(os.environ["TYPES_SQL"])
     assert [column.name for column in described] == names, described
@@ -53,21 +62,44 @@ def types(connection):
 
 
 def bindings(connection):
-    """Values bound one by one and by the hundred, and what came of them."""
+    """Inserts bound values, one row and hundreds of rows at once, and reads them back."""
     cursor = connection.cursor()
     table = f"DRIVER_{MAJOR}"
-    cursor.execute(f"CREATE TABLE {table} (N DECIMAL(12,2), S VARCHAR, F DOUBLE, B BOOLEAN, D DATE, T TIMESTAMP)")
+    cursor.execute(
+        f"CREATE TABLE {table} "
+        "(N DECIMAL(12,2), S VARCHAR, F DOUBLE, B BOOLEAN, D DATE, T TIMESTAMP)"
+    )
     insert = f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?)"
     moment = datetime.datetime(2024, 3, 15, 7, 34, 56, 123456)
-    row = [Decimal("12.34"), "it's \"quoted\"; ?", 0.5, True, datetime.date(2024, 2, 29), ("TIMESTAMP_NTZ", moment)]
+    row = [
+        Decimal("12.34"),
+        'it\'s "quoted"; ?',
+        0.5,
+        True,
+        datetime.date(2024, 2, 29),
+        ("TIMESTAMP_NTZ", moment),
+    ]
     cursor.execute(insert, row)
     counts = [cursor.rowcount]
-    many = [[Decimal(n) / 4, f"row {n}", n / 8, n % 2 == 0, datetime.date(1969, 12, 31), ("TIMESTAMP_NTZ", moment)] for n in range(200)]
+    many = [
+        [
+            Decimal(n) / 4,
+            f"row {n}",
+            n / 8,
+            n % 2 == 0,
+            datetime.date(1969, 12, 31),
+            ("TIMESTAMP_NTZ", moment),
+        ]
+        for n in range(200)
+    ]
     cursor.executemany(insert, many)
     counts.append(cursor.rowcount)
     cursor.execute(insert, [None] * 6)
     counts.append(cursor.rowcount)
-    cursor.execute(f"SELECT COUNT(*), SUM(N), MIN(D), MAX(T), MAX(S) FROM {table} WHERE F < ? OR S = ?", [1000.0, "none"])
+    cursor.execute(
+        f"SELECT COUNT(*), SUM(N), MIN(D), MAX(T), MAX(S) FROM {table} WHERE F < ? OR S = ?",
+        [1000.0, "none"],
+    )
     sums = [repr(value) for value in cursor.fetchone()]
     return {"counts": counts, "sums": sums}
 
@@ -87,7 +119,7 @@ def failures(connection):
 
 
 def slow(connection):
-    """A statement that takes longer than the server keeps a request waiting."""
+    """Runs a statement that takes longer than the server keeps a request waiting."""
     started = time.monotonic()
     cursor = connection.cursor()
     value = cursor.execute("SELECT SYSTEM$WAIT(5)").fetchone()[0]
@@ -118,7 +150,7 @@ def asynchronous(connection):
 
 
 def canceled(connection):
-    """A statement ended by its id, and one by the time limit that only the connector before 5 has."""
+    """Ends a statement by its id and, before connector 5, another by its time limit."""
     started = time.monotonic()
     cursor = connection.cursor()
     cursor.execute_async("SELECT SYSTEM$WAIT(60)")
@@ -126,7 +158,10 @@ def canceled(connection):
     aborted = cursor.abort_query(query_id)
     while connection.is_still_running(connection.get_query_status(query_id)):
         time.sleep(0.1)
-    seen = {"aborted": aborted, "by_id": failure(connection.get_query_status_throw_if_error, query_id)}
+    seen = {
+        "aborted": aborted,
+        "by_id": failure(connection.get_query_status_throw_if_error, query_id),
+    }
     seen["again"] = cursor.abort_query(query_id)
     if MAJOR < 5:
         # Only the code is compared: the text depends on which of the connector's threads comes
@@ -146,13 +181,16 @@ def several(connection):
 
 
 def crowd(count):
-    """So many sessions at once, each with statements of its own."""
+    """Opens this many sessions at once, each with statements of its own."""
     together = threading.Barrier(count, timeout=120)
 
     def one(number):
         with connect() as connection:
             together.wait()
-            return [connection.cursor().execute("SELECT ? + ?", [number, n]).fetchone()[0] for n in range(5)]
+            return [
+                connection.cursor().execute("SELECT ? + ?", [number, n]).fetchone()[0]
+                for n in range(5)
+            ]
 
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
         answers = list(pool.map(one, range(count)))
