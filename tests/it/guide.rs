@@ -448,11 +448,11 @@ fn the_scenario_of_the_whole_way_runs_again() {
     let engine = clap::ValueEnum::to_possible_value(&engine).unwrap();
     let sandbox = CommandSandbox::with(&["--time-scale", "60", "--engine", engine.get_name()]);
     for _ in 0..2 {
-        let told = sandbox.ok(&["run", "scenarios/snowflake-lakehouse"]);
+        let output = sandbox.ok(&["run", "scenarios/snowflake-lakehouse"]);
         let same = "5 of 5 queries gave the same answer on heap, pg_lake, snowflake";
-        assert_eq!(told.matches(same).count(), 2, "{told}");
-        assert!(told.contains("19 steps, 0 skipped"), "{told}");
+        assert_eq!(output.matches(same).count(), 2, "{output}");
+        assert!(output.contains("19 steps, 0 skipped"), "{output}");
         // Passwords are shown only by the steps that need them.
-        assert!(!told.contains("access_roles"), "{told}");
+        assert!(!output.contains("access_roles"), "{output}");
     }
 }

@@ -91,16 +91,16 @@ impl Installation {
 
 /// Runs the retail scenario. All sides must give the same answers to its queries.
 fn run_scenario(sandbox: &CommandSandbox) {
-    let told = sandbox.ok(&["run", "scenarios/retail-lakehouse"]);
+    let output = sandbox.ok(&["run", "scenarios/retail-lakehouse"]);
     assert!(
-        told.contains("34 of 34 queries gave the same answer"),
-        "{told}"
+        output.contains("34 of 34 queries gave the same answer"),
+        "{output}"
     );
     // PostgreSQL 16 changed how statistics of foreign tables are collected.
     let analyze = "ANALYZE iceberg_transactions; \
                    SELECT reltuples > 1000 FROM pg_class WHERE relname = 'iceberg_transactions'";
-    let told = sandbox.ok(&["sql", "--format", "csv", analyze]);
-    assert!(told.ends_with("t\n"), "{told}");
+    let output = sandbox.ok(&["sql", "--format", "csv", analyze]);
+    assert!(output.ends_with("t\n"), "{output}");
 }
 
 #[test]
@@ -259,8 +259,8 @@ fn the_embedded_engine_beside_a_real_pg_lake() {
     for _ in 0..2 {
         let sql = "CREATE EXTENSION IF NOT EXISTS pg_lake CASCADE;
                    SELECT string_agg(name || ' ' || version, ', ') FROM pg_available_extension_versions WHERE name LIKE 'pg_lake%'";
-        let told = sandbox.ok(&["sql", "--format", "csv", sql]);
-        assert!(told.lines().any(|line| line == "pg_lake 1.0"), "{told}");
+        let output = sandbox.ok(&["sql", "--format", "csv", sql]);
+        assert!(output.lines().any(|line| line == "pg_lake 1.0"), "{output}");
         sandbox.ok(&["down"]);
         sandbox.ok(&[&["up"], &up[..]].concat());
     }

@@ -145,8 +145,8 @@ fn up_status_env_and_down() {
 
     let first = dir.ok(&["up"]);
     let (before, pid) = (dir.info(), dir.status()["supervisor_pid"].clone());
-    let told = format!("engine {}: asked for; PostgreSQL", before.engine);
-    assert!(first.contains(&told), "{first}");
+    let expected = format!("engine {}: asked for; PostgreSQL", before.engine);
+    assert!(first.contains(&expected), "{first}");
     assert!(first.contains("sslmode=require"), "{first}");
 
     // A second `up` finds the running sandbox.

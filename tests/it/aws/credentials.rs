@@ -152,8 +152,8 @@ async fn check_presigned(what: &str, s3: &S3, status: u16, code: &str) {
     for (verb, found, body) in presigned(s3, "frompg/a").await {
         assert_eq!(found, status, "{what}: {verb} {body}");
         // The response to HEAD has no body.
-        let told = verb == "HEAD" || body.contains(&format!("<Code>{code}</Code>"));
-        assert!(told, "{what}: {verb} {body}");
+        let has_code = verb == "HEAD" || body.contains(&format!("<Code>{code}</Code>"));
+        assert!(has_code, "{what}: {verb} {body}");
     }
 }
 

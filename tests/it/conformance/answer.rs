@@ -74,7 +74,7 @@ impl Answer {
             let waits = if waits { "waits" } else { "does not wait" };
             return format!("first OK {first}; second {waits}, OK {second}");
         }
-        let mut told = match &self.error {
+        let mut text = match &self.error {
             Some(error) => format!("ERROR {}", normalized(error)),
             None if self.rows.is_empty() && self.count == 0 => "OK".to_owned(),
             None => {
@@ -88,10 +88,10 @@ impl Answer {
             }
         };
         for note in &self.notes {
-            told.push('\n');
-            told.push_str(&normalized(note));
+            text.push('\n');
+            text.push_str(&normalized(note));
         }
-        told
+        text
     }
 }
 

@@ -46,13 +46,13 @@ fn first_cells(text: &str) -> Vec<String> {
 #[test]
 fn every_deviation_is_documented_and_every_documented_difference_occurs() {
     let mut wrong = Vec::new();
-    let mut told = BTreeSet::new();
+    let mut documented = BTreeSet::new();
     for name in ["ddl", "dml", "types", "transactions", "outages"] {
         for deviation in expectations::load(name).deviations {
             let where_ = format!("{name}.toml, {}", deviation.statement);
             match deviation.documented_as {
                 Some(row) => {
-                    told.insert((row, where_));
+                    documented.insert((row, where_));
                 }
                 None if deviation.applies_to == [PgLake::StandIn] => {
                     wrong.push(format!("{where_}: names no document (`documented_as`)"));
@@ -62,13 +62,13 @@ fn every_deviation_is_documented_and_every_documented_difference_occurs() {
         }
     }
     let lake = lake::expectations();
-    told.extend(lake.refused.into_iter().map(|entry| {
+    documented.extend(lake.refused.into_iter().map(|entry| {
         (
             entry.documented_as,
             format!("lake.toml, {}", entry.statement),
         )
     }));
-    told.extend(
+    documented.extend(
         lake.deviations
             .into_iter()
             .map(|entry| (entry.documented_as, format!("lake.toml, {}", entry.what))),
@@ -80,7 +80,7 @@ fn every_deviation_is_documented_and_every_documented_difference_occurs() {
         differences.len() > 10 && readme.len() > 10,
         "the tables are not found"
     );
-    for (row, place) in &told {
+    for (row, place) in &documented {
         if !differences
             .iter()
             .chain(&readme)
@@ -93,9 +93,9 @@ fn every_deviation_is_documented_and_every_documented_difference_occurs() {
     }
     let unreplayed = read_toml::<Documents>("documents").unreplayed;
     for cell in &differences {
-        let is_told = told.iter().any(|(row, _)| cell.contains(row));
+        let is_documented = documented.iter().any(|(row, _)| cell.contains(row));
         let exception = unreplayed.iter().find(|entry| cell.contains(&entry.row));
-        match (is_told, exception) {
+        match (is_documented, exception) {
             (true, Some(exception)) => wrong.push(format!(
                 "documents.toml: a replayed statement shows {:?}; remove the entry",
                 exception.row

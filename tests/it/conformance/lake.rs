@@ -309,7 +309,7 @@ async fn the_captured_lake_made_again() {
         if missing.iter().any(|table| statement.contains(table)) {
             continue;
         }
-        let told = send(&db.client, &statement, Vec::new)
+        let here = send(&db.client, &statement, Vec::new)
             .await
             .render(&statement);
         let mut refused = expectations.refused.iter().enumerate();
@@ -320,15 +320,15 @@ async fn the_captured_lake_made_again() {
             Some((place, refused)) => {
                 used.insert(("refused", place));
                 missing.extend(refused.without.as_deref());
-                println!("{statement:.60}: {told}: {}", refused.reason);
-                if !matches(&refused.answer, &told) {
+                println!("{statement:.60}: {here}: {}", refused.reason);
+                if !matches(&refused.answer, &here) {
                     wrong.push(format!(
-                        "{statement}\n  expected {}\n  but got  {told}",
+                        "{statement}\n  expected {}\n  but got  {here}",
                         refused.answer
                     ));
                 }
             }
-            None if told.starts_with("ERROR") => wrong.push(format!("{statement}\n  {told}")),
+            None if here.starts_with("ERROR") => wrong.push(format!("{statement}\n  {here}")),
             None => {}
         }
     }

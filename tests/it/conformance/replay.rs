@@ -251,9 +251,9 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn check(&mut self, statement: &str, expected: &str, told: &str) {
-        if !matches(&normalized(expected), told) {
-            let wrong = format!("{statement}\n  expected {expected}\n  but got  {told}");
+    fn check(&mut self, statement: &str, expected: &str, here: &str) {
+        if !matches(&normalized(expected), here) {
+            let wrong = format!("{statement}\n  expected {expected}\n  but got  {here}");
             self.report.wrong.push(wrong);
         }
     }
@@ -268,31 +268,31 @@ impl<'a> Replay<'a> {
         let nth = self.seen.entry(statement.to_owned()).or_default();
         *nth += 1;
         let nth = *nth;
-        let (real, told) = (recorded.render(statement), given.render(statement));
+        let (real, here) = (recorded.render(statement), given.render(statement));
         let mut deviations = expectations.deviations.iter().enumerate();
         if let Some((place, deviation)) =
             deviations.find(|(_, deviation)| deviation.applies(statement, nth, &self.environment))
         {
             self.report.differing.push(place);
-            if told == real {
+            if here == real {
                 let wrong = format!(
-                    "{statement}\n  is listed as a deviation, but is answered as by pg_lake: {told}"
+                    "{statement}\n  is listed as a deviation, but is answered as by pg_lake: {here}"
                 );
                 return self.report.wrong.push(wrong);
             }
-            println!("{statement}\n  {told}: {}", deviation.reason);
-            return self.check(statement, &deviation.answer, &told);
+            println!("{statement}\n  {here}: {}", deviation.reason);
+            return self.check(statement, &deviation.answer, &here);
         }
         if let Some(loose) = expectations
             .loose
             .iter()
             .find(|loose| loose.statement == statement)
         {
-            return self.check(statement, &loose.answer, &told);
+            return self.check(statement, &loose.answer, &here);
         }
         self.report.same += 1;
-        if told != real {
-            let wrong = format!("{statement}\n  pg_lake: {real}\n  here:    {told}");
+        if here != real {
+            let wrong = format!("{statement}\n  pg_lake: {real}\n  here:    {here}");
             self.report.wrong.push(wrong);
         }
     }

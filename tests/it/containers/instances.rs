@@ -26,12 +26,12 @@ fn an_instance_is_a_container_beside_the_first() {
     }
     let sandbox = ContainerSandbox::up();
     let create = "CREATE POSTGRES INSTANCE shop COMPUTE_FAMILY = 'STANDARD_M' STORAGE_SIZE_GB = 10 AUTHENTICATION_AUTHORITY = POSTGRES";
-    let told = sandbox.ok(&["sql", "--on", "snowflake", "-o", "json", create]);
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let created = sandbox.ok(&["sql", "--on", "snowflake", "-o", "json", create]);
+    let created: serde_json::Value = serde_json::from_str(&created).unwrap();
     let roles: serde_json::Value =
-        serde_json::from_str(told["access_roles"].as_str().unwrap()).unwrap();
+        serde_json::from_str(created["access_roles"].as_str().unwrap()).unwrap();
     let (host, password) = (
-        told["host"].as_str().unwrap(),
+        created["host"].as_str().unwrap(),
         roles["snowflake_admin"].as_str().unwrap(),
     );
     assert_ne!(host, "127.0.0.1");

@@ -28,8 +28,8 @@ fn snowflake(sandbox: &CommandSandbox, sql: &str) -> Vec<Value> {
 /// must have no other instance.
 fn instance(sandbox: &CommandSandbox) -> Endpoint {
     let create = "CREATE POSTGRES INSTANCE shop COMPUTE_FAMILY = 'STANDARD_M' STORAGE_SIZE_GB = 10 AUTHENTICATION_AUTHORITY = POSTGRES";
-    let told = snowflake(sandbox, create).remove(0);
-    let roles: Value = serde_json::from_str(told["access_roles"].as_str().unwrap()).unwrap();
+    let created = snowflake(sandbox, create).remove(0);
+    let roles: Value = serde_json::from_str(created["access_roles"].as_str().unwrap()).unwrap();
     for sql in [
         "CREATE DATABASE d",
         "CREATE NETWORK RULE d.public.r TYPE = IPV4 VALUE_LIST = ('127.0.0.0/8') MODE = POSTGRES_INGRESS",
@@ -38,7 +38,7 @@ fn instance(sandbox: &CommandSandbox) -> Endpoint {
     ] {
         snowflake(sandbox, sql);
     }
-    let host = told["host"].as_str().unwrap();
+    let host = created["host"].as_str().unwrap();
     let certificate = format!("tls/{host}/server.crt");
     Endpoint {
         host: host.to_owned(),

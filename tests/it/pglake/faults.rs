@@ -183,8 +183,8 @@ async fn while_s3_or_the_engine_is_down() {
                 took < Duration::from_secs(10),
                 "{component}, {statement}: {took:?}"
             );
-            let told = format!("{failure:?}");
-            assert!(told.contains(word), "{component}, {statement}: {told}");
+            let found = format!("{failure:?}");
+            assert!(found.contains(word), "{component}, {statement}: {found}");
         }
         // A failed COMMIT also rolls back the heap table's row of the transaction.
         if component == "s3" {

@@ -241,7 +241,7 @@ async fn the_catalog_in_the_object_store_follows() {
             let catalog: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
             assert!(catalog["catalog-snapshot-time"].is_string(), "{catalog}");
             let tables = catalog["tables"].as_array().unwrap().iter();
-            let told = tables.map(|table| {
+            let rows = tables.map(|table| {
                 let part = |name: &str| table[name].as_str().unwrap();
                 format!(
                     "{}|{}|{}",
@@ -250,7 +250,7 @@ async fn the_catalog_in_the_object_store_follows() {
                     part("metadata-location")
                 )
             });
-            told.collect::<Vec<_>>() == wanted
+            rows.collect::<Vec<_>>() == wanted
         })
         .await;
     };

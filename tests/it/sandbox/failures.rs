@@ -114,8 +114,8 @@ fn auto_takes_an_engine_that_works_and_says_why() {
     let dir = StateDir::new();
     let up = dir.ok(&["up", "--engine", "auto"]);
     let engine = dir.info().engine;
-    let told = format!("engine {engine}: auto took it");
-    assert!(up.contains(&told), "{up}");
+    let expected = format!("engine {engine}: auto took it");
+    assert!(up.contains(&expected), "{up}");
     assert!(
         engine != EngineKind::Embedded || up.contains("native: no PostgreSQL with pg_lake"),
         "{up}"

@@ -21,10 +21,10 @@ pub fn assert_listens_only_where_asked(
     let (own, public, other) = ([127, 0, 0, 1], [127, 0, 3, 1], [127, 0, 3, 2]);
     let port = free_port();
     let up = ["up", "--engine", engine, "--pg-port", &port];
-    let told = icebox(&[&up[..], &["--listen", "127.0.3.1"]].concat());
+    let output = icebox(&[&up[..], &["--listen", "127.0.3.1"]].concat());
     assert!(
-        told.contains("WARNING: other machines can connect at 127.0.3.1"),
-        "{told}"
+        output.contains("WARNING: other machines can connect at 127.0.3.1"),
+        "{output}"
     );
     let info = info();
     let ports = [
@@ -38,8 +38,8 @@ pub fn assert_listens_only_where_asked(
     }
     icebox(&["down"]);
     // `--listen` applies to one start only.
-    let told = icebox(&up);
-    assert!(!told.contains("WARNING: other machines"), "{told}");
+    let output = icebox(&up);
+    assert!(!output.contains("WARNING: other machines"), "{output}");
     for port in ports {
         assert!(answers(own, port) && !answers(public, port), "{port}");
     }
