@@ -72,8 +72,8 @@ fn cases() -> Vec<(&'static str, String, Option<String>)> {
     ]
 }
 
-/// Sends the requests of [`all_operations`] for a key inside and for a key outside of `frompg/`, and returns
-/// the status of each.
+/// Sends the requests of [`all_operations`] for a key inside and for a key outside of `frompg/`,
+/// and returns the status of each.
 async fn answers(kind: ServerKind, role: &str, session: Option<String>) -> Vec<(String, u16)> {
     let (lab, _) = session_at(AwsLab::start_as(kind).await, role).await;
     let key = lab.root(1).create_access_key("sf").await.expect("a key");

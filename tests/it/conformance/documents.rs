@@ -1,5 +1,5 @@
-//! Checks that docs/differences.md or `docs/pg_lake.md` documents every deviation, and that a replayed
-//! statement or the captured lake shows every row of docs/differences.md.
+//! Checks that docs/differences.md or `docs/pg_lake.md` documents every deviation, and that a
+//! replayed statement or the captured lake shows every row of docs/differences.md.
 
 use std::collections::BTreeSet;
 

@@ -32,7 +32,8 @@ pub struct Deviation {
     /// The expected answer, in which `*` matches any text.
     pub answer: String,
     pub reason: String,
-    /// The first cell of the row in docs/differences.md or `docs/pg_lake.md` that documents the deviation.
+    /// The first cell of the row in docs/differences.md or `docs/pg_lake.md` that documents the
+    /// deviation.
     pub documented_as: Option<String>,
 }
 
