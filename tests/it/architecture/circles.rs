@@ -15,19 +15,12 @@ const KNOWN: &[&str] = &[
     "account::object: stage stream",
     "aws: authorize operations",
     "aws: client signature",
-    "pglake: columns datetime values",
-    "pglake::engine: catalog export",
-    "pglake::engine: fetch transaction",
-    "pglake::engine: rpc session",
     "rest: api query server session statements",
     "s3: buckets multipart",
     "sandbox: component container engine snowflake supervisor",
     "scripting: const_fold expression",
     "sql::query: clock convert json value",
     "sql::query: failure render rewrite",
-    "tables: commit manifests",
-    "tables: deletes footer io storage",
-    "tables: provider rows",
 ];
 
 /// The imports between the children of one module.
