@@ -9,8 +9,8 @@ use std::sync::Arc;
 /// A shared value behind a trait object.
 ///
 /// Every future that holds a reference to a type must be shown to be `Send`, and for that the
-/// compiler walks through all fields of the type, once for each such future. For a query engine or a
-/// table's metadata that takes a second; through this type it takes nothing.
+/// compiler walks through all fields of the type, once for each such future. For a query engine or
+/// a table's metadata that takes a second; through this type it takes nothing.
 pub struct Opaque<T>(Arc<dyn Any + Send + Sync>, PhantomData<fn() -> T>);
 
 impl<T: Send + Sync + 'static> Opaque<T> {

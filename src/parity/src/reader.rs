@@ -1,4 +1,5 @@
-//! The reader as an engine: it sees every table of a catalog at the metadata file that it was given.
+//! The reader as an engine: it sees every table of a catalog at the metadata file that it was
+//! given.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;

@@ -6,8 +6,8 @@ use super::values::{ValueError, integer, malformed};
 
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
-/// The range of Iceberg timestamps in `pg_lake`, in days from 1970-01-01: from 0001-01-01 up to, but
-/// without, 10000-01-01 (`END_DAY`).
+/// The range of Iceberg timestamps in `pg_lake`, in days from 1970-01-01: from 0001-01-01 up to,
+/// but without, 10000-01-01 (`END_DAY`).
 const FIRST_TIMESTAMP_DAY: i64 = -719_162;
 const END_DAY: i64 = 2_932_897;
 

@@ -2,8 +2,8 @@
 //! (TYPE S3, …)`. They are in its init file, and may also be run later (DuckDB documentation,
 //! "Secrets Manager" and "S3 API Support").
 //!
-//! A secret [without rights](Secret::without_rights) has empty keys. With empty keys DuckDB signs no
-//! request and sends no session token (its extension httpfs, `CreateS3Header`). So the token can
+//! A secret [without rights](Secret::without_rights) has empty keys. With empty keys DuckDB signs
+//! no request and sends no session token (its extension httpfs, `CreateS3Header`). So the token can
 //! hold the reason, which icebox's stand-in shows to its user.
 
 use std::collections::BTreeMap;

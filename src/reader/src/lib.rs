@@ -1,4 +1,5 @@
-//! SQL on Iceberg tables that are registered by metadata location, and a reader that follows a PostgreSQL catalog.
+//! SQL on Iceberg tables that are registered by metadata location, and a reader that follows a
+//! PostgreSQL catalog.
 
 mod catalog;
 mod follow;

@@ -1,7 +1,7 @@
 //! Bounded caches of data from immutable files.
 //!
-//! A general cache crate (moka) is no gain here: it enforces its limit later, in batches, while this
-//! one never holds more than its bytes after an insert.
+//! A general cache crate (moka) is no gain here: it enforces its limit later, in batches, while
+//! this one never holds more than its bytes after an insert.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -59,8 +59,8 @@ impl TableChanges {
             change.removed = base.iter().map(|file| file.location.clone()).collect();
         }
         self.delete_rows(&mut change, threshold).await?;
-        // No snapshot has the spilled files yet. So one whose rows are gone is left out, rather than
-        // removed.
+        // No snapshot has the spilled files yet. So one whose rows are gone is left out, rather
+        // than removed.
         for file in self.spilled() {
             if !change.removed.remove(file.file_path()) {
                 change.added.push(file.clone());
@@ -115,8 +115,8 @@ impl TableChanges {
         Ok(writer.finish().await?)
     }
 
-    /// Writes a copy of a data file without the deleted rows, with the current columns of the table.
-    /// Returns `None` if no row is left.
+    /// Writes a copy of a data file without the deleted rows, with the current columns of the
+    /// table. Returns `None` if no row is left.
     async fn rewrite(
         &self,
         file: &PlannedFile,

@@ -25,8 +25,8 @@ pub(super) fn unsupported(query: &Query) -> Option<Unsupported> {
 }
 
 impl Unsupported {
-    /// Returns the error with `pg_lake`'s message. `name` is the table's name if the query reads only
-    /// one.
+    /// Returns the error with `pg_lake`'s message. `name` is the table's name if the query reads
+    /// only one.
     pub(super) fn error(&self, name: Option<&str>) -> Error {
         let message = match (self, name) {
             (Self::Lock, _) => {

@@ -16,7 +16,8 @@ use crate::columns::Column;
 pub struct LocalPostgres(pub tokio_postgres::Config);
 
 impl LocalPostgres {
-    /// Opens a connection with the session settings that `postgres_fdw` uses for its remote sessions.
+    /// Opens a connection with the session settings that `postgres_fdw` uses for its remote
+    /// sessions.
     pub async fn connect(&self, database: &str) -> Result<Client> {
         let (client, connection) = self
             .0

@@ -22,8 +22,8 @@ pub(super) struct RowsOfFile {
     pub request_indexes: Vec<usize>,
 }
 
-/// Returns the current values of rows, file by file. `files` has the numbers that the rows' ids were
-/// made with.
+/// Returns the current values of rows, file by file. `files` has the numbers that the rows' ids
+/// were made with.
 pub(super) async fn rows(
     context: &SessionContext,
     changes: &TableChanges,

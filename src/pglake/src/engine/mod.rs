@@ -3,10 +3,10 @@
 //!
 //! It listens on a private unix socket. PostgreSQL connects to it through `postgres_fdw` and dblink
 //! (see the extension's script). Each connection is a session with at most one transaction.
-//! `postgres_fdw` sends COMMIT just before the local commit. The engine then writes one snapshot per
-//! changed table: its data files, manifests and metadata file. It records the new metadata location
-//! under the id of the local transaction. The location becomes valid when that transaction has
-//! committed, so a crash in between neither loses nor duplicates rows.
+//! `postgres_fdw` sends COMMIT just before the local commit. The engine then writes one snapshot
+//! per changed table: its data files, manifests and metadata file. It records the new metadata
+//! location under the id of the local transaction. The location becomes valid when that transaction
+//! has committed, so a crash in between neither loses nor duplicates rows.
 //!
 //! ```text
 //! connection   protocol messages in and out        session      statements of a connection

@@ -1,5 +1,5 @@
-//! Row ids in the remote protocol. `postgres_fdw` passes a `ctid` from a scan to the UPDATE or DELETE
-//! of the row.
+//! Row ids in the remote protocol. `postgres_fdw` passes a `ctid` from a scan to the UPDATE or
+//! DELETE of the row.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! Requests of the extension that `postgres_fdw` has no statements for. They run inside the caller's
-//! transaction.
+//! Requests of the extension that `postgres_fdw` has no statements for. They run inside the
+//! caller's transaction.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;

@@ -135,8 +135,8 @@ fn parse_ast(sql: &str) -> Result<Ast> {
     Ok(statement)
 }
 
-/// Corrects the floating-point constant -0. `postgres_fdw` writes it as `(-0)::real`, whose value is
-/// 0; `'-0'::real` keeps the sign.
+/// Corrects the floating-point constant -0. `postgres_fdw` writes it as `(-0)::real`, whose value
+/// is 0; `'-0'::real` keeps the sign.
 fn keep_negative_zeros(statement: &mut Ast) {
     let _ = visit_expressions_mut(statement, |expr: &mut Expr| {
         if let Expr::Cast {

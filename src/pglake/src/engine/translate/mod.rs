@@ -1,12 +1,12 @@
 //! Translation of `postgres_fdw`'s queries to DataFusion plans, only where the result is certain to
 //! equal PostgreSQL's.
 //!
-//! `postgres_fdw` sends any built-in function and operator that is immutable. This module translates
-//! a fixed list of forms for which DataFusion and PostgreSQL agree to the last bit. Every function
-//! returns `None` for anything else, and then PostgreSQL itself evaluates the query (see
-//! `evaluate`). These are left out on purpose: comparing and grouping floats (PostgreSQL takes 0
-//! and -0 for equal), arithmetic (overflow is an error in PostgreSQL), `char(n)` (padding), regular
-//! expressions, and any collation other than C's order of bytes.
+//! `postgres_fdw` sends any built-in function and operator that is immutable. This module
+//! translates a fixed list of forms for which DataFusion and PostgreSQL agree to the last bit.
+//! Every function returns `None` for anything else, and then PostgreSQL itself evaluates the query
+//! (see `evaluate`). These are left out on purpose: comparing and grouping floats (PostgreSQL takes
+//! 0 and -0 for equal), arithmetic (overflow is an error in PostgreSQL), `char(n)` (padding),
+//! regular expressions, and any collation other than C's order of bytes.
 
 mod aggregate;
 mod constant;
