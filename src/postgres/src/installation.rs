@@ -49,7 +49,7 @@ impl Installation {
             }
         }
         let reason = if refused.is_empty() {
-            "`postgres` is neither on PATH nor under /usr/lib/postgresql".to_owned()
+            "`postgres` is not on PATH, under /usr/lib/postgresql or /usr/pgsql-*, or where pg_config says".to_owned()
         } else {
             refused.join("; ")
         };
@@ -78,7 +78,7 @@ impl Installation {
     fn open(bin_dir: &Path) -> Result<Self, String> {
         for program in ["postgres", "initdb"] {
             if !is_program(&bin_dir.join(program)) {
-                return Err(format!("no `{program}` there"));
+                return Err(format!("`{program}` is missing"));
             }
         }
         let version = output(Command::new(bin_dir.join("postgres")).arg("--version"))?;
@@ -246,7 +246,7 @@ mod tests {
         let error = Installation::find(Some(empty.path()))
             .unwrap_err()
             .to_string();
-        assert!(error.contains("no `postgres` there"), "{error}");
+        assert!(error.contains("`postgres` is missing"), "{error}");
         assert!(error.contains("apt-get install postgresql"), "{error}");
     }
 

@@ -48,7 +48,7 @@ pub enum Error {
     Certificate(#[from] rcgen::Error),
     #[error("cannot set up roles in the new database cluster")]
     Bootstrap(#[source] tokio_postgres::Error),
-    #[error("the new server did not take its final access rules")]
+    #[error("the new server did not apply its final access rules within 10 seconds")]
     AccessRules,
     #[error(
         "processes {pids:?} of an earlier server still use {data_dir} and do not stop; \

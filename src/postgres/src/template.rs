@@ -37,7 +37,7 @@ pub fn create(
             if let Some(template) = &template
                 && let Err(error) = store(data_dir, template)
             {
-                tracing::warn!(%error, "the new cluster was not kept for the next sandbox");
+                tracing::warn!(%error, "cannot cache the new cluster for later sandboxes");
             }
         }),
     };

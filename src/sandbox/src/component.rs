@@ -272,9 +272,13 @@ impl IceboxComponent {
                     .user(postgres_user)
                     .password(postgres_password);
                 let config = engine::EngineConfig {
-                    socket: EngineSocket::in_dir(socket_dir),
-                    // PostgreSQL may run as another user; the directory keeps everyone else out.
-                    socket_mode: 0o777,
+                    options: engine::options::Options {
+                        unix_socket_directory: socket_dir,
+                        // PostgreSQL may run as another user; the directory keeps everyone else
+                        // out.
+                        unix_socket_permissions: 0o777,
+                        ..Default::default()
+                    },
                     lakes: engine::LakeAccess::Fixed(io),
                     postgres,
                 };

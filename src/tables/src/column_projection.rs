@@ -188,7 +188,8 @@ pub(super) fn constant(default: Option<ScalarValue>, field: &Field) -> Result<Sc
 
 fn mismatch(from: &Field, to: &Field) -> DataFusionError {
     DataFusionError::Execution(format!(
-        "a data file has {} where the table has {}",
+        "column \"{}\" has type {} in a data file and {} in the table",
+        to.name(),
         from.data_type(),
         to.data_type()
     ))

@@ -117,9 +117,12 @@ fn for_scans(metadata: ParquetMetaData) -> ParquetResult<ParquetMetaData> {
     let floats: Vec<bool> = file.schema_descr().columns().iter().map(is_float).collect();
     let without_statistics = |group: &RowGroupMetaData| {
         let columns = group.columns().iter().zip(&floats);
-        let columns = columns.map(|(column, is_float)| match is_float {
-            true => column.clone().into_builder().clear_statistics().build(),
-            false => Ok(column.clone()),
+        let columns = columns.map(|(column, is_float)| {
+            if *is_float {
+                column.clone().into_builder().clear_statistics().build()
+            } else {
+                Ok(column.clone())
+            }
         });
         let columns = columns.collect::<ParquetResult<Vec<_>>>()?;
         group

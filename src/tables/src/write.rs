@@ -98,7 +98,7 @@ impl DataFileWriter {
     pub async fn write(&mut self, batch: &RecordBatch) -> iceberg::Result<()> {
         self.rows += batch.num_rows() as u64;
         let batch = with_schema(batch, &self.arrow_schema)
-            .map_err(|error| unexpected("writing rows", error))?;
+            .map_err(|error| unexpected("cannot write rows", error))?;
         self.inner.write(&batch).await
     }
 
@@ -163,13 +163,13 @@ pub async fn write_position_deletes(
     let positions: Int64Array = positions.iter().map(|position| position as i64).collect();
     let paths = StringArray::from_iter_values(std::iter::repeat_n(data_file, positions.len()));
     let batch = RecordBatch::try_new(arrow_schema, vec![Arc::new(paths), Arc::new(positions)])
-        .map_err(|error| unexpected("building position deletes", error))?;
+        .map_err(|error| unexpected("cannot build position deletes", error))?;
     writer.write(&batch).await?;
     let mut builder = writer
         .close()
         .await?
         .pop()
-        .ok_or_else(|| unexpected("no positions to delete", data_file))?;
+        .ok_or_else(|| unexpected("there are no positions to delete", data_file))?;
     builder
         .content(DataContentType::PositionDeletes)
         .file_format(DataFileFormat::Parquet)
@@ -182,9 +182,12 @@ pub async fn write_position_deletes(
 fn build(builder: iceberg::spec::DataFileBuilder) -> iceberg::Result<DataFile> {
     builder
         .build()
-        .map_err(|error| unexpected("describing a written file", error))
+        .map_err(|error| unexpected("cannot describe a written file", error))
 }
 
-fn unexpected(doing: &str, detail: impl std::fmt::Display) -> iceberg::Error {
-    iceberg::Error::new(iceberg::ErrorKind::Unexpected, format!("{doing}: {detail}"))
+fn unexpected(failure: &str, detail: impl std::fmt::Display) -> iceberg::Error {
+    iceberg::Error::new(
+        iceberg::ErrorKind::Unexpected,
+        format!("{failure}: {detail}"),
+    )
 }

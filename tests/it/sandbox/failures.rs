@@ -91,10 +91,10 @@ fn engines_that_are_not_there_say_so() {
             "containers",
             ["no container engine: none of", "apt-get install docker.io"],
         ),
-        ("native", ["no `postgres` there", "postgresql-18-pg-lake"]),
+        ("native", ["`postgres` is missing", "postgresql-18-pg-lake"]),
         (
             "embedded",
-            ["no `postgres` there", "apt-get install postgresql"],
+            ["`postgres` is missing", "apt-get install postgresql"],
         ),
     ] {
         let output = icebox(&dir.path, &["up", "--engine", engine, "--pg-bin", path])

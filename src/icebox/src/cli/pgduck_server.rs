@@ -8,8 +8,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, Command, FromArgMatches};
 
-use icebox_pglake::{EngineSocket, duckdb_secret, engine};
+use icebox_pglake::engine::options::{OPTIONS, OptionRow, Options};
+use icebox_pglake::{duckdb_secret, engine};
 
 /// The environment variable with the connection string of PostgreSQL. The real program does not
 /// need it.
@@ -22,15 +25,8 @@ const POSTGRES: &str = "ICEBOX_PGDUCK_POSTGRES";
 #[derive(clap::Args)]
 #[command(rename_all = "snake_case")]
 pub struct Args {
-    /// The directory of the socket, as named by PostgreSQL's `pg_lake_engine.host`.
-    #[arg(long, value_name = "DIR", default_value = "/tmp")]
-    unix_socket_directory: PathBuf,
-    /// The mode of the socket, in octal digits.
-    #[arg(long, value_name = "MODE", default_value = "770", value_parser = mode)]
-    unix_socket_permissions: u32,
-    /// The port in the name of the socket.
-    #[arg(long, default_value_t = EngineSocket::PORT)]
-    port: u16,
+    #[command(flatten)]
+    engine: EngineOptions,
     /// The file with CREATE SECRET … (TYPE S3, …); a client may replace the secret later.
     #[arg(long, value_name = "FILE")]
     init_file_path: Option<PathBuf>,
@@ -69,10 +65,47 @@ struct Unused {
     verbose: bool,
 }
 
-fn mode(text: &str) -> Result<u32, String> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o777 => Ok(mode),
-        _ => Err("it is not between 0000 and 0777".to_owned()),
+/// The options of the lake engine: an argument for each row of [`OPTIONS`].
+#[derive(Clone)]
+struct EngineOptions(Options);
+
+impl clap::Args for EngineOptions {
+    fn augment_args(command: Command) -> Command {
+        let argument = |row: &'static OptionRow| {
+            let parser = |text: &str| {
+                (row.set)(&mut Options::default(), text)?;
+                Ok::<_, String>(text.to_owned())
+            };
+            Arg::new(row.name)
+                .long(row.name)
+                .value_name(row.value)
+                .default_value(row.default)
+                .value_parser(parser)
+                .help(row.help.trim().trim_end_matches('.'))
+        };
+        command.args(OPTIONS.iter().map(argument))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for EngineOptions {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut options = Self(Options::default());
+        options.update_from_arg_matches(matches)?;
+        Ok(options)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for row in OPTIONS {
+            if let Some(text) = matches.get_one::<String>(row.name) {
+                (row.set)(&mut self.0, text)
+                    .map_err(|error| clap::Error::raw(ErrorKind::ValueValidation, error))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -85,15 +118,11 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = engine::EngineConfig {
-        socket: EngineSocket {
-            dir: args.unix_socket_directory.clone(),
-            port: args.port,
-        },
-        socket_mode: args.unix_socket_permissions,
+        options: args.engine.0.clone(),
         lakes: engine::LakeAccess::Secrets(Arc::new(engine::SecretStore::new(secrets))),
         postgres: postgres()?,
     };
-    let socket = config.socket.path();
+    let socket = config.options.socket().path();
     if args.unused.memory_limit.is_some() || args.unused.cache_dir.is_some() {
         tracing::info!("memory_limit, cache_dir and the like are DuckDB's and are not used");
     }

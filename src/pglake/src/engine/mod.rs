@@ -12,13 +12,14 @@
 //! connection   protocol messages in and out        session      statements of a connection
 //! statement    parses what postgres_fdw sends      transaction  snapshot, savepoints, commit
 //! translate    queries as DataFusion plans         changes      uncommitted changes of one table
-//! evaluate     runs queries, or asks PostgreSQL    commit       writes changes as files
+//! evaluate     runs queries, or asks PostgreSQL    commit       the next version of one table
 //! catalog      the engine's queries to PostgreSQL  view         versions of tables
 //! rpc          requests of the extension           modify       UPDATE and DELETE by condition
 //! fetch        rows by their ids                   access       queries that are refused
 //! export       the catalog in the object store     secrets      S3 secrets set by statements
 //! cursor       rows of a result set                rowid        row ids as `ctid`
 //! numeric      PostgreSQL's division of numerics   error        errors with their SQLSTATE
+//! options      the settings, a row each            returning    the rows of RETURNING
 //! ```
 
 mod access;
@@ -33,6 +34,8 @@ mod export;
 mod fetch;
 mod modify;
 mod numeric;
+pub mod options;
+mod returning;
 mod rowid;
 mod rpc;
 mod secrets;
@@ -58,19 +61,17 @@ use tokio::net::UnixListener;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::EngineSocket;
 use catalog::{Catalog, LocalPostgres};
 use evaluate::{Evaluator, Scans};
 use icebox_tables::LakeIo;
+use options::Options;
 pub use secrets::SecretStore;
 
 /// The inputs of a lake engine.
 #[derive(Clone)]
 pub struct EngineConfig {
-    /// The socket to listen on. Every user who may connect to it may use the engine.
-    pub socket: EngineSocket,
-    /// The file mode of the socket.
-    pub socket_mode: u32,
+    /// The options. Every user who may connect to the socket may use the engine.
+    pub options: Options,
     /// The access to the tables.
     pub lakes: LakeAccess,
     /// The engine's own connection to PostgreSQL, as a superuser. The database is that of each
@@ -105,6 +106,7 @@ struct Engine {
     runtime: Handle,
     io: LakeIo,
     secret_store: Option<Arc<SecretStore>>,
+    options: Arc<Options>,
     evaluator: Arc<Evaluator>,
     postgres: LocalPostgres,
     databases: Mutex<HashMap<String, Arc<Database>>>,
@@ -118,13 +120,14 @@ pub async fn serve(
     config: EngineConfig,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let socket = config.socket.path();
+    let socket = config.options.socket().path();
     match std::fs::remove_file(&socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(&socket)?;
-    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(config.socket_mode))?;
+    let mode = config.options.unix_socket_permissions;
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(mode))?;
     let engine = Arc::new(Engine::new(config)?);
     tracing::info!(socket = %socket.display(), "the lake engine is ready");
     let mut shutdown = std::pin::pin!(shutdown);
@@ -203,8 +206,9 @@ impl Engine {
             evaluator: Arc::new(Evaluator {
                 context: SessionContext::new_with_config_rt(settings, runtime),
                 scans: Scans::default(),
-                socket: config.socket,
+                socket: config.options.socket(),
             }),
+            options: Arc::new(config.options),
             postgres: LocalPostgres(config.postgres),
             databases: Mutex::default(),
             clients: Mutex::default(),

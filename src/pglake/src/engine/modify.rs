@@ -1,16 +1,14 @@
 //! UPDATE and DELETE by condition.
 
-use arrow::array::RecordBatch;
 use sqlparser::ast::{self, Ident, Query, SelectItem, SetExpr};
 
 use super::cursor::RowSink;
 use super::error::{Error, Result};
 use super::evaluate::substitute;
+use super::returning::{Returned, write_returned};
 use super::rowid::RowId;
 use super::session::{LakeSession, Parameter};
 use super::statement::{Modify, Statement, parse};
-use super::view::BoundColumn;
-use crate::arrays::write_text;
 
 /// The number of rows that are read, and then changed, at a time.
 const MODIFY_ROWS: usize = 50_000;
@@ -168,43 +166,6 @@ fn select(items: Vec<ast::Expr>, modify: &Modify) -> Query {
         Some(Statement::Select(query)) => *query,
         _ => unreachable!("parts of a parsed statement parse again: {sql}"),
     }
-}
-
-enum Returned {
-    /// A column of the changed row, by index.
-    Column(usize),
-    /// A value of the query's row, by index.
-    Item(usize),
-}
-
-fn write_returned(
-    returned: &[Returned],
-    found: &[Option<String>],
-    new: Option<(&RecordBatch, usize, &[BoundColumn])>,
-    sink: &mut impl RowSink,
-) -> Result<()> {
-    if returned.is_empty() {
-        return Ok(());
-    }
-    let mut text = String::new();
-    for item in returned {
-        match (item, new) {
-            (Returned::Item(index), _) => sink.value(found[*index].as_deref()),
-            (Returned::Column(index), Some((batch, row, columns))) => {
-                text.clear();
-                let is_value = write_text(
-                    &mut text,
-                    batch.column(*index),
-                    row,
-                    Some(&columns[*index].kind),
-                );
-                sink.value(is_value.then_some(text.as_str()));
-            }
-            (Returned::Column(_), None) => return Err(Error::internal("no changed row to return")),
-        }
-    }
-    sink.end_row();
-    Ok(())
 }
 
 /// A sink that keeps rows in memory.

@@ -7,16 +7,15 @@ use bytes::Bytes;
 use sqlparser::ast::{Query, SetExpr};
 
 use super::access;
-use super::changes::Changes;
 use super::cursor::{RowSink, Rows};
 use super::error::{Error, Result};
 use super::evaluate::{Prepared, substitute, tables};
+use super::returning::write_columns;
 use super::rowid::RowId;
 use super::rpc;
 use super::statement::Statement;
 use super::transaction::Transaction;
 use super::{Database, Engine};
-use crate::arrays::write_text;
 
 /// A statement's parameter in text form; `None` is NULL.
 pub(super) type Parameter = Option<Bytes>;
@@ -170,7 +169,13 @@ impl LakeSession {
         if self.transaction.is_none() {
             let io = self.engine.io.clone();
             let context = self.engine.evaluator.context.clone();
-            let transaction = Transaction::begin(self.database.clone(), io, context, self.backend);
+            let transaction = Transaction::begin(
+                self.database.clone(),
+                io,
+                context,
+                self.engine.options.clone(),
+                self.backend,
+            );
             self.transaction = Some(OpenTransaction {
                 transaction,
                 cursors: HashMap::new(),
@@ -467,32 +472,4 @@ fn row_parameter(parameters: &[Parameter]) -> Result<RowId> {
     let text = parameters.first().and_then(Option::as_deref);
     text.and_then(RowId::parse)
         .ok_or_else(|| Error::internal("the first parameter is not a ctid"))
-}
-
-fn write_columns(
-    changes: &Changes,
-    batch: &arrow::array::RecordBatch,
-    row: usize,
-    names: &[String],
-    sink: &mut impl RowSink,
-) -> Result<()> {
-    let mut text = String::new();
-    for name in names {
-        // An empty name means RETURNING NULL.
-        if name.is_empty() {
-            sink.value(None);
-            continue;
-        }
-        let index = changes.column(name)?;
-        text.clear();
-        let is_value = write_text(
-            &mut text,
-            batch.column(index),
-            row,
-            Some(&changes.columns[index].kind),
-        );
-        sink.value(is_value.then_some(text.as_str()));
-    }
-    sink.end_row();
-    Ok(())
 }

@@ -12,16 +12,14 @@ use super::catalog::{CatalogSnapshot, PendingLocation};
 use super::changes::{Changes, RowBuffer};
 use super::error::{Error, Result};
 use super::fetch::{self, RowsOfFile};
+use super::options::Options;
 use super::rowid::{FileNumbers, RowId};
 use super::view::{Loaded, TableView};
 use super::{Database, commit};
-use icebox_tables::{BATCHES_LOCATION, LakeIo, LakeTableProvider, RewriteThreshold, TableChanges};
+use icebox_tables::{BATCHES_LOCATION, LakeIo, LakeTableProvider, TableChanges};
 
 /// The number of rows that are collected before they become a batch.
 const BATCH_ROWS: usize = 32_768;
-
-/// The number of a table's rows in memory from which a transaction writes them to a data file.
-const SPILL_ROWS: u64 = 2_000_000;
 
 /// A table that the transaction writes.
 struct WrittenTable {
@@ -40,6 +38,7 @@ pub(super) struct Transaction {
     database: Arc<Database>,
     io: LakeIo,
     pub(super) context: SessionContext,
+    options: Arc<Options>,
     /// The process id of the PostgreSQL backend that this transaction belongs to.
     backend: Option<i32>,
     /// The catalog as the local statement sees it.
@@ -62,12 +61,14 @@ impl Transaction {
         database: Arc<Database>,
         io: LakeIo,
         context: SessionContext,
+        options: Arc<Options>,
         backend: Option<i32>,
     ) -> Self {
         Self {
             database,
             io,
             context,
+            options,
             backend,
             snapshot: None,
             is_serializable: false,
@@ -188,6 +189,7 @@ impl Transaction {
         values: impl Iterator<Item = Option<&'a [u8]>>,
     ) -> Result<()> {
         let files = self.files.clone();
+        let spill_rows = self.options.spill_rows;
         let written = self.table_for_write(table).await?;
         let order = written.changes.column_indexes(columns)?;
         if written
@@ -212,7 +214,7 @@ impl Transaction {
             // A cursor that has returned a row in memory refers to it by its position there, so the
             // rows must stay in memory.
             let is_named = files.lock().has(BATCHES_LOCATION);
-            if written.changes.table.can_spill(SPILL_ROWS) && !is_named {
+            if written.changes.table.can_spill(spill_rows) && !is_named {
                 written.changes.table.spill().await?;
             }
         }
@@ -397,7 +399,7 @@ impl Transaction {
             if !changes.table.is_empty() {
                 written.push((
                     table,
-                    commit::write(&self.io, RewriteThreshold::default(), changes).await?,
+                    commit::write(&self.io, self.options.copy_on_write_threshold, changes).await?,
                 ));
             }
         }
