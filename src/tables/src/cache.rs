@@ -21,7 +21,7 @@ pub(super) struct Footer {
 }
 
 /// The contents of one delete file: deleted positions (from 0) by data file location.
-pub(crate) type PositionDeletes = HashMap<String, RoaringTreemap>;
+pub(super) type PositionDeletes = HashMap<String, RoaringTreemap>;
 
 /// The caches of an access to lakes, each by location.
 pub(super) struct Caches {

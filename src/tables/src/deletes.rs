@@ -25,7 +25,7 @@ const POS: (i32, &str) = (2_147_483_545, "pos");
 
 impl LakeIo {
     /// Reads a position delete file.
-    pub async fn position_deletes(&self, location: &str) -> Result<Arc<PositionDeletes>> {
+    pub(super) async fn position_deletes(&self, location: &str) -> Result<Arc<PositionDeletes>> {
         if let Some(deletes) = self.caches().deletes.get(location) {
             return Ok(deletes);
         }

@@ -28,7 +28,7 @@ mod schema;
 mod storage;
 mod table;
 mod uncommitted;
-pub mod write;
+mod write;
 
 pub use changes::{ChangeError, TableChanges};
 pub use error::{Error, Result};

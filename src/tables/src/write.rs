@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::uncommitted::with_schema;
 
 /// The number of rows in a full row group.
-pub const ROW_GROUP_ROWS: usize = 122_880;
+const ROW_GROUP_ROWS: usize = 122_880;
 
 /// The field ids that the specification reserves for the columns of a position-delete file.
 const DELETE_FILE_PATH_ID: i32 = 2_147_483_546;
@@ -51,29 +51,32 @@ static DELETE_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 /// Returns a new location for a file of inserted rows: `<table>/data/<2
 /// hex>/<uuid>/data_0.parquet`.
-pub fn data_file_location(table_location: &str) -> String {
+pub(super) fn data_file_location(table_location: &str) -> String {
     let id = Uuid::new_v4().to_string();
     format!("{table_location}/data/{}/{id}/data_0.parquet", &id[..2])
 }
 
 /// Returns a new location for a rewritten data file or a delete file: `<table>/data/<2
 /// hex>/<uuid>.parquet`.
-pub fn rewrite_location(table_location: &str) -> String {
+pub(super) fn rewrite_location(table_location: &str) -> String {
     let id = Uuid::new_v4().to_string();
     format!("{table_location}/data/{}/{id}.parquet", &id[..2])
 }
 
 /// A writer of one data file.
-pub struct DataFileWriter {
+pub(super) struct DataFileWriter {
     inner: ParquetWriter,
     /// The schema that the writer requires: iceberg-rust's own mapping of the table's types.
     arrow_schema: ArrowSchemaRef,
-    rows: u64,
 }
 
 impl DataFileWriter {
     /// Starts a file at `location` for rows of `schema`.
-    pub async fn create(io: &FileIO, location: &str, schema: SchemaRef) -> iceberg::Result<Self> {
+    pub(super) async fn create(
+        io: &FileIO,
+        location: &str,
+        schema: SchemaRef,
+    ) -> iceberg::Result<Self> {
         let mut properties = WriterProperties::builder()
             .set_writer_version(WriterVersion::PARQUET_1_0)
             .set_compression(Compression::SNAPPY)
@@ -89,26 +92,19 @@ impl DataFileWriter {
         Ok(Self {
             inner,
             arrow_schema,
-            rows: 0,
         })
     }
 
     /// Appends rows. The batch has the table's columns in order. Their types may differ as in
     /// batches of a scan: text as views, `timestamptz` with the zone `UTC`.
-    pub async fn write(&mut self, batch: &RecordBatch) -> iceberg::Result<()> {
-        self.rows += batch.num_rows() as u64;
+    pub(super) async fn write(&mut self, batch: &RecordBatch) -> iceberg::Result<()> {
         let batch = with_schema(batch, &self.arrow_schema)
             .map_err(|error| unexpected("cannot write rows", error))?;
         self.inner.write(&batch).await
     }
 
-    /// The number of rows written so far.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
     /// Completes the file. Returns `None`, and leaves no file, if no row was written.
-    pub async fn finish(self) -> iceberg::Result<Option<DataFile>> {
+    pub(super) async fn finish(self) -> iceberg::Result<Option<DataFile>> {
         let Some(mut builder) = self.inner.close().await?.pop() else {
             return Ok(None);
         };
@@ -142,7 +138,7 @@ fn time_columns(schema: &Schema) -> Vec<ColumnPath> {
 
 /// Writes a position-delete file: it deletes `positions` (row numbers from 0) of the data file at
 /// `data_file`.
-pub async fn write_position_deletes(
+pub(super) async fn write_position_deletes(
     io: &FileIO,
     location: &str,
     data_file: &str,
