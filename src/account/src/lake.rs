@@ -149,9 +149,9 @@ fn snapshot(
     let snapshots = lake.snapshots();
     let moment = match &at.moment {
         Moment::Version(version) => {
-            let id = match version.cast_to(&arrow::datatypes::DataType::Int64) {
-                Ok(ScalarValue::Int64(Some(id))) => id,
-                _ => return Err(SqlError::bad_value(version, "VERSION")),
+            let id = version.cast_to(&arrow::datatypes::DataType::Int64);
+            let Ok(ScalarValue::Int64(Some(id))) = id else {
+                return Err(SqlError::bad_value(version, "VERSION"));
             };
             let found = snapshots.iter().position(|one| one.snapshot_id() == id);
             let index = found.and_then(|index| index.checked_sub(usize::from(at.before)));
@@ -160,9 +160,9 @@ fn snapshot(
         }
         Moment::Timestamp(value, ty) => timestamp(value, *ty)?,
         Moment::Offset(value) => {
-            let seconds = match value.cast_to(&arrow::datatypes::DataType::Float64) {
-                Ok(ScalarValue::Float64(Some(seconds))) => seconds,
-                _ => return Err(SqlError::bad_value(value, "OFFSET")),
+            let seconds = value.cast_to(&arrow::datatypes::DataType::Float64);
+            let Ok(ScalarValue::Float64(Some(seconds))) = seconds else {
+                return Err(SqlError::bad_value(value, "OFFSET"));
             };
             now + chrono::Duration::milliseconds((seconds * 1000.0) as i64)
         }

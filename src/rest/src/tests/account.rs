@@ -281,9 +281,9 @@ fn with_values(request: &Request, row: usize) -> SqlResult<String> {
 }
 
 fn literal(value: &ScalarValue) -> String {
-    let text = match value.cast_to(&arrow::datatypes::DataType::Utf8).unwrap() {
-        ScalarValue::Utf8(Some(text)) => text,
-        _ => return "NULL".to_owned(),
+    let text = value.cast_to(&arrow::datatypes::DataType::Utf8).unwrap();
+    let ScalarValue::Utf8(Some(text)) = text else {
+        return "NULL".to_owned();
     };
     match value {
         ScalarValue::Decimal128(..) | ScalarValue::Float64(_) | ScalarValue::Boolean(_) => text,

@@ -21,7 +21,8 @@ use icebox_base::connections::Listeners;
 struct Running {
     address: SocketAddr,
     account: Arc<TestAccount>,
-    _stop: oneshot::Sender<()>,
+    /// Dropping this stops the endpoint.
+    stop: oneshot::Sender<()>,
     served: JoinHandle<std::io::Result<()>>,
 }
 
@@ -36,7 +37,7 @@ async fn start(config: Config) -> Running {
     Running {
         address,
         account,
-        _stop: stop,
+        stop,
         served,
     }
 }

@@ -433,7 +433,7 @@ async fn a_stop_ends_what_is_running() {
     let asked = tokio::spawn(async move { client.query("SELECT SYSTEM$WAIT(600)").await });
     tokio::time::sleep(Duration::from_millis(300)).await;
     let stopped = std::time::Instant::now();
-    drop(server._stop);
+    drop(server.stop);
     server.served.await.unwrap().unwrap();
     assert!(stopped.elapsed() < Duration::from_secs(3));
     assert_eq!(code(&asked.await.unwrap()), "000604");

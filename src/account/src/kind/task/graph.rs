@@ -73,19 +73,14 @@ pub fn descendants(account: &Account, root: &ObjectName) -> Vec<Object> {
 /// started.
 pub(super) fn check_root_suspended(account: &Account, name: &ObjectName) -> SqlResult<()> {
     let root = root(account, name);
-    if !account
-        .get(Kind::Task, &root)
-        .is_some_and(|root| is_started(&root))
-    {
-        Ok(())
-    } else {
-        Err(SqlError::new(
-            code::ROOT_TASK_NOT_SUSPENDED,
-            format!(
-                "Unable to update graph with root task {root} since that root task is not suspended."
-            ),
-        ))
+    let task = account.get(Kind::Task, &root);
+    if task.is_some_and(|task| is_started(&task)) {
+        let text = format!(
+            "Unable to update graph with root task {root} since that root task is not suspended."
+        );
+        return Err(SqlError::new(code::ROOT_TASK_NOT_SUSPENDED, text));
     }
+    Ok(())
 }
 
 /// Parses `AFTER a, b`. The tasks must be in the same schema as the task `own`.
