@@ -6,6 +6,7 @@ use sqlparser::tokenizer::Token;
 
 use icebox_sql::error::{Position, SqlResult};
 use icebox_sql::names::Ident;
+use icebox_sql::query::date_part_argument;
 use icebox_sql::syntax::{Cursor, ident_of};
 
 /// The ways in which a text may refer to variables.
@@ -43,22 +44,6 @@ pub struct Template {
     pub position: Position,
     pub places: Vec<Place>,
 }
-
-/// Functions whose first argument is a date part, which is not a variable.
-const DATE_FUNCTIONS: [&str; 12] = [
-    "DATEADD",
-    "DATEDIFF",
-    "DATE_PART",
-    "DATE_TRUNC",
-    "EXTRACT",
-    "LAST_DAY",
-    "TIMEADD",
-    "TIMEDIFF",
-    "TIMESTAMPADD",
-    "TIMESTAMPDIFF",
-    "TIME_SLICE",
-    "TRUNC",
-];
 
 impl Template {
     /// Parses a whole text.
@@ -169,6 +154,14 @@ struct Passed {
 impl Passed {
     fn is_word(&self, word: &str) -> bool {
         matches!(&self.token, Token::Word(found) if found.value.eq_ignore_ascii_case(word))
+    }
+
+    /// Returns whether this is a function whose first argument is a date part.
+    fn has_date_part_first(&self) -> bool {
+        match &self.token {
+            Token::Word(word) => date_part_argument(&word.value.to_uppercase()) == Some(0),
+            _ => false,
+        }
     }
 }
 
@@ -319,10 +312,11 @@ impl Scanner {
                     .before
                     .as_ref()
                     .is_some_and(|key| matches!(key.token, Token::SingleQuotedString(_))),
+                // A date part is not a variable.
                 Token::LParen => !self.before.as_ref().is_some_and(|function| {
-                    DATE_FUNCTIONS.iter().any(|name| function.is_word(name))
-                        && matches!(cursor.peek_at(1), Some(Token::Comma))
-                        || function.is_word("EXTRACT")
+                    function.is_word("EXTRACT")
+                        || function.has_date_part_first()
+                            && cursor.peek_at(1) == Some(&Token::Comma)
                 }),
                 _ => !previous.is_word("AS"),
             },

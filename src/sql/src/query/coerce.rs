@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use super::aggregates;
-use super::functions::{FUNCTIONS, external};
+use super::functions::{SCALARS, external};
 use super::unify::{cast, common, compared, is_semi, literal, type_of, unified};
 use crate::error::{SqlError, code};
 use crate::types::DataType;
@@ -169,7 +169,7 @@ fn declared(expr: Expr, ty: Option<DataType>) -> Expr {
     match ty {
         Some(ty) => {
             // The text is JSON already. `$cast` would turn it into a JSON string.
-            let function = Arc::clone(&FUNCTIONS["$declare"]);
+            let function = Arc::clone(&SCALARS["$declare"]);
             let arguments = vec![expr, lit(ty.to_string())];
             Expr::ScalarFunction(ScalarFunction::new_udf(function, arguments))
         }

@@ -21,6 +21,7 @@ mod planner;
 mod render;
 mod rewrite;
 mod store;
+mod syntax_tree;
 #[cfg(test)]
 mod tests;
 mod unify;
@@ -42,8 +43,8 @@ use super::types::DataType;
 
 pub use clock::zone;
 pub use engine::{Engine, Plan};
+pub use functions::{date_part_argument, function_names, is_aggregate};
 pub use render::render;
-pub use rewrite::{function_names, is_aggregate};
 pub use store::{Misfit, store};
 
 /// The default of the session parameter TIMEZONE.

@@ -17,40 +17,20 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, TableSource, WindowUDF};
 
-use super::functions::FUNCTIONS;
+use super::functions::SCALARS;
 use super::unify;
 
-/// DataFusion's aggregates that rewritten queries call, by name.
+/// DataFusion's aggregates, by name and by alias.
 static AGGREGATES: LazyLock<HashMap<String, Arc<AggregateUDF>>> = LazyLock::new(|| {
-    const NAMES: &[&str] = &[
-        "sum",
-        "count",
-        "min",
-        "max",
-        "median",
-        "stddev",
-        "stddev_pop",
-        "var",
-        "var_pop",
-        "corr",
-        "covar_pop",
-        "covar_samp",
-        "bool_and",
-        "bool_or",
-        "first_value",
-        "last_value",
-        "nth_value",
-        "string_agg",
-    ];
-    let mut found = HashMap::new();
-    for function in all_default_aggregate_functions() {
-        let names =
-            std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str));
-        for name in names.filter(|name| NAMES.contains(name)) {
-            found.insert(name.to_owned(), Arc::clone(&function));
-        }
-    }
-    found
+    let all = all_default_aggregate_functions().into_iter();
+    all.flat_map(|function| {
+        let names = std::iter::once(function.name().to_owned());
+        let names: Vec<_> = names.chain(function.aliases().to_vec()).collect();
+        names
+            .into_iter()
+            .map(move |name| (name, Arc::clone(&function)))
+    })
+    .collect()
 });
 
 /// DataFusion's window functions, by name.
@@ -92,7 +72,7 @@ impl ContextProvider for Context<'_> {
             // DataFusion's `coalesce` stops at the first argument that is not NULL. A function of
             // icebox cannot, because its arguments are evaluated first.
             "coalesce" => Some(datafusion::functions::core::coalesce()),
-            _ => FUNCTIONS.get(name).cloned(),
+            _ => SCALARS.get(name).cloned(),
         }
     }
 
@@ -113,7 +93,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn udf_names(&self) -> Vec<String> {
-        FUNCTIONS.keys().map(|&name| name.to_owned()).collect()
+        SCALARS.keys().map(|&name| name.to_owned()).collect()
     }
 
     fn udaf_names(&self) -> Vec<String> {

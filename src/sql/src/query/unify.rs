@@ -9,7 +9,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, lit};
 
-use super::functions::{FUNCTIONS, external};
+use super::functions::{SCALARS, external};
 use super::number::{MAX_PRECISION, Number};
 use crate::error::{SqlError, SqlResult, code};
 use crate::types::DataType;
@@ -49,7 +49,7 @@ pub fn literal(expr: &Expr) -> Option<&str> {
 }
 
 pub fn cast(expr: Expr, ty: DataType) -> Expr {
-    let function = Arc::clone(&FUNCTIONS["$cast"]);
+    let function = Arc::clone(&SCALARS["$cast"]);
     let arguments = vec![expr, lit(ty.to_string())];
     Expr::ScalarFunction(ScalarFunction::new_udf(function, arguments))
 }

@@ -247,10 +247,9 @@ const INTEGRATIONS: &[Column<(Kind, Object)>] = &[
 ];
 
 fn builtin(filter: &Filter) -> Vec<&'static str> {
-    let mut names = query::function_names();
-    names.extend(functions::session_functions());
+    let names = query::function_names().chain(functions::session_functions());
+    let mut names: Vec<_> = names.collect();
     names.sort_unstable();
-    names.dedup();
     filter.apply(names, |name| name)
 }
 

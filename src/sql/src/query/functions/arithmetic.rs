@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, Decimal128Array};
 use arrow::datatypes::DataType as ArrowType;
 use chrono::NaiveDate;
 
-use super::{Call, Function, of};
+use super::{Function, Kind, Scalar, ScalarCall, result_type};
 use crate::error::{SqlError, SqlResult};
 use crate::query::number::{Arithmetic, MAX_PRECISION, Number, Precision, fit, rescale};
 use crate::query::value::{Column, Value};
@@ -19,23 +19,27 @@ pub const FUNCTIONS: &[Function] = &[
     binary("*"),
     binary("/"),
     binary("%"),
-    Function::new("MOD", (2, 2), result, row),
-    Function::new("$negate", (1, 1), same_number, negate),
-    Function::new("DIV0", (2, 2), quotient, |call, values| {
-        divide_or_zero(call, values)
-    }),
-    Function::new("DIV0NULL", (2, 2), quotient, |call, values| {
-        divide_or_zero(call, values)
-    })
-    .lenient(),
-    Function::new("$average", (2, 2), average_type, average),
-    Function::new("$summand", (1, 1), summand_type, to_result).batched(recast),
-    Function::new("$median", (1, 1), median_type, to_result),
-    Function::new("$float", (1, 1), of::float, to_result),
+    Function::scalar("MOD", (2, 2), result, row),
+    Function::scalar("$negate", (1, 1), same_number, negate),
+    Function::scalar("DIV0", (2, 2), quotient, divide_or_zero),
+    Function::new(
+        "DIV0NULL",
+        (2, 2),
+        Kind::Scalar(Scalar::new(quotient, divide_or_zero).called_on_null()),
+    ),
+    Function::scalar("$average", (2, 2), average_type, average),
+    Function::new(
+        "$summand",
+        (1, 1),
+        Kind::Scalar(Scalar::new(summand_type, to_result).batched(recast)),
+    ),
+    Function::scalar("$median", (1, 1), median_type, to_result),
+    Function::scalar("$float", (1, 1), result_type::float, to_result),
 ];
 
 const fn binary(name: &'static str) -> Function {
-    Function::new(name, (2, 2), result, row).batched(batch)
+    let scalar = Scalar::new(result, row).batched(batch);
+    Function::new(name, (2, 2), Kind::Scalar(scalar))
 }
 
 fn operation(name: &str) -> Arithmetic {
@@ -52,7 +56,7 @@ fn number(Precision { precision, scale }: Precision) -> DataType {
     DataType::Number { precision, scale }
 }
 
-fn result(call: &Call) -> SqlResult<DataType> {
+fn result(call: &ScalarCall) -> SqlResult<DataType> {
     let op = operation(call.name);
     match (call.ty(0), op, call.ty(1)) {
         (DataType::Date, Arithmetic::Subtract, DataType::Date) => Ok(number(Precision {
@@ -68,7 +72,7 @@ fn result(call: &Call) -> SqlResult<DataType> {
     }
 }
 
-fn row<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn row<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let op = operation(call.name);
     let shifted = |days: &i32, by: &Number, sign: i64| {
         let date = clock::date(*days)?;
@@ -122,7 +126,7 @@ fn floats<'a>(op: Arithmetic, left: f64, right: f64) -> SqlResult<Value<'a>> {
 }
 
 /// Computes whole columns of numbers, without a [`Value`] for each row.
-fn batch(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<ArrayRef>> {
+fn batch(call: &ScalarCall, columns: &[Column], rows: usize) -> SqlResult<Option<ArrayRef>> {
     let [
         Column::Number(left, left_scale),
         Column::Number(right, right_scale),
@@ -179,7 +183,7 @@ fn batch(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<Array
 }
 
 /// Converts a column of numbers to the result's precision and scale.
-pub fn recast(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<ArrayRef>> {
+pub fn recast(call: &ScalarCall, columns: &[Column], rows: usize) -> SqlResult<Option<ArrayRef>> {
     let (Some(Column::Number(array, own)), DataType::Number { precision, scale }) =
         (columns.first(), call.result)
     else {
@@ -213,11 +217,11 @@ pub fn recast(call: &Call, columns: &[Column], rows: usize) -> SqlResult<Option<
     Ok(Some(Arc::new(array)))
 }
 
-fn same_number(call: &Call) -> SqlResult<DataType> {
+fn same_number(call: &ScalarCall) -> SqlResult<DataType> {
     Ok(call.precision(0)?.map_or(DataType::Float, number))
 }
 
-fn negate<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn negate<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     Ok(match to_result(call, values)? {
         Value::Number(number) => Value::Number(Number {
             digits: -number.digits,
@@ -229,12 +233,12 @@ fn negate<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
 }
 
 /// Converts the argument to the result's type.
-fn to_result<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn to_result<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let value = values.first().cloned().unwrap_or(Value::Null);
     convert::convert(value, call.result, call.session)
 }
 
-fn quotient(call: &Call) -> SqlResult<DataType> {
+fn quotient(call: &ScalarCall) -> SqlResult<DataType> {
     match (call.precision(0)?, call.precision(1)?) {
         (Some(left), Some(right)) => Ok(number(Arithmetic::Divide.result(left, right))),
         _ => Ok(DataType::Float),
@@ -242,7 +246,7 @@ fn quotient(call: &Call) -> SqlResult<DataType> {
 }
 
 /// Divides, with 0 for a divisor of 0 (DIV0), and for a divisor of NULL too (DIV0NULL).
-fn divide_or_zero<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn divide_or_zero<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let (left, right) = (&values[0], &values[1]);
     if left.is_null() {
         return Ok(Value::Null);
@@ -266,7 +270,7 @@ fn divide_or_zero<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>>
 
 /// Returns the type of SUM's argument: two digits more than it has. DataFusion's SUM adds ten
 /// digits of precision, and Snowflake's twelve.
-fn summand_type(call: &Call) -> SqlResult<DataType> {
+fn summand_type(call: &ScalarCall) -> SqlResult<DataType> {
     if call.ty(0) == DataType::Boolean {
         return Err(call.wrong_types());
     }
@@ -280,7 +284,7 @@ fn summand_type(call: &Call) -> SqlResult<DataType> {
 
 /// Returns the type of MEDIAN's argument: three digits more than it has, as in Snowflake's result.
 /// The mean of two numbers needs one of them.
-fn median_type(call: &Call) -> SqlResult<DataType> {
+fn median_type(call: &ScalarCall) -> SqlResult<DataType> {
     Ok(call.precision(0)?.map_or(DataType::Float, |found| {
         number(Precision {
             precision: (found.precision + 3).min(MAX_PRECISION),
@@ -291,7 +295,7 @@ fn median_type(call: &Call) -> SqlResult<DataType> {
 
 /// Returns the type of AVG, computed from a sum and a count: six more digits after the point than
 /// the numbers have.
-fn average_type(call: &Call) -> SqlResult<DataType> {
+fn average_type(call: &ScalarCall) -> SqlResult<DataType> {
     Ok(call.precision(0)?.map_or(DataType::Float, |sum| {
         number(Precision {
             precision: MAX_PRECISION,
@@ -300,7 +304,7 @@ fn average_type(call: &Call) -> SqlResult<DataType> {
     }))
 }
 
-fn average<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn average<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let count = convert::number(&values[1])?;
     if count.digits == 0 {
         return Ok(Value::Null);

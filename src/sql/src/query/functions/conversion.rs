@@ -1,7 +1,8 @@
 //! Casts, and the TO_… functions with their formats. A function whose name begins with TRY_ returns
 //! NULL where its counterpart fails.
 
-use super::{Call, Function, of, take};
+use super::arithmetic::recast;
+use super::{Function, Kind, Scalar, ScalarCall, argument, result_type};
 use crate::error::{SqlError, SqlResult, code};
 use crate::query::clock;
 use crate::query::convert::{self, convert};
@@ -11,61 +12,64 @@ use crate::query::value::{Timestamp, Value, Zone};
 use crate::types::DataType;
 
 pub const FUNCTIONS: &[Function] = &[
-    Function::new("$cast", (2, 2), named_type, |call, values| {
-        convert(values[0].clone(), call.result, call.session)
-    })
-    .batched(super::arithmetic::recast),
-    Function::new("$try_cast", (2, 2), named_type, |call, values| {
-        tried(convert(values[0].clone(), call.result, call.session))
+    Function::new(
+        "$cast",
+        (2, 2),
+        Kind::Scalar(Scalar::new(named_type, cast).batched(recast)),
+    ),
+    Function::scalar("$try_cast", (2, 2), named_type, |call, values| {
+        tried(cast(call, values))
     }),
-    Function::new("$declare", (2, 2), named_type, |_, values| {
+    Function::scalar("$declare", (2, 2), named_type, |_, values| {
         Ok(match &values[0] {
             Value::Text(json) | Value::Json(json) => Value::Json(json.clone()),
             other => other.clone(),
         })
     }),
-    Function::new("$widen", (1, 1), widest, |call, values| {
-        convert(values[0].clone(), call.result, call.session)
-    }),
-    Function::new("TO_CHAR", (1, 2), of::text, to_text),
-    Function::new("TO_VARCHAR", (1, 2), of::text, to_text),
-    Function::new("TO_DATE", (1, 2), of::date, to_type),
-    Function::new("DATE", (1, 2), of::date, to_type),
-    Function::new("TRY_TO_DATE", (1, 2), of::date, try_to_type),
-    Function::new("TO_TIME", (1, 2), time, to_type),
-    Function::new("TIME", (1, 2), time, to_type),
-    Function::new("TRY_TO_TIME", (1, 2), time, try_to_type),
-    Function::new("TO_TIMESTAMP", (1, 2), ntz, to_type),
-    Function::new("TO_TIMESTAMP_NTZ", (1, 2), ntz, to_type),
-    Function::new("TO_TIMESTAMP_LTZ", (1, 2), ltz, to_type),
-    Function::new("TO_TIMESTAMP_TZ", (1, 2), tz, to_type),
-    Function::new("TRY_TO_TIMESTAMP", (1, 2), ntz, try_to_type),
-    Function::new("TRY_TO_TIMESTAMP_NTZ", (1, 2), ntz, try_to_type),
-    Function::new("TRY_TO_TIMESTAMP_LTZ", (1, 2), ltz, try_to_type),
-    Function::new("TRY_TO_TIMESTAMP_TZ", (1, 2), tz, try_to_type),
-    Function::new("TO_NUMBER", (1, 4), number, to_number),
-    Function::new("TO_DECIMAL", (1, 4), number, to_number),
-    Function::new("TO_NUMERIC", (1, 4), number, to_number),
-    Function::new("TRY_TO_NUMBER", (1, 4), number, |c, v| {
+    Function::scalar("$widen", (1, 1), widest, cast),
+    Function::scalar("TO_CHAR", (1, 2), result_type::text, to_text),
+    Function::scalar("TO_VARCHAR", (1, 2), result_type::text, to_text),
+    Function::scalar("TO_DATE", (1, 2), result_type::date, to_type),
+    Function::scalar("DATE", (1, 2), result_type::date, to_type),
+    Function::scalar("TRY_TO_DATE", (1, 2), result_type::date, try_to_type),
+    Function::scalar("TO_TIME", (1, 2), time, to_type),
+    Function::scalar("TIME", (1, 2), time, to_type),
+    Function::scalar("TRY_TO_TIME", (1, 2), time, try_to_type),
+    Function::scalar("TO_TIMESTAMP", (1, 2), ntz, to_type),
+    Function::scalar("TO_TIMESTAMP_NTZ", (1, 2), ntz, to_type).with_synonyms(&["TO_TIMESTAMPNTZ"]),
+    Function::scalar("TO_TIMESTAMP_LTZ", (1, 2), ltz, to_type).with_synonyms(&["TO_TIMESTAMPLTZ"]),
+    Function::scalar("TO_TIMESTAMP_TZ", (1, 2), tz, to_type).with_synonyms(&["TO_TIMESTAMPTZ"]),
+    Function::scalar("TRY_TO_TIMESTAMP", (1, 2), ntz, try_to_type),
+    Function::scalar("TRY_TO_TIMESTAMP_NTZ", (1, 2), ntz, try_to_type),
+    Function::scalar("TRY_TO_TIMESTAMP_LTZ", (1, 2), ltz, try_to_type),
+    Function::scalar("TRY_TO_TIMESTAMP_TZ", (1, 2), tz, try_to_type),
+    Function::scalar("TO_NUMBER", (1, 4), number, to_number),
+    Function::scalar("TO_DECIMAL", (1, 4), number, to_number),
+    Function::scalar("TO_NUMERIC", (1, 4), number, to_number),
+    Function::scalar("TRY_TO_NUMBER", (1, 4), number, |c, v| {
         tried(to_number(c, v))
     }),
-    Function::new("TRY_TO_DECIMAL", (1, 4), number, |c, v| {
+    Function::scalar("TRY_TO_DECIMAL", (1, 4), number, |c, v| {
         tried(to_number(c, v))
     }),
-    Function::new("TRY_TO_NUMERIC", (1, 4), number, |c, v| {
+    Function::scalar("TRY_TO_NUMERIC", (1, 4), number, |c, v| {
         tried(to_number(c, v))
     }),
-    Function::new("TO_DOUBLE", (1, 2), of::float, to_number),
-    Function::new("TRY_TO_DOUBLE", (1, 2), of::float, |c, v| {
+    Function::scalar("TO_DOUBLE", (1, 2), result_type::float, to_number),
+    Function::scalar("TRY_TO_DOUBLE", (1, 2), result_type::float, |c, v| {
         tried(to_number(c, v))
     }),
-    Function::new("TO_BOOLEAN", (1, 1), of::boolean, to_type),
-    Function::new("TRY_TO_BOOLEAN", (1, 1), of::boolean, try_to_type),
-    Function::new("TO_BINARY", (1, 2), of::binary, to_binary),
-    Function::new("TRY_TO_BINARY", (1, 2), of::binary, |c, v| {
+    Function::scalar("TO_BOOLEAN", (1, 1), result_type::boolean, to_type),
+    Function::scalar("TRY_TO_BOOLEAN", (1, 1), result_type::boolean, try_to_type),
+    Function::scalar("TO_BINARY", (1, 2), result_type::binary, to_binary),
+    Function::scalar("TRY_TO_BINARY", (1, 2), result_type::binary, |c, v| {
         tried(to_binary(c, v))
     }),
 ];
+
+fn cast<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    convert(values[0].clone(), call.result, call.session)
+}
 
 /// Replaces a conversion error (code 100000 or higher) by NULL. The error that icebox does not
 /// support something remains.
@@ -77,7 +81,7 @@ fn tried(result: SqlResult<Value<'_>>) -> SqlResult<Value<'_>> {
 }
 
 /// Returns the type that the second argument names.
-fn named_type(call: &Call) -> SqlResult<DataType> {
+fn named_type(call: &ScalarCall) -> SqlResult<DataType> {
     let name = call.text(1).unwrap_or_default();
     let ty = DataType::parse(name)
         .ok_or_else(|| SqlError::unsupported(format_args!("data type {name}")))?;
@@ -87,7 +91,7 @@ fn named_type(call: &Call) -> SqlResult<DataType> {
 
 /// Returns the widest type of the argument's kind, so that the later rows of a recursive query fit
 /// in the type of the first rows.
-fn widest(call: &Call) -> SqlResult<DataType> {
+fn widest(call: &ScalarCall) -> SqlResult<DataType> {
     Ok(match call.ty(0) {
         DataType::Number { scale, .. } => DataType::Number {
             precision: 38,
@@ -98,19 +102,19 @@ fn widest(call: &Call) -> SqlResult<DataType> {
     })
 }
 
-fn time(_: &Call) -> SqlResult<DataType> {
+fn time(_: &ScalarCall) -> SqlResult<DataType> {
     Ok(DataType::Time { scale: 9 })
 }
 
-fn ntz(_: &Call) -> SqlResult<DataType> {
+fn ntz(_: &ScalarCall) -> SqlResult<DataType> {
     Ok(DataType::TimestampNtz { scale: 9 })
 }
 
-fn ltz(_: &Call) -> SqlResult<DataType> {
+fn ltz(_: &ScalarCall) -> SqlResult<DataType> {
     Ok(DataType::TimestampLtz { scale: 9 })
 }
 
-fn tz(call: &Call) -> SqlResult<DataType> {
+fn tz(call: &ScalarCall) -> SqlResult<DataType> {
     let ty = DataType::TimestampTz { scale: 9 };
     check_offset(call, ty)?;
     Ok(ty)
@@ -118,7 +122,7 @@ fn tz(call: &Call) -> SqlResult<DataType> {
 
 /// Refuses a `TIMESTAMP_TZ` whose offset is not known before there are rows. An Arrow column has one
 /// offset, so it cannot hold values with different ones.
-fn check_offset(call: &Call, ty: DataType) -> SqlResult<()> {
+fn check_offset(call: &ScalarCall, ty: DataType) -> SqlResult<()> {
     let is_null = call.arguments.first().is_some_and(|one| one.ty.is_none());
     match ty {
         DataType::TimestampTz { .. } if !is_null && constant_offset(call, ty).is_none() => {
@@ -132,7 +136,7 @@ fn check_offset(call: &Call, ty: DataType) -> SqlResult<()> {
 
 /// Returns the offset of all values of a call that returns a `TIMESTAMP_TZ`; None if it is not known
 /// before there are rows.
-pub fn constant_offset(call: &Call, ty: DataType) -> Option<i32> {
+pub fn constant_offset(call: &ScalarCall, ty: DataType) -> Option<i32> {
     if !matches!(ty, DataType::TimestampTz { .. }) {
         return None;
     }
@@ -148,9 +152,9 @@ pub fn constant_offset(call: &Call, ty: DataType) -> Option<i32> {
     }
 }
 
-fn to_text<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn to_text<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let Some(format) = values.get(1) else {
-        return take::text(call, values, 0).map(Value::Text);
+        return argument::text(call, values, 0).map(Value::Text);
     };
     let format = convert::text(format.clone(), call.session)?;
     match &values[0] {
@@ -175,7 +179,7 @@ fn to_text<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     }
 }
 
-fn to_type<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn to_type<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let value = match (&values[0], values.get(1)) {
         (value, None) => value.clone(),
         (Value::Text(text), Some(format)) => {
@@ -236,12 +240,12 @@ fn kind(ty: DataType) -> &'static str {
     }
 }
 
-fn try_to_type<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn try_to_type<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     tried(to_type(call, values))
 }
 
 /// Returns the type of `TO_NUMBER(x [, format] [, precision [, scale]])`.
-fn number(call: &Call) -> SqlResult<DataType> {
+fn number(call: &ScalarCall) -> SqlResult<DataType> {
     let first = 1 + usize::from(has_format(call));
     let argument = |index: usize| match call.arguments.get(index) {
         None => Ok(None),
@@ -256,11 +260,11 @@ fn number(call: &Call) -> SqlResult<DataType> {
     DataType::parse(&text).ok_or_else(|| SqlError::unsupported(text))
 }
 
-fn has_format(call: &Call) -> bool {
+fn has_format(call: &ScalarCall) -> bool {
     call.arguments.len() > 1 && matches!(call.ty(1), DataType::Text { .. })
 }
 
-fn to_number<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn to_number<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let value = match (&values[0], has_format(call)) {
         (Value::Text(text), true) => {
             let format = convert::text(values[1].clone(), call.session)?;
@@ -275,7 +279,7 @@ fn to_number<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     convert(value, call.result, call.session)
 }
 
-fn to_binary<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn to_binary<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let format = match values.get(1) {
         Some(format) => convert::text(format.clone(), call.session)?.to_uppercase(),
         None => "HEX".to_owned(),

@@ -3,7 +3,7 @@
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Weekday};
 
 use super::date_part::Part;
-use super::{Call, Function, of, take};
+use super::{Function, ScalarCall, argument, result_type};
 use crate::error::{SqlError, SqlResult};
 use crate::query::clock;
 use crate::query::convert::{self, convert};
@@ -12,16 +12,18 @@ use crate::query::value::{Timestamp, Value, Zone};
 use crate::types::DataType;
 
 pub const FUNCTIONS: &[Function] = &[
-    Function::new("DATEADD", (3, 3), added_type, |call, values| {
+    Function::scalar("DATEADD", (3, 3), added_type, |call, values| {
         add(
             call,
             part(call, values)?,
-            take::integer(call, values, 1)?,
+            argument::integer(call, values, 1)?,
             &values[2],
         )
-    }),
-    Function::new("$interval", (3, 3), interval_type, interval),
-    Function::new(
+    })
+    .with_synonyms(&["TIMEADD", "TIMESTAMPADD"])
+    .with_date_part(0),
+    Function::scalar("$interval", (3, 3), interval_type, interval),
+    Function::scalar(
         "DATEDIFF",
         (3, 3),
         |_| {
@@ -31,11 +33,14 @@ pub const FUNCTIONS: &[Function] = &[
             })
         },
         difference,
-    ),
-    Function::new("DATE_TRUNC", (2, 2), truncated_type, truncate),
-    Function::new("DATE_PART", (2, 2), part_type, |call, values| {
+    )
+    .with_synonyms(&["TIMEDIFF", "TIMESTAMPDIFF"])
+    .with_date_part(0),
+    Function::scalar("DATE_TRUNC", (2, 2), truncated_type, truncate).with_date_part(0),
+    Function::scalar("DATE_PART", (2, 2), part_type, |call, values| {
         extract(call, part(call, values)?, &values[1])
-    }),
+    })
+    .with_date_part(0),
     of_part("YEAR"),
     of_part("QUARTER"),
     of_part("MONTH"),
@@ -52,38 +57,43 @@ pub const FUNCTIONS: &[Function] = &[
     of_part("HOUR"),
     of_part("MINUTE"),
     of_part("SECOND"),
-    Function::new("LAST_DAY", (1, 2), of::date, last_day),
-    Function::new("NEXT_DAY", (2, 2), of::date, |call, values| {
+    Function::scalar("LAST_DAY", (1, 2), result_type::date, last_day).with_date_part(1),
+    Function::scalar("NEXT_DAY", (2, 2), result_type::date, |call, values| {
         near_day(call, values, 1)
     }),
-    Function::new("PREVIOUS_DAY", (2, 2), of::date, |call, values| {
+    Function::scalar("PREVIOUS_DAY", (2, 2), result_type::date, |call, values| {
         near_day(call, values, -1)
     }),
-    Function::new(
+    Function::scalar(
         "ADD_MONTHS",
         (2, 2),
         |call| moment_type(call, 0),
         add_months,
     ),
-    Function::new("MONTHS_BETWEEN", (2, 2), of::float, months_between),
-    Function::new("DAYNAME", (1, 1), of::text, |call, values| {
+    Function::scalar("MONTHS_BETWEEN", (2, 2), result_type::float, months_between),
+    Function::scalar("DAYNAME", (1, 1), result_type::text, |call, values| {
         Ok(Value::text(date::day_name(wall(call, &values[0])?.date())))
     }),
-    Function::new("MONTHNAME", (1, 1), of::text, |call, values| {
+    Function::scalar("MONTHNAME", (1, 1), result_type::text, |call, values| {
         Ok(Value::text(date::month_name(
             wall(call, &values[0])?.month(),
         )))
     }),
-    Function::new("DATE_FROM_PARTS", (3, 3), of::date, |call, values| {
-        Ok(Value::Date(clock::days(date_of(call, values)?)))
-    }),
-    Function::new(
+    Function::scalar(
+        "DATE_FROM_PARTS",
+        (3, 3),
+        result_type::date,
+        |call, values| Ok(Value::Date(clock::days(date_of(call, values)?))),
+    )
+    .with_synonyms(&["DATEFROMPARTS"]),
+    Function::scalar(
         "TIMESTAMP_NTZ_FROM_PARTS",
         (6, 7),
         |_| Ok(DataType::TimestampNtz { scale: 9 }),
         timestamp_of,
-    ),
-    Function::new(
+    )
+    .with_synonyms(&["TIMESTAMPNTZFROMPARTS", "TIMESTAMP_FROM_PARTS"]),
+    Function::scalar(
         "CONVERT_TIMEZONE",
         (3, 3),
         |_| Ok(DataType::TimestampNtz { scale: 9 }),
@@ -92,23 +102,23 @@ pub const FUNCTIONS: &[Function] = &[
 ];
 
 const fn of_part(name: &'static str) -> Function {
-    Function::new(name, (1, 1), of::small, |call, values| {
+    Function::scalar(name, (1, 1), result_type::small, |call, values| {
         extract(call, Part::named(call.name)?, &values[0])
     })
 }
 
-fn part(call: &Call, values: &[Value<'_>]) -> SqlResult<Part> {
-    let name = take::text(call, values, 0)?;
+fn part(call: &ScalarCall, values: &[Value<'_>]) -> SqlResult<Part> {
+    let name = argument::text(call, values, 0)?;
     Ok(*call.compiled(&name, Part::named)?)
 }
 
 /// Returns the date part that a literal first argument names.
-fn literal_part(call: &Call) -> SqlResult<Part> {
+fn literal_part(call: &ScalarCall) -> SqlResult<Part> {
     Part::named(call.text(0).ok_or_else(|| call.wrong_types())?)
 }
 
 /// Returns the type of an argument that is a date or a timestamp. A text is read as a timestamp.
-fn moment_type(call: &Call, index: usize) -> SqlResult<DataType> {
+fn moment_type(call: &ScalarCall, index: usize) -> SqlResult<DataType> {
     match call.ty(index) {
         DataType::Text { .. } | DataType::Variant => Ok(DataType::TimestampNtz { scale: 9 }),
         ty @ (DataType::Date
@@ -120,7 +130,7 @@ fn moment_type(call: &Call, index: usize) -> SqlResult<DataType> {
 }
 
 /// Converts the argument to a date, a time or a timestamp.
-fn moment<'a>(call: &Call, value: &Value<'a>) -> SqlResult<Value<'a>> {
+fn moment<'a>(call: &ScalarCall, value: &Value<'a>) -> SqlResult<Value<'a>> {
     match value {
         Value::Date(_) | Value::Time(_) | Value::Timestamp(_) => Ok(value.clone()),
         other => convert(
@@ -131,12 +141,12 @@ fn moment<'a>(call: &Call, value: &Value<'a>) -> SqlResult<Value<'a>> {
     }
 }
 
-fn wall(call: &Call, value: &Value<'_>) -> SqlResult<NaiveDateTime> {
+fn wall(call: &ScalarCall, value: &Value<'_>) -> SqlResult<NaiveDateTime> {
     let parts = convert::parts(&moment(call, value)?, call.session)?;
     Ok(parts.date.and_time(parts.time))
 }
 
-fn added_type(call: &Call) -> SqlResult<DataType> {
+fn added_type(call: &ScalarCall) -> SqlResult<DataType> {
     let part = literal_part(call)?;
     match call.ty(2) {
         DataType::Date if part.nanos().is_some() => Ok(DataType::TimestampNtz { scale: 9 }),
@@ -146,7 +156,7 @@ fn added_type(call: &Call) -> SqlResult<DataType> {
 }
 
 /// Adds `count` date parts to a date, a time or a timestamp.
-fn add<'a>(call: &Call, part: Part, count: i64, value: &Value<'_>) -> SqlResult<Value<'a>> {
+fn add<'a>(call: &ScalarCall, part: Part, count: i64, value: &Value<'_>) -> SqlResult<Value<'a>> {
     let far = || clock::out_of_range(format_args!("{count} {part:?} later"));
     let value = moment(call, value)?;
     if let Some(unit) = part.nanos() {
@@ -205,7 +215,7 @@ fn add_days(reading: NaiveDateTime, days: i64) -> Option<NaiveDateTime> {
 }
 
 /// Converts a wall clock's reading to a value of the same kind as `value`.
-fn like<'a>(call: &Call, reading: NaiveDateTime, value: &Value<'_>) -> SqlResult<Value<'a>> {
+fn like<'a>(call: &ScalarCall, reading: NaiveDateTime, value: &Value<'_>) -> SqlResult<Value<'a>> {
     Ok(match value {
         Value::Date(_) => Value::Date(clock::days(reading.date())),
         Value::Time(_) => Value::Time(clock::nanos_of_day(reading.time())),
@@ -234,7 +244,7 @@ fn steps(text: &str) -> SqlResult<Vec<(i64, Part)>> {
     text.split(',').map(step).collect()
 }
 
-fn interval_type(call: &Call) -> SqlResult<DataType> {
+fn interval_type(call: &ScalarCall) -> SqlResult<DataType> {
     let steps = steps(call.text(1).ok_or_else(|| call.wrong_types())?)?;
     let in_day = steps.iter().any(|(_, part)| part.nanos().is_some());
     match call.ty(0) {
@@ -244,10 +254,10 @@ fn interval_type(call: &Call) -> SqlResult<DataType> {
     }
 }
 
-fn interval<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let text = take::text(call, values, 1)?;
+fn interval<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let text = argument::text(call, values, 1)?;
     let steps = call.compiled(&text, steps)?;
-    let sign = take::integer(call, values, 2)?;
+    let sign = argument::integer(call, values, 2)?;
     let mut moved = values[0].clone();
     for (count, part) in steps.iter() {
         moved = add(call, *part, count * sign, &moved)?;
@@ -278,7 +288,7 @@ fn ordinal(part: Part, reading: NaiveDateTime) -> SqlResult<i128> {
     })
 }
 
-fn difference<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn difference<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let part = part(call, values)?;
     let reading = |value: &Value<'_>| {
         let value = match moment(call, value)? {
@@ -298,7 +308,7 @@ fn difference<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     Ok(Value::integer(ordinal(part, to)? - ordinal(part, from)?))
 }
 
-fn truncated_type(call: &Call) -> SqlResult<DataType> {
+fn truncated_type(call: &ScalarCall) -> SqlResult<DataType> {
     literal_part(call)?;
     match call.ty(1) {
         time @ DataType::Time { .. } => Ok(time),
@@ -306,7 +316,7 @@ fn truncated_type(call: &Call) -> SqlResult<DataType> {
     }
 }
 
-fn truncate<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn truncate<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let part = part(call, values)?;
     let value = moment(call, &values[1])?;
     let reading = wall(call, &value)?;
@@ -336,7 +346,7 @@ fn truncate<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     }
 }
 
-fn part_type(call: &Call) -> SqlResult<DataType> {
+fn part_type(call: &ScalarCall) -> SqlResult<DataType> {
     literal_part(call)?;
     Ok(DataType::Number {
         precision: 19,
@@ -344,7 +354,7 @@ fn part_type(call: &Call) -> SqlResult<DataType> {
     })
 }
 
-fn extract<'a>(call: &Call, part: Part, value: &Value<'_>) -> SqlResult<Value<'a>> {
+fn extract<'a>(call: &ScalarCall, part: Part, value: &Value<'_>) -> SqlResult<Value<'a>> {
     let value = moment(call, value)?;
     let reading = wall(call, &value)?;
     let (date, time) = (reading.date(), reading.time());
@@ -383,10 +393,10 @@ fn extract<'a>(call: &Call, part: Part, value: &Value<'_>) -> SqlResult<Value<'a
     Ok(Value::integer(number))
 }
 
-fn last_day<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn last_day<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let date = wall(call, &values[0])?.date();
     let part = match values.get(1) {
-        Some(_) => Part::named(&take::text(call, values, 1)?)?,
+        Some(_) => Part::named(&argument::text(call, values, 1)?)?,
         None => Part::Month,
     };
     let (year, month) = (date.year(), date.month());
@@ -411,10 +421,10 @@ fn end_of_month(year: i32, month: u32) -> Option<NaiveDate> {
 }
 
 /// Returns the next or the previous weekday of a name such as `fr` or `Friday`.
-fn near_day<'a>(call: &Call, values: &[Value<'a>], step: i64) -> SqlResult<Value<'a>> {
+fn near_day<'a>(call: &ScalarCall, values: &[Value<'a>], step: i64) -> SqlResult<Value<'a>> {
     const NAMES: [&str; 7] = ["mo", "tu", "we", "th", "fr", "sa", "su"];
     let date = wall(call, &values[0])?.date();
-    let name = take::text(call, values, 1)?.to_lowercase();
+    let name = argument::text(call, values, 1)?.to_lowercase();
     let wanted = NAMES.iter().position(|start| name.starts_with(start));
     let wanted = wanted.ok_or_else(|| call.wrong_types())? as i64;
     let today = i64::from(date.weekday().num_days_from_monday());
@@ -426,10 +436,10 @@ fn near_day<'a>(call: &Call, values: &[Value<'a>], step: i64) -> SqlResult<Value
     Ok(Value::Date(clock::days(date) + days as i32))
 }
 
-fn add_months<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn add_months<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let value = moment(call, &values[0])?;
     let reading = wall(call, &value)?;
-    let count = take::integer(call, values, 1)?;
+    let count = argument::integer(call, values, 1)?;
     let mut moved =
         add_calendar_months(reading, count).ok_or_else(|| clock::out_of_range(reading))?;
     // ADD_MONTHS maps the last day of a month to the last day of the other month.
@@ -442,7 +452,7 @@ fn add_months<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     like(call, moved, &value)
 }
 
-fn months_between<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn months_between<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let (a, b) = (wall(call, &values[0])?, wall(call, &values[1])?);
     let months = |reading: NaiveDateTime| f64::from(reading.year() * 12 + reading.month0() as i32);
     let is_last = |d: NaiveDate| end_of_month(d.year(), d.month()) == Some(d);
@@ -456,10 +466,10 @@ fn months_between<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>>
 }
 
 /// Builds a date from year, month and day. Month and day may be outside their ranges.
-fn date_of(call: &Call, values: &[Value<'_>]) -> SqlResult<NaiveDate> {
-    let year = take::integer(call, values, 0)?;
-    let month = take::integer(call, values, 1)?;
-    let day = take::integer(call, values, 2)?;
+fn date_of(call: &ScalarCall, values: &[Value<'_>]) -> SqlResult<NaiveDate> {
+    let year = argument::integer(call, values, 0)?;
+    let month = argument::integer(call, values, 1)?;
+    let day = argument::integer(call, values, 2)?;
     let far = || clock::out_of_range(format_args!("{year}-{month}-{day}"));
     let january = i32::try_from(year)
         .ok()
@@ -470,9 +480,9 @@ fn date_of(call: &Call, values: &[Value<'_>]) -> SqlResult<NaiveDate> {
     Ok(add_days(first, day - 1).ok_or_else(far)?.date())
 }
 
-fn timestamp_of<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn timestamp_of<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let midnight = clock::nanos(date_of(call, values)?.and_time(NaiveTime::MIN));
-    let part = |index| take::integer(call, values, index).map(i128::from);
+    let part = |index| argument::integer(call, values, index).map(i128::from);
     let seconds = part(3)? * 3600 + part(4)? * 60 + part(5)?;
     let rest = if values.len() > 6 { part(6)? } else { 0 };
     Ok(Value::Timestamp(Timestamp {
@@ -482,9 +492,9 @@ fn timestamp_of<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
 }
 
 /// Computes `CONVERT_TIMEZONE(from, to, timestamp without a zone)`.
-fn convert_timezone<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let from = clock::zone(&take::text(call, values, 0)?)?;
-    let to = clock::zone(&take::text(call, values, 1)?)?;
+fn convert_timezone<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let from = clock::zone(&argument::text(call, values, 0)?)?;
+    let to = clock::zone(&argument::text(call, values, 1)?)?;
     let nanos = clock::moment(wall(call, &values[2])?, from)?;
     let zone = Zone::Session;
     let reading = clock::wall(Timestamp { nanos, zone }, to)?;

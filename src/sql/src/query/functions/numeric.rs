@@ -1,14 +1,17 @@
 //! Functions of numbers.
 
-use super::{Call, Function, of, take};
+use datafusion::sql::sqlparser::ast::{Expr, Value as Literal};
+
+use super::{Function, Kind, ScalarCall, argument, result_type};
 use crate::error::{SqlError, SqlResult, code};
 use crate::query::convert;
 use crate::query::number::{MAX_PRECISION, Number, Precision};
+use crate::query::syntax_tree::call;
 use crate::query::value::Value;
 use crate::types::DataType;
 
 pub const FUNCTIONS: &[Function] = &[
-    Function::new("ABS", (1, 1), same, |call, values| {
+    Function::scalar("ABS", (1, 1), same, |call, values| {
         on_number(
             call,
             values,
@@ -21,19 +24,21 @@ pub const FUNCTIONS: &[Function] = &[
             f64::abs,
         )
     }),
-    Function::new("CEIL", (1, 2), rounded_type, |call, values| {
+    Function::scalar("CEIL", (1, 2), rounded_type, |call, values| {
         round(call, values, Rounding::Up)
-    }),
-    Function::new("FLOOR", (1, 2), rounded_type, |call, values| {
+    })
+    .with_synonyms(&["CEILING"]),
+    Function::scalar("FLOOR", (1, 2), rounded_type, |call, values| {
         round(call, values, Rounding::Down)
     }),
-    Function::new("ROUND", (1, 2), rounded_type, |call, values| {
+    Function::scalar("ROUND", (1, 2), rounded_type, |call, values| {
         round(call, values, Rounding::Half)
     }),
-    Function::new("TRUNCATE", (1, 2), rounded_type, |call, values| {
+    Function::scalar("TRUNCATE", (1, 2), rounded_type, |call, values| {
         round(call, values, Rounding::Zero)
     }),
-    Function::new(
+    Function::new("TRUNC", (1, 2), Kind::Expression(truncate)).with_date_part(1),
+    Function::scalar(
         "SIGN",
         (1, 1),
         |_| {
@@ -62,32 +67,36 @@ pub const FUNCTIONS: &[Function] = &[
     float("ATAN"),
     float("RADIANS"),
     float("DEGREES"),
-    Function::new("POWER", (2, 2), of::float, |call, values| {
+    Function::scalar("POWER", (2, 2), result_type::float, |call, values| {
         Ok(Value::Float(
-            take::float(call, values, 0)?.powf(take::float(call, values, 1)?),
+            argument::float(call, values, 0)?.powf(argument::float(call, values, 1)?),
+        ))
+    })
+    .with_synonyms(&["POW"]),
+    Function::scalar("ATAN2", (2, 2), result_type::float, |call, values| {
+        Ok(Value::Float(
+            argument::float(call, values, 0)?.atan2(argument::float(call, values, 1)?),
         ))
     }),
-    Function::new("ATAN2", (2, 2), of::float, |call, values| {
-        Ok(Value::Float(
-            take::float(call, values, 0)?.atan2(take::float(call, values, 1)?),
-        ))
-    }),
-    Function::new("LOG", (2, 2), of::float, |call, values| {
-        let (base, value) = (take::float(call, values, 0)?, take::float(call, values, 1)?);
+    Function::scalar("LOG", (2, 2), result_type::float, |call, values| {
+        let (base, value) = (
+            argument::float(call, values, 0)?,
+            argument::float(call, values, 1)?,
+        );
         if base <= 0.0 || base == 1.0 || value <= 0.0 {
             return Err(invalid_float("log"));
         }
         Ok(Value::Float(value.ln() / base.ln()))
     }),
-    Function::new("PI", (0, 0), of::float, |_, _| {
+    Function::scalar("PI", (0, 0), result_type::float, |_, _| {
         Ok(Value::Float(std::f64::consts::PI))
     }),
-    Function::new("WIDTH_BUCKET", (4, 4), of::integer, width_bucket),
+    Function::scalar("WIDTH_BUCKET", (4, 4), result_type::integer, width_bucket),
 ];
 
 const fn float(name: &'static str) -> Function {
-    Function::new(name, (1, 1), of::float, |call, values| {
-        let x = take::float(call, values, 0)?;
+    Function::scalar(name, (1, 1), result_type::float, |call, values| {
+        let x = argument::float(call, values, 0)?;
         let y = match call.name {
             "SQRT" => x.sqrt(),
             "EXP" => x.exp(),
@@ -119,7 +128,7 @@ fn invalid_float(function: &str) -> SqlError {
     )
 }
 
-fn same(call: &Call) -> SqlResult<DataType> {
+fn same(call: &ScalarCall) -> SqlResult<DataType> {
     Ok(match call.precision(0)? {
         Some(Precision { precision, scale }) => DataType::Number { precision, scale },
         None => DataType::Float,
@@ -127,7 +136,7 @@ fn same(call: &Call) -> SqlResult<DataType> {
 }
 
 fn on_number<'a>(
-    call: &Call,
+    call: &ScalarCall,
     values: &[Value<'a>],
     number: impl Fn(Number) -> SqlResult<Number>,
     float: impl Fn(f64) -> f64,
@@ -135,6 +144,17 @@ fn on_number<'a>(
     match call.result {
         DataType::Float => Ok(Value::Float(float(convert::float(&values[0])?))),
         _ => Ok(Value::Number(number(convert::number(&values[0])?)?)),
+    }
+}
+
+/// Builds TRUNC, which truncates numbers, and dates if the second argument is a date part.
+fn truncate(arguments: &[Expr]) -> Expr {
+    match arguments {
+        [date, Expr::Value(part)] if matches!(part.value, Literal::SingleQuotedString(_)) => {
+            let part = Expr::Value(part.clone());
+            call("DATE_TRUNC", vec![part, date.clone()])
+        }
+        _ => call("TRUNCATE", arguments.to_vec()),
     }
 }
 
@@ -148,14 +168,14 @@ enum Rounding {
 
 /// Returns how many digits a rounding keeps: 0 without a second argument, None if that argument is
 /// not a constant.
-fn kept_digits(call: &Call) -> Option<i64> {
+fn kept_digits(call: &ScalarCall) -> Option<i64> {
     match call.arguments.len() {
         1 => Some(0),
         _ => call.integer(1).or_else(|| call.text(1)?.parse().ok()),
     }
 }
 
-fn rounded_type(call: &Call) -> SqlResult<DataType> {
+fn rounded_type(call: &ScalarCall) -> SqlResult<DataType> {
     Ok(match (call.precision(0)?, kept_digits(call)) {
         (Some(found), Some(digits)) => {
             let scale = found.scale.min(digits.clamp(0, 37) as u8);
@@ -174,10 +194,10 @@ fn rounded_type(call: &Call) -> SqlResult<DataType> {
     })
 }
 
-fn round<'a>(call: &Call, values: &[Value<'a>], rounding: Rounding) -> SqlResult<Value<'a>> {
+fn round<'a>(call: &ScalarCall, values: &[Value<'a>], rounding: Rounding) -> SqlResult<Value<'a>> {
     let digits = match values.len() {
         1 => 0,
-        _ => take::integer(call, values, 1)?,
+        _ => argument::integer(call, values, 1)?,
     };
     if call.result == DataType::Float {
         let factor = 10_f64.powi(digits.clamp(-308, 308) as i32);
@@ -215,10 +235,13 @@ fn round<'a>(call: &Call, values: &[Value<'a>], rounding: Rounding) -> SqlResult
     }))
 }
 
-fn width_bucket<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let (x, low) = (take::float(call, values, 0)?, take::float(call, values, 1)?);
-    let high = take::float(call, values, 2)?;
-    let count = take::integer(call, values, 3)?;
+fn width_bucket<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let (x, low) = (
+        argument::float(call, values, 0)?,
+        argument::float(call, values, 1)?,
+    );
+    let high = argument::float(call, values, 2)?;
+    let count = argument::integer(call, values, 3)?;
     if count <= 0 || low >= high {
         return Err(invalid_float("width_bucket"));
     }

@@ -2,35 +2,47 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::{Call, Function, of, take};
+use super::{Function, ScalarCall, argument, result_type};
 use crate::error::{SqlError, SqlResult, code};
 use crate::query::value::Value;
 
 pub const FUNCTIONS: &[Function] = &[
     // Arguments: the text, the pattern, and the escape character or ''.
-    Function::new("$like", (3, 3), of::boolean, |call, values| {
+    Function::scalar("$like", (3, 3), result_type::boolean, |call, values| {
         like(call, values, false)
     }),
-    Function::new("$ilike", (3, 3), of::boolean, |call, values| {
+    Function::scalar("$ilike", (3, 3), result_type::boolean, |call, values| {
         like(call, values, true)
     }),
-    Function::new("REGEXP_LIKE", (2, 3), of::boolean, matches),
-    Function::new("RLIKE", (2, 3), of::boolean, matches),
-    Function::new("REGEXP_COUNT", (2, 4), of::integer, |call, values| {
-        let regex = compiled(call, values, 3)?;
-        let text = take::text(call, values, 0)?;
-        Ok(Value::integer(
-            regex.find_iter(from(call, values, &text, 2)?.1).count() as i128,
-        ))
-    }),
-    Function::new("REGEXP_SUBSTR", (2, 6), of::text, |call, values| {
-        let regex = compiled(call, values, 4)?;
-        let text = take::text(call, values, 0)?;
-        let found = occurrence(call, values, &regex, from(call, values, &text, 2)?.1)?;
-        Ok(found.map_or(Value::Null, |(_, found)| Value::text(found)))
-    }),
-    Function::new("REGEXP_INSTR", (2, 7), of::integer, instr),
-    Function::new("REGEXP_REPLACE", (2, 6), of::text, replace),
+    Function::scalar("REGEXP_LIKE", (2, 3), result_type::boolean, matches)
+        .with_synonyms(&["REGEXP"]),
+    Function::scalar("RLIKE", (2, 3), result_type::boolean, matches),
+    Function::scalar(
+        "REGEXP_COUNT",
+        (2, 4),
+        result_type::integer,
+        |call, values| {
+            let regex = compiled(call, values, 3)?;
+            let text = argument::text(call, values, 0)?;
+            Ok(Value::integer(
+                regex.find_iter(from(call, values, &text, 2)?.1).count() as i128,
+            ))
+        },
+    ),
+    Function::scalar(
+        "REGEXP_SUBSTR",
+        (2, 6),
+        result_type::text,
+        |call, values| {
+            let regex = compiled(call, values, 4)?;
+            let text = argument::text(call, values, 0)?;
+            let found = occurrence(call, values, &regex, from(call, values, &text, 2)?.1)?;
+            Ok(found.map_or(Value::Null, |(_, found)| Value::text(found)))
+        },
+    )
+    .with_synonyms(&["REGEXP_EXTRACT"]),
+    Function::scalar("REGEXP_INSTR", (2, 7), result_type::integer, instr),
+    Function::scalar("REGEXP_REPLACE", (2, 6), result_type::text, replace),
 ];
 
 /// A compiled LIKE pattern. Most patterns are a text with `%` before or after it, for which a
@@ -72,13 +84,16 @@ impl Pattern {
     }
 }
 
-fn like<'a>(call: &Call, values: &[Value<'a>], ignore_case: bool) -> SqlResult<Value<'a>> {
-    let (pattern, escape) = (take::text(call, values, 1)?, take::text(call, values, 2)?);
+fn like<'a>(call: &ScalarCall, values: &[Value<'a>], ignore_case: bool) -> SqlResult<Value<'a>> {
+    let (pattern, escape) = (
+        argument::text(call, values, 1)?,
+        argument::text(call, values, 2)?,
+    );
     let compiled = call.compiled(&pattern, |pattern| {
         Pattern::new(pattern, escape.chars().next(), ignore_case)
     })?;
     Ok(Value::Boolean(
-        compiled.matches(&take::text(call, values, 0)?),
+        compiled.matches(&argument::text(call, values, 0)?),
     ))
 }
 
@@ -121,19 +136,23 @@ fn build(pattern: &str, ignore_case: bool, dot_all: bool, multi_line: bool) -> S
 
 /// Compiles the pattern in the second argument, with the parameters (`c`, `i`, `m`, `e`, `s`) in
 /// the argument at index `parameters`.
-fn compiled(call: &Call, values: &[Value<'_>], parameters: usize) -> SqlResult<std::rc::Rc<Regex>> {
+fn compiled(
+    call: &ScalarCall,
+    values: &[Value<'_>],
+    parameters: usize,
+) -> SqlResult<std::rc::Rc<Regex>> {
     compiled_as(call, values, parameters, ToOwned::to_owned)
 }
 
 fn compiled_as(
-    call: &Call,
+    call: &ScalarCall,
     values: &[Value<'_>],
     parameters: usize,
     form: impl FnOnce(&str) -> String,
 ) -> SqlResult<std::rc::Rc<Regex>> {
-    let pattern = take::text(call, values, 1)?;
+    let pattern = argument::text(call, values, 1)?;
     let parameters = match values.get(parameters) {
-        Some(_) => take::text(call, values, parameters)?,
+        Some(_) => argument::text(call, values, parameters)?,
         None => "c".into(),
     };
     let key = format!("{parameters}\u{0}{pattern}");
@@ -158,23 +177,23 @@ fn compiled_as(
 }
 
 /// Computes `REGEXP_LIKE`, which must match the whole text.
-fn matches<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn matches<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let regex = compiled_as(call, values, 2, |pattern| format!(r"\A(?:{pattern})\z"))?;
     Ok(Value::Boolean(
-        regex.is_match(&take::text(call, values, 0)?),
+        regex.is_match(&argument::text(call, values, 0)?),
     ))
 }
 
 /// Returns the text from the start position on, and the byte offset of that position. The argument
 /// at index `place` is the start position in characters, from 1.
 fn from<'t>(
-    call: &Call,
+    call: &ScalarCall,
     values: &[Value<'_>],
     text: &'t str,
     place: usize,
 ) -> SqlResult<(usize, &'t str)> {
     let start = match values.get(place) {
-        Some(_) => take::integer(call, values, place)?,
+        Some(_) => argument::integer(call, values, place)?,
         None => 1,
     };
     let start = usize::try_from(start - 1).map_err(|_| call.wrong_types())?;
@@ -188,13 +207,13 @@ fn from<'t>(
 /// Returns the match for `REGEXP_SUBSTR` and `REGEXP_INSTR`: its byte offset, and its text or that of a
 /// group of it.
 fn occurrence<'t>(
-    call: &Call,
+    call: &ScalarCall,
     values: &[Value<'_>],
     regex: &Regex,
     text: &'t str,
 ) -> SqlResult<Option<(usize, &'t str)>> {
     let number = |place: usize, default: i64| match values.get(place) {
-        Some(_) => take::integer(call, values, place),
+        Some(_) => argument::integer(call, values, place),
         None => Ok(default),
     };
     let (parameters, group) = match call.name {
@@ -203,7 +222,7 @@ fn occurrence<'t>(
     };
     let wanted = usize::try_from(number(3, 1)? - 1).map_err(|_| call.wrong_types())?;
     let extracts = match values.get(parameters) {
-        Some(_) => take::text(call, values, parameters)?.contains('e'),
+        Some(_) => argument::text(call, values, parameters)?.contains('e'),
         None => false,
     };
     let group = number(group, i64::from(extracts))?;
@@ -213,12 +232,12 @@ fn occurrence<'t>(
     Ok(found.map(|found| (found.start(), found.as_str())))
 }
 
-fn instr<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn instr<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let regex = compiled(call, values, 5)?;
-    let text = take::text(call, values, 0)?;
+    let text = argument::text(call, values, 0)?;
     let (skipped, rest) = from(call, values, &text, 2)?;
     let after = match values.get(4) {
-        Some(_) => take::integer(call, values, 4)? == 1,
+        Some(_) => argument::integer(call, values, 4)? == 1,
         None => false,
     };
     let found = occurrence(call, values, &regex, rest)?;
@@ -230,16 +249,16 @@ fn instr<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
 
 /// Computes
 /// `REGEXP_REPLACE(text, pattern [, replacement [, position [, occurrence [, parameters]]]])`.
-fn replace<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn replace<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let regex = compiled(call, values, 5)?;
-    let text = take::text(call, values, 0)?;
+    let text = argument::text(call, values, 0)?;
     let replacement = match values.get(2) {
-        Some(_) => template(&take::text(call, values, 2)?),
+        Some(_) => template(&argument::text(call, values, 2)?),
         None => String::new(),
     };
     let (skipped, rest) = from(call, values, &text, 3)?;
     let occurrence = match values.get(4) {
-        Some(_) => take::integer(call, values, 4)?,
+        Some(_) => argument::integer(call, values, 4)?,
         None => 0,
     };
     let mut out = text[..skipped].to_owned();

@@ -2,80 +2,104 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{Call, Function, of, take};
+use super::{Function, Kind, Scalar, ScalarCall, argument, result_type};
 use crate::error::{SqlError, SqlResult, code};
 use crate::query::json::{self, Step};
 use crate::query::value::Value;
 
 pub const FUNCTIONS: &[Function] = &[
-    Function::new("PARSE_JSON", (1, 1), of::variant, parse),
-    Function::new(
+    Function::scalar("PARSE_JSON", (1, 1), result_type::variant, parse),
+    Function::scalar(
         "TRY_PARSE_JSON",
         (1, 1),
-        of::variant,
+        result_type::variant,
         |call, values| match parse(call, values) {
             Err(error) if error.code >= 100_000 => Ok(Value::Null),
             other => other,
         },
     ),
-    Function::new("CHECK_JSON", (1, 1), of::text, |call, values| {
-        match parse(call, values) {
+    Function::scalar(
+        "CHECK_JSON",
+        (1, 1),
+        result_type::text,
+        |call, values| match parse(call, values) {
             Err(error) if error.code >= 100_000 => Ok(Value::text(error.message)),
             Err(error) => Err(error),
             Ok(_) => Ok(Value::Null),
-        }
-    }),
-    Function::new("TO_VARIANT", (1, 1), of::variant, |call, values| {
-        Ok(Value::json(json::of_value(&values[0], call.session)?))
-    }),
-    Function::new("TO_JSON", (1, 1), of::text, |call, values| {
+        },
+    ),
+    Function::scalar(
+        "TO_VARIANT",
+        (1, 1),
+        result_type::variant,
+        |call, values| Ok(Value::json(json::of_value(&values[0], call.session)?)),
+    ),
+    Function::scalar("TO_JSON", (1, 1), result_type::text, |call, values| {
         Ok(Value::text(json::of_value(&values[0], call.session)?))
     }),
-    Function::new("TO_ARRAY", (1, 1), of::array, |call, values| {
+    Function::scalar("TO_ARRAY", (1, 1), result_type::array, |call, values| {
         Ok(match json::to_json(&values[0], call.session)? {
             array @ Json::Array(_) => Value::json(json::text(&array)),
             other => Value::json(json::text(&Json::Array(vec![other]))),
         })
     }),
-    Function::new("ARRAY_CONSTRUCT", (0, usize::MAX), of::array, array).lenient(),
-    Function::new("ARRAY_CONSTRUCT_COMPACT", (0, usize::MAX), of::array, array).lenient(),
-    Function::new("OBJECT_CONSTRUCT", (0, usize::MAX), of::object, object).lenient(),
-    Function::new(
+    constructor("ARRAY_CONSTRUCT", Scalar::new(result_type::array, array)),
+    constructor(
+        "ARRAY_CONSTRUCT_COMPACT",
+        Scalar::new(result_type::array, array),
+    ),
+    constructor("OBJECT_CONSTRUCT", Scalar::new(result_type::object, object)),
+    constructor(
         "OBJECT_CONSTRUCT_KEEP_NULL",
-        (0, usize::MAX),
-        of::object,
-        object,
-    )
-    .lenient(),
-    Function::new("GET_PATH", (2, 2), of::variant, get_path),
-    Function::new("GET", (2, 2), of::variant, get),
-    Function::new("ARRAY_SIZE", (1, 1), of::integer, |call, values| {
-        Ok(match document(call, values)? {
-            Json::Array(items) => Value::integer(items.len() as i128),
-            _ => Value::Null,
-        })
-    }),
-    Function::new("ARRAY_CONTAINS", (2, 2), of::boolean, |call, values| {
-        let wanted = json::to_json(&values[0], call.session)?;
-        Ok(match json::to_json(&values[1], call.session)? {
-            Json::Array(items) => Value::Boolean(items.contains(&wanted)),
-            _ => return Err(call.wrong_types()),
-        })
-    }),
-    Function::new("ARRAY_TO_STRING", (2, 2), of::text, |call, values| {
-        let gap = take::text(call, values, 1)?;
-        let Json::Array(items) = document(call, values)? else {
-            return Err(call.wrong_types());
-        };
-        let texts = items.iter().map(|item| match item {
-            Json::String(text) => text.clone(),
-            Json::Null => String::new(),
-            other => json::text(other),
-        });
-        Ok(Value::text(texts.collect::<Vec<_>>().join(&gap)))
-    }),
-    Function::new("SPLIT", (2, 2), of::array, |call, values| {
-        let (text, gap) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
+        Scalar::new(result_type::object, object),
+    ),
+    Function::scalar("GET_PATH", (2, 2), result_type::variant, get_path),
+    Function::scalar("GET", (2, 2), result_type::variant, get),
+    Function::scalar(
+        "ARRAY_SIZE",
+        (1, 1),
+        result_type::integer,
+        |call, values| {
+            Ok(match document(call, values)? {
+                Json::Array(items) => Value::integer(items.len() as i128),
+                _ => Value::Null,
+            })
+        },
+    ),
+    Function::scalar(
+        "ARRAY_CONTAINS",
+        (2, 2),
+        result_type::boolean,
+        |call, values| {
+            let wanted = json::to_json(&values[0], call.session)?;
+            Ok(match json::to_json(&values[1], call.session)? {
+                Json::Array(items) => Value::Boolean(items.contains(&wanted)),
+                _ => return Err(call.wrong_types()),
+            })
+        },
+    ),
+    Function::scalar(
+        "ARRAY_TO_STRING",
+        (2, 2),
+        result_type::text,
+        |call, values| {
+            let gap = argument::text(call, values, 1)?;
+            let Json::Array(items) = document(call, values)? else {
+                return Err(call.wrong_types());
+            };
+            let texts = items.iter().map(|item| match item {
+                Json::String(text) => text.clone(),
+                Json::Null => String::new(),
+                other => json::text(other),
+            });
+            Ok(Value::text(texts.collect::<Vec<_>>().join(&gap)))
+        },
+    ),
+    Function::scalar("SPLIT", (2, 2), result_type::array, |call, values| {
+        let (text, gap) = (
+            argument::text(call, values, 0)?,
+            argument::text(call, values, 1)?,
+        );
         let parts: Vec<Json> = if gap.is_empty() {
             vec![Json::String(text.into_owned())]
         } else {
@@ -85,7 +109,7 @@ pub const FUNCTIONS: &[Function] = &[
         };
         Ok(Value::json(json::text(&Json::Array(parts))))
     }),
-    Function::new("OBJECT_KEYS", (1, 1), of::array, |call, values| {
+    Function::scalar("OBJECT_KEYS", (1, 1), result_type::array, |call, values| {
         let Json::Object(map) = document(call, values)? else {
             return Err(call.wrong_types());
         };
@@ -94,12 +118,15 @@ pub const FUNCTIONS: &[Function] = &[
         let keys = keys.into_iter().map(Json::String).collect();
         Ok(Value::json(json::text(&Json::Array(keys))))
     }),
-    Function::new("TYPEOF", (1, 1), of::text, |call, values| {
+    Function::scalar("TYPEOF", (1, 1), result_type::text, |call, values| {
         Ok(Value::text(json::type_name(&document(call, values)?)))
     }),
-    Function::new("IS_NULL_VALUE", (1, 1), of::boolean, |call, values| {
-        Ok(Value::Boolean(document(call, values)?.is_null()))
-    }),
+    Function::scalar(
+        "IS_NULL_VALUE",
+        (1, 1),
+        result_type::boolean,
+        |call, values| Ok(Value::Boolean(document(call, values)?.is_null())),
+    ),
     is("IS_ARRAY"),
     is("IS_OBJECT"),
     is("IS_VARCHAR"),
@@ -107,22 +134,27 @@ pub const FUNCTIONS: &[Function] = &[
     is("IS_BOOLEAN"),
 ];
 
+/// Creates a function of any number of arguments, each of which may be NULL.
+const fn constructor(name: &'static str, scalar: Scalar) -> Function {
+    Function::new(name, (0, usize::MAX), Kind::Scalar(scalar.called_on_null()))
+}
+
 const fn is(name: &'static str) -> Function {
-    Function::new(name, (1, 1), of::boolean, |call, values| {
+    Function::scalar(name, (1, 1), result_type::boolean, |call, values| {
         let found = json::type_name(&document(call, values)?);
         Ok(Value::Boolean(call.name.strip_prefix("IS_") == Some(found)))
     })
 }
 
-fn document(call: &Call, values: &[Value<'_>]) -> SqlResult<Json> {
+fn document(call: &ScalarCall, values: &[Value<'_>]) -> SqlResult<Json> {
     match values.first() {
         Some(value @ Value::Json(_)) => json::to_json(value, call.session),
         _ => Err(call.wrong_types()),
     }
 }
 
-fn parse<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let text = take::text(call, values, 0)?;
+fn parse<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let text = argument::text(call, values, 0)?;
     if text.trim().is_empty() {
         Ok(Value::Null)
     } else {
@@ -130,7 +162,7 @@ fn parse<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     }
 }
 
-fn array<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn array<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let compact = call.name.ends_with("COMPACT");
     let kept = values.iter().filter(|value| !(compact && value.is_null()));
     let items = kept.map(|value| match value {
@@ -142,7 +174,7 @@ fn array<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     Ok(Value::json(json::text(&Json::Array(items))))
 }
 
-fn object<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn object<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let keep_null = call.name.ends_with("KEEP_NULL");
     let mut map = Map::new();
     for pair in values.chunks(2) {
@@ -153,7 +185,7 @@ fn object<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
         if key.is_null() || (value.is_null() && !keep_null) {
             continue;
         }
-        let key = take::text(call, std::slice::from_ref(key), 0)?.into_owned();
+        let key = argument::text(call, std::slice::from_ref(key), 0)?.into_owned();
         let value = json::to_json(value, call.session)?;
         if map.insert(key.clone(), value).is_some() {
             let text = format!("Duplicate field key '{key}'");
@@ -167,20 +199,20 @@ fn found(json: Option<&Json>) -> Value<'static> {
     json.map_or(Value::Null, |json| Value::json(json::text(json)))
 }
 
-fn get_path<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let path = take::text(call, values, 1)?;
+fn get_path<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let path = argument::text(call, values, 1)?;
     let steps = call.compiled(&path, json::path)?;
     Ok(found(json::get(&document(call, values)?, &steps)))
 }
 
-fn get<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn get<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let document = document(call, values)?;
     let step = match &values[1] {
-        Value::Number(_) => match usize::try_from(take::integer(call, values, 1)?) {
+        Value::Number(_) => match usize::try_from(argument::integer(call, values, 1)?) {
             Ok(index) => Step::Index(index),
             Err(_) => return Ok(Value::Null),
         },
-        _ => Step::Key(take::text(call, values, 1)?.into_owned()),
+        _ => Step::Key(argument::text(call, values, 1)?.into_owned()),
     };
     Ok(found(json::get(&document, &[step])))
 }

@@ -1,6 +1,6 @@
 //! Functions of texts. Positions and lengths count characters.
 
-use super::{Call, Function, of, take};
+use super::{Function, ScalarCall, argument, result_type};
 use crate::error::{SqlError, SqlResult, code};
 use crate::query::value::Value;
 use crate::types::{DataType, MAX_TEXT};
@@ -10,63 +10,74 @@ pub const FUNCTIONS: &[Function] = &[
     map("LOWER"),
     map("INITCAP"),
     map("REVERSE"),
-    Function::new("||", (2, 2), of::text, concat),
-    Function::new("CONCAT", (1, usize::MAX), of::text, concat),
-    Function::new("CONCAT_WS", (2, usize::MAX), of::text, |call, values| {
-        let gap = take::text(call, values, 0)?;
-        let texts = (1..values.len()).map(|index| take::text(call, values, index));
-        Ok(Value::text(
-            texts.collect::<SqlResult<Vec<_>>>()?.join(&gap),
-        ))
-    }),
-    Function::new("LENGTH", (1, 1), of::integer, length),
-    Function::new("LEN", (1, 1), of::integer, length),
-    Function::new(
-        "OCTET_LENGTH",
-        (1, 1),
-        of::integer,
-        |call, values| match &values[0] {
-            Value::Binary(bytes) => Ok(Value::integer(bytes.len() as i128)),
-            _ => Ok(Value::integer(take::text(call, values, 0)?.len() as i128)),
+    Function::scalar("||", (2, 2), result_type::text, concat),
+    Function::scalar("CONCAT", (1, usize::MAX), result_type::text, concat),
+    Function::scalar(
+        "CONCAT_WS",
+        (2, usize::MAX),
+        result_type::text,
+        |call, values| {
+            let gap = argument::text(call, values, 0)?;
+            let texts = (1..values.len()).map(|index| argument::text(call, values, index));
+            Ok(Value::text(
+                texts.collect::<SqlResult<Vec<_>>>()?.join(&gap),
+            ))
         },
     ),
-    Function::new("SUBSTR", (2, 3), of::text, substring),
-    Function::new("SUBSTRING", (2, 3), of::text, substring),
-    Function::new("LEFT", (2, 2), of::text, |call, values| {
-        let count = take::integer(call, values, 1)?.max(0) as usize;
+    Function::scalar("LENGTH", (1, 1), result_type::integer, length)
+        .with_synonyms(&["CHARACTER_LENGTH", "CHAR_LENGTH"]),
+    Function::scalar("LEN", (1, 1), result_type::integer, length),
+    Function::scalar(
+        "OCTET_LENGTH",
+        (1, 1),
+        result_type::integer,
+        |call, values| match &values[0] {
+            Value::Binary(bytes) => Ok(Value::integer(bytes.len() as i128)),
+            _ => Ok(Value::integer(
+                argument::text(call, values, 0)?.len() as i128
+            )),
+        },
+    ),
+    Function::scalar("SUBSTR", (2, 3), result_type::text, substring),
+    Function::scalar("SUBSTRING", (2, 3), result_type::text, substring),
+    Function::scalar("LEFT", (2, 2), result_type::text, |call, values| {
+        let count = argument::integer(call, values, 1)?.max(0) as usize;
         Ok(Value::text(
-            take::text(call, values, 0)?
+            argument::text(call, values, 0)?
                 .chars()
                 .take(count)
                 .collect::<String>(),
         ))
     }),
-    Function::new("RIGHT", (2, 2), of::text, |call, values| {
-        let count = take::integer(call, values, 1)?.max(0) as usize;
-        let text = take::text(call, values, 0)?;
+    Function::scalar("RIGHT", (2, 2), result_type::text, |call, values| {
+        let count = argument::integer(call, values, 1)?.max(0) as usize;
+        let text = argument::text(call, values, 0)?;
         let skipped = text.chars().count().saturating_sub(count);
         Ok(Value::text(text.chars().skip(skipped).collect::<String>()))
     }),
-    Function::new("TRIM", (1, 2), of::text, trim),
-    Function::new("LTRIM", (1, 2), of::text, trim),
-    Function::new("RTRIM", (1, 2), of::text, trim),
-    Function::new("LPAD", (2, 3), of::text, pad),
-    Function::new("RPAD", (2, 3), of::text, pad),
-    Function::new("REPEAT", (2, 2), of::text, |call, values| {
-        let count = take::integer(call, values, 1)?.max(0) as usize;
-        let text = take::text(call, values, 0)?;
+    Function::scalar("TRIM", (1, 2), result_type::text, trim),
+    Function::scalar("LTRIM", (1, 2), result_type::text, trim),
+    Function::scalar("RTRIM", (1, 2), result_type::text, trim),
+    Function::scalar("LPAD", (2, 3), result_type::text, pad),
+    Function::scalar("RPAD", (2, 3), result_type::text, pad),
+    Function::scalar("REPEAT", (2, 2), result_type::text, |call, values| {
+        let count = argument::integer(call, values, 1)?.max(0) as usize;
+        let text = argument::text(call, values, 0)?;
         check_length(text.len().saturating_mul(count))?;
         Ok(Value::text(text.repeat(count)))
     }),
-    Function::new("SPACE", (1, 1), of::text, |call, values| {
-        let count = take::integer(call, values, 0)?.max(0) as usize;
+    Function::scalar("SPACE", (1, 1), result_type::text, |call, values| {
+        let count = argument::integer(call, values, 0)?.max(0) as usize;
         check_length(count)?;
         Ok(Value::text(" ".repeat(count)))
     }),
-    Function::new("REPLACE", (2, 3), of::text, |call, values| {
-        let (text, from) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
+    Function::scalar("REPLACE", (2, 3), result_type::text, |call, values| {
+        let (text, from) = (
+            argument::text(call, values, 0)?,
+            argument::text(call, values, 1)?,
+        );
         let to = match values.len() {
-            3 => take::text(call, values, 2)?,
+            3 => argument::text(call, values, 2)?,
             _ => "".into(),
         };
         Ok(if from.is_empty() {
@@ -75,10 +86,10 @@ pub const FUNCTIONS: &[Function] = &[
             Value::text(text.replace(from.as_ref(), &to))
         })
     }),
-    Function::new("TRANSLATE", (3, 3), of::text, |call, values| {
-        let from: Vec<char> = take::text(call, values, 1)?.chars().collect();
-        let to: Vec<char> = take::text(call, values, 2)?.chars().collect();
-        let text = take::text(call, values, 0)?;
+    Function::scalar("TRANSLATE", (3, 3), result_type::text, |call, values| {
+        let from: Vec<char> = argument::text(call, values, 1)?.chars().collect();
+        let to: Vec<char> = argument::text(call, values, 2)?.chars().collect();
+        let text = argument::text(call, values, 0)?;
         let translated = text
             .chars()
             .filter_map(|c| match from.iter().position(|f| *f == c) {
@@ -87,71 +98,93 @@ pub const FUNCTIONS: &[Function] = &[
             });
         Ok(Value::text(translated.collect::<String>()))
     }),
-    Function::new("CHARINDEX", (2, 3), of::integer, position),
-    Function::new("POSITION", (2, 3), of::integer, position),
-    Function::new("CONTAINS", (2, 2), of::boolean, |call, values| {
-        let part = take::text(call, values, 1)?;
+    Function::scalar("CHARINDEX", (2, 3), result_type::integer, position),
+    Function::scalar("POSITION", (2, 3), result_type::integer, position),
+    Function::scalar("CONTAINS", (2, 2), result_type::boolean, |call, values| {
+        let part = argument::text(call, values, 1)?;
         Ok(Value::Boolean(
-            take::text(call, values, 0)?.contains(part.as_ref()),
+            argument::text(call, values, 0)?.contains(part.as_ref()),
         ))
     }),
-    Function::new("STARTSWITH", (2, 2), of::boolean, |call, values| {
-        let part = take::text(call, values, 1)?;
+    Function::scalar(
+        "STARTSWITH",
+        (2, 2),
+        result_type::boolean,
+        |call, values| {
+            let part = argument::text(call, values, 1)?;
+            Ok(Value::Boolean(
+                argument::text(call, values, 0)?.starts_with(part.as_ref()),
+            ))
+        },
+    ),
+    Function::scalar("ENDSWITH", (2, 2), result_type::boolean, |call, values| {
+        let part = argument::text(call, values, 1)?;
         Ok(Value::Boolean(
-            take::text(call, values, 0)?.starts_with(part.as_ref()),
+            argument::text(call, values, 0)?.ends_with(part.as_ref()),
         ))
     }),
-    Function::new("ENDSWITH", (2, 2), of::boolean, |call, values| {
-        let part = take::text(call, values, 1)?;
-        Ok(Value::Boolean(
-            take::text(call, values, 0)?.ends_with(part.as_ref()),
-        ))
-    }),
-    Function::new("SPLIT_PART", (3, 3), of::text, split_part),
-    Function::new("STRTOK", (1, 3), of::text, token),
-    Function::new("ASCII", (1, 1), of::integer, |call, values| {
-        let text = take::text(call, values, 0)?;
+    Function::scalar("SPLIT_PART", (3, 3), result_type::text, split_part),
+    Function::scalar("STRTOK", (1, 3), result_type::text, token),
+    Function::scalar("ASCII", (1, 1), result_type::integer, |call, values| {
+        let text = argument::text(call, values, 0)?;
         Ok(Value::integer(text.chars().next().map_or(0, |c| c as u32)))
-    }),
-    Function::new("CHR", (1, 1), of::text, |call, values| {
-        let code = u32::try_from(take::integer(call, values, 0)?).ok();
+    })
+    .with_synonyms(&["UNICODE"]),
+    Function::scalar("CHR", (1, 1), result_type::text, |call, values| {
+        let code = u32::try_from(argument::integer(call, values, 0)?).ok();
         let c = code
             .and_then(char::from_u32)
             .ok_or_else(|| call.wrong_types())?;
         Ok(Value::text(c.to_string()))
-    }),
-    Function::new("EDITDISTANCE", (2, 2), of::integer, |call, values| {
-        let a: Vec<char> = take::text(call, values, 0)?.chars().collect();
-        let b: Vec<char> = take::text(call, values, 1)?.chars().collect();
-        Ok(Value::integer(distance(&a, &b) as i128))
-    }),
-    Function::new("HEX_ENCODE", (1, 1), of::text, |call, values| {
-        let text = take::text(call, values, 0)?;
+    })
+    .with_synonyms(&["CHAR"]),
+    Function::scalar(
+        "EDITDISTANCE",
+        (2, 2),
+        result_type::integer,
+        |call, values| {
+            let a: Vec<char> = argument::text(call, values, 0)?.chars().collect();
+            let b: Vec<char> = argument::text(call, values, 1)?.chars().collect();
+            Ok(Value::integer(distance(&a, &b) as i128))
+        },
+    ),
+    Function::scalar("HEX_ENCODE", (1, 1), result_type::text, |call, values| {
+        let text = argument::text(call, values, 0)?;
         Ok(Value::text(crate::query::convert::hex(text.as_bytes())))
     }),
-    Function::new("BASE64_ENCODE", (1, 1), of::text, |call, values| {
-        use base64::Engine as _;
-        let text = take::text(call, values, 0)?;
-        Ok(Value::text(
-            base64::engine::general_purpose::STANDARD.encode(text.as_bytes()),
-        ))
-    }),
-    Function::new("BASE64_DECODE_STRING", (1, 1), of::text, |call, values| {
-        use base64::Engine as _;
-        let text = take::text(call, values, 0)?;
-        let bytes = base64::engine::general_purpose::STANDARD.decode(text.as_bytes());
-        let decoded = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        decoded.map(Value::text).ok_or_else(|| {
-            let text =
-                format!("The following string is not a legal base64-encoded value: '{text}'");
-            SqlError::new(code::INVALID_ENCODING, text)
-        })
-    }),
+    Function::scalar(
+        "BASE64_ENCODE",
+        (1, 1),
+        result_type::text,
+        |call, values| {
+            use base64::Engine as _;
+            let text = argument::text(call, values, 0)?;
+            Ok(Value::text(
+                base64::engine::general_purpose::STANDARD.encode(text.as_bytes()),
+            ))
+        },
+    ),
+    Function::scalar(
+        "BASE64_DECODE_STRING",
+        (1, 1),
+        result_type::text,
+        |call, values| {
+            use base64::Engine as _;
+            let text = argument::text(call, values, 0)?;
+            let bytes = base64::engine::general_purpose::STANDARD.decode(text.as_bytes());
+            let decoded = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            decoded.map(Value::text).ok_or_else(|| {
+                let text =
+                    format!("The following string is not a legal base64-encoded value: '{text}'");
+                SqlError::new(code::INVALID_ENCODING, text)
+            })
+        },
+    ),
 ];
 
 const fn map(name: &'static str) -> Function {
-    Function::new(name, (1, 1), same_length, |call, values| {
-        let text = take::text(call, values, 0)?;
+    Function::scalar(name, (1, 1), same_length, |call, values| {
+        let text = argument::text(call, values, 0)?;
         Ok(Value::text(match call.name {
             "UPPER" => text.to_uppercase(),
             "LOWER" => text.to_lowercase(),
@@ -161,7 +194,7 @@ const fn map(name: &'static str) -> Function {
     })
 }
 
-fn same_length(call: &Call) -> SqlResult<DataType> {
+fn same_length(call: &ScalarCall) -> SqlResult<DataType> {
     Ok(match call.ty(0) {
         text @ DataType::Text { .. } => text,
         _ => DataType::TEXT,
@@ -195,27 +228,27 @@ fn check_length(length: usize) -> SqlResult<()> {
     }
 }
 
-fn concat<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn concat<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let mut out = String::new();
     for index in 0..values.len() {
-        out.push_str(&take::text(call, values, index)?);
+        out.push_str(&argument::text(call, values, index)?);
     }
     Ok(Value::text(out))
 }
 
-fn length<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+fn length<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     Ok(match &values[0] {
         Value::Binary(bytes) => Value::integer(bytes.len() as i128),
-        _ => Value::integer(take::text(call, values, 0)?.chars().count() as i128),
+        _ => Value::integer(argument::text(call, values, 0)?.chars().count() as i128),
     })
 }
 
 /// Computes SUBSTR. The start counts from 1, or from the end if it is negative.
-fn substring<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let text = take::text(call, values, 0)?;
-    let start = take::integer(call, values, 1)?;
+fn substring<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let text = argument::text(call, values, 0)?;
+    let start = argument::integer(call, values, 1)?;
     let length = match values.len() {
-        3 => take::integer(call, values, 2)?,
+        3 => argument::integer(call, values, 2)?,
         _ => i64::MAX,
     };
     let count = text.chars().count() as i64;
@@ -233,10 +266,10 @@ fn substring<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     Ok(Value::text(kept.collect::<String>()))
 }
 
-fn trim<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let text = take::text(call, values, 0)?;
+fn trim<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let text = argument::text(call, values, 0)?;
     let characters = match values.len() {
-        2 => take::text(call, values, 1)?,
+        2 => argument::text(call, values, 1)?,
         _ => " ".into(),
     };
     let is_trimmed = |c: char| characters.contains(c);
@@ -247,12 +280,12 @@ fn trim<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     }))
 }
 
-fn pad<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let text = take::text(call, values, 0)?;
-    let length = take::integer(call, values, 1)?.max(0) as usize;
+fn pad<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let text = argument::text(call, values, 0)?;
+    let length = argument::integer(call, values, 1)?.max(0) as usize;
     check_length(length)?;
     let filler = match values.len() {
-        3 => take::text(call, values, 2)?,
+        3 => argument::text(call, values, 2)?,
         _ => " ".into(),
     };
     let missing = length.saturating_sub(text.chars().count());
@@ -265,10 +298,13 @@ fn pad<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
 }
 
 /// Returns the position of a part in a text, from 1; 0 if the text does not contain it.
-fn position<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let (part, text) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
+fn position<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let (part, text) = (
+        argument::text(call, values, 0)?,
+        argument::text(call, values, 1)?,
+    );
     let start = match values.len() {
-        3 => take::integer(call, values, 2)?.max(1) as usize,
+        3 => argument::integer(call, values, 2)?.max(1) as usize,
         _ => 1,
     };
     let from = text
@@ -283,9 +319,12 @@ fn position<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
 
 /// Computes `SPLIT_PART`. The number of the part counts from 1, or from the end if it is negative.
 /// The result is an empty text if there is no such part.
-fn split_part<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let (text, gap) = (take::text(call, values, 0)?, take::text(call, values, 1)?);
-    let wanted = take::integer(call, values, 2)?;
+fn split_part<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let (text, gap) = (
+        argument::text(call, values, 0)?,
+        argument::text(call, values, 1)?,
+    );
+    let wanted = argument::integer(call, values, 2)?;
     let parts: Vec<&str> = if gap.is_empty() {
         vec![&text]
     } else {
@@ -300,14 +339,14 @@ fn split_part<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     Ok(Value::text(part.copied().unwrap_or_default()))
 }
 
-fn token<'a>(call: &Call, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let text = take::text(call, values, 0)?;
+fn token<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let text = argument::text(call, values, 0)?;
     let delimiters = match values.len() {
         1 => " ".into(),
-        _ => take::text(call, values, 1)?,
+        _ => argument::text(call, values, 1)?,
     };
     let wanted = match values.len() {
-        3 => take::integer(call, values, 2)?,
+        3 => argument::integer(call, values, 2)?,
         _ => 1,
     };
     let mut tokens = text

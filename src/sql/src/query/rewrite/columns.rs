@@ -6,9 +6,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Rewriter;
-use super::build::{call, quoted};
 use super::select::select_from;
 use crate::error::{SqlError, SqlResult, code};
+use crate::query::syntax_tree::{call, quoted};
 
 impl Rewriter<'_> {
     /// Gives a derived table the column names of its alias. Called before the relation is visited.

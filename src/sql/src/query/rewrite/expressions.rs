@@ -1,34 +1,20 @@
 //! Expressions. Those that DataFusion reads as Snowflake does stay as they are, others become
 //! function calls, and the rest is refused.
 
-use chrono::SecondsFormat;
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr, Ident, Interval,
     JsonPath, Subscript, TrimWhereField, TypedString, UnaryOperator, Value,
 };
 
-use super::build::{any, call, cast, integer, negated, string};
 use super::calls::{self, Rewritten};
 use super::{MARK, Rewriter, constant};
 use crate::error::{SqlError, SqlResult, code};
 use crate::query::convert;
 use crate::query::format::date;
 use crate::query::number::Number;
+use crate::query::syntax_tree::{any, call, cast, integer, negated, string};
 use crate::types::DataType;
-
-/// The functions of the current moment, with the types of their values. The moment is the same
-/// throughout a statement.
-const NOW: &[(&str, &str)] = &[
-    ("CURRENT_TIMESTAMP", "TIMESTAMP_LTZ(9)"),
-    ("GETDATE", "TIMESTAMP_LTZ(9)"),
-    ("LOCALTIMESTAMP", "TIMESTAMP_LTZ(9)"),
-    ("SYSTIMESTAMP", "TIMESTAMP_LTZ(9)"),
-    ("CURRENT_DATE", "DATE"),
-    ("CURRENT_TIME", "TIME(9)"),
-    ("LOCALTIME", "TIME(9)"),
-    ("SYSDATE", "TIMESTAMP_NTZ(9)"),
-];
 
 impl Rewriter<'_> {
     /// Rewrites the addition or subtraction of an INTERVAL. Called before the operands are visited.
@@ -281,31 +267,12 @@ impl Rewriter<'_> {
     }
 
     fn function(&mut self, function: sqlparser::ast::Function) -> SqlResult<Expr> {
-        let name = function.name.to_string();
-        let bare = name.trim_matches('"');
         let part = function.name.0.first().and_then(|part| part.as_ident());
         // The rewriter's own calls have no place in the text (line 0) and are not rewritten again.
         if part.is_some_and(|ident| ident.span.start.line == 0) {
             return Ok(Expr::Function(function));
         }
-        if let Some((_, ty)) = NOW.iter().find(|(known, _)| *known == bare) {
-            let now = self.parameters.now;
-            let text = now.to_rfc3339_opts(SecondsFormat::Nanos, true);
-            let moment = cast(string(text.replace('T', " ")), "TIMESTAMP_LTZ(9)");
-            let moment = match bare {
-                // SYSDATE returns the wall clock's reading in UTC.
-                "SYSDATE" => {
-                    let text = now.naive_utc().format("%F %T%.9f").to_string();
-                    cast(string(text), "TIMESTAMP_NTZ(9)")
-                }
-                _ => moment,
-            };
-            return Ok(match *ty {
-                "TIMESTAMP_LTZ(9)" | "TIMESTAMP_NTZ(9)" => moment,
-                ty => cast(moment, ty),
-            });
-        }
-        match calls::rewrite(function)? {
+        match calls::rewrite(function, self.parameters.now)? {
             Rewritten::Expr(expr) => Ok(expr),
             Rewritten::Unknown(call) => Ok(self.ask_session(call.name, call.arguments)),
         }

@@ -5,7 +5,6 @@
 //! so that a clause that a new version of sqlparser reads is never ignored silently.
 
 mod aliases;
-mod build;
 mod calls;
 mod columns;
 mod expressions;
@@ -21,13 +20,12 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Location;
 
 pub use aliases::use_alias;
-use build::{call, quoted, string};
-pub use calls::{function_names, is_aggregate};
 pub use expressions::unknown;
 pub use relations::{Request, Source};
 pub use select::select_one;
 
 use super::Parameters;
+use super::syntax_tree::{call, cast, quoted, string};
 use crate::error::{SqlError, SqlResult};
 
 /// Separates the name of a column from the suffix that makes it unique in its SELECT list. The
@@ -222,15 +220,15 @@ pub fn constant(
     use crate::types::DataType;
     if value.is_null() {
         let null = Expr::value(Value::Null);
-        return Ok(build::cast(null, ty));
+        return Ok(cast(null, ty));
     }
     let text = super::render::exact(value, ty)?;
     Ok(match ty {
         DataType::Text { .. } => string(text),
         DataType::Boolean => Expr::value(Value::Boolean(text == "true")),
         DataType::Variant | DataType::Object | DataType::Array => {
-            build::cast(call("PARSE_JSON", vec![string(text)]), ty)
+            cast(call("PARSE_JSON", vec![string(text)]), ty)
         }
-        _ => build::cast(string(text), ty),
+        _ => cast(string(text), ty),
     })
 }

@@ -6,10 +6,10 @@ use datafusion::sql::sqlparser::ast::{
     TableAlias, TableFactor, TableFunctionArgs, TableVersion, Value,
 };
 
-use super::build::{object_name, quoted};
 use super::{MARK, Rewriter};
 use crate::error::{Position, SqlError, SqlResult};
 use crate::names::{Ident, ObjectName};
+use crate::query::syntax_tree::{object_name, quoted};
 use crate::syntax::Cursor;
 
 /// Words that sqlparser accepts as a table's name, but Snowflake only in quotes.

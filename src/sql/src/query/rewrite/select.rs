@@ -11,9 +11,10 @@ use datafusion::sql::sqlparser::ast::{
     visit_relations,
 };
 
-use super::build::{cast, integer, quoted};
-use super::{DUPLICATE, Rewriter, calls};
+use super::{DUPLICATE, Rewriter};
 use crate::error::{SqlError, SqlResult};
+use crate::query::functions;
+use crate::query::syntax_tree::{cast, integer, quoted};
 
 impl Rewriter<'_> {
     /// Rewrites a query's clauses before its parts are visited.
@@ -360,7 +361,7 @@ fn group_by_all(group_by: &mut GroupByExpr, projection: &[SelectItem]) -> SqlRes
 fn has_aggregate(expr: &Expr) -> bool {
     let found = visit_expressions(expr, |expr| match expr {
         Expr::Function(function)
-            if function.over.is_none() && calls::is_aggregate(&function.name.to_string()) =>
+            if function.over.is_none() && functions::is_aggregate(&function.name.to_string()) =>
         {
             ControlFlow::Break(())
         }

@@ -1,6 +1,7 @@
 //! Functions, with the documentation's examples where it has some.
 
 use super::*;
+use crate::query::functions as registry;
 
 #[tokio::test]
 async fn conditionals() {
@@ -249,4 +250,28 @@ async fn semi_structured() {
     ] {
         assert_eq!(ask_of(&session, sql).await, expected, "{sql}");
     }
+}
+
+#[tokio::test]
+async fn every_function_that_is_listed_can_be_called() {
+    let session = Session::default();
+    let mut wrong = Vec::new();
+    for name in function_names() {
+        let function = registry::find(name).unwrap();
+        let arguments = vec!["NULL"; function.arity.0].join(", ");
+        let over = match function.kind {
+            registry::Kind::Window(_) => " OVER (ORDER BY 1)",
+            _ => "",
+        };
+        let sql = format!("SELECT {name}({arguments}){over}");
+        let found = ask_of(&session, &sql).await;
+        // "Invalid function" is DataFusion's answer for a function that it does not have.
+        if ["Unknown function", "Invalid function", "syntax error"]
+            .iter()
+            .any(|text| found.contains(text))
+        {
+            wrong.push(format!("{sql}: {found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

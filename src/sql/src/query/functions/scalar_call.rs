@@ -11,12 +11,12 @@ use datafusion::common::ScalarValue;
 use crate::error::{SqlError, SqlResult, code};
 use crate::query::convert::{self, Session};
 use crate::query::number::{Number, Precision};
-use crate::query::value::{self, Value};
+use crate::query::value;
 use crate::types::DataType;
 
 /// What is known of an argument before there are rows.
 #[derive(Clone, Debug)]
-pub struct Argument {
+pub struct ScalarArgument {
     /// None for a NULL without a type.
     pub ty: Option<DataType>,
     pub literal: Option<ScalarValue>,
@@ -24,10 +24,10 @@ pub struct Argument {
     pub offset: Option<i32>,
 }
 
-/// A call of a function.
-pub struct Call {
+/// A call of a scalar function.
+pub struct ScalarCall {
     pub name: &'static str,
-    pub arguments: Vec<Argument>,
+    pub arguments: Vec<ScalarArgument>,
     /// UTC while only the types are computed.
     pub session: Session,
     /// The type of the result; [`DataType::TEXT`] while it is being computed.
@@ -35,7 +35,7 @@ pub struct Call {
     compiled: RefCell<Option<(String, Rc<dyn Any>)>>,
 }
 
-impl Call {
+impl ScalarCall {
     pub fn new(
         name: &'static str,
         fields: &[FieldRef],
@@ -63,7 +63,7 @@ impl Call {
                 }
                 _ => None,
             };
-            Argument {
+            ScalarArgument {
                 ty,
                 literal,
                 offset,
@@ -164,108 +164,5 @@ impl Call {
             self.name.trim_start_matches('$').to_uppercase()
         );
         SqlError::compilation(code::INVALID_ARGUMENT_TYPES, text)
-    }
-
-    pub fn check_arity(&self, (least, most): (usize, usize)) -> SqlResult<()> {
-        let (count, name) = (self.arguments.len(), self.name);
-        let text = match count {
-            _ if count < least => format!(
-                "error line 0 at position -1\nnot enough arguments for function [{name}], expected {least}, got {count}"
-            ),
-            _ if count > most => format!(
-                "error line 0 at position -1\ntoo many arguments for function [{name}] expected {most}, got {count}"
-            ),
-            _ => return Ok(()),
-        };
-        Err(SqlError::compilation(code::ARGUMENT_COUNT, text))
-    }
-}
-
-/// Result types that do not depend on the arguments.
-pub mod of {
-    use super::{Call, DataType, SqlResult};
-
-    pub fn text(_: &Call) -> SqlResult<DataType> {
-        Ok(DataType::TEXT)
-    }
-
-    pub fn boolean(_: &Call) -> SqlResult<DataType> {
-        Ok(DataType::Boolean)
-    }
-
-    pub fn integer(_: &Call) -> SqlResult<DataType> {
-        Ok(DataType::Number {
-            precision: 18,
-            scale: 0,
-        })
-    }
-
-    /// The type of date parts such as months and hours.
-    pub fn small(_: &Call) -> SqlResult<DataType> {
-        Ok(DataType::Number {
-            precision: 4,
-            scale: 0,
-        })
-    }
-
-    pub fn float(_: &Call) -> SqlResult<DataType> {
-        Ok(DataType::Float)
-    }
-
-    pub fn variant(_: &Call) -> SqlResult<DataType> {
-        Ok(DataType::Variant)
-    }
-
-    pub fn object(_: &Call) -> SqlResult<DataType> {
-        Ok(DataType::Object)
-    }
-
-    pub fn array(_: &Call) -> SqlResult<DataType> {
-        Ok(DataType::Array)
-    }
-
-    pub fn date(_: &Call) -> SqlResult<DataType> {
-        Ok(DataType::Date)
-    }
-
-    pub fn binary(_: &Call) -> SqlResult<DataType> {
-        Ok(DataType::Binary {
-            length: crate::types::MAX_BINARY,
-        })
-    }
-}
-
-/// Readers for the arguments of a row.
-pub mod take {
-    use std::borrow::Cow;
-
-    use super::{Call, SqlError, SqlResult, Value, code, convert};
-
-    /// Returns an argument as text, converted if it has another type.
-    pub fn text<'a>(call: &Call, values: &[Value<'a>], index: usize) -> SqlResult<Cow<'a, str>> {
-        let value = values.get(index).cloned().unwrap_or(Value::Null);
-        match value {
-            Value::Json(json) => {
-                let text = crate::query::json::convert(&json, super::DataType::TEXT, call.session)?;
-                convert::text(text, call.session)
-            }
-            value => convert::text(value, call.session),
-        }
-    }
-
-    pub fn integer(call: &Call, values: &[Value<'_>], index: usize) -> SqlResult<i64> {
-        let value = values.get(index).ok_or_else(|| call.wrong_types())?;
-        let number = convert::number(value).map_err(|_| call.wrong_types())?;
-        i64::try_from(number.rounded()).map_err(|_| {
-            SqlError::new(
-                code::NUMBER_OUT_OF_RANGE,
-                format!("Numeric value '{number}' is out of range"),
-            )
-        })
-    }
-
-    pub fn float(call: &Call, values: &[Value<'_>], index: usize) -> SqlResult<f64> {
-        let value = values.get(index).ok_or_else(|| call.wrong_types())?;
-        convert::float(value)
     }
 }
