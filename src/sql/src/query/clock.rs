@@ -1,15 +1,35 @@
-//! Conversions between moments and the readings of wall clocks.
+//! Timestamps, and conversions between moments and the readings of wall clocks.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Timelike};
 use chrono_tz::Tz;
 
-use super::value::{SECOND, Timestamp, Zone};
 use crate::error::{SqlError, SqlResult, code};
 
 /// The date from which days are counted.
 const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a day");
+/// Nanoseconds in a second.
+pub const SECOND: i128 = 1_000_000_000;
 /// Nanoseconds in a day.
 pub const DAY: i64 = 86_400 * 1_000_000_000;
+
+/// A moment, or a wall clock's reading if there is no zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp {
+    /// Nanoseconds since 1970-01-01 00:00, in UTC if there is a zone.
+    pub nanos: i128,
+    pub zone: Zone,
+}
+
+/// The zone of a timestamp's wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Zone {
+    /// `TIMESTAMP_NTZ`
+    None,
+    /// `TIMESTAMP_LTZ`: the session's time zone.
+    Session,
+    /// `TIMESTAMP_TZ`: minutes east of UTC.
+    Fixed(i32),
+}
 
 /// Finds a time zone by its IANA name.
 ///
@@ -65,26 +85,26 @@ pub fn reading(nanos: i128) -> SqlResult<NaiveDateTime> {
 }
 
 /// Returns the reading of the timestamp's own wall clock.
-pub fn wall(timestamp: Timestamp, session: Tz) -> SqlResult<NaiveDateTime> {
-    let shift = i128::from(offset(timestamp, session)?) * 60 * SECOND;
+pub fn wall(timestamp: Timestamp, time_zone: Tz) -> SqlResult<NaiveDateTime> {
+    let shift = i128::from(offset(timestamp, time_zone)?) * 60 * SECOND;
     // Historic offsets of a zone may include seconds, which an offset in minutes would lose.
     match timestamp.zone {
         Zone::Session => {
             let utc = reading(timestamp.nanos)?;
-            Ok(session.from_utc_datetime(&utc).naive_local())
+            Ok(time_zone.from_utc_datetime(&utc).naive_local())
         }
         _ => reading(timestamp.nanos + shift),
     }
 }
 
 /// Returns the minutes by which the timestamp's wall clock is ahead of UTC; 0 without a zone.
-pub fn offset(timestamp: Timestamp, session: Tz) -> SqlResult<i32> {
+pub fn offset(timestamp: Timestamp, time_zone: Tz) -> SqlResult<i32> {
     Ok(match timestamp.zone {
         Zone::None => 0,
         Zone::Fixed(minutes) => minutes,
         Zone::Session => {
             let utc = reading(timestamp.nanos)?;
-            session
+            time_zone
                 .offset_from_utc_datetime(&utc)
                 .fix()
                 .local_minus_utc()
@@ -96,12 +116,12 @@ pub fn offset(timestamp: Timestamp, session: Tz) -> SqlResult<i32> {
 /// Returns the moment, in nanoseconds since 1970 UTC, at which the session's wall clock shows
 /// `local`. A reading that occurs twice (clocks go back) is the first of the two. A reading that
 /// never occurs (clocks go forward) is converted with the offset in force before the change.
-pub fn moment(local: NaiveDateTime, session: Tz) -> SqlResult<i128> {
-    if let Some(moment) = session.from_local_datetime(&local).earliest() {
+pub fn moment(local: NaiveDateTime, time_zone: Tz) -> SqlResult<i128> {
+    if let Some(moment) = time_zone.from_local_datetime(&local).earliest() {
         return Ok(nanos(moment.naive_utc()));
     }
     let before = local - chrono::Duration::hours(3);
-    let offset = session
+    let offset = time_zone
         .offset_from_utc_datetime(&before)
         .fix()
         .local_minus_utc();
@@ -109,23 +129,23 @@ pub fn moment(local: NaiveDateTime, session: Tz) -> SqlResult<i128> {
 }
 
 /// Converts a wall clock's reading in this zone to a timestamp.
-pub fn timestamp(local: NaiveDateTime, zone: Zone, session: Tz) -> SqlResult<Timestamp> {
+pub fn timestamp(local: NaiveDateTime, zone: Zone, time_zone: Tz) -> SqlResult<Timestamp> {
     let nanos = match zone {
         Zone::None => nanos(local),
         Zone::Fixed(minutes) => nanos(local) - i128::from(minutes) * 60 * SECOND,
-        Zone::Session => moment(local, session)?,
+        Zone::Session => moment(local, time_zone)?,
     };
     Ok(Timestamp { nanos, zone })
 }
 
 /// Converts a timestamp to another kind. A timestamp without a zone is read in the session's time
 /// zone; one that loses its zone keeps the reading of its wall clock.
-pub fn convert(timestamp: Timestamp, to: Zone, session: Tz) -> SqlResult<Timestamp> {
+pub fn convert(timestamp: Timestamp, to: Zone, time_zone: Tz) -> SqlResult<Timestamp> {
     match (timestamp.zone, to) {
         (Zone::None, Zone::None) => Ok(timestamp),
-        (_, Zone::None) => self::timestamp(wall(timestamp, session)?, Zone::None, session),
+        (_, Zone::None) => self::timestamp(wall(timestamp, time_zone)?, Zone::None, time_zone),
         (Zone::None, _) => {
-            let nanos = moment(reading(timestamp.nanos)?, session)?;
+            let nanos = moment(reading(timestamp.nanos)?, time_zone)?;
             Ok(Timestamp { nanos, zone: to })
         }
         _ => Ok(Timestamp {
@@ -133,6 +153,22 @@ pub fn convert(timestamp: Timestamp, to: Zone, session: Tz) -> SqlResult<Timesta
             zone: to,
         }),
     }
+}
+
+/// Parses an offset such as `+02:00` into minutes; 0 for UTC by any name.
+pub fn offset_minutes(text: &str) -> i32 {
+    let sign = if text.starts_with('-') { -1 } else { 1 };
+    let Some((hours, minutes)) = text.trim_start_matches(['+', '-']).split_once(':') else {
+        return 0;
+    };
+    let number = |text: &str| text.parse::<i32>().unwrap_or(0);
+    sign * (number(hours) * 60 + number(minutes))
+}
+
+/// Formats an offset in minutes, such as `+02:00`.
+pub fn offset_text(minutes: i32) -> String {
+    let sign = if minutes < 0 { '-' } else { '+' };
+    format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
 }
 
 pub fn out_of_range(what: impl std::fmt::Display) -> SqlError {

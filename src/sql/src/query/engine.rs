@@ -25,11 +25,12 @@ use datafusion::sql::planner::{NullOrdering, ParserOptions, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Expr as AstExpr, Query, Statement};
 use futures::{Stream, StreamExt, TryStreamExt};
 
+use super::array::exact_cast;
 use super::coerce::SnowflakeTypes;
+use super::generated_name::DUPLICATE_SUFFIX;
 use super::parse::parse;
 use super::planner::Context;
-use super::rewrite::{self, DUPLICATE, Needs, Source};
-use super::value::exact_cast;
+use super::rewrite::{self, Needs, Source};
 use super::{Argument, Catalog, Moment, Parameters, TimeTravel, failure};
 use icebox_base::opaque::Opaque;
 
@@ -163,7 +164,11 @@ impl Engine {
             state
         };
         let fields = logical.schema().fields().iter().map(|field| {
-            let name = field.name().split(DUPLICATE).next().unwrap_or_default();
+            let name = field
+                .name()
+                .split(DUPLICATE_SUFFIX)
+                .next()
+                .unwrap_or_default();
             let ty = DataType::of_field(field);
             let metadata = [(TYPE_KEY.to_owned(), ty.to_string())];
             Field::new(name, field.data_type().clone(), field.is_nullable())

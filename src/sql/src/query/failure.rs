@@ -6,7 +6,7 @@ use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
-use super::rewrite::{DUPLICATE, MARK};
+use super::generated_name::{DUPLICATE_SUFFIX, GENERATED_PREFIX};
 use crate::error::{Position, SqlError, code};
 
 /// Converts an error to the one that a client sees. `places` has the place in the statement where
@@ -97,7 +97,7 @@ fn schema(error: &SchemaError, places: &HashMap<String, Position>) -> SqlError {
     match error {
         SchemaError::FieldNotFound { field, .. } => {
             let name = match &field.relation {
-                Some(relation) if !relation.table().starts_with(MARK) => {
+                Some(relation) if !relation.table().starts_with(GENERATED_PREFIX) => {
                     format!("{}.{}", relation.table(), field.name)
                 }
                 _ => field.name.clone(),
@@ -124,7 +124,7 @@ fn schema(error: &SchemaError, places: &HashMap<String, Position>) -> SqlError {
 }
 
 fn ambiguous(name: &str) -> SqlError {
-    let name = name.split(DUPLICATE).next().unwrap_or(name);
+    let name = name.split(DUPLICATE_SUFFIX).next().unwrap_or(name);
     SqlError::compilation(
         code::AMBIGUOUS_COLUMN,
         format_args!("ambiguous column name '{name}'"),

@@ -7,6 +7,7 @@
 //! steps supports is an error.
 
 mod aggregates;
+mod array;
 mod clock;
 mod coerce;
 mod convert;
@@ -14,6 +15,7 @@ mod engine;
 mod failure;
 mod format;
 mod functions;
+mod generated_name;
 mod json;
 mod number;
 mod parse;
@@ -133,9 +135,5 @@ impl Parameters {
             variables: HashMap::new(),
             earlier: Vec::new(),
         }
-    }
-
-    fn session(&self) -> convert::Session {
-        convert::Session { zone: self.zone }
     }
 }

@@ -7,10 +7,12 @@ use arrow::array::ArrayRef;
 use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 
-use super::convert::{self, Session};
+use super::array::Column;
+use super::clock::Zone;
+use super::convert;
 use super::format::date::Format;
 use super::json;
-use super::value::{Column, Value, Zone};
+use super::value::Value;
 use crate::error::{SqlError, SqlResult};
 use crate::types::DataType;
 
@@ -23,7 +25,7 @@ use crate::types::DataType;
 /// # Errors
 /// If the value is not of the type.
 pub fn render(value: &ScalarValue, ty: DataType, zone: Tz) -> SqlResult<Option<String>> {
-    let session = Session { zone };
+    let time_zone = zone;
     Ok(match of_scalar(value, ty)? {
         Value::Null => None,
         Value::Json(text) => {
@@ -31,15 +33,13 @@ pub fn render(value: &ScalarValue, ty: DataType, zone: Tz) -> SqlResult<Option<S
             let pretty = serde_json::to_string_pretty(&parsed);
             Some(pretty.map_err(|error| SqlError::internal(&error))?)
         }
-        value => Some(convert::text(value, session)?.into_owned()),
+        value => Some(convert::text(value, time_zone)?.into_owned()),
     })
 }
 
 /// Returns a text that a cast to the type converts back to the same value.
 pub fn exact(value: &ScalarValue, ty: DataType) -> SqlResult<String> {
-    let session = Session {
-        zone: chrono_tz::UTC,
-    };
+    let time_zone = chrono_tz::UTC;
     let value = of_scalar(value, ty)?;
     let format = match &value {
         Value::Timestamp(timestamp) => match timestamp.zone {
@@ -49,9 +49,9 @@ pub fn exact(value: &ScalarValue, ty: DataType) -> SqlResult<String> {
         Value::Time(_) => "HH24:MI:SS.FF9",
         // Rust's shortest text is read back as the same float.
         Value::Float(float) => return Ok(float.to_string()),
-        _ => return Ok(convert::text(value, session)?.into_owned()),
+        _ => return Ok(convert::text(value, time_zone)?.into_owned()),
     };
-    Ok(Format::new(format)?.format(convert::parts(&value, session)?))
+    Ok(Format::new(format)?.format(convert::parts(&value, time_zone)?))
 }
 
 /// Converts a value of DataFusion to one of icebox.

@@ -5,9 +5,11 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 use chrono_tz::Tz;
 
-use super::convert::{self, Session};
+use super::array::{self, Column};
+use super::clock::Zone;
+use super::convert;
 use super::number::{self, Number};
-use super::value::{self, Column, Value, Zone};
+use super::value::Value;
 use crate::error::{SqlError, SqlResult, code};
 use crate::types::DataType;
 
@@ -28,18 +30,18 @@ pub fn store(array: &ArrayRef, from: &Field, to: &Field, zone: Tz) -> Result<Arr
     let whole = |error| Misfit { row: 0, error };
     let ty = DataType::of_field(to);
     let column = Column::new(array, from).map_err(whole)?;
-    let session = Session { zone };
+    let time_zone = zone;
     let mut row = 0;
     let values = (0..array.len()).map(|index| {
         row = index;
-        fitting(column.get(index), ty, session)
+        fitting(column.get(index), ty, time_zone)
     });
     // `build` takes one value after another and stops at the first error, so `row` is that value's
     // row.
-    value::build(to, values).map_err(|error| Misfit { row, error })
+    array::build(to, values).map_err(|error| Misfit { row, error })
 }
 
-fn fitting(value: Value<'_>, ty: DataType, session: Session) -> SqlResult<Value<'_>> {
+fn fitting(value: Value<'_>, ty: DataType, time_zone: Tz) -> SqlResult<Value<'_>> {
     if let (Value::Text(text), DataType::Text { length }) = (&value, ty)
         && text.chars().nth(length as usize).is_some()
     {
@@ -52,7 +54,7 @@ fn fitting(value: Value<'_>, ty: DataType, session: Session) -> SqlResult<Value<
         let digits = number::fit(given, precision, scale)?;
         return Ok(Value::Number(Number { digits, scale }));
     }
-    let stored = convert::convert(value, ty, session)?;
+    let stored = convert::convert(value, ty, time_zone)?;
     if let (DataType::TimestampTz { .. }, Value::Timestamp(timestamp)) = (ty, &stored)
         && timestamp.zone != Zone::Fixed(0)
     {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::ScalarCall;
 use crate::error::{SqlError, SqlResult, code};
-use crate::query::convert;
+use crate::query::convert::{self, variant};
 use crate::query::value::Value;
 use crate::types::DataType;
 
@@ -13,10 +13,10 @@ pub fn text<'a>(call: &ScalarCall, values: &[Value<'a>], index: usize) -> SqlRes
     let value = values.get(index).cloned().unwrap_or(Value::Null);
     match value {
         Value::Json(json) => {
-            let text = crate::query::json::convert(&json, DataType::TEXT, call.session)?;
-            convert::text(text, call.session)
+            let text = variant::convert(&json, DataType::TEXT, call.time_zone)?;
+            convert::text(text, call.time_zone)
         }
-        value => convert::text(value, call.session),
+        value => convert::text(value, call.time_zone),
     }
 }
 

@@ -8,8 +8,9 @@ use chrono::NaiveDate;
 
 use super::{Function, Kind, Scalar, ScalarCall, result_type};
 use crate::error::{SqlError, SqlResult};
+use crate::query::array::Column;
 use crate::query::number::{Arithmetic, MAX_PRECISION, Number, Precision, fit, rescale};
-use crate::query::value::{Column, Value};
+use crate::query::value::Value;
 use crate::query::{clock, convert};
 use crate::types::DataType;
 
@@ -101,7 +102,7 @@ fn row<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
             } else {
                 let float = |value: &Value<'_>| match value {
                     Value::Json(_) => {
-                        convert::convert(value.clone(), DataType::Float, call.session)
+                        convert::convert(value.clone(), DataType::Float, call.time_zone)
                             .and_then(|value| convert::float(&value))
                     }
                     value => convert::float(value),
@@ -235,7 +236,7 @@ fn negate<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
 /// Converts the argument to the result's type.
 fn to_result<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let value = values.first().cloned().unwrap_or(Value::Null);
-    convert::convert(value, call.result, call.session)
+    convert::convert(value, call.result, call.time_zone)
 }
 
 fn quotient(call: &ScalarCall) -> SqlResult<DataType> {

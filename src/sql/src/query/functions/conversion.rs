@@ -5,10 +5,11 @@ use super::arithmetic::recast;
 use super::{Function, Kind, Scalar, ScalarCall, argument, result_type};
 use crate::error::{SqlError, SqlResult, code};
 use crate::query::clock;
+use crate::query::clock::{Timestamp, Zone};
 use crate::query::convert::{self, convert};
 use crate::query::format::date::{Format, detect};
 use crate::query::format::number::Model;
-use crate::query::value::{Timestamp, Value, Zone};
+use crate::query::value::Value;
 use crate::types::DataType;
 
 pub const FUNCTIONS: &[Function] = &[
@@ -68,7 +69,7 @@ pub const FUNCTIONS: &[Function] = &[
 ];
 
 fn cast<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    convert(values[0].clone(), call.result, call.session)
+    convert(values[0].clone(), call.result, call.time_zone)
 }
 
 /// Replaces a conversion error (code 100000 or higher) by NULL. The error that icebox does not
@@ -156,7 +157,7 @@ fn to_text<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> 
     let Some(format) = values.get(1) else {
         return argument::text(call, values, 0).map(Value::Text);
     };
-    let format = convert::text(format.clone(), call.session)?;
+    let format = convert::text(format.clone(), call.time_zone)?;
     match &values[0] {
         Value::Number(_) | Value::Float(_) => {
             let model = call.compiled(&format, Model::new)?;
@@ -165,7 +166,7 @@ fn to_text<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> 
         value @ (Value::Date(_) | Value::Time(_) | Value::Timestamp(_)) => {
             let compiled = call.compiled(&format, Format::new)?;
             Ok(Value::text(
-                compiled.format(convert::parts(value, call.session)?),
+                compiled.format(convert::parts(value, call.time_zone)?),
             ))
         }
         Value::Binary(bytes) => match format.to_uppercase().as_str() {
@@ -183,9 +184,9 @@ fn to_type<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> 
     let value = match (&values[0], values.get(1)) {
         (value, None) => value.clone(),
         (Value::Text(text), Some(format)) => {
-            let format = convert::text(format.clone(), call.session)?;
+            let format = convert::text(format.clone(), call.time_zone)?;
             if format.eq_ignore_ascii_case("AUTO") {
-                return convert(values[0].clone(), call.result, call.session);
+                return convert(values[0].clone(), call.result, call.time_zone);
             }
             let compiled = call.compiled(&format, Format::new)?;
             let parts = compiled.parse(text).ok_or_else(|| {
@@ -202,12 +203,12 @@ fn to_type<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> 
                 DataType::Time { .. } => return Ok(Value::Time(clock::nanos_of_day(parts.time))),
                 DataType::TimestampTz { .. } => {
                     let zone = Zone::Fixed(parts.offset.unwrap_or(0));
-                    Value::Timestamp(convert::of_parts(parts, zone, call.session)?)
+                    Value::Timestamp(convert::of_parts(parts, zone, call.time_zone)?)
                 }
                 DataType::TimestampLtz { .. } => {
-                    Value::Timestamp(convert::of_parts(parts, Zone::Session, call.session)?)
+                    Value::Timestamp(convert::of_parts(parts, Zone::Session, call.time_zone)?)
                 }
-                _ => Value::Timestamp(convert::of_parts(parts, Zone::None, call.session)?),
+                _ => Value::Timestamp(convert::of_parts(parts, Zone::None, call.time_zone)?),
             }
         }
         // A number is a count of units of 10^-scale seconds.
@@ -229,7 +230,7 @@ fn to_type<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> 
         // A format applies to texts only; other values are converted without it.
         (value, Some(_)) => value.clone(),
     };
-    convert(value, call.result, call.session)
+    convert(value, call.result, call.time_zone)
 }
 
 fn kind(ty: DataType) -> &'static str {
@@ -267,7 +268,7 @@ fn has_format(call: &ScalarCall) -> bool {
 fn to_number<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let value = match (&values[0], has_format(call)) {
         (Value::Text(text), true) => {
-            let format = convert::text(values[1].clone(), call.session)?;
+            let format = convert::text(values[1].clone(), call.time_zone)?;
             let model = call.compiled(&format, Model::new)?;
             let number = model
                 .parse(text)
@@ -276,16 +277,16 @@ fn to_number<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>
         }
         (value, _) => value.clone(),
     };
-    convert(value, call.result, call.session)
+    convert(value, call.result, call.time_zone)
 }
 
 fn to_binary<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let format = match values.get(1) {
-        Some(format) => convert::text(format.clone(), call.session)?.to_uppercase(),
+        Some(format) => convert::text(format.clone(), call.time_zone)?.to_uppercase(),
         None => "HEX".to_owned(),
     };
     match (&values[0], format.as_str()) {
-        (value, "HEX") => convert(value.clone(), call.result, call.session),
+        (value, "HEX") => convert(value.clone(), call.result, call.time_zone),
         (Value::Text(text), "UTF-8" | "UTF8") => {
             Ok(Value::Binary(text.clone().into_owned().into_bytes().into()))
         }

@@ -6,9 +6,10 @@ use super::date_part::Part;
 use super::{Function, ScalarCall, argument, result_type};
 use crate::error::{SqlError, SqlResult};
 use crate::query::clock;
+use crate::query::clock::{Timestamp, Zone};
 use crate::query::convert::{self, convert};
 use crate::query::format::date;
-use crate::query::value::{Timestamp, Value, Zone};
+use crate::query::value::Value;
 use crate::types::DataType;
 
 pub const FUNCTIONS: &[Function] = &[
@@ -136,13 +137,13 @@ fn moment<'a>(call: &ScalarCall, value: &Value<'a>) -> SqlResult<Value<'a>> {
         other => convert(
             other.clone(),
             DataType::TimestampNtz { scale: 9 },
-            call.session,
+            call.time_zone,
         ),
     }
 }
 
 fn wall(call: &ScalarCall, value: &Value<'_>) -> SqlResult<NaiveDateTime> {
-    let parts = convert::parts(&moment(call, value)?, call.session)?;
+    let parts = convert::parts(&moment(call, value)?, call.time_zone)?;
     Ok(parts.date.and_time(parts.time))
 }
 
@@ -219,12 +220,10 @@ fn like<'a>(call: &ScalarCall, reading: NaiveDateTime, value: &Value<'_>) -> Sql
     Ok(match value {
         Value::Date(_) => Value::Date(clock::days(reading.date())),
         Value::Time(_) => Value::Time(clock::nanos_of_day(reading.time())),
-        Value::Timestamp(timestamp) => Value::Timestamp(clock::timestamp(
-            reading,
-            timestamp.zone,
-            call.session.zone,
-        )?),
-        _ => Value::Timestamp(clock::timestamp(reading, Zone::None, call.session.zone)?),
+        Value::Timestamp(timestamp) => {
+            Value::Timestamp(clock::timestamp(reading, timestamp.zone, call.time_zone)?)
+        }
+        _ => Value::Timestamp(clock::timestamp(reading, Zone::None, call.time_zone)?),
     })
 }
 
@@ -262,7 +261,7 @@ fn interval<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>>
     for (count, part) in steps.iter() {
         moved = add(call, *part, count * sign, &moved)?;
     }
-    convert(moved, call.result, call.session)
+    convert(moved, call.result, call.time_zone)
 }
 
 /// Returns the number of boundaries of a date part between a fixed origin and a reading. DATEDIFF
@@ -363,7 +362,7 @@ fn extract<'a>(call: &ScalarCall, part: Part, value: &Value<'_>) -> SqlResult<Va
         _ => clock::nanos(reading),
     };
     let offset = || match &value {
-        Value::Timestamp(timestamp) => clock::offset(*timestamp, call.session.zone),
+        Value::Timestamp(timestamp) => clock::offset(*timestamp, call.time_zone),
         _ => Ok(0),
     };
     let number: i128 = match part {

@@ -14,8 +14,9 @@ use datafusion::logical_expr::{
 
 use super::{Function, ScalarCall, check_arity, conversion};
 use crate::error::{SqlError, SqlResult};
+use crate::query::array::{Column, build};
 use crate::query::clock;
-use crate::query::value::{self, Column, Value, build};
+use crate::query::value::Value;
 use crate::types::DataType;
 
 /// A computation of all rows at once; the last argument is the number of rows. It returns None if
@@ -159,7 +160,7 @@ impl ScalarUDFImpl for Udf {
             field = field.with_data_type(arrow);
         }
         if let Some(offset) = conversion::constant_offset(&call, ty) {
-            let zone = Some(value::offset_text(offset).into());
+            let zone = Some(clock::offset_text(offset).into());
             let unit = arrow::datatypes::TimeUnit::Nanosecond;
             field = field.with_data_type(ArrowType::Timestamp(unit, zone));
         }
@@ -193,7 +194,7 @@ impl Udf {
         let mut call = ScalarCall::new(self.function.name, &args.arg_fields, literals);
         call.result = DataType::of_field(&args.return_field);
         if let Some(zone) = &args.config_options.execution.time_zone {
-            call.session.zone = clock::zone(zone).map_err(external)?;
+            call.time_zone = clock::zone(zone).map_err(external)?;
         }
         let mut columns = Vec::with_capacity(args.args.len());
         // A constant has one row, which a step of 0 reads again for each row.

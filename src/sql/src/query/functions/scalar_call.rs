@@ -6,12 +6,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use arrow::datatypes::{DataType as ArrowType, FieldRef};
+use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 
 use crate::error::{SqlError, SqlResult, code};
-use crate::query::convert::{self, Session};
+use crate::query::clock;
+use crate::query::convert;
 use crate::query::number::{Number, Precision};
-use crate::query::value;
 use crate::types::DataType;
 
 /// What is known of an argument before there are rows.
@@ -29,7 +30,7 @@ pub struct ScalarCall {
     pub name: &'static str,
     pub arguments: Vec<ScalarArgument>,
     /// UTC while only the types are computed.
-    pub session: Session,
+    pub time_zone: Tz,
     /// The type of the result; [`DataType::TEXT`] while it is being computed.
     pub result: DataType,
     compiled: RefCell<Option<(String, Rc<dyn Any>)>>,
@@ -59,7 +60,7 @@ impl ScalarCall {
             };
             let offset = match (ty, field.data_type()) {
                 (Some(DataType::TimestampTz { .. }), ArrowType::Timestamp(_, Some(zone))) => {
-                    Some(value::offset_minutes(zone))
+                    Some(clock::offset_minutes(zone))
                 }
                 _ => None,
             };
@@ -72,9 +73,7 @@ impl ScalarCall {
         Self {
             name,
             arguments: fields.iter().zip(literals).map(argument).collect(),
-            session: Session {
-                zone: chrono_tz::UTC,
-            },
+            time_zone: Tz::UTC,
             result: DataType::TEXT,
             compiled: RefCell::new(None),
         }

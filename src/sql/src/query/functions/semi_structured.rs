@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{Function, Kind, Scalar, ScalarCall, argument, result_type};
 use crate::error::{SqlError, SqlResult, code};
+use crate::query::convert::variant;
 use crate::query::json::{self, Step};
 use crate::query::value::Value;
 
@@ -32,13 +33,13 @@ pub const FUNCTIONS: &[Function] = &[
         "TO_VARIANT",
         (1, 1),
         result_type::variant,
-        |call, values| Ok(Value::json(json::of_value(&values[0], call.session)?)),
+        |call, values| Ok(Value::json(variant::json_text(&values[0], call.time_zone)?)),
     ),
     Function::scalar("TO_JSON", (1, 1), result_type::text, |call, values| {
-        Ok(Value::text(json::of_value(&values[0], call.session)?))
+        Ok(Value::text(variant::json_text(&values[0], call.time_zone)?))
     }),
     Function::scalar("TO_ARRAY", (1, 1), result_type::array, |call, values| {
-        Ok(match json::to_json(&values[0], call.session)? {
+        Ok(match variant::to_json(&values[0], call.time_zone)? {
             array @ Json::Array(_) => Value::json(json::text(&array)),
             other => Value::json(json::text(&Json::Array(vec![other]))),
         })
@@ -71,8 +72,8 @@ pub const FUNCTIONS: &[Function] = &[
         (2, 2),
         result_type::boolean,
         |call, values| {
-            let wanted = json::to_json(&values[0], call.session)?;
-            Ok(match json::to_json(&values[1], call.session)? {
+            let wanted = variant::to_json(&values[0], call.time_zone)?;
+            Ok(match variant::to_json(&values[1], call.time_zone)? {
                 Json::Array(items) => Value::Boolean(items.contains(&wanted)),
                 _ => return Err(call.wrong_types()),
             })
@@ -148,7 +149,7 @@ const fn is(name: &'static str) -> Function {
 
 fn document(call: &ScalarCall, values: &[Value<'_>]) -> SqlResult<Json> {
     match values.first() {
-        Some(value @ Value::Json(_)) => json::to_json(value, call.session),
+        Some(value @ Value::Json(_)) => variant::to_json(value, call.time_zone),
         _ => Err(call.wrong_types()),
     }
 }
@@ -168,7 +169,7 @@ fn array<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let items = kept.map(|value| match value {
         // A NULL of SQL in an array becomes a null of JSON.
         Value::Null => Ok(Json::Null),
-        value => json::to_json(value, call.session),
+        value => variant::to_json(value, call.time_zone),
     });
     let items = items.collect::<SqlResult<Vec<Json>>>()?;
     Ok(Value::json(json::text(&Json::Array(items))))
@@ -186,7 +187,7 @@ fn object<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
             continue;
         }
         let key = argument::text(call, std::slice::from_ref(key), 0)?.into_owned();
-        let value = json::to_json(value, call.session)?;
+        let value = variant::to_json(value, call.time_zone)?;
         if map.insert(key.clone(), value).is_some() {
             let text = format!("Duplicate field key '{key}'");
             return Err(SqlError::new(code::DUPLICATE_KEY, text));

@@ -8,10 +8,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::calls::{self, Rewritten};
-use super::{MARK, Rewriter, constant};
+use super::{Rewriter, constant};
 use crate::error::{SqlError, SqlResult, code};
 use crate::query::convert;
 use crate::query::format::date;
+use crate::query::generated_name::GENERATED_PREFIX;
 use crate::query::number::Number;
 use crate::query::syntax_tree::{any, call, cast, integer, negated, string};
 use crate::types::DataType;
@@ -186,7 +187,7 @@ impl Rewriter<'_> {
                 access_chain.into_iter().try_fold(*root, step)?
             }
             // The argument of AT or BEFORE on a table.
-            Expr::Named { expr, name } if name.value.starts_with(MARK) => {
+            Expr::Named { expr, name } if name.value.starts_with(GENERATED_PREFIX) => {
                 Expr::Named { expr, name }
             }
             Expr::Array(array) => call("ARRAY_CONSTRUCT", array.elem),
@@ -213,13 +214,13 @@ impl Rewriter<'_> {
         if let (Some(DataType::TimestampTz { .. }), Some(text)) = (DataType::parse(ty), text)
             && date::detect(text).is_some_and(|parts| parts.offset.is_none())
         {
-            let session = self.parameters.session();
+            let time_zone = self.parameters.zone;
             let value = convert::convert(
                 convert_text(text),
                 DataType::TimestampTz { scale: 9 },
-                session,
+                time_zone,
             )?;
-            let parts = convert::parts(&value, session)?;
+            let parts = convert::parts(&value, time_zone)?;
             let full = date::Format::new("YYYY-MM-DD HH24:MI:SS.FF9 TZHTZM")?.format(parts);
             return Ok(call(function, vec![string(full), string(ty)]));
         }

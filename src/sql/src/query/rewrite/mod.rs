@@ -25,14 +25,9 @@ pub use relations::{Request, Source};
 pub use select::select_one;
 
 use super::Parameters;
+use super::generated_name::GENERATED_PREFIX;
 use super::syntax_tree::{call, cast, quoted, string};
 use crate::error::{SqlError, SqlResult};
-
-/// Separates the name of a column from the suffix that makes it unique in its SELECT list. The
-/// suffix is not part of the name that the client sees.
-pub const DUPLICATE: char = '\u{1}';
-/// The first character of the generated names of tables and of calls that the session answers.
-pub const MARK: char = '#';
 
 /// A call of a function that the session evaluates.
 pub struct SessionCall {
@@ -203,7 +198,7 @@ impl Rewriter<'_> {
     /// Records a call that the session evaluates, and returns the identifier that stands for its
     /// value.
     fn ask_session(&mut self, name: String, arguments: Vec<Expr>) -> Expr {
-        let ident = quoted(format!("{MARK}call{}", self.needs.calls.len()));
+        let ident = quoted(format!("{GENERATED_PREFIX}call{}", self.needs.calls.len()));
         self.needs.calls.push(SessionCall { name, arguments });
         Expr::Identifier(ident)
     }

@@ -6,9 +6,10 @@ use datafusion::sql::sqlparser::ast::{
     TableAlias, TableFactor, TableFunctionArgs, TableVersion, Value,
 };
 
-use super::{MARK, Rewriter};
+use super::Rewriter;
 use crate::error::{Position, SqlError, SqlResult};
 use crate::names::{Ident, ObjectName};
+use crate::query::generated_name::GENERATED_PREFIX;
 use crate::query::syntax_tree::{object_name, quoted};
 use crate::syntax::Cursor;
 
@@ -145,7 +146,7 @@ impl Rewriter<'_> {
                     self.unnamed += 1;
                     *alias = Some(TableAlias {
                         explicit: true,
-                        name: quoted(format!("{MARK}derived{}", self.unnamed)),
+                        name: quoted(format!("{GENERATED_PREFIX}derived{}", self.unnamed)),
                         columns: Vec::new(),
                     });
                 }
@@ -177,7 +178,7 @@ impl Rewriter<'_> {
         source: Source,
         alias: Option<TableAlias>,
     ) -> SqlResult<()> {
-        let name = format!("{MARK}{}", self.needs.requests.len());
+        let name = format!("{GENERATED_PREFIX}{}", self.needs.requests.len());
         let alias = match (alias, &mut *factor) {
             (Some(alias), _) => Some(alias),
             (None, TableFactor::Table { alias, .. }) => alias.take(),
@@ -330,7 +331,10 @@ fn at_argument(expr: &Expr) -> SqlResult<Expr> {
     };
     Ok(Expr::Named {
         expr: Box::new(value.clone()),
-        name: quoted(format!("{MARK}{} {}", function.name, kind.value)),
+        name: quoted(format!(
+            "{GENERATED_PREFIX}{} {}",
+            function.name, kind.value
+        )),
     })
 }
 

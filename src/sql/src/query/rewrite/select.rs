@@ -11,9 +11,10 @@ use datafusion::sql::sqlparser::ast::{
     visit_relations,
 };
 
-use super::{DUPLICATE, Rewriter};
+use super::Rewriter;
 use crate::error::{SqlError, SqlResult};
 use crate::query::functions;
+use crate::query::generated_name::DUPLICATE_SUFFIX;
 use crate::query::syntax_tree::{cast, integer, quoted};
 
 impl Rewriter<'_> {
@@ -273,7 +274,7 @@ impl Rewriter<'_> {
             let repeats = !seen.insert(name.clone());
             if repeats || (has_wildcard && is_plain && self.suffix_plain) {
                 self.unnamed += 1;
-                name = format!("{name}{DUPLICATE}{}", self.unnamed);
+                name = format!("{name}{DUPLICATE_SUFFIX}{}", self.unnamed);
             } else if is_plain {
                 continue;
             }

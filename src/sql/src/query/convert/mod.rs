@@ -1,40 +1,35 @@
 //! Conversions between types (documentation, "Data type conversion").
 
+pub mod variant;
+
 use std::borrow::Cow;
 
 use chrono::NaiveTime;
 use chrono_tz::Tz;
 
-use super::clock;
+use super::clock::{self, SECOND, Timestamp, Zone};
 use super::format::date::{self, Format, Parts};
 use super::number::Number;
-use super::value::{SECOND, Timestamp, Value, Zone};
+use super::value::Value;
 use crate::error::{SqlError, SqlResult, code};
 use crate::types::DataType;
-
-/// The session settings on which conversions depend.
-#[derive(Clone, Copy, Debug)]
-pub struct Session {
-    /// The session parameter TIMEZONE.
-    pub zone: Tz,
-}
 
 /// Converts a value to another type.
 ///
 /// # Errors
 /// If the value cannot be represented in that type, with Snowflake's code for it.
-pub fn convert(value: Value<'_>, to: DataType, session: Session) -> SqlResult<Value<'_>> {
+pub fn convert(value: Value<'_>, to: DataType, time_zone: Tz) -> SqlResult<Value<'_>> {
     if value.is_null() {
         return Ok(Value::Null);
     }
     if let Value::Json(text) = value {
-        return super::json::convert(&text, to, session);
+        return variant::convert(&text, to, time_zone);
     }
     Ok(match to {
         DataType::Number { scale, .. } => Value::Number(number(&value)?.with_scale(scale)?),
         DataType::Float => Value::Float(float(&value)?),
         DataType::Text { length } => {
-            let text = text(value, session)?;
+            let text = text(value, time_zone)?;
             match text.char_indices().nth(length as usize) {
                 // A cast truncates a text; storing it in a table is an error instead, see `store`.
                 Some((end, _)) => Value::text(&text[..end]),
@@ -42,17 +37,17 @@ pub fn convert(value: Value<'_>, to: DataType, session: Session) -> SqlResult<Va
             }
         }
         DataType::Boolean => Value::Boolean(boolean(&value)?),
-        DataType::Date => Value::Date(date(&value, session)?),
-        DataType::Time { scale } => Value::Time(time(&value, scale, session)?),
+        DataType::Date => Value::Date(date(&value, time_zone)?),
+        DataType::Time { scale } => Value::Time(time(&value, scale, time_zone)?),
         DataType::TimestampNtz { scale } => {
-            Value::Timestamp(timestamp(&value, Zone::None, scale, session)?)
+            Value::Timestamp(timestamp(&value, Zone::None, scale, time_zone)?)
         }
         DataType::TimestampLtz { scale } => {
-            Value::Timestamp(timestamp(&value, Zone::Session, scale, session)?)
+            Value::Timestamp(timestamp(&value, Zone::Session, scale, time_zone)?)
         }
-        DataType::TimestampTz { scale } => Value::Timestamp(with_zone(&value, scale, session)?),
+        DataType::TimestampTz { scale } => Value::Timestamp(with_zone(&value, scale, time_zone)?),
         DataType::Binary { .. } => binary(value)?,
-        DataType::Variant => Value::json(super::json::of_value(&value, session)?),
+        DataType::Variant => Value::json(variant::json_text(&value, time_zone)?),
         DataType::Object | DataType::Array => return Err(failed(&value, to)),
         DataType::Uuid => match value {
             Value::Text(text) => {
@@ -124,7 +119,7 @@ fn boolean(value: &Value<'_>) -> SqlResult<bool> {
 }
 
 /// Formats a value in Snowflake's default output format.
-pub fn text(value: Value<'_>, session: Session) -> SqlResult<Cow<'_, str>> {
+pub fn text(value: Value<'_>, time_zone: Tz) -> SqlResult<Cow<'_, str>> {
     Ok(match value {
         Value::Text(text) | Value::Json(text) => text,
         Value::Number(number) => Cow::Owned(number.to_string()),
@@ -132,14 +127,14 @@ pub fn text(value: Value<'_>, session: Session) -> SqlResult<Cow<'_, str>> {
         Value::Boolean(boolean) => Cow::Borrowed(if boolean { "true" } else { "false" }),
         Value::Binary(bytes) => Cow::Owned(hex(&bytes)),
         Value::Null => Cow::Borrowed(""),
-        Value::Date(_) => Cow::Owned(Format::new("YYYY-MM-DD")?.format(parts(&value, session)?)),
-        Value::Time(_) => Cow::Owned(Format::new("HH24:MI:SS")?.format(parts(&value, session)?)),
+        Value::Date(_) => Cow::Owned(Format::new("YYYY-MM-DD")?.format(parts(&value, time_zone)?)),
+        Value::Time(_) => Cow::Owned(Format::new("HH24:MI:SS")?.format(parts(&value, time_zone)?)),
         Value::Timestamp(timestamp) => {
             let format = match timestamp.zone {
                 Zone::None => "YYYY-MM-DD HH24:MI:SS.FF3",
                 _ => "YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM",
             };
-            Cow::Owned(Format::new(format)?.format(parts(&value, session)?))
+            Cow::Owned(Format::new(format)?.format(parts(&value, time_zone)?))
         }
     })
 }
@@ -201,7 +196,7 @@ fn binary(value: Value<'_>) -> SqlResult<Value<'_>> {
 }
 
 /// Returns the date, time of day and offset of a date, a time or a timestamp.
-pub fn parts(value: &Value<'_>, session: Session) -> SqlResult<Parts> {
+pub fn parts(value: &Value<'_>, time_zone: Tz) -> SqlResult<Parts> {
     Ok(match value {
         Value::Date(days) => Parts {
             date: clock::date(*days)?,
@@ -214,13 +209,13 @@ pub fn parts(value: &Value<'_>, session: Session) -> SqlResult<Parts> {
             offset: None,
         },
         Value::Timestamp(timestamp) => {
-            let wall = clock::wall(*timestamp, session.zone)?;
+            let wall = clock::wall(*timestamp, time_zone)?;
             Parts {
                 date: wall.date(),
                 time: wall.time(),
                 offset: match timestamp.zone {
                     Zone::None => None,
-                    _ => Some(clock::offset(*timestamp, session.zone)?),
+                    _ => Some(clock::offset(*timestamp, time_zone)?),
                 },
             }
         }
@@ -228,10 +223,10 @@ pub fn parts(value: &Value<'_>, session: Session) -> SqlResult<Parts> {
     })
 }
 
-fn date(value: &Value<'_>, session: Session) -> SqlResult<i32> {
+fn date(value: &Value<'_>, time_zone: Tz) -> SqlResult<i32> {
     match value {
         Value::Date(days) => Ok(*days),
-        Value::Timestamp(_) => Ok(clock::days(parts(value, session)?.date)),
+        Value::Timestamp(_) => Ok(clock::days(parts(value, time_zone)?.date)),
         Value::Text(text) => match (date::detect(text), epoch_seconds(text)) {
             (Some(parts), _) => Ok(clock::days(parts.date)),
             (None, Some(nanos)) => Ok(clock::days(clock::reading(nanos)?.date())),
@@ -248,10 +243,10 @@ pub fn not_a(kind: &str, text: &str) -> SqlError {
     )
 }
 
-fn time(value: &Value<'_>, scale: u8, session: Session) -> SqlResult<i64> {
+fn time(value: &Value<'_>, scale: u8, time_zone: Tz) -> SqlResult<i64> {
     let nanos = match value {
         Value::Time(nanos) => *nanos,
-        Value::Timestamp(_) => clock::nanos_of_day(parts(value, session)?.time),
+        Value::Timestamp(_) => clock::nanos_of_day(parts(value, time_zone)?.time),
         Value::Text(text) => {
             let time = date::detect_time(text.trim());
             clock::nanos_of_day(time.ok_or_else(|| not_a("Time", text))?)
@@ -281,19 +276,19 @@ fn epoch_seconds(text: &str) -> Option<i128> {
 }
 
 /// Converts a value to a timestamp without a zone or in the session's time zone.
-fn timestamp(value: &Value<'_>, zone: Zone, scale: u8, session: Session) -> SqlResult<Timestamp> {
+fn timestamp(value: &Value<'_>, zone: Zone, scale: u8, time_zone: Tz) -> SqlResult<Timestamp> {
     let found = match value {
-        Value::Timestamp(timestamp) => clock::convert(*timestamp, zone, session.zone)?,
+        Value::Timestamp(timestamp) => clock::convert(*timestamp, zone, time_zone)?,
         Value::Date(_) => {
-            let reading = parts(value, session)?.date.and_time(NaiveTime::MIN);
-            clock::timestamp(reading, zone, session.zone)?
+            let reading = parts(value, time_zone)?.date.and_time(NaiveTime::MIN);
+            clock::timestamp(reading, zone, time_zone)?
         }
         Value::Number(number) => {
             let nanos = number.with_scale(9)?.digits;
             Timestamp { nanos, zone }
         }
         Value::Text(text) => match (date::detect(text), epoch_seconds(text)) {
-            (Some(parts), _) => of_parts(parts, zone, session)?,
+            (Some(parts), _) => of_parts(parts, zone, time_zone)?,
             (None, Some(nanos)) => Timestamp { nanos, zone },
             (None, None) => return Err(not_a("Timestamp", text)),
         },
@@ -307,7 +302,7 @@ fn timestamp(value: &Value<'_>, zone: Zone, scale: u8, session: Session) -> SqlR
 
 /// Converts a value to a `TIMESTAMP_TZ`. The offset is the text's own, or else the session's at that
 /// moment.
-fn with_zone(value: &Value<'_>, scale: u8, session: Session) -> SqlResult<Timestamp> {
+fn with_zone(value: &Value<'_>, scale: u8, time_zone: Tz) -> SqlResult<Timestamp> {
     if let Value::Timestamp(
         timestamp @ Timestamp {
             zone: Zone::Fixed(_),
@@ -321,10 +316,10 @@ fn with_zone(value: &Value<'_>, scale: u8, session: Session) -> SqlResult<Timest
         Value::Text(text) => date::detect(text).and_then(|parts| parts.offset),
         _ => None,
     };
-    let moment = timestamp(value, Zone::Session, scale, session)?;
+    let moment = timestamp(value, Zone::Session, scale, time_zone)?;
     let minutes = match own {
         Some(minutes) => minutes,
-        None => clock::offset(moment, session.zone)?,
+        None => clock::offset(moment, time_zone)?,
     };
     Ok(Timestamp {
         nanos: moment.nanos,
@@ -334,12 +329,12 @@ fn with_zone(value: &Value<'_>, scale: u8, session: Session) -> SqlResult<Timest
 
 /// Builds a timestamp from the components that were read from a text. An offset in the text is
 /// dropped for `TIMESTAMP_NTZ` and applied otherwise.
-pub fn of_parts(parts: Parts, zone: Zone, session: Session) -> SqlResult<Timestamp> {
+pub fn of_parts(parts: Parts, zone: Zone, time_zone: Tz) -> SqlResult<Timestamp> {
     let reading = parts.date.and_time(parts.time);
     match (zone, parts.offset) {
-        (Zone::None, _) | (_, None) => clock::timestamp(reading, zone, session.zone),
+        (Zone::None, _) | (_, None) => clock::timestamp(reading, zone, time_zone),
         (_, Some(minutes)) => {
-            let moment = clock::timestamp(reading, Zone::Fixed(minutes), session.zone)?;
+            let moment = clock::timestamp(reading, Zone::Fixed(minutes), time_zone)?;
             Ok(Timestamp {
                 nanos: moment.nanos,
                 zone,
@@ -353,11 +348,9 @@ mod tests {
     use super::*;
 
     fn cast(value: Value<'static>, ty: &str) -> String {
-        let session = Session {
-            zone: chrono_tz::America::Los_Angeles,
-        };
-        match convert(value, DataType::parse(ty).unwrap(), session) {
-            Ok(value) => text(value, session).unwrap().into_owned(),
+        let time_zone = chrono_tz::America::Los_Angeles;
+        match convert(value, DataType::parse(ty).unwrap(), time_zone) {
+            Ok(value) => text(value, time_zone).unwrap().into_owned(),
             Err(error) => error.to_string(),
         }
     }
