@@ -197,7 +197,7 @@ impl Client {
         let columns: Vec<_> = columns
             .map(|column| (column.name.as_str(), column.data_type()))
             .collect();
-        Rows::of(&columns, rows).map_err(|error| not_of_protocol(&error.to_string()))
+        Rows::from_values(&columns, rows).map_err(|error| not_of_protocol(&error.to_string()))
     }
 
     /// Runs one statement to its end, asking again while it is in progress.

@@ -8,7 +8,7 @@ use super::ast::{
     Return, Rows, Statement,
 };
 use super::expression::Expression;
-use super::template::{Place, Template};
+use super::template::{Template, VariableRef};
 use crate::exception::compilation;
 use icebox_sql::error::{Position, SqlError, SqlResult};
 use icebox_sql::names::Ident;
@@ -96,7 +96,7 @@ impl Checker {
             scope.clone_from(declared);
         }
         self.handlers += 1;
-        self.list(&handler.body)?;
+        self.statements(&handler.body)?;
         self.handlers -= 1;
         if let Some(scope) = self.scopes.last_mut() {
             *scope = whole;
@@ -176,9 +176,9 @@ impl Checker {
         }
         for (condition, body) in branches {
             self.template(&condition.template)?;
-            self.list(body)?;
+            self.statements(body)?;
         }
-        self.list(otherwise)
+        self.statements(otherwise)
     }
 
     fn each(&mut self, it: &Loop) -> SqlResult<()> {
@@ -272,7 +272,7 @@ impl Checker {
                 initial: Some(initial),
             } => {
                 self.operand(initial)?;
-                let mut places = initial.expression.template.places.iter();
+                let mut places = initial.expression.template.variables.iter();
                 if ty.is_none() && places.any(|place| self.is_untyped(place)) {
                     let text = format!(
                         " variable '{}' cannot have its type inferred from initializer",
@@ -291,7 +291,7 @@ impl Checker {
 
     /// Returns whether a place is a column of a row without a cast. The type of such a column is
     /// known only when the cursor is open.
-    fn is_untyped(&self, place: &Place) -> bool {
+    fn is_untyped(&self, place: &VariableRef) -> bool {
         place.column.is_some() && !place.is_cast && self.find(&place.name) == Some(What::Row)
     }
 
@@ -313,7 +313,7 @@ impl Checker {
     }
 
     fn template(&self, template: &Template) -> SqlResult<()> {
-        let mut binds = template.places.iter().filter(|place| place.is_bind);
+        let mut binds = template.variables.iter().filter(|place| place.is_bind);
         binds.try_for_each(|place| {
             let expected = match place.column {
                 Some(_) => What::Row,

@@ -78,7 +78,7 @@ pub fn plain_text(value: &Value) -> Option<String> {
 
 /// Returns whether IF, WHILE, UNTIL and a CASE without a subject take a value as true: TRUE itself,
 /// or a value whose text is `1` or `true` (seen on a live account).
-pub fn is_taken(value: &Value) -> bool {
+pub fn is_true(value: &Value) -> bool {
     match value.ty {
         DataType::Boolean => value.as_boolean() == Some(true),
         DataType::Float => value.as_float() == Some(1.0),
@@ -282,10 +282,10 @@ mod tests {
             converted(text("one"), "NUMBER(3,0)"),
             "100038 (22018): Numeric value 'one' is not recognized"
         );
-        let float = Value::of(ScalarValue::Float64(Some(2.675)));
+        let float = Value::from_scalar(ScalarValue::Float64(Some(2.675)));
         assert_eq!(converted(float.clone(), "NUMBER(5,2)"), "2.68");
         assert_eq!(converted(float, "VARCHAR"), "host");
-        let large = Value::of(ScalarValue::Int64(Some(i64::MIN)));
+        let large = Value::from_scalar(ScalarValue::Int64(Some(i64::MIN)));
         assert_eq!(converted(large, "NUMBER"), "-9223372036854775808");
         assert_eq!(converted(Value::boolean(true), "NUMBER(1,0)"), "1");
     }
@@ -326,10 +326,12 @@ mod tests {
             };
             Value::new(ty, ScalarValue::Decimal128(Some(digits), 3, scale as i8))
         };
-        assert!(is_taken(&Value::text("True")) && is_taken(&Value::text("1")));
-        assert!(!is_taken(&Value::text("yes")) && !is_taken(&Value::text(" true")));
-        assert!(is_taken(&number(1, 0)) && !is_taken(&number(10, 1)) && !is_taken(&number(2, 0)));
-        assert!(is_taken(&Value::of(ScalarValue::Float64(Some(1.0)))));
-        assert!(!is_taken(&Value::null(DataType::Boolean)));
+        assert!(is_true(&Value::text("True")) && is_true(&Value::text("1")));
+        assert!(!is_true(&Value::text("yes")) && !is_true(&Value::text(" true")));
+        assert!(is_true(&number(1, 0)) && !is_true(&number(10, 1)) && !is_true(&number(2, 0)));
+        assert!(is_true(&Value::from_scalar(ScalarValue::Float64(Some(
+            1.0
+        )))));
+        assert!(!is_true(&Value::null(DataType::Boolean)));
     }
 }

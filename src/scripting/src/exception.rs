@@ -7,8 +7,8 @@ use icebox_sql::error::{ErrorCode, Position, SqlError, code};
 
 /// An exception that was raised.
 #[derive(Clone, Debug)]
-pub struct Fault {
-    pub kind: FaultKind,
+pub struct RaisedException {
+    pub kind: ExceptionKind,
     /// The error as a handler sees it.
     pub error: SqlError,
     /// The position of the statement or expression that raised the exception.
@@ -16,7 +16,7 @@ pub struct Fault {
 }
 
 #[derive(Clone, Debug)]
-pub enum FaultKind {
+pub enum ExceptionKind {
     /// `STATEMENT_ERROR`.
     Statement,
     /// `EXPRESSION_ERROR`.
@@ -27,10 +27,10 @@ pub enum FaultKind {
     Cancelled,
 }
 
-impl Fault {
+impl RaisedException {
     pub fn statement(position: Position, error: SqlError) -> Self {
         Self {
-            kind: FaultKind::Statement,
+            kind: ExceptionKind::Statement,
             error,
             position,
         }
@@ -38,7 +38,7 @@ impl Fault {
 
     pub fn expression(position: Position, error: SqlError) -> Self {
         Self {
-            kind: FaultKind::Expression,
+            kind: ExceptionKind::Expression,
             error,
             position,
         }
@@ -51,7 +51,7 @@ impl Fault {
             state: "P0001",
         };
         Self {
-            kind: FaultKind::Declared(Arc::clone(exception)),
+            kind: ExceptionKind::Declared(Arc::clone(exception)),
             error: SqlError::new(code, message),
             position,
         }
@@ -59,7 +59,7 @@ impl Fault {
 
     pub fn cancelled(position: Position) -> Self {
         Self {
-            kind: FaultKind::Cancelled,
+            kind: ExceptionKind::Cancelled,
             error: SqlError::new(code::CANCELED, "SQL execution canceled"),
             position,
         }
@@ -69,13 +69,13 @@ impl Fault {
     /// documentation, "Handling exceptions").
     pub fn uncaught(self) -> SqlError {
         let name = match &self.kind {
-            FaultKind::Statement => "STATEMENT_ERROR",
-            FaultKind::Expression => "EXPRESSION_ERROR",
-            FaultKind::Declared(exception) => exception.name.as_str(),
-            FaultKind::Cancelled => return self.error,
+            ExceptionKind::Statement => "STATEMENT_ERROR",
+            ExceptionKind::Expression => "EXPRESSION_ERROR",
+            ExceptionKind::Declared(exception) => exception.name.as_str(),
+            ExceptionKind::Cancelled => return self.error,
         };
         let mut message = format!("Uncaught exception of type '{name}' on {}", self.position);
-        let is_bare = matches!(&self.kind, FaultKind::Declared(it) if it.message.is_none());
+        let is_bare = matches!(&self.kind, ExceptionKind::Declared(it) if it.message.is_none());
         if !is_bare {
             message.push_str(" : ");
             message.push_str(&self.error.message);

@@ -6,10 +6,10 @@
 
 mod ast;
 mod check;
-mod const_fold;
 mod convert;
 mod exception;
 mod expression;
+mod local_expression;
 mod parse;
 mod run;
 mod template;
@@ -81,7 +81,7 @@ impl Script {
         check::check(&self.0, arguments.iter().map(|(name, ..)| name.clone()))?;
         let mut variables = Vec::new();
         for (name, ty, value) in arguments {
-            let value = cast(host, Value::of(value), ty, name.as_str()).await?;
+            let value = cast(host, Value::from_scalar(value), ty, name.as_str()).await?;
             variables.push((name, value));
         }
         run::run(&self.0, variables, host).await

@@ -1,4 +1,4 @@
-//! Templates: expressions and statements of a body, with the places where variables are.
+//! Templates: expressions and statements of a body, with the references to variables in them.
 
 use std::ops::Range;
 
@@ -20,9 +20,9 @@ pub enum Mode {
     Bound,
 }
 
-/// A place in a text where there is, or may be, a variable.
+/// A part of a text that is, or may be, a reference to a variable.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct VariableRef {
     /// The range in the text, in bytes.
     range: Range<usize>,
     pub name: Ident,
@@ -37,12 +37,12 @@ pub struct Place {
     pub position: Position,
 }
 
-/// A text with its places.
+/// A text with the references to variables in it.
 #[derive(Clone, Debug)]
 pub struct Template {
     pub text: String,
     pub position: Position,
-    pub places: Vec<Place>,
+    pub variables: Vec<VariableRef>,
 }
 
 impl Template {
@@ -70,7 +70,7 @@ impl Template {
             cases: 0,
             previous: None,
             before: None,
-            places: Vec::new(),
+            variables: Vec::new(),
         };
         while !cursor.is_at_end() {
             let is_outside = scanner.brackets.is_empty();
@@ -89,11 +89,11 @@ impl Template {
         if cursor.offset() == start {
             return Err(cursor.unexpected());
         }
-        let text = cursor.text()[start..cursor.passed()].to_owned();
+        let text = cursor.text()[start..cursor.last_end()].to_owned();
         Ok(Self {
             text,
             position,
-            places: scanner.places,
+            variables: scanner.variables,
         })
     }
 
@@ -106,40 +106,40 @@ impl Template {
             .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
             .collect();
         self.text.replace_range(part.clone(), &blanks);
-        self.places
-            .retain(|place| !part.contains(&place.range.start));
+        self.variables
+            .retain(|variable| !part.contains(&variable.range.start));
     }
 
-    /// Returns the text with each place replaced for which `resolve` returns a text.
+    /// Returns the text with each variable replaced for which `resolve` returns a text.
     pub fn render(
         &self,
-        mut resolve: impl FnMut(&Place) -> SqlResult<Option<String>>,
+        mut resolve: impl FnMut(&VariableRef) -> SqlResult<Option<String>>,
     ) -> SqlResult<String> {
         let mut text = String::with_capacity(self.text.len());
         let mut at = 0;
-        for place in &self.places {
-            if let Some(with) = resolve(place)? {
-                text.push_str(&self.text[at..place.range.start]);
+        for variable in &self.variables {
+            if let Some(with) = resolve(variable)? {
+                text.push_str(&self.text[at..variable.range.start]);
                 text.push_str(&with);
-                at = place.range.end;
+                at = variable.range.end;
             }
         }
         text.push_str(&self.text[at..]);
         Ok(text)
     }
 
-    /// Returns the index of the place that starts at a byte of the text, and the byte at which it
+    /// Returns the index of the variable that starts at a byte of the text, and the byte at which it
     /// ends.
-    pub fn place_from(&self, start: usize) -> Option<(usize, usize)> {
-        let mut places = self.places.iter().enumerate();
-        let found = places.find(|(_, place)| place.range.start == start);
-        found.map(|(number, place)| (number, place.range.end))
+    pub fn variable_from(&self, start: usize) -> Option<(usize, usize)> {
+        let mut variables = self.variables.iter().enumerate();
+        let found = variables.find(|(_, variable)| variable.range.start == start);
+        found.map(|(number, variable)| (number, variable.range.end))
     }
 
-    /// Returns the place that is the whole text, if there is one.
-    pub fn sole_place(&self) -> Option<&Place> {
-        match self.places.as_slice() {
-            [place] if place.range == (0..self.text.len()) => Some(place),
+    /// Returns the variable that is the whole text, if there is one.
+    pub fn sole_variable(&self) -> Option<&VariableRef> {
+        match self.variables.as_slice() {
+            [variable] if variable.range == (0..self.text.len()) => Some(variable),
             _ => None,
         }
     }
@@ -174,11 +174,11 @@ struct Scanner {
     previous: Option<Passed>,
     /// The token before `previous`.
     before: Option<Passed>,
-    places: Vec<Place>,
+    variables: Vec<VariableRef>,
 }
 
 impl Scanner {
-    /// Consumes one token, or all tokens of one place.
+    /// Consumes one token, or all tokens of one variable.
     fn pass(&mut self, cursor: &mut Cursor<'_>) {
         let (offset, position) = (cursor.offset(), cursor.position());
         match cursor.peek() {
@@ -200,11 +200,11 @@ impl Scanner {
             }
             Some(Token::Colon) if self.is_bind(cursor, offset) => {
                 self.step(cursor);
-                self.place(cursor, offset, position, true);
+                self.record_variable(cursor, offset, position, true);
                 return;
             }
             Some(Token::Placeholder(mark)) if mark == "?" && self.mode == Mode::Bound => {
-                self.places.push(Place {
+                self.variables.push(VariableRef {
                     range: offset - self.start..offset - self.start + 1,
                     name: Ident::unquoted(mark),
                     column: None,
@@ -224,7 +224,7 @@ impl Scanner {
                         .saturating_sub(usize::from(self.brackets.is_empty()));
                 }
                 if self.mode == Mode::Expression && self.is_bare(cursor) {
-                    self.place(cursor, offset, position, false);
+                    self.record_variable(cursor, offset, position, false);
                     return;
                 }
             }
@@ -235,13 +235,19 @@ impl Scanner {
 
     fn step(&mut self, cursor: &mut Cursor<'_>) {
         if let Some(token) = cursor.bump() {
-            let end = cursor.passed();
+            let end = cursor.last_end();
             self.before = self.previous.replace(Passed { token, end });
         }
     }
 
-    /// Consumes `name` or `row.column`, and records the place.
-    fn place(&mut self, cursor: &mut Cursor<'_>, offset: usize, position: Position, is_bind: bool) {
+    /// Consumes `name` or `row.column`, and records the variable.
+    fn record_variable(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        offset: usize,
+        position: Position,
+        is_bind: bool,
+    ) {
         let in_cast = matches!(&self.previous, Some(passed) if passed.token == Token::LParen)
             && self
                 .before
@@ -266,11 +272,11 @@ impl Scanner {
         if column.is_some() && cursor.peek() == Some(&Token::LParen) {
             return;
         }
-        self.places.push(Place {
-            range: offset - self.start..cursor.passed() - self.start,
+        self.variables.push(VariableRef {
+            range: offset - self.start..cursor.last_end() - self.start,
             name,
             column,
-            written: cursor.text()[written_from..cursor.passed()].to_owned(),
+            written: cursor.text()[written_from..cursor.last_end()].to_owned(),
             is_bind,
             is_cast: in_cast || cursor.peek() == Some(&Token::DoubleColon),
             position,

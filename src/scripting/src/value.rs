@@ -23,7 +23,7 @@ impl Value {
     }
 
     /// Returns a value with the Snowflake type of its Arrow type.
-    pub fn of(value: ScalarValue) -> Self {
+    pub fn from_scalar(value: ScalarValue) -> Self {
         let ty = DataType::of_arrow(&value.data_type());
         Self { ty, value }
     }
@@ -147,26 +147,30 @@ impl Bindings {
     ) -> SqlResult<String> {
         let template = Template::parse(sql, Mode::Bound)?;
         let mut number = 0;
-        template.render(|place| {
-            let value = match place.written.as_str() {
+        template.render(|variable| {
+            let value = match variable.written.as_str() {
                 "?" => {
                     number += 1;
                     self.nth(number)
                 }
                 written => match written.parse() {
                     Ok(number) => self.nth(number),
-                    Err(_) => self.get(&place.name),
+                    Err(_) => self.get(&variable.name),
                 },
             };
             match value {
                 Some(value) => Ok(Some(render(value))),
-                None if place.written == "?" => {
+                None if variable.written == "?" => {
                     let text = "Bind variable ? not set.";
-                    Err(SqlError::located(code::BIND_NOT_SET, place.position, text))
+                    Err(SqlError::located(
+                        code::BIND_NOT_SET,
+                        variable.position,
+                        text,
+                    ))
                 }
                 None => Err(SqlError::invalid_identifier(
-                    &place.written,
-                    Some(place.position),
+                    &variable.written,
+                    Some(variable.position),
                 )),
             }
         })

@@ -41,7 +41,7 @@ impl Rows {
             .into_iter()
             .map(|row| row.map(ScalarValue::Utf8).to_vec());
         // A cast of text to a text column cannot fail.
-        Self::of(&columns, rows)
+        Self::from_values(&columns, rows)
             .unwrap_or_else(|_| Self::new(Arc::new(Schema::empty()), Vec::new()))
     }
 
@@ -49,7 +49,7 @@ impl Rows {
     ///
     /// # Errors
     /// If a value cannot be cast to its column's type.
-    pub fn of(
+    pub fn from_values(
         columns: &[(&str, DataType)],
         rows: impl IntoIterator<Item = Vec<ScalarValue>>,
     ) -> SqlResult<Self> {

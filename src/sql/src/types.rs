@@ -67,13 +67,13 @@ impl DataType {
         let declared = field.metadata().get(TYPE_KEY);
         declared
             .and_then(|text| Self::parse(text))
-            .filter(|declared| declared.describes(arrow, field.data_type()))
+            .filter(|declared| declared.fits(arrow, field.data_type()))
             .unwrap_or(arrow)
     }
 
     /// Returns whether an array of type `arrow` can hold values of this type. `plain` is the type
     /// of `arrow` without metadata.
-    fn describes(self, plain: Self, arrow: &ArrowType) -> bool {
+    fn fits(self, plain: Self, arrow: &ArrowType) -> bool {
         match self {
             Self::Number { scale, .. } => match arrow {
                 ArrowType::Decimal128(..) => self == plain,

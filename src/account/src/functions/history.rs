@@ -196,7 +196,7 @@ pub fn task_dependents(session: &Session, arguments: &Arguments<'_>) -> SqlResul
     let names: Vec<_> = columns.iter().map(|(name, ty, _)| (&**name, *ty)).collect();
     let rows = tasks.iter();
     let rows = rows.map(|task| columns.iter().map(|(.., value)| value(task)).collect());
-    Rows::of(&names, rows.collect::<Vec<_>>())
+    Rows::from_values(&names, rows.collect::<Vec<_>>())
 }
 
 pub fn refreshes(session: &Session, arguments: &Arguments<'_>) -> SqlResult<Rows> {

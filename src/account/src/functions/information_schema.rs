@@ -241,7 +241,7 @@ pub async fn view(session: &Session, full: &ObjectName) -> SqlResult<Rows> {
         }
         Source::Views => result_set(VIEW_COLUMNS, &views(&database).collect::<Vec<_>>()),
         Source::Loads => result_set(LOADS, &loaded(account.list(Kind::Table, &database.0))),
-        Source::Name => Rows::of(
+        Source::Name => Rows::from_values(
             &[("CATALOG_NAME", DataType::TEXT)],
             [vec![text(database.last().as_str())]],
         ),

@@ -13,7 +13,7 @@ use datafusion::common::ScalarValue;
 use crate::session::Session;
 use icebox_sql::error::{SqlError, SqlResult, code};
 use icebox_sql::names::{Ident, ObjectName};
-use icebox_sql::query::Argument;
+use icebox_sql::query::TableFunctionArgument;
 use icebox_sql::rows::Rows;
 
 pub use information_schema::{columns_of, is_view, type_name, view};
@@ -21,7 +21,7 @@ pub use session::{names as session_functions, session_function};
 
 /// The arguments of a table function: by name, or in the order of its declaration.
 struct Arguments<'a> {
-    given: &'a [Argument],
+    given: &'a [TableFunctionArgument],
     order: &'static [&'static str],
 }
 
@@ -187,7 +187,11 @@ const TABLE_FUNCTIONS: &[TableFunction] = &[
 
 /// Runs `TABLE(name(arguments))`. All functions but `RESULT_SCAN` may be qualified with
 /// `INFORMATION_SCHEMA`.
-pub fn table_function(session: &Session, name: &ObjectName, given: &[Argument]) -> SqlResult<Rows> {
+pub fn table_function(
+    session: &Session,
+    name: &ObjectName,
+    given: &[TableFunctionArgument],
+) -> SqlResult<Rows> {
     let last = name.last().as_str();
     let found = TABLE_FUNCTIONS.iter().find(|one| one.name == last);
     let function = found.ok_or_else(|| {

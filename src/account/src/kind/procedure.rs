@@ -283,7 +283,7 @@ fn literal(cursor: &mut Cursor<'_>) -> SqlResult<String> {
             | Token::SingleQuotedString(_)
             | Token::DollarQuotedString(_)
             | Token::Word(_),
-        ) => Ok(cursor.text()[start..cursor.passed()].to_owned()),
+        ) => Ok(cursor.text()[start..cursor.last_end()].to_owned()),
         _ => Err(cursor.unexpected()),
     }
 }

@@ -182,7 +182,7 @@ pub fn rows(session: &Session, stream: &Object) -> SqlResult<(Rows, u64)> {
         ]);
         row
     });
-    let rows = Rows::of(&columns, rows.collect::<Vec<_>>())?;
+    let rows = Rows::from_values(&columns, rows.collect::<Vec<_>>())?;
     Ok((rows, stage::state_of(&stage).last_change()))
 }
 

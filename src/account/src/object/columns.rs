@@ -100,7 +100,7 @@ pub fn result_set<'a, T>(
     let names: Vec<_> = columns.iter().map(|one| (one.name, one.ty)).collect();
     let rows = items.into_iter();
     let rows = rows.map(|item| columns.iter().map(|one| (one.value)(item)).collect());
-    Rows::of(&names, rows.collect::<Vec<_>>())
+    Rows::from_values(&names, rows.collect::<Vec<_>>())
 }
 
 /// Returns a part of the name of the object's container, or an empty text if there is no such part.
@@ -197,7 +197,7 @@ pub fn describe_contents<'a>(
             kind.to_string().into(),
         ]
     });
-    Rows::of(
+    Rows::from_values(
         &[
             ("created_on", TIME),
             ("name", DataType::TEXT),

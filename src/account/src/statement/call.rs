@@ -51,7 +51,7 @@ fn returned(returned: Returned, column: &str, ty: Option<DataType>) -> SqlResult
         Returned::Table(rows) => Ok(rows),
         Returned::Value(value) => {
             let ty = ty.unwrap_or(value.ty);
-            Rows::of(&[(column, ty)], [vec![value.value]])
+            Rows::from_values(&[(column, ty)], [vec![value.value]])
         }
     }
 }
@@ -86,7 +86,7 @@ pub async fn execute_immediate(context: Context<'_>, mut cursor: Cursor<'_>) -> 
             while !cursor.is_at_end() && !cursor.is_next("USING") {
                 cursor.bump();
             }
-            let expression = &cursor.text()[start..cursor.passed()];
+            let expression = &cursor.text()[start..cursor.last_end()];
             let rows = query::run(context, &format!("SELECT {expression}")).await?;
             rows.value(0, 0)
                 .try_as_str()

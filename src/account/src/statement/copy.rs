@@ -32,12 +32,12 @@ const OPTIONS: &[Property] = &[
 fn stage_path(cursor: &mut Cursor<'_>) -> SqlResult<(ObjectName, String)> {
     cursor.expect_token(&Token::AtSign)?;
     let name = cursor.name(3)?;
-    let start = cursor.passed();
+    let start = cursor.last_end();
     // A path has no blanks: it continues as long as there is no space between tokens.
-    while !cursor.is_at_end() && cursor.offset() == cursor.passed() {
+    while !cursor.is_at_end() && cursor.offset() == cursor.last_end() {
         cursor.bump();
     }
-    let path = &cursor.text()[start..cursor.passed()];
+    let path = &cursor.text()[start..cursor.last_end()];
     Ok((name, path.trim_start_matches('/').to_owned()))
 }
 
@@ -168,7 +168,7 @@ pub async fn copy_into(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResul
         ("first_error", t),
     ];
     Ok(Answer {
-        rows: Rows::of(&columns, answers)?,
+        rows: Rows::from_values(&columns, answers)?,
         kind: StatementKind::Copy,
     })
 }

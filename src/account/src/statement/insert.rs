@@ -48,7 +48,7 @@ pub async fn insert(context: Context<'_>, mut cursor: Cursor<'_>) -> SqlResult<A
     let count = append_rows(session, &name, columns.as_deref(), &read.rows).await?;
     read.consume(session)?;
     Ok(Answer {
-        rows: Rows::of(
+        rows: Rows::from_values(
             &[("number of rows inserted", DataType::INTEGER)],
             [vec![ScalarValue::UInt64(Some(count))]],
         )?,

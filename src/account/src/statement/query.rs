@@ -18,7 +18,7 @@ use crate::{Kind, functions, lake};
 use icebox_scripting::Bindings;
 use icebox_sql::error::{SqlError, SqlResult};
 use icebox_sql::names::ObjectName;
-use icebox_sql::query::{Argument, Catalog, Parameters, TimeTravel};
+use icebox_sql::query::{Catalog, Parameters, TableFunctionArgument, TimeTravel};
 use icebox_sql::rows::Rows;
 use icebox_sql::syntax::Cursor;
 use icebox_sql::types::DataType;
@@ -143,7 +143,11 @@ impl Catalog for Tables<'_> {
         Err(SqlError::no_object(&full))
     }
 
-    async fn table_function(&self, name: &ObjectName, arguments: &[Argument]) -> SqlResult<Rows> {
+    async fn table_function(
+        &self,
+        name: &ObjectName,
+        arguments: &[TableFunctionArgument],
+    ) -> SqlResult<Rows> {
         functions::table_function(self.session, name, arguments)
     }
 

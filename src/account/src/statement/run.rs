@@ -322,7 +322,7 @@ async fn piped(
 /// Returns the columns of a statement's result.
 async fn described(context: Context<'_>, verb: &Verb, cursor: Cursor<'_>) -> SqlResult<Answer> {
     let columns = |name: &str, ty: DataType, kind| {
-        let rows = Rows::of(&[(name, ty)], Vec::<Vec<ScalarValue>>::new())?;
+        let rows = Rows::from_values(&[(name, ty)], Vec::<Vec<ScalarValue>>::new())?;
         Ok(Answer { rows, kind })
     };
     match verb.describe {

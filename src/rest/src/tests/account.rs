@@ -237,7 +237,7 @@ impl TestSession {
         }
         let columns = [("number of rows inserted", DataType::INTEGER)];
         Ok(Answer {
-            rows: Rows::of(&columns, [vec![ScalarValue::from(inserted)]])?,
+            rows: Rows::from_values(&columns, [vec![ScalarValue::from(inserted)]])?,
             kind: StatementKind::Insert,
         })
     }
@@ -270,9 +270,9 @@ fn with_values(request: &Request, row: usize) -> SqlResult<String> {
     let (mut text, mut end, mut column) = (String::new(), 0, 0);
     while let Some(token) = cursor.bump() {
         if matches!(&token, Token::Placeholder(mark) if mark == "?") {
-            text.push_str(&sql[end..cursor.passed() - 1]);
+            text.push_str(&sql[end..cursor.last_end() - 1]);
             text.push_str(&literal(&request.bindings.value(row, column)));
-            end = cursor.passed();
+            end = cursor.last_end();
             column += 1;
         }
     }
@@ -348,7 +348,7 @@ pub(super) fn every_type() -> Rows {
         text("[]"),
     ];
     let none = vec![ScalarValue::Null; columns.len()];
-    let rows = Rows::of(&columns, [some, least, none]).unwrap();
+    let rows = Rows::from_values(&columns, [some, least, none]).unwrap();
     with_offset(rows, "+05:30")
 }
 

@@ -147,7 +147,7 @@ impl Parser<'_> {
             if name.is_empty() {
                 self.cursor.unexpected()
             } else {
-                let text = &start.text()[start.offset()..self.cursor.passed()];
+                let text = &start.text()[start.offset()..self.cursor.last_end()];
                 let what = format!("data type {}", text.to_uppercase());
                 SqlError::unsupported(what).at(start.position())
             }

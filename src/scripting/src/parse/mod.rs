@@ -253,7 +253,7 @@ impl<'a> Parser<'a> {
             let start = ahead.cursor.offset();
             if brackets == 0 && ahead.cursor.accept("INTO") {
                 let into = ahead.references()?;
-                return Ok(Some((start..ahead.cursor.passed(), into)));
+                return Ok(Some((start..ahead.cursor.last_end(), into)));
             }
             match ahead.cursor.bump() {
                 Some(Token::LParen) => brackets += 1,
@@ -300,7 +300,7 @@ impl<'a> Parser<'a> {
         let start = self.cursor.offset();
         let name = self.cursor.ident()?;
         let shown = if is_bind {
-            self.cursor.text()[start..self.cursor.passed()].to_owned()
+            self.cursor.text()[start..self.cursor.last_end()].to_owned()
         } else {
             name.as_str().to_owned()
         };

@@ -2,8 +2,8 @@
 
 use super::{Flow, Outcome, Run, Slot};
 use crate::ast::{Control, Loop, Statement};
-use crate::convert::is_taken;
-use crate::exception::{Fault, scripting};
+use crate::convert::is_true;
+use crate::exception::{RaisedException, scripting};
 use crate::expression::Expression;
 use crate::template::Template;
 use crate::value::Value;
@@ -25,10 +25,10 @@ impl<'a> Run<'a, '_> {
     ) -> Outcome<Flow> {
         for (condition, body) in branches {
             if self.holds(condition).await? {
-                return self.list(body).await;
+                return self.statements(body).await;
             }
         }
-        self.list(otherwise).await
+        self.statements(otherwise).await
     }
 
     pub(super) async fn case(
@@ -43,14 +43,14 @@ impl<'a> Run<'a, '_> {
         let subject = self.evaluate(subject).await?;
         for (candidate, body) in branches {
             if self.equals(&subject, candidate).await? {
-                return self.list(body).await;
+                return self.statements(body).await;
             }
         }
-        self.list(otherwise).await
+        self.statements(otherwise).await
     }
 
     async fn holds(&mut self, condition: &'a Expression) -> Outcome<bool> {
-        Ok(is_taken(&self.evaluate(condition).await?))
+        Ok(is_true(&self.evaluate(condition).await?))
     }
 
     /// Returns whether a value and an expression are equal, which the host decides unless both are
@@ -69,7 +69,7 @@ impl<'a> Run<'a, '_> {
         let is_equal = self
             .ask(sql, bindings.into_iter().collect(), position)
             .await?;
-        Ok(is_taken(&is_equal))
+        Ok(is_true(&is_equal))
     }
 
     pub(super) async fn each(&mut self, it: &'a Loop, position: Position) -> Outcome<Flow> {
@@ -139,7 +139,7 @@ impl<'a> Run<'a, '_> {
             .await?;
         value.as_number().map(|(number, _)| number).ok_or_else(|| {
             let text = format!("The bound {text} of FOR is NULL; it must be a whole number.");
-            Fault::expression(*position, scripting(text))
+            RaisedException::expression(*position, scripting(text))
         })
     }
 
@@ -188,15 +188,15 @@ impl<'a> Run<'a, '_> {
         let inside = self.scopes.depth();
         let position = it.body.first().map(|statement| statement.position);
         if let Some(position) = position {
-            self.breathe(position).await?;
+            self.yield_or_cancel(position).await?;
         }
-        let flow = match self.list(&it.body).await {
+        let flow = match self.statements(&it.body).await {
             Ok(flow) => flow,
-            Err(fault) => {
+            Err(exception) => {
                 self.scopes.close_to(inside);
-                match self.handler(&fault) {
-                    Some(handler) if handler.is_continue => self.handle(handler, fault).await?,
-                    _ => return Err(fault),
+                match self.handler(&exception) {
+                    Some(handler) if handler.is_continue => self.handle(handler, exception).await?,
+                    _ => return Err(exception),
                 }
             }
         };

@@ -15,7 +15,7 @@ use super::ast::{
 };
 use super::value::Value;
 use super::{Host, Returned};
-use crate::exception::{Fault, FaultKind, scripting};
+use crate::exception::{ExceptionKind, RaisedException, scripting};
 use icebox_sql::error::{Position, SqlError, SqlResult};
 use icebox_sql::names::Ident;
 use icebox_sql::types::DataType;
@@ -28,7 +28,7 @@ enum Flow {
     Return(Returned),
 }
 
-type Outcome<T> = Result<T, Fault>;
+type Outcome<T> = Result<T, RaisedException>;
 
 /// Runs a body whose names have been checked.
 pub async fn run(
@@ -50,7 +50,7 @@ pub async fn run(
     match run.block(body).await {
         Ok(Flow::Return(returned)) => Ok(returned),
         Ok(_) => Ok(Returned::Value(Value::null(DataType::TEXT))),
-        Err(fault) => Err(fault.uncaught()),
+        Err(exception) => Err(exception.uncaught()),
     }
 }
 
@@ -61,7 +61,7 @@ struct Run<'a, 'h> {
     /// them.
     handlers: Vec<&'a [Handler]>,
     /// The exceptions that the enclosing handlers are handling, for SQLERRM and the like.
-    caught: Vec<Fault>,
+    caught: Vec<RaisedException>,
     /// The number of rows that the last statement inserted, updated or deleted; `None` if it was
     /// not DML.
     affected: Option<i128>,
@@ -92,17 +92,17 @@ impl<'a> Run<'a, '_> {
         for statement in &block.body {
             let flow = match self.statement(statement).await {
                 Ok(flow) => flow,
-                Err(fault) => {
+                Err(exception) => {
                     self.scopes.close_to(declared + 1);
-                    let handler = self.handler(&fault);
+                    let handler = self.handler(&exception);
                     let Some(handler) = handler else {
-                        return Err(fault);
+                        return Err(exception);
                     };
                     if !handler.is_continue {
                         self.scopes.close_to(declared);
-                        return self.handle(handler, fault).await;
+                        return self.handle(handler, exception).await;
                     }
-                    self.handle(handler, fault).await?
+                    self.handle(handler, exception).await?
                 }
             };
             if !matches!(flow, Flow::Next) {
@@ -113,13 +113,13 @@ impl<'a> Run<'a, '_> {
     }
 
     /// Returns the first handler of the innermost block that catches an exception.
-    fn handler(&self, fault: &Fault) -> Option<&'a Handler> {
-        let catches = |catch: &Catch| match (catch, &fault.kind) {
-            (_, FaultKind::Cancelled) => false,
+    fn handler(&self, exception: &RaisedException) -> Option<&'a Handler> {
+        let catches = |catch: &Catch| match (catch, &exception.kind) {
+            (_, ExceptionKind::Cancelled) => false,
             (Catch::Other, _)
-            | (Catch::StatementError, FaultKind::Statement)
-            | (Catch::ExpressionError, FaultKind::Expression) => true,
-            (Catch::Exception(name), FaultKind::Declared(raised)) => {
+            | (Catch::StatementError, ExceptionKind::Statement)
+            | (Catch::ExpressionError, ExceptionKind::Expression) => true,
+            (Catch::Exception(name), ExceptionKind::Declared(raised)) => {
                 let known = self.scopes.exception(&name.name);
                 known.is_some_and(|known| Arc::ptr_eq(known, raised))
             }
@@ -129,15 +129,19 @@ impl<'a> Run<'a, '_> {
         handlers.find(|handler| handler.catches.iter().any(catches))
     }
 
-    fn handle<'s>(&'s mut self, handler: &'a Handler, fault: Fault) -> BoxFuture<'s, Outcome<Flow>>
+    fn handle<'s>(
+        &'s mut self,
+        handler: &'a Handler,
+        exception: RaisedException,
+    ) -> BoxFuture<'s, Outcome<Flow>>
     where
         'a: 's,
     {
         Box::pin(async move {
             // An exception in a handler is for the enclosing blocks.
             self.handlers.push(&[]);
-            self.caught.push(fault);
-            let outcome = self.list(&handler.body).await;
+            self.caught.push(exception);
+            let outcome = self.statements(&handler.body).await;
             self.caught.pop();
             self.handlers.pop();
             outcome
@@ -145,7 +149,7 @@ impl<'a> Run<'a, '_> {
     }
 
     /// Runs statements in a scope of their own, until one of them breaks, continues or returns.
-    fn list<'s>(&'s mut self, statements: &'a [Statement]) -> BoxFuture<'s, Outcome<Flow>>
+    fn statements<'s>(&'s mut self, statements: &'a [Statement]) -> BoxFuture<'s, Outcome<Flow>>
     where
         'a: 's,
     {
@@ -165,10 +169,10 @@ impl<'a> Run<'a, '_> {
     }
 
     /// Yields to other tasks, and fails if the run was cancelled.
-    async fn breathe(&mut self, position: Position) -> Outcome<()> {
+    async fn yield_or_cancel(&mut self, position: Position) -> Outcome<()> {
         tokio::task::coop::consume_budget().await;
         if self.host.is_cancelled() {
-            Err(Fault::cancelled(position))
+            Err(RaisedException::cancelled(position))
         } else {
             Ok(())
         }
@@ -177,7 +181,7 @@ impl<'a> Run<'a, '_> {
     /// Runs a statement. The futures are boxed so that nested statements need little stack.
     async fn statement(&mut self, statement: &'a Statement) -> Outcome<Flow> {
         let position = statement.position;
-        self.breathe(position).await?;
+        self.yield_or_cancel(position).await?;
         match &statement.kind {
             Kind::Let(declaration) => Box::pin(self.declare(declaration)).await?,
             Kind::Assign { target, value } => Box::pin(self.assign(target, value)).await?,
@@ -245,7 +249,7 @@ impl<'a> Run<'a, '_> {
                             declaration.name.as_str()
                         );
                         let error = crate::exception::compilation(declaration.position, text);
-                        Fault::expression(place, error)
+                        RaisedException::expression(place, error)
                     })?,
                 };
                 let shown = &initial.expression.template.text;
@@ -261,7 +265,7 @@ impl<'a> Run<'a, '_> {
         if let Some(Slot::ResultSet(_)) = self.scopes.find(&target.name) {
             let Some(query) = &value.query else {
                 let text = format!("RESULTSET {} takes a query in brackets.", target.shown);
-                return Err(Fault::expression(place, scripting(text)));
+                return Err(RaisedException::expression(place, scripting(text)));
             };
             let rows = self.query(query, query.position()).await?;
             if let Some(slot) = self.scopes.find_mut(&target.name) {
@@ -272,7 +276,7 @@ impl<'a> Run<'a, '_> {
         let found = self.operand(value).await?;
         let shown = value.expression.template.text.as_str();
         let set = self.set(target, found, shown).await;
-        set.map_err(|error| Fault::expression(place, error))
+        set.map_err(|error| RaisedException::expression(place, error))
     }
 
     /// Assigns a value to a variable, converted to the variable's type.
@@ -289,15 +293,15 @@ impl<'a> Run<'a, '_> {
         Ok(())
     }
 
-    fn raised(&self, exception: Option<&Reference>, position: Position) -> Fault {
+    fn raised(&self, exception: Option<&Reference>, position: Position) -> RaisedException {
         let again = || self.caught.last().cloned();
         let declared = |reference: &Reference| {
             let exception = self.scopes.exception(&reference.name)?;
-            Some(Fault::declared(position, exception))
+            Some(RaisedException::declared(position, exception))
         };
         exception.map_or_else(again, declared).unwrap_or_else(|| {
             let text = "RAISE without an exception is possible only in an exception handler.";
-            Fault::statement(position, scripting(text))
+            RaisedException::statement(position, scripting(text))
         })
     }
 
@@ -313,7 +317,7 @@ impl<'a> Run<'a, '_> {
                         "RESULTSET {} has no rows: no query was assigned to it.",
                         name.shown
                     );
-                    return Err(Fault::expression(position, scripting(text)));
+                    return Err(RaisedException::expression(position, scripting(text)));
                 }
             }
             Return::Cursor(name) => Returned::Table(self.rows_of(name, position)?.as_ref().clone()),

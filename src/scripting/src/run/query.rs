@@ -6,9 +6,9 @@ use super::scope::Opened;
 use super::{Outcome, Run, Slot};
 use crate::ast::{self, Operand, Query, Reference};
 use crate::convert;
-use crate::exception::{Fault, scripting};
+use crate::exception::{RaisedException, scripting};
 use crate::expression::Expression;
-use crate::template::{Place, Template};
+use crate::template::{Template, VariableRef};
 use crate::value::{Bindings, Value};
 use icebox_sql::error::{Position, SqlError, SqlResult};
 use icebox_sql::names::Ident;
@@ -32,15 +32,19 @@ impl<'a> Run<'a, '_> {
             return Ok(literal.clone());
         }
         let template = &expression.template;
-        if let Some(value) = template.sole_place().and_then(|place| self.value_at(place)) {
-            return Ok(value);
-        }
-        let simple = expression.simple.as_ref();
-        if let Some(value) = simple.and_then(|it| it.value(template, |place| self.value_at(place)))
+        if let Some(value) = template
+            .sole_variable()
+            .and_then(|variable| self.value_at(variable))
         {
             return Ok(value);
         }
-        let failed = |error| Fault::expression(template.position, error);
+        let local = expression.local.as_ref();
+        if let Some(value) =
+            local.and_then(|it| it.value(template, |variable| self.value_at(variable)))
+        {
+            return Ok(value);
+        }
+        let failed = |error| RaisedException::expression(template.position, error);
         let (text, bindings) = self.bound_text(template).map_err(failed)?;
         self.ask(&format!("SELECT {text}"), bindings, template.position)
             .await
@@ -54,7 +58,7 @@ impl<'a> Run<'a, '_> {
         position: Position,
     ) -> Outcome<Value> {
         let rows = self.host.evaluate(sql, &bindings).await;
-        let rows = rows.map_err(|error| Fault::expression(position, error))?;
+        let rows = rows.map_err(|error| RaisedException::expression(position, error))?;
         Ok(cell(&rows, 0, 0))
     }
 
@@ -67,7 +71,7 @@ impl<'a> Run<'a, '_> {
         position: Position,
     ) -> Outcome<Value> {
         let cast = self.cast(value, ty, shown).await;
-        cast.map_err(|error| Fault::expression(position, error))
+        cast.map_err(|error| RaisedException::expression(position, error))
     }
 
     pub(super) async fn cast(
@@ -82,21 +86,21 @@ impl<'a> Run<'a, '_> {
     /// Returns the text of a template with its variables as `:name`, and their values.
     fn bound_text(&self, template: &Template) -> SqlResult<(String, Bindings)> {
         let mut bindings = Bindings::default();
-        let text = template.render(|place| {
-            let Some(value) = self.value_at(place) else {
-                return if place.is_bind {
+        let text = template.render(|variable| {
+            let Some(value) = self.value_at(variable) else {
+                return if variable.is_bind {
                     Err(SqlError::invalid_identifier(
-                        &place.written,
-                        Some(place.position),
+                        &variable.written,
+                        Some(variable.position),
                     ))
                 } else {
                     Ok(None)
                 };
             };
-            let name = match &place.column {
-                None => place.name.clone(),
+            let name = match &variable.column {
+                None => variable.name.clone(),
                 Some(column) => {
-                    Ident::quoted(format!("{}.{}", place.name.as_str(), column.as_str()))
+                    Ident::quoted(format!("{}.{}", variable.name.as_str(), column.as_str()))
                 }
             };
             let text = format!(":{name}");
@@ -106,11 +110,11 @@ impl<'a> Run<'a, '_> {
         Ok((text, bindings))
     }
 
-    fn value_at(&self, place: &Place) -> Option<Value> {
-        match (self.scopes.find(&place.name), &place.column) {
+    fn value_at(&self, variable: &VariableRef) -> Option<Value> {
+        match (self.scopes.find(&variable.name), &variable.column) {
             (Some(Slot::Value(value)), None) => Some(value.clone()),
             (Some(Slot::Row(row)), Some(column)) => row.get(column).cloned(),
-            (None, None) => self.built_in(place.name.as_str()),
+            (None, None) => self.built_in(variable.name.as_str()),
             _ => None,
         }
     }
@@ -118,7 +122,7 @@ impl<'a> Run<'a, '_> {
     /// Returns the value of a built-in variable (documentation, "Handling exceptions" and
     /// "Determining the number of rows affected by DML commands").
     fn built_in(&self, name: &str) -> Option<Value> {
-        let error = self.caught.last().map(|fault| &fault.error);
+        let error = self.caught.last().map(|exception| &exception.error);
         let affected = |of: fn(i128) -> Value, ty| match self.affected {
             Some(rows) => of(rows),
             None => Value::null(ty),
@@ -145,7 +149,7 @@ impl<'a> Run<'a, '_> {
             values.push(value.ok_or_else(|| {
                 let place = Some(reference.position);
                 let error = SqlError::invalid_identifier(&reference.shown, place);
-                Fault::statement(position, error)
+                RaisedException::statement(position, error)
             })?);
             Ok(values)
         })
@@ -156,7 +160,8 @@ impl<'a> Run<'a, '_> {
         match query {
             Query::Sql(template) => {
                 let bound = self.bound_text(template);
-                let (sql, bindings) = bound.map_err(|error| Fault::statement(position, error))?;
+                let (sql, bindings) =
+                    bound.map_err(|error| RaisedException::statement(position, error))?;
                 self.execute(&sql, bindings, position).await
             }
             Query::Immediate { text, using, .. } => {
@@ -165,7 +170,10 @@ impl<'a> Run<'a, '_> {
                 let place = text.template.position;
                 let value = self.converted(value, DataType::TEXT, shown, place).await?;
                 let Some(sql) = value.as_text().map(str::to_owned) else {
-                    return Err(Fault::statement(position, self.null_statement(text)));
+                    return Err(RaisedException::statement(
+                        position,
+                        self.null_statement(text),
+                    ));
                 };
                 let using = self.used(using, position)?;
                 self.execute(&sql, Bindings::positional(using), position)
@@ -182,7 +190,7 @@ impl<'a> Run<'a, '_> {
     ) -> Outcome<Rows> {
         self.affected = None;
         let rows = self.host.execute(sql, &bindings).await;
-        let rows = rows.map_err(|error| Fault::statement(position, error))?;
+        let rows = rows.map_err(|error| RaisedException::statement(position, error))?;
         self.affected = affected(sql, &rows);
         Ok(rows)
     }
@@ -190,11 +198,12 @@ impl<'a> Run<'a, '_> {
     /// Returns the error of EXECUTE IMMEDIATE on NULL, with the variables that are NULL.
     /// Snowflake's own text is not known.
     fn null_statement(&self, text: &Expression) -> SqlError {
-        let places = text.template.places.iter();
-        let is_null = |place: &&Place| self.value_at(place).is_some_and(|it| it.is_null());
-        let mut names: Vec<&str> = places
+        let variables = text.template.variables.iter();
+        let is_null =
+            |variable: &&VariableRef| self.value_at(variable).is_some_and(|it| it.is_null());
+        let mut names: Vec<&str> = variables
             .filter(is_null)
-            .map(|place| place.written.as_str())
+            .map(|variable| variable.written.as_str())
             .collect();
         names.dedup();
         let mut error = SqlError::bad_value("NULL", "EXECUTE IMMEDIATE");
@@ -220,7 +229,7 @@ impl<'a> Run<'a, '_> {
         if into.is_empty() {
             return Ok(());
         }
-        let failed = |error| Fault::statement(position, error);
+        let failed = |error| RaisedException::statement(position, error);
         let (count, columns) = (rows.len(), rows.schema.fields().len());
         if count > 1 {
             let text =
@@ -255,7 +264,7 @@ impl<'a> Run<'a, '_> {
         using: Vec<Value>,
         position: Position,
     ) -> Outcome<()> {
-        let failed = |error| Fault::statement(position, error);
+        let failed = |error| RaisedException::statement(position, error);
         let Some(Slot::Cursor(found)) = self.scopes.find(&cursor.name) else {
             return Err(failed(no_cursor(cursor)));
         };
@@ -287,7 +296,7 @@ impl<'a> Run<'a, '_> {
         let Opened { rows, next } = opened.clone();
         opened.next = (next + 1).min(rows.len());
         let taken = self.take(&rows, next, into).await;
-        taken.map_err(|error| Fault::statement(position, error))
+        taken.map_err(|error| RaisedException::statement(position, error))
     }
 
     /// Returns the next row of an open cursor, as columns with values, and advances the cursor.
@@ -320,9 +329,9 @@ impl<'a> Run<'a, '_> {
         match self.scopes.find_mut(&cursor.name) {
             Some(Slot::Cursor(found)) => found.opened.as_mut().ok_or_else(|| {
                 let text = format!("Cursor {} is not open; OPEN it first.", cursor.shown);
-                Fault::statement(position, scripting(text))
+                RaisedException::statement(position, scripting(text))
             }),
-            _ => Err(Fault::statement(position, no_cursor(cursor))),
+            _ => Err(RaisedException::statement(position, no_cursor(cursor))),
         }
     }
 
@@ -335,7 +344,7 @@ impl<'a> Run<'a, '_> {
                     "RESULTSET {} has no rows: assign a query to it first.",
                     of.shown
                 );
-                Err(Fault::statement(position, scripting(text)))
+                Err(RaisedException::statement(position, scripting(text)))
             }
             _ => Ok(Arc::clone(&self.opened(of, position)?.rows)),
         }

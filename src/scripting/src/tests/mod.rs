@@ -90,7 +90,7 @@ impl TestHost {
         let body = body.ok_or_else(|| SqlError::no_such("Procedure", name))?;
         match Script::parse(&body)?.run(Vec::new(), self).await? {
             Returned::Table(rows) => Ok(rows),
-            Returned::Value(value) => Rows::of(&[(name, value.ty)], [vec![value.value]]),
+            Returned::Value(value) => Rows::from_values(&[(name, value.ty)], [vec![value.value]]),
         }
     }
 }
@@ -170,7 +170,7 @@ async fn run_on(host: &mut TestHost, body: &str) -> String {
             let lines = (0..rows.len()).map(|row| {
                 let cells = columns
                     .clone()
-                    .map(|column| shown(&Value::of(rows.value(row, column))));
+                    .map(|column| shown(&Value::from_scalar(rows.value(row, column))));
                 cells.collect::<Vec<_>>().join(",")
             });
             lines.collect::<Vec<_>>().join(";")

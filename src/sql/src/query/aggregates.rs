@@ -17,15 +17,15 @@ use datafusion::logical_expr::{
 
 use super::functions::external;
 use super::number::{MAX_PRECISION, Number, out_of_range};
-use crate::error::{SqlError, code};
+use super::translate_error;
 
-static SINGLE: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
+static SINGLE_VALUE: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
     let signature = Signature::any(1, Volatility::Immutable);
-    Arc::new(AggregateUDF::from(Single { signature }))
+    Arc::new(AggregateUDF::from(SingleValue { signature }))
 });
 
 /// Returns the subquery with a check that fails with error 090150 if it has more than one row.
-pub fn checked(subquery: Subquery) -> Result<Subquery> {
+pub fn with_single_row_check(subquery: Subquery) -> Result<Subquery> {
     if has_one_row(&subquery.subquery) {
         return Ok(subquery);
     }
@@ -34,7 +34,7 @@ pub fn checked(subquery: Subquery) -> Result<Subquery> {
     };
     let column = Expr::Column(Column::from((qualifier, field)));
     let call = AggregateFunction::new_udf(
-        Arc::clone(&SINGLE),
+        Arc::clone(&SINGLE_VALUE),
         vec![column],
         false,
         None,
@@ -61,11 +61,11 @@ fn has_one_row(plan: &LogicalPlan) -> bool {
 
 /// The aggregate function that returns the only value of a group.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Single {
+struct SingleValue {
     signature: Signature,
 }
 
-impl AggregateUDFImpl for Single {
+impl AggregateUDFImpl for SingleValue {
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -104,25 +104,22 @@ impl AggregateUDFImpl for Single {
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let value = ScalarValue::try_from(args.return_type())?;
-        Ok(Box::new(Only { value, count: 0 }))
+        Ok(Box::new(SingleValueAccumulator { value, count: 0 }))
     }
 }
 
 /// The value so far, and the number of rows seen.
 #[derive(Debug)]
-struct Only {
+struct SingleValueAccumulator {
     value: ScalarValue,
     count: u64,
 }
 
-impl Only {
+impl SingleValueAccumulator {
     fn add(&mut self, value: ScalarValue, count: u64) -> Result<()> {
         self.count += count;
         if self.count > 1 {
-            return Err(external(SqlError::new(
-                code::SUBQUERY_ROWS,
-                "Single-row subquery returns more than one row.",
-            )));
+            return Err(external(translate_error::single_row_subquery()));
         }
         if count > 0 {
             self.value = value;
@@ -131,7 +128,7 @@ impl Only {
     }
 }
 
-impl Accumulator for Only {
+impl Accumulator for SingleValueAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let Some(values) = values.first() else {
             return Ok(());

@@ -45,18 +45,18 @@ pub fn zone(name: &str) -> SqlResult<Tz> {
 }
 
 /// Converts days since 1970-01-01 to a date.
-pub fn date(days: i32) -> SqlResult<NaiveDate> {
+pub fn date_of_days(days: i32) -> SqlResult<NaiveDate> {
     let date = EPOCH.checked_add_signed(chrono::Duration::days(days.into()));
     date.ok_or_else(|| out_of_range(format_args!("{days} days since 1970")))
 }
 
 /// Converts a date to days since 1970-01-01.
-pub fn days(date: NaiveDate) -> i32 {
+pub fn days_of_date(date: NaiveDate) -> i32 {
     date.signed_duration_since(EPOCH).num_days() as i32
 }
 
 /// Converts nanoseconds since midnight to a time of day.
-pub fn time(nanos: i64) -> SqlResult<NaiveTime> {
+pub fn time_of_nanos(nanos: i64) -> SqlResult<NaiveTime> {
     let (seconds, rest) = (
         nanos.div_euclid(SECOND as i64),
         nanos.rem_euclid(SECOND as i64),
@@ -72,12 +72,12 @@ pub fn nanos_of_day(time: NaiveTime) -> i64 {
 }
 
 /// Converts a wall clock's reading to nanoseconds since 1970-01-01 00:00.
-pub fn nanos(reading: NaiveDateTime) -> i128 {
+pub fn nanos_of_datetime(reading: NaiveDateTime) -> i128 {
     i128::from(reading.and_utc().timestamp()) * SECOND + i128::from(reading.nanosecond())
 }
 
 /// Converts nanoseconds since 1970-01-01 00:00 to a wall clock's reading.
-pub fn reading(nanos: i128) -> SqlResult<NaiveDateTime> {
+pub fn datetime_of_nanos(nanos: i128) -> SqlResult<NaiveDateTime> {
     let seconds = i64::try_from(nanos.div_euclid(SECOND)).ok();
     let moment = seconds.and_then(|s| DateTime::from_timestamp(s, nanos.rem_euclid(SECOND) as u32));
     let moment = moment.ok_or_else(|| out_of_range(format_args!("{nanos} ns since 1970")))?;
@@ -85,15 +85,15 @@ pub fn reading(nanos: i128) -> SqlResult<NaiveDateTime> {
 }
 
 /// Returns the reading of the timestamp's own wall clock.
-pub fn wall(timestamp: Timestamp, time_zone: Tz) -> SqlResult<NaiveDateTime> {
+pub fn wall_clock(timestamp: Timestamp, time_zone: Tz) -> SqlResult<NaiveDateTime> {
     let shift = i128::from(offset(timestamp, time_zone)?) * 60 * SECOND;
     // Historic offsets of a zone may include seconds, which an offset in minutes would lose.
     match timestamp.zone {
         Zone::Session => {
-            let utc = reading(timestamp.nanos)?;
+            let utc = datetime_of_nanos(timestamp.nanos)?;
             Ok(time_zone.from_utc_datetime(&utc).naive_local())
         }
-        _ => reading(timestamp.nanos + shift),
+        _ => datetime_of_nanos(timestamp.nanos + shift),
     }
 }
 
@@ -103,7 +103,7 @@ pub fn offset(timestamp: Timestamp, time_zone: Tz) -> SqlResult<i32> {
         Zone::None => 0,
         Zone::Fixed(minutes) => minutes,
         Zone::Session => {
-            let utc = reading(timestamp.nanos)?;
+            let utc = datetime_of_nanos(timestamp.nanos)?;
             time_zone
                 .offset_from_utc_datetime(&utc)
                 .fix()
@@ -116,24 +116,24 @@ pub fn offset(timestamp: Timestamp, time_zone: Tz) -> SqlResult<i32> {
 /// Returns the moment, in nanoseconds since 1970 UTC, at which the session's wall clock shows
 /// `local`. A reading that occurs twice (clocks go back) is the first of the two. A reading that
 /// never occurs (clocks go forward) is converted with the offset in force before the change.
-pub fn moment(local: NaiveDateTime, time_zone: Tz) -> SqlResult<i128> {
+pub fn to_utc_nanos(local: NaiveDateTime, time_zone: Tz) -> SqlResult<i128> {
     if let Some(moment) = time_zone.from_local_datetime(&local).earliest() {
-        return Ok(nanos(moment.naive_utc()));
+        return Ok(nanos_of_datetime(moment.naive_utc()));
     }
     let before = local - chrono::Duration::hours(3);
     let offset = time_zone
         .offset_from_utc_datetime(&before)
         .fix()
         .local_minus_utc();
-    Ok(nanos(local) - i128::from(offset) * SECOND)
+    Ok(nanos_of_datetime(local) - i128::from(offset) * SECOND)
 }
 
 /// Converts a wall clock's reading in this zone to a timestamp.
 pub fn timestamp(local: NaiveDateTime, zone: Zone, time_zone: Tz) -> SqlResult<Timestamp> {
     let nanos = match zone {
-        Zone::None => nanos(local),
-        Zone::Fixed(minutes) => nanos(local) - i128::from(minutes) * 60 * SECOND,
-        Zone::Session => moment(local, time_zone)?,
+        Zone::None => nanos_of_datetime(local),
+        Zone::Fixed(minutes) => nanos_of_datetime(local) - i128::from(minutes) * 60 * SECOND,
+        Zone::Session => to_utc_nanos(local, time_zone)?,
     };
     Ok(Timestamp { nanos, zone })
 }
@@ -143,9 +143,11 @@ pub fn timestamp(local: NaiveDateTime, zone: Zone, time_zone: Tz) -> SqlResult<T
 pub fn convert(timestamp: Timestamp, to: Zone, time_zone: Tz) -> SqlResult<Timestamp> {
     match (timestamp.zone, to) {
         (Zone::None, Zone::None) => Ok(timestamp),
-        (_, Zone::None) => self::timestamp(wall(timestamp, time_zone)?, Zone::None, time_zone),
+        (_, Zone::None) => {
+            self::timestamp(wall_clock(timestamp, time_zone)?, Zone::None, time_zone)
+        }
         (Zone::None, _) => {
-            let nanos = moment(reading(timestamp.nanos)?, time_zone)?;
+            let nanos = to_utc_nanos(datetime_of_nanos(timestamp.nanos)?, time_zone)?;
             Ok(Timestamp { nanos, zone: to })
         }
         _ => Ok(Timestamp {
@@ -194,17 +196,20 @@ mod tests {
             ("2024-03-10 02:30:00", "2024-03-10 10:30:00"),
         ] {
             assert_eq!(
-                moment(local(reading), zone).unwrap(),
-                nanos(local(utc)),
+                to_utc_nanos(local(reading), zone).unwrap(),
+                nanos_of_datetime(local(utc)),
                 "{reading}"
             );
         }
         let summer = Timestamp {
-            nanos: nanos(local("2024-07-15 19:00:00")),
+            nanos: nanos_of_datetime(local("2024-07-15 19:00:00")),
             zone: Zone::Session,
         };
-        assert_eq!(wall(summer, zone).unwrap(), local("2024-07-15 12:00:00"));
+        assert_eq!(
+            wall_clock(summer, zone).unwrap(),
+            local("2024-07-15 12:00:00")
+        );
         assert_eq!(offset(summer, zone).unwrap(), -420);
-        assert_eq!(days(date(-1).unwrap()), -1);
+        assert_eq!(days_of_date(date_of_days(-1).unwrap()), -1);
     }
 }

@@ -16,10 +16,13 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::aggregates;
 use super::functions::{SCALARS, external};
-use super::unify::{cast, common, compared, is_semi, literal, type_of, unified};
-use crate::error::{SqlError, code};
+use super::unify::{
+    cast, cast_for_comparison, cast_to_common_type, common_type, is_semi_structured, literal,
+    type_of,
+};
+use super::{aggregates, translate_error};
+use crate::error::SqlError;
 use crate::types::DataType;
 
 /// DataFusion's analyzer rule that applies Snowflake's implicit casts.
@@ -40,16 +43,16 @@ impl AnalyzerRule for SnowflakeTypes {
             let names = NamePreserver::new(&plan);
             let plan = plan.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let rewritten = expr.transform_up(|expr| expression(expr, &schema))?;
+                let rewritten = expr.transform_up(|expr| coerce_expression(expr, &schema))?;
                 Ok(rewritten.update_data(|expr| name.restore(expr)))
             })?;
-            plan.map_data(|plan| node(plan)?.recompute_schema())
+            plan.map_data(|plan| coerce_node(plan)?.recompute_schema())
         })?;
         Ok(plan.data)
     }
 }
 
-fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn coerce_expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let yes = |expr| Ok(Transformed::yes(expr));
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right })
@@ -65,7 +68,8 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                     | Operator::IsNotDistinctFrom
             ) =>
         {
-            let (left, right) = compared(&op.to_string(), *left, schema, *right, schema)?;
+            let (left, right) =
+                cast_for_comparison(&op.to_string(), *left, schema, *right, schema)?;
             yes(binary_expr(left, op, right))
         }
         Expr::Between(Between {
@@ -74,8 +78,8 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             low,
             high,
         }) => {
-            let (a, low) = compared(">=", (*expr).clone(), schema, *low, schema)?;
-            let (b, high) = compared("<=", *expr, schema, *high, schema)?;
+            let (a, low) = cast_for_comparison(">=", (*expr).clone(), schema, *low, schema)?;
+            let (b, high) = cast_for_comparison("<=", *expr, schema, *high, schema)?;
             let inside =
                 binary_expr(a, Operator::GtEq, low).and(binary_expr(b, Operator::LtEq, high));
             yes(if negated {
@@ -91,7 +95,13 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }) => {
             let mut pairs = Vec::with_capacity(list.len());
             for item in list {
-                pairs.push(compared("=", (*expr).clone(), schema, item, schema)?);
+                pairs.push(cast_for_comparison(
+                    "=",
+                    (*expr).clone(),
+                    schema,
+                    item,
+                    schema,
+                )?);
             }
             if pairs.iter().all(|(left, _)| *left == *expr) {
                 let list = pairs.into_iter().map(|(_, item)| item).collect();
@@ -113,10 +123,10 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             if let Some(first) = inner.columns().into_iter().next() {
                 let column = Expr::Column(first);
                 let left = (*query.expr).clone();
-                let (left, right) = compared("IN", left, schema, column.clone(), inner)?;
+                let (left, right) = cast_for_comparison("IN", left, schema, column.clone(), inner)?;
                 if right != column {
                     return Err(external(SqlError::unsupported(
-                        "IN of a query whose column has another type; cast it there",
+                        "IN with a subquery whose column has another type; cast the column in the subquery",
                     )));
                 }
                 *query.expr = left;
@@ -124,18 +134,20 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             yes(Expr::InSubquery(query))
         }
         Expr::Case(case) => case_of(case, schema),
-        Expr::ScalarSubquery(subquery) => yes(Expr::ScalarSubquery(aggregates::checked(subquery)?)),
+        Expr::ScalarSubquery(subquery) => yes(Expr::ScalarSubquery(
+            aggregates::with_single_row_check(subquery)?,
+        )),
         Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "coalesce" => {
-            let args = unified(args.clone(), schema)?.unwrap_or(args);
-            let semi = |arg: &Expr| Ok(type_of(arg, schema)?.filter(|ty| is_semi(*ty)));
+            let args = cast_to_common_type(args.clone(), schema)?.unwrap_or(args);
+            let semi = |arg: &Expr| Ok(type_of(arg, schema)?.filter(|ty| is_semi_structured(*ty)));
             let semi: Result<Vec<Option<DataType>>> = args.iter().map(semi).collect();
             let semi = semi?.into_iter().flatten().next();
             let coalesced = Expr::ScalarFunction(ScalarFunction::new_udf(func, args));
             yes(declared(coalesced, semi))
         }
         Expr::AggregateFunction(function) => {
-            refuse_semi(function.func.name(), &function.params.args, schema)?;
-            if function.func.name() == "sum" && is_wide(&function.params.args, schema)? {
+            refuse_semi_structured(function.func.name(), &function.params.args, schema)?;
+            if function.func.name() == "sum" && may_overflow(&function.params.args, schema)? {
                 let func = aggregates::wide_sum();
                 yes(Expr::AggregateFunction(AggregateFunction {
                     func,
@@ -146,13 +158,14 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             }
         }
         Expr::WindowFunction(mut function) => {
-            refuse_semi(function.fun.name(), &function.params.args, schema)?;
-            if function.fun.name() == "sum" && is_wide(&function.params.args, schema)? {
+            refuse_semi_structured(function.fun.name(), &function.params.args, schema)?;
+            if function.fun.name() == "sum" && may_overflow(&function.params.args, schema)? {
                 function.fun = WindowFunctionDefinition::AggregateUDF(aggregates::wide_sum());
             }
             // The default of LAG and LEAD may have more digits than the values.
             if let [value, _, default] = function.params.args.as_mut_slice()
-                && let Some(both) = unified(vec![value.clone(), default.clone()], schema)?
+                && let Some(both) =
+                    cast_to_common_type(vec![value.clone(), default.clone()], schema)?
                 && let Ok([wider, wider_default]) = <[Expr; 2]>::try_from(both)
             {
                 (*value, *default) = (wider, wider_default);
@@ -179,13 +192,16 @@ fn declared(expr: Expr, ty: Option<DataType>) -> Expr {
 
 /// Refuses a semi-structured argument of any aggregate or window function but COUNT: DataFusion
 /// would not keep the information that the text is JSON.
-fn refuse_semi(name: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
+fn refuse_semi_structured(name: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
     for arg in args {
         if name != "count"
             && let Some(ty) = type_of(arg, schema)?
-            && is_semi(ty)
+            && is_semi_structured(ty)
         {
-            let text = format!("{} of a {ty}; cast it first", name.to_uppercase());
+            let text = format!(
+                "{} of a {ty}; cast the argument to a scalar type, such as VARCHAR",
+                name.to_uppercase()
+            );
             return Err(external(SqlError::unsupported(text)));
         }
     }
@@ -194,7 +210,7 @@ fn refuse_semi(name: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
 
 /// Returns whether a sum of these arguments could exceed 128 bits, which DataFusion's SUM would not
 /// notice.
-fn is_wide(args: &[Expr], schema: &DFSchema) -> Result<bool> {
+fn may_overflow(args: &[Expr], schema: &DFSchema) -> Result<bool> {
     const SAFE: u8 = 28;
     let ty = args
         .first()
@@ -215,7 +231,8 @@ fn case_of(case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
     for (when, then) in when_then_expr {
         let condition = match &expr {
             Some(operand) => {
-                let (left, right) = compared("=", (**operand).clone(), schema, *when, schema)?;
+                let (left, right) =
+                    cast_for_comparison("=", (**operand).clone(), schema, *when, schema)?;
                 left.eq(right)
             }
             None => *when,
@@ -225,10 +242,10 @@ fn case_of(case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }
     let has_else = else_expr.is_some();
     results.extend(else_expr.map(|expr| *expr));
-    let mut results = unified(results.clone(), schema)?.unwrap_or(results);
+    let mut results = cast_to_common_type(results.clone(), schema)?.unwrap_or(results);
     let mut semi = None;
     for result in &results {
-        semi = semi.or(type_of(result, schema)?.filter(|ty| is_semi(*ty)));
+        semi = semi.or(type_of(result, schema)?.filter(|ty| is_semi_structured(*ty)));
     }
     let otherwise = if has_else {
         results.pop().map(Box::new)
@@ -245,7 +262,7 @@ fn case_of(case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 /// Casts the columns that a plan node combines: the inputs of a union, the keys of a join, and the
 /// recursive term of a recursive query.
-fn node(plan: LogicalPlan) -> Result<LogicalPlan> {
+fn coerce_node(plan: LogicalPlan) -> Result<LogicalPlan> {
     match plan {
         LogicalPlan::Union(union) => {
             let width = union
@@ -255,12 +272,7 @@ fn node(plan: LogicalPlan) -> Result<LogicalPlan> {
             let mut inputs: Vec<Vec<Expr>> = Vec::new();
             for input in &union.inputs {
                 if input.schema().fields().len() != width {
-                    let text = "invalid number of result columns for set operator input branches, \
-                                expected the same in all";
-                    return Err(external(SqlError::compilation(
-                        code::SET_OPERATION_COLUMNS,
-                        text,
-                    )));
+                    return Err(external(translate_error::set_operation_columns()));
                 }
                 let columns = input.schema().iter().map(Column::from).map(Expr::Column);
                 inputs.push(columns.collect());
@@ -277,7 +289,7 @@ fn node(plan: LogicalPlan) -> Result<LogicalPlan> {
                     .map(|(ty, text)| (*ty, text.as_deref()))
                     .collect();
                 order.sort_by_key(|(_, text)| text.is_some());
-                let Some(ty) = common(&order).map_err(external)? else {
+                let Some(ty) = common_type(&order).map_err(external)? else {
                     continue;
                 };
                 for ((own, _), columns) in types.iter().zip(&mut inputs) {
@@ -311,7 +323,13 @@ fn node(plan: LogicalPlan) -> Result<LogicalPlan> {
             let (left, right) = (Arc::clone(&join.left), Arc::clone(&join.right));
             let mut on = Vec::with_capacity(join.on.len());
             for (a, b) in join.on {
-                on.push(compared("=", a, left.schema(), b, right.schema())?);
+                on.push(cast_for_comparison(
+                    "=",
+                    a,
+                    left.schema(),
+                    b,
+                    right.schema(),
+                )?);
             }
             join.on = on;
             Ok(LogicalPlan::Join(join))

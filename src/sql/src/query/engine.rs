@@ -30,8 +30,8 @@ use super::coerce::SnowflakeTypes;
 use super::generated_name::DUPLICATE_SUFFIX;
 use super::parse::parse;
 use super::planner::Context;
-use super::rewrite::{self, Needs, Source};
-use super::{Argument, Catalog, Moment, Parameters, TimeTravel, failure};
+use super::rewrite::{self, Dependencies, Source};
+use super::{Catalog, Moment, Parameters, TableFunctionArgument, TimeTravel, translate_error};
 use icebox_base::opaque::Opaque;
 
 use crate::error::{Position, SqlError, SqlResult, code};
@@ -104,7 +104,7 @@ impl Engine {
     /// Runs a query to its end.
     ///
     /// # Errors
-    /// The query's error with Snowflake's code; see [`failure`].
+    /// The query's error with Snowflake's code; see [`translate_error`].
     pub async fn run(
         &self,
         sql: &str,
@@ -126,24 +126,31 @@ impl Engine {
     ) -> SqlResult<Plan> {
         let mut parsed = parse(sql)?;
         let state = self.state_for(parameters);
-        let mut suffix_plain = false;
+        let mut suffix_repeated_names = false;
         loop {
             let mut query = parsed.query.clone();
-            let needs = rewrite::rewrite(&mut query, &parsed.item_names, parameters, suffix_plain)?;
+            let dependencies = rewrite::rewrite(
+                &mut query,
+                &parsed.item_names,
+                parameters,
+                suffix_repeated_names,
+            )?;
             let tables = self
-                .provide(needs, &mut query, &state, catalog, parameters)
+                .provide(dependencies, &mut query, &state, catalog, parameters)
                 .await?;
             let planned = self.analyzed(*query, &tables, &state);
             match planned {
                 // `SELECT *, a`: a column beside `*` that `*` also contains gets a suffix.
-                Err(error) if !suffix_plain && is_repeated_name(&error) => suffix_plain = true,
+                Err(error) if !suffix_repeated_names && is_repeated_name(&error) => {
+                    suffix_repeated_names = true
+                }
                 Err(error) => {
                     // Snowflake lets an alias be used in its own SELECT list, in WHERE and in later
                     // clauses.
-                    let is_alias = failure::unknown_name(&error)
+                    let is_alias = translate_error::unknown_name(&error)
                         .is_some_and(|name| rewrite::use_alias(&mut parsed.query, name));
                     if !is_alias {
-                        return Err(failure::of(&error, &parsed.places));
+                        return Err(translate_error::from_datafusion(&error, &parsed.places));
                     }
                 }
                 Ok(logical) => return self.finished(logical, state, parsed.places),
@@ -157,7 +164,8 @@ impl Engine {
         state: SessionState,
         places: HashMap<String, Position>,
     ) -> SqlResult<Plan> {
-        let recursive = is_recursive(&logical).map_err(|error| failure::of(&error, &places))?;
+        let recursive = is_recursive(&logical)
+            .map_err(|error| translate_error::from_datafusion(&error, &places))?;
         let state = if recursive {
             with_zone(&self.recursive, state.config_options())
         } else {
@@ -214,17 +222,17 @@ impl Engine {
     /// by their values, and returns the tables by their generated names.
     async fn provide(
         &self,
-        needs: Needs,
+        dependencies: Dependencies,
         query: &mut Query,
         state: &SessionState,
         catalog: &dyn Catalog,
         parameters: &Parameters,
     ) -> SqlResult<HashMap<String, Arc<dyn TableProvider>>> {
         let mut answers: Vec<AstExpr> = Vec::new();
-        for call in needs.calls {
+        for call in dependencies.calls {
             let mut arguments = Vec::new();
             for mut argument in call.arguments {
-                rewrite::answer(&mut argument, &answers);
+                rewrite::substitute_results(&mut argument, &answers);
                 let value = self.constant(argument, state);
                 // A session function takes constants only. With a column as an argument (error 904,
                 // invalid identifier) the call is not one, and its name is unknown.
@@ -239,12 +247,12 @@ impl Engine {
             answers.push(rewrite::constant(&value, ty)?);
         }
         if !answers.is_empty() {
-            rewrite::answer(query, &answers);
+            rewrite::substitute_results(query, &answers);
         }
         let mut tables = HashMap::new();
-        for request in needs.requests {
+        for request in dependencies.requests {
             let value = |mut expr: AstExpr| {
-                rewrite::answer(&mut expr, &answers);
+                rewrite::substitute_results(&mut expr, &answers);
                 self.constant(expr, state)
             };
             let provider = match request.source {
@@ -252,7 +260,7 @@ impl Engine {
                     let at = at.map(|at| time_travel(at.before, &at.kind, value(at.value)?));
                     catalog.table(&name, at.transpose()?.as_ref()).await?
                 }
-                Source::Named(name) => {
+                Source::Identifier(name) => {
                     let (name, _) = value(name)?;
                     let name = syntax::name(name.try_as_str().flatten().unwrap_or_default())?;
                     catalog.table(&name, None).await?
@@ -260,14 +268,14 @@ impl Engine {
                 Source::Function { name, arguments } => {
                     let arguments = arguments.into_iter().map(|(name, expr)| {
                         let (value, ty) = value(expr)?;
-                        Ok(Argument { name, value, ty })
+                        Ok(TableFunctionArgument { name, value, ty })
                     });
                     let arguments = arguments.collect::<SqlResult<Vec<_>>>()?;
                     let rows = catalog.table_function(&name, &arguments).await?;
                     in_memory(rows)?
                 }
                 Source::Directory(stage) => in_memory(catalog.directory(&stage).await?)?,
-                Source::Earlier(number) => {
+                Source::PipeResult(number) => {
                     let rows = number
                         .checked_sub(1)
                         .and_then(|at| parameters.earlier.get(at));
@@ -288,17 +296,20 @@ impl Engine {
 
     /// Evaluates an expression that reads no table.
     fn constant(&self, expr: AstExpr, state: &SessionState) -> SqlResult<(ScalarValue, DataType)> {
-        let failed = |error: DataFusionError| failure::of(&error, &HashMap::new());
+        let failed =
+            |error: DataFusionError| translate_error::from_datafusion(&error, &HashMap::new());
         let query = rewrite::select_one(expr);
         let plan = self
             .analyzed(query, &HashMap::new(), state)
             .map_err(failed)?;
         let LogicalPlan::Projection(projection) = &plan else {
-            return Err(SqlError::unsupported("an argument that is no constant"));
+            return Err(SqlError::unsupported(
+                "an argument of a table or session function that is not a constant",
+            ));
         };
         let (Some(expr), Some(field)) = (projection.expr.first(), plan.schema().fields().first())
         else {
-            return Err(SqlError::unsupported("an argument without a value"));
+            return Err(SqlError::unsupported("an argument that returns no value"));
         };
         let empty = DFSchema::empty();
         let physical =
@@ -335,9 +346,9 @@ impl Plan {
             places,
         } = self;
         let stream = start(logical, &state).await;
-        let stream = stream.map_err(|error| failure::of(&error, &places))?;
+        let stream = stream.map_err(|error| translate_error::from_datafusion(&error, &places))?;
         Ok(stream.map(move |batch| {
-            let batch = batch.map_err(|error| failure::of(&error, &places))?;
+            let batch = batch.map_err(|error| translate_error::from_datafusion(&error, &places))?;
             as_declared(&batch, &schema)
         }))
     }
@@ -388,7 +399,7 @@ fn as_declared(batch: &RecordBatch, schema: &SchemaRef) -> SqlResult<RecordBatch
 /// Makes rows a table.
 fn in_memory(rows: Rows) -> SqlResult<Arc<dyn TableProvider>> {
     let table = MemTable::try_new(rows.schema, vec![rows.batches]);
-    let table = table.map_err(|error| failure::of(&error, &HashMap::new()))?;
+    let table = table.map_err(|error| translate_error::from_datafusion(&error, &HashMap::new()))?;
     Ok(Arc::new(table))
 }
 
@@ -397,7 +408,7 @@ fn renamed(
     provider: Arc<dyn TableProvider>,
     names: &[String],
 ) -> SqlResult<Arc<dyn TableProvider>> {
-    let failed = |error: DataFusionError| failure::of(&error, &HashMap::new());
+    let failed = |error: DataFusionError| translate_error::from_datafusion(&error, &HashMap::new());
     let scan = LogicalPlanBuilder::scan("#", provider_as_source(provider), None);
     let scan = scan.and_then(LogicalPlanBuilder::build).map_err(failed)?;
     let own = scan.schema().fields().len();

@@ -12,7 +12,6 @@ mod clock;
 mod coerce;
 mod convert;
 mod engine;
-mod failure;
 mod format;
 mod functions;
 mod generated_name;
@@ -26,6 +25,7 @@ mod store;
 mod syntax_tree;
 #[cfg(test)]
 mod tests;
+mod translate_error;
 mod unify;
 mod value;
 
@@ -47,7 +47,7 @@ pub use clock::zone;
 pub use engine::{Engine, Plan};
 pub use functions::{date_part_argument, function_names, is_aggregate};
 pub use render::render;
-pub use store::{Misfit, store};
+pub use store::{StoreError, store};
 
 /// The default of the session parameter TIMEZONE.
 pub const DEFAULT_ZONE: Tz = chrono_tz::America::Los_Angeles;
@@ -64,7 +64,11 @@ pub trait Catalog: Send + Sync {
     ) -> SqlResult<Arc<dyn TableProvider>>;
 
     /// Returns the rows of `TABLE(name(arguments))`.
-    async fn table_function(&self, name: &ObjectName, arguments: &[Argument]) -> SqlResult<Rows>;
+    async fn table_function(
+        &self,
+        name: &ObjectName,
+        arguments: &[TableFunctionArgument],
+    ) -> SqlResult<Rows>;
 
     /// Returns the rows of `DIRECTORY(@stage)`.
     async fn directory(&self, stage: &ObjectName) -> SqlResult<Rows>;
@@ -80,7 +84,7 @@ pub trait Catalog: Send + Sync {
 
 /// An argument of a table function.
 #[derive(Clone, Debug)]
-pub struct Argument {
+pub struct TableFunctionArgument {
     /// None for an argument without a name.
     pub name: Option<Ident>,
     pub value: ScalarValue,

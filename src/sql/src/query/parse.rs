@@ -23,7 +23,7 @@ pub struct Parsed {
     pub places: HashMap<String, Position>,
 }
 
-struct Item {
+struct SpannedToken {
     token: Token,
     position: Position,
     start: usize,
@@ -53,9 +53,9 @@ pub fn parse(sql: &str) -> SqlResult<Parsed> {
 
 /// Returns the tokens, with unquoted names in upper case. A name after a colon is the key of an
 /// object and keeps its case.
-fn tokens(sql: &str) -> SqlResult<Vec<Item>> {
+fn tokens(sql: &str) -> SqlResult<Vec<SpannedToken>> {
     let mut cursor = Cursor::new(sql)?;
-    let mut items: Vec<Item> = Vec::new();
+    let mut items: Vec<SpannedToken> = Vec::new();
     let mut in_path = false;
     while !cursor.is_at_end() {
         let (start, position) = (cursor.offset(), cursor.position());
@@ -70,7 +70,7 @@ fn tokens(sql: &str) -> SqlResult<Vec<Item>> {
         if token == Token::AtSign {
             token = Token::Placeholder(format!("@{}", cursor.name(3)?));
         }
-        let end = cursor.passed();
+        let end = cursor.last_end();
         let previous = items.last().map(|item| &item.token);
         in_path = match (&token, previous) {
             (Token::Colon, _) => true,
@@ -98,7 +98,7 @@ fn tokens(sql: &str) -> SqlResult<Vec<Item>> {
             }
             _ => {}
         }
-        items.push(Item {
+        items.push(SpannedToken {
             token,
             position,
             start,
@@ -118,7 +118,7 @@ fn location(position: Position) -> Location {
 
 /// Returns the tokens as sqlparser expects them, with a blank wherever the text has white space or
 /// a comment.
-fn with_blanks(items: Vec<Item>) -> Vec<TokenWithSpan> {
+fn with_blanks(items: Vec<SpannedToken>) -> Vec<TokenWithSpan> {
     let mut tokens = Vec::with_capacity(items.len() * 2);
     let mut last = 0;
     for item in items {
@@ -217,7 +217,7 @@ fn syntax(error: &ParserError, sql: &str) -> SqlError {
 }
 
 /// Returns the texts of the items of every SELECT list.
-fn item_names(sql: &str, items: &[Item]) -> HashMap<Location, Vec<String>> {
+fn item_names(sql: &str, items: &[SpannedToken]) -> HashMap<Location, Vec<String>> {
     let keyword = |at: usize| match items.get(at).map(|item| &item.token) {
         Some(Token::Word(word)) if word.quote_style.is_none() => word.keyword,
         _ => Keyword::NoKeyword,
@@ -286,7 +286,7 @@ fn item_names(sql: &str, items: &[Item]) -> HashMap<Location, Vec<String>> {
 
 /// Returns the text of an expression as the name of its column: in upper case except for quoted
 /// names, with white space reduced to one blank.
-fn text_of(sql: &str, items: &[Item]) -> String {
+fn text_of(sql: &str, items: &[SpannedToken]) -> String {
     let mut out = String::new();
     let mut last = None;
     for item in items {

@@ -119,7 +119,8 @@ impl ExprPlanner for Comparisons {
         use datafusion::sql::sqlparser::ast::BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
         if matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
             let op = expr.op.to_string();
-            (expr.left, expr.right) = unify::compared(&op, expr.left, schema, expr.right, schema)?;
+            (expr.left, expr.right) =
+                unify::cast_for_comparison(&op, expr.left, schema, expr.right, schema)?;
         }
         Ok(PlannerResult::Original(expr))
     }

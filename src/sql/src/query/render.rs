@@ -7,10 +7,10 @@ use arrow::array::ArrayRef;
 use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 
-use super::array::Column;
+use super::array::ValueArray;
 use super::clock::Zone;
 use super::convert;
-use super::format::date::Format;
+use super::format::date::DateFormat;
 use super::json;
 use super::value::Value;
 use crate::error::{SqlError, SqlResult};
@@ -24,8 +24,7 @@ use crate::types::DataType;
 ///
 /// # Errors
 /// If the value is not of the type.
-pub fn render(value: &ScalarValue, ty: DataType, zone: Tz) -> SqlResult<Option<String>> {
-    let time_zone = zone;
+pub fn render(value: &ScalarValue, ty: DataType, time_zone: Tz) -> SqlResult<Option<String>> {
     Ok(match of_scalar(value, ty)? {
         Value::Null => None,
         Value::Json(text) => {
@@ -51,17 +50,19 @@ pub fn exact(value: &ScalarValue, ty: DataType) -> SqlResult<String> {
         Value::Float(float) => return Ok(float.to_string()),
         _ => return Ok(convert::text(value, time_zone)?.into_owned()),
     };
-    Ok(Format::new(format)?.format(convert::parts(&value, time_zone)?))
+    Ok(DateFormat::new(format)?.format(convert::parts(&value, time_zone)?))
 }
 
 /// Converts a value of DataFusion to one of icebox.
 fn of_scalar(value: &ScalarValue, ty: DataType) -> SqlResult<Value<'static>> {
-    let failed = |error| super::failure::of(&error, &std::collections::HashMap::default());
+    let failed = |error| {
+        super::translate_error::from_datafusion(&error, &std::collections::HashMap::default())
+    };
     let array: ArrayRef = value.to_array().map_err(failed)?;
     let field = ty
         .to_field("", true)
         .with_data_type(array.data_type().clone());
-    let column = Column::new(&Arc::clone(&array), &field)?;
+    let column = ValueArray::new(&Arc::clone(&array), &field)?;
     Ok(column.get(0).into_owned())
 }
 

@@ -5,7 +5,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 use chrono_tz::Tz;
 
-use super::array::{self, Column};
+use super::array::{self, ValueArray};
 use super::clock::Zone;
 use super::convert;
 use super::number::{self, Number};
@@ -15,33 +15,38 @@ use crate::types::DataType;
 
 /// A value that a column cannot store.
 #[derive(Debug)]
-pub struct Misfit {
+pub struct StoreError {
     /// The row in the array, from 0.
     pub row: usize,
     pub error: SqlError,
 }
 
-/// Converts an array of the field `from` to one of the field `to`. `zone` is the session's time
-/// zone, on which some conversions depend.
+/// Converts an array of the field `from` to one of the field `to`. `time_zone` is the session's, on
+/// which some conversions depend.
 ///
 /// # Errors
 /// The first value that cannot be converted.
-pub fn store(array: &ArrayRef, from: &Field, to: &Field, zone: Tz) -> Result<ArrayRef, Misfit> {
-    let whole = |error| Misfit { row: 0, error };
+pub fn store(
+    array: &ArrayRef,
+    from: &Field,
+    to: &Field,
+    time_zone: Tz,
+) -> Result<ArrayRef, StoreError> {
+    let whole = |error| StoreError { row: 0, error };
     let ty = DataType::of_field(to);
-    let column = Column::new(array, from).map_err(whole)?;
-    let time_zone = zone;
+    let column = ValueArray::new(array, from).map_err(whole)?;
+
     let mut row = 0;
     let values = (0..array.len()).map(|index| {
         row = index;
-        fitting(column.get(index), ty, time_zone)
+        convert_for_column(column.get(index), ty, time_zone)
     });
     // `build` takes one value after another and stops at the first error, so `row` is that value's
     // row.
-    array::build(to, values).map_err(|error| Misfit { row, error })
+    array::build(to, values).map_err(|error| StoreError { row, error })
 }
 
-fn fitting(value: Value<'_>, ty: DataType, time_zone: Tz) -> SqlResult<Value<'_>> {
+fn convert_for_column(value: Value<'_>, ty: DataType, time_zone: Tz) -> SqlResult<Value<'_>> {
     if let (Value::Text(text), DataType::Text { length }) = (&value, ty)
         && text.chars().nth(length as usize).is_some()
     {
@@ -58,7 +63,7 @@ fn fitting(value: Value<'_>, ty: DataType, time_zone: Tz) -> SqlResult<Value<'_>
     if let (DataType::TimestampTz { .. }, Value::Timestamp(timestamp)) = (ty, &stored)
         && timestamp.zone != Zone::Fixed(0)
     {
-        let feature = "a TIMESTAMP_TZ of another offset than +0000 in a table";
+        let feature = "storing a TIMESTAMP_TZ with an offset other than +0000; use TIMESTAMP_LTZ";
         return Err(SqlError::unsupported(feature));
     }
     Ok(stored)

@@ -81,12 +81,12 @@ fn is_timestamp(ty: DataType) -> bool {
     )
 }
 
-pub fn is_semi(ty: DataType) -> bool {
+pub fn is_semi_structured(ty: DataType) -> bool {
     matches!(ty, DataType::Variant | DataType::Object | DataType::Array)
 }
 
 /// Returns both sides of a comparison, one of them cast if their types cannot be compared.
-pub fn compared(
+pub fn cast_for_comparison(
     op: &str,
     left: Expr,
     left_schema: &DFSchema,
@@ -96,11 +96,11 @@ pub fn compared(
     let (Some(a), Some(b)) = (type_of(&left, left_schema)?, type_of(&right, right_schema)?) else {
         return Ok((left, right));
     };
-    match (towards(a, &left, b), towards(b, &right, a)) {
-        (Toward::Same, _) | (_, Toward::Same) => Ok((left, right)),
-        (Toward::Cast(ty), _) => Ok((cast(left, ty.map_err(external)?), right)),
-        (_, Toward::Cast(ty)) => Ok((left, cast(right, ty.map_err(external)?))),
-        (Toward::None, Toward::None) => {
+    match (implicit_cast(a, &left, b), implicit_cast(b, &right, a)) {
+        (ImplicitCast::Same, _) | (_, ImplicitCast::Same) => Ok((left, right)),
+        (ImplicitCast::Cast(ty), _) => Ok((cast(left, ty.map_err(external)?), right)),
+        (_, ImplicitCast::Cast(ty)) => Ok((left, cast(right, ty.map_err(external)?))),
+        (ImplicitCast::None, ImplicitCast::None) => {
             let text = format!(
                 "error line 0 at position -1\nInvalid argument types for function '{op}': ({a}, {b})"
             );
@@ -112,7 +112,7 @@ pub fn compared(
     }
 }
 
-enum Toward {
+enum ImplicitCast {
     /// The two types can be compared.
     Same,
     /// The operand is cast to that type.
@@ -121,48 +121,50 @@ enum Toward {
 }
 
 /// Returns what an operand of type `own` is cast to beside one of type `other`.
-fn towards(own: DataType, expr: &Expr, other: DataType) -> Toward {
+fn implicit_cast(own: DataType, expr: &Expr, other: DataType) -> ImplicitCast {
     use DataType as T;
     match (own, other) {
-        (T::Number { .. } | T::Float, T::Number { .. } | T::Float) => Toward::Same,
-        (T::Text { .. }, T::Text { .. }) | (T::Uuid, T::Uuid) => Toward::Same,
+        (T::Number { .. } | T::Float, T::Number { .. } | T::Float) => ImplicitCast::Same,
+        (T::Text { .. }, T::Text { .. }) | (T::Uuid, T::Uuid) => ImplicitCast::Same,
         // UUIDs in data files are 16 bytes.
-        (T::Uuid, T::Text { .. }) => Toward::Cast(Ok(T::TEXT)),
-        (T::Binary { .. }, T::Binary { .. }) | (T::Time { .. }, T::Time { .. }) => Toward::Same,
-        (T::TimestampNtz { .. }, T::TimestampNtz { .. }) => Toward::Same,
-        _ if own == other => Toward::Same,
-        (T::Text { .. } | T::Variant, T::Number { .. }) => Toward::Cast(number_of_text(expr)),
-        (T::Variant, _) if is_semi(other) => Toward::Same,
+        (T::Uuid, T::Text { .. }) => ImplicitCast::Cast(Ok(T::TEXT)),
+        (T::Binary { .. }, T::Binary { .. }) | (T::Time { .. }, T::Time { .. }) => {
+            ImplicitCast::Same
+        }
+        (T::TimestampNtz { .. }, T::TimestampNtz { .. }) => ImplicitCast::Same,
+        _ if own == other => ImplicitCast::Same,
+        (T::Text { .. } | T::Variant, T::Number { .. }) => ImplicitCast::Cast(number_of_text(expr)),
+        (T::Variant, _) if is_semi_structured(other) => ImplicitCast::Same,
         (T::Variant | T::Text { .. }, T::TimestampNtz { .. } | T::TimestampLtz { .. }) => {
-            Toward::Cast(Ok(other))
+            ImplicitCast::Cast(Ok(other))
         }
         (T::Variant | T::Text { .. }, T::TimestampTz { scale }) => {
-            Toward::Cast(Ok(T::TimestampLtz { scale }))
+            ImplicitCast::Cast(Ok(T::TimestampLtz { scale }))
         }
-        (T::Variant, _) => Toward::Cast(Ok(other)),
+        (T::Variant, _) => ImplicitCast::Cast(Ok(other)),
         (T::Text { .. }, T::Float | T::Boolean | T::Date | T::Time { .. } | T::Binary { .. }) => {
-            Toward::Cast(Ok(other))
+            ImplicitCast::Cast(Ok(other))
         }
-        (T::Number { .. } | T::Float, T::Boolean) => Toward::Cast(Ok(T::Boolean)),
+        (T::Number { .. } | T::Float, T::Boolean) => ImplicitCast::Cast(Ok(T::Boolean)),
         // A date is compared as its midnight, and a TIMESTAMP_NTZ in the session's time zone.
-        (T::Date, other) if is_timestamp(other) => Toward::Cast(Ok(match other {
+        (T::Date, other) if is_timestamp(other) => ImplicitCast::Cast(Ok(match other {
             T::TimestampTz { scale } => T::TimestampLtz { scale },
             other => other,
         })),
         (T::TimestampNtz { scale }, T::TimestampLtz { .. } | T::TimestampTz { .. }) => {
-            Toward::Cast(Ok(T::TimestampLtz { scale }))
+            ImplicitCast::Cast(Ok(T::TimestampLtz { scale }))
         }
         (
             T::TimestampLtz { .. } | T::TimestampTz { .. },
             T::TimestampLtz { .. } | T::TimestampTz { .. },
-        ) => Toward::Same,
-        _ => Toward::None,
+        ) => ImplicitCast::Same,
+        _ => ImplicitCast::None,
     }
 }
 
 /// Returns the type of a CASE, a COALESCE or a union of operands of these types. A literal has its
 /// text beside its type. None if no operand has a type.
-pub fn common(types: &[(Option<DataType>, Option<&str>)]) -> SqlResult<Option<DataType>> {
+pub fn common_type(types: &[(Option<DataType>, Option<&str>)]) -> SqlResult<Option<DataType>> {
     let mut found: Option<DataType> = None;
     for (ty, text) in types {
         let Some(ty) = ty else { continue };
@@ -240,7 +242,7 @@ fn wider(a: DataType, b: DataType, b_text: Option<&str>) -> SqlResult<DataType> 
 }
 
 /// Casts expressions to one common type. None if there is nothing to cast.
-pub fn unified(mut exprs: Vec<Expr>, schema: &DFSchema) -> Result<Option<Vec<Expr>>> {
+pub fn cast_to_common_type(mut exprs: Vec<Expr>, schema: &DFSchema) -> Result<Option<Vec<Expr>>> {
     let mut types = Vec::with_capacity(exprs.len());
     for expr in &exprs {
         types.push((type_of(expr, schema)?, literal(expr)));
@@ -248,7 +250,7 @@ pub fn unified(mut exprs: Vec<Expr>, schema: &DFSchema) -> Result<Option<Vec<Exp
     // Literals come last, so that they take the type of the others.
     let mut order: Vec<_> = types.clone();
     order.sort_by_key(|(_, text)| text.is_some());
-    let Some(ty) = common(&order).map_err(external)? else {
+    let Some(ty) = common_type(&order).map_err(external)? else {
         return Ok(None);
     };
     let is_so =

@@ -11,7 +11,7 @@ use crate::names::{Ident, ObjectName};
 
 /// A token that is neither white space nor a comment.
 #[derive(Clone, Debug)]
-struct Item {
+struct SpannedToken {
     token: Token,
     position: Position,
     /// The bytes of the text that the token covers.
@@ -23,8 +23,8 @@ struct Item {
 #[derive(Clone, Debug)]
 pub struct Cursor<'a> {
     text: &'a str,
-    items: Arc<[Item]>,
-    at: usize,
+    items: Arc<[SpannedToken]>,
+    index: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -41,15 +41,15 @@ impl<'a> Cursor<'a> {
         let items = tokens
             .into_iter()
             .filter(|one| !matches!(one.token, Token::Whitespace(_) | Token::EOF))
-            .map(|one| Item {
+            .map(|one| SpannedToken {
                 position: position(one.span.start),
-                range: offsets.of(one.span.start)..offsets.of(one.span.end),
+                range: offsets.offset_of(one.span.start)..offsets.offset_of(one.span.end),
                 token: one.token,
             });
         Ok(Cursor {
             text,
             items: items.collect(),
-            at: 0,
+            index: 0,
         })
     }
 
@@ -64,23 +64,23 @@ impl<'a> Cursor<'a> {
 
     /// Returns the token after the next `ahead` tokens.
     pub fn peek_at(&self, ahead: usize) -> Option<&Token> {
-        self.items.get(self.at + ahead).map(|item| &item.token)
+        self.items.get(self.index + ahead).map(|item| &item.token)
     }
 
     pub fn is_at_end(&self) -> bool {
-        self.at >= self.items.len()
+        self.index >= self.items.len()
     }
 
     /// Consumes the next token and returns it.
     pub fn bump(&mut self) -> Option<Token> {
-        let item = self.items.get(self.at)?;
-        self.at += 1;
+        let item = self.items.get(self.index)?;
+        self.index += 1;
         Some(item.token.clone())
     }
 
     /// Returns the place of the next token, or of the end of the text.
     pub fn position(&self) -> Position {
-        match self.items.get(self.at) {
+        match self.items.get(self.index) {
             Some(item) => item.position,
             None => end_of(self.text),
         }
@@ -88,26 +88,26 @@ impl<'a> Cursor<'a> {
 
     /// Returns the byte offset at which the next token starts; the text's length at the end.
     pub fn offset(&self) -> usize {
-        let item = self.items.get(self.at);
+        let item = self.items.get(self.index);
         item.map_or(self.text.len(), |item| item.range.start)
     }
 
     /// Returns the byte offset at which the last consumed token ends; 0 at the start.
-    pub fn passed(&self) -> usize {
-        let item = self.at.checked_sub(1).and_then(|at| self.items.get(at));
+    pub fn last_end(&self) -> usize {
+        let item = self.index.checked_sub(1).and_then(|at| self.items.get(at));
         item.map_or(0, |item| item.range.end)
     }
 
     /// Consumes all remaining tokens and returns their text as written.
     pub fn take_rest(&mut self) -> &'a str {
         let rest = &self.text[self.offset()..];
-        self.at = self.items.len();
+        self.index = self.items.len();
         rest.trim_end()
     }
 
     /// Creates the syntax error for the next token.
     pub fn unexpected(&self) -> SqlError {
-        let found = match self.items.get(self.at) {
+        let found = match self.items.get(self.index) {
             Some(item) => &self.text[item.range.clone()],
             None => "<EOF>",
         };
@@ -125,7 +125,7 @@ impl<'a> Cursor<'a> {
     pub fn accept(&mut self, keywords: &str) -> bool {
         let is_next = self.is_next(keywords);
         if is_next {
-            self.at += keywords.split(' ').count();
+            self.index += keywords.split(' ').count();
         }
         is_next
     }
@@ -143,7 +143,7 @@ impl<'a> Cursor<'a> {
     /// Consumes this token if it comes next, and returns whether it did.
     pub fn accept_token(&mut self, token: &Token) -> bool {
         let is_next = self.peek() == Some(token);
-        self.at += usize::from(is_next);
+        self.index += usize::from(is_next);
         is_next
     }
 
@@ -170,7 +170,7 @@ impl<'a> Cursor<'a> {
             return Err(self.unexpected());
         };
         let ident = ident_of(word);
-        self.at += 1;
+        self.index += 1;
         Ok(ident)
     }
 
@@ -181,7 +181,7 @@ impl<'a> Cursor<'a> {
             if idents.len() == parts {
                 return Err(self.unexpected());
             }
-            self.at += 1;
+            self.index += 1;
             idents.push(self.ident()?);
         }
         Ok(ObjectName(idents))
@@ -194,7 +194,7 @@ impl<'a> Cursor<'a> {
             Some(Token::DollarQuotedString(quoted)) => quoted.value.clone(),
             _ => return Err(self.unexpected()),
         };
-        self.at += 1;
+        self.index += 1;
         Ok(value)
     }
 
@@ -205,7 +205,7 @@ impl<'a> Cursor<'a> {
             _ => None,
         };
         let number = number.ok_or_else(|| self.unexpected())?;
-        self.at += 1;
+        self.index += 1;
         Ok(number)
     }
 
@@ -238,14 +238,14 @@ impl<'a> Cursor<'a> {
                 Some(Token::LParen) => depth += 1,
                 Some(Token::RParen) if depth == 0 => {
                     let text = &self.text[start..self.offset()];
-                    self.at += 1;
+                    self.index += 1;
                     return Ok(text.trim_end());
                 }
                 Some(Token::RParen) => depth -= 1,
                 Some(_) => {}
                 None => return Err(self.unexpected()),
             }
-            self.at += 1;
+            self.index += 1;
         }
     }
 }
@@ -315,7 +315,7 @@ impl<'a> Offsets<'a> {
         }
     }
 
-    fn of(&self, location: Location) -> usize {
+    fn offset_of(&self, location: Location) -> usize {
         let line = (location.line as usize).checked_sub(1);
         let Some((start, line)) = line.and_then(|line| self.lines.get(line)) else {
             return self.length;

@@ -29,7 +29,7 @@ pub fn split(text: &str) -> SqlResult<Vec<Statement<'_>>> {
         }
         let (start, position) = (cursor.offset(), cursor.position());
         pass_statement(&mut cursor);
-        let sql = &text[start..cursor.passed()];
+        let sql = &text[start..cursor.last_end()];
         statements.push(Statement { sql, position });
     }
     Ok(statements)

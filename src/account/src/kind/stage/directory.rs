@@ -209,5 +209,5 @@ pub fn directory(session: &Session, name: &ObjectName) -> SqlResult<Rows> {
     let state = state_of(&stage);
     let rows = state.files.iter();
     let rows = rows.map(|(path, file)| directory_row(session, &stage.name, path, file));
-    Rows::of(&DIRECTORY_COLUMNS, rows.collect::<Vec<_>>())
+    Rows::from_values(&DIRECTORY_COLUMNS, rows.collect::<Vec<_>>())
 }

@@ -201,7 +201,7 @@ pub async fn list_rows(session: &Session, name: &ObjectName, below: &str) -> Sql
             text(modified.to_string()),
         ]
     });
-    Rows::of(
+    Rows::from_values(
         &[
             ("name", DataType::TEXT),
             ("size", DataType::INTEGER),

@@ -296,7 +296,7 @@ impl ObjectKind for TaskKind {
                         return Err(cursor.unexpected());
                     }
                 }
-                task.condition = Some(cursor.text()[start..cursor.passed()].to_owned());
+                task.condition = Some(cursor.text()[start..cursor.last_end()].to_owned());
             } else if cursor.accept("AS") {
                 break;
             } else {

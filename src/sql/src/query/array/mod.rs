@@ -20,7 +20,7 @@ use crate::error::{SqlError, SqlResult, code};
 use crate::types::DataType;
 
 /// An Arrow array in one of the few forms that all others are cast to.
-pub enum Column {
+pub enum ValueArray {
     Null,
     Number(Decimal128Array, u8),
     Float(Float64Array),
@@ -34,7 +34,7 @@ pub enum Column {
     Binary(BinaryArray),
 }
 
-impl Column {
+impl ValueArray {
     /// Reads an array of a field.
     ///
     /// # Errors
@@ -47,13 +47,13 @@ impl Column {
         Ok(match DataType::of_field(field) {
             DataType::Number { precision, scale } => {
                 let array = to(&ArrowType::Decimal128(precision, scale as i8))?;
-                Self::Number(taken(&array)?, scale)
+                Self::Number(downcast(&array)?, scale)
             }
-            DataType::Float => Self::Float(taken(&to(&ArrowType::Float64)?)?),
-            DataType::Boolean => Self::Boolean(taken(array)?),
-            DataType::Date => Self::Date(taken(&to(&ArrowType::Date32)?)?),
+            DataType::Float => Self::Float(downcast(&to(&ArrowType::Float64)?)?),
+            DataType::Boolean => Self::Boolean(downcast(array)?),
+            DataType::Date => Self::Date(downcast(&to(&ArrowType::Date32)?)?),
             DataType::Time { .. } => {
-                Self::Time(taken(&to(&ArrowType::Time64(TimeUnit::Nanosecond))?)?)
+                Self::Time(downcast(&to(&ArrowType::Time64(TimeUnit::Nanosecond))?)?)
             }
             ty @ (DataType::TimestampNtz { .. }
             | DataType::TimestampLtz { .. }
@@ -69,17 +69,21 @@ impl Column {
                     DataType::TimestampLtz { .. } => Zone::Session,
                     _ => Zone::Fixed(clock::offset_minutes(zone.as_deref().unwrap_or_default())),
                 };
-                Self::Timestamp(taken(&to(&ArrowType::Int64)?)?, nanos_of(*unit), zone)
+                Self::Timestamp(
+                    downcast(&to(&ArrowType::Int64)?)?,
+                    nanos_per_unit(*unit),
+                    zone,
+                )
             }
-            DataType::Binary { .. } => Self::Binary(taken(&to(&ArrowType::Binary)?)?),
-            DataType::Text { .. } => Self::Text(taken(&to(&ArrowType::Utf8)?)?),
+            DataType::Binary { .. } => Self::Binary(downcast(&to(&ArrowType::Binary)?)?),
+            DataType::Text { .. } => Self::Text(downcast(&to(&ArrowType::Utf8)?)?),
             DataType::Uuid => match array.data_type() {
                 ArrowType::FixedSizeBinary(_) => Self::Text(uuids(array)?),
-                _ => Self::Text(taken(&to(&ArrowType::Utf8)?)?),
+                _ => Self::Text(downcast(&to(&ArrowType::Utf8)?)?),
             },
             DataType::Variant | DataType::Object | DataType::Array => match array.data_type() {
                 ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => {
-                    Self::Json(taken(&to(&ArrowType::Utf8)?)?)
+                    Self::Json(downcast(&to(&ArrowType::Utf8)?)?)
                 }
                 _ => Self::Json(nested::json_texts(array, field)?),
             },
@@ -131,13 +135,13 @@ pub fn exact_cast(array: &ArrayRef, ty: &ArrowType) -> SqlResult<ArrayRef> {
     cast_with_options(array, ty, &options).map_err(|error| SqlError::internal(&error))
 }
 
-fn taken<T: Array + Clone + 'static>(array: &ArrayRef) -> SqlResult<T> {
+fn downcast<T: Array + Clone + 'static>(array: &ArrayRef) -> SqlResult<T> {
     let array = array.as_any().downcast_ref::<T>().cloned();
     array.ok_or_else(|| SqlError::new(code::INTERNAL, "an array is of another type than its field"))
 }
 
 fn uuids(array: &ArrayRef) -> SqlResult<StringArray> {
-    let array: arrow::array::FixedSizeBinaryArray = taken(array)?;
+    let array: arrow::array::FixedSizeBinaryArray = downcast(array)?;
     let text = |bytes: &[u8]| uuid::Uuid::from_slice(bytes).map(|uuid| uuid.to_string());
     Ok(array
         .iter()
@@ -146,7 +150,7 @@ fn uuids(array: &ArrayRef) -> SqlResult<StringArray> {
 }
 
 /// Returns the nanoseconds of a unit.
-pub fn nanos_of(unit: TimeUnit) -> i128 {
+pub fn nanos_per_unit(unit: TimeUnit) -> i128 {
     match unit {
         TimeUnit::Second => SECOND,
         TimeUnit::Millisecond => 1_000_000,
@@ -225,7 +229,7 @@ pub fn build<'a>(
         | DataType::TimestampLtz { .. }
         | DataType::TimestampTz { .. } => {
             let unit = match field.data_type() {
-                ArrowType::Timestamp(unit, _) => nanos_of(*unit),
+                ArrowType::Timestamp(unit, _) => nanos_per_unit(*unit),
                 _ => 1,
             };
             let counts = values.map(|value| match value? {
@@ -259,6 +263,6 @@ pub fn build<'a>(
 
 fn far_away() -> SqlError {
     SqlError::unsupported(
-        "timestamps of nanoseconds before 1677-09-21 or after 2262-04-11; use a DATE, or a column of microseconds",
+        "timestamps with nanoseconds before 1677-09-21 or after 2262-04-11; use DATE or TIMESTAMP_NTZ(6)",
     )
 }

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType as ArrowType, Field};
 use base64::Engine as _;
 use serde_json::{Map, Value as Json};
 
-use super::Column;
+use super::ValueArray;
 use crate::error::SqlResult;
 use crate::query::convert::variant;
 use crate::query::json;
@@ -72,7 +72,7 @@ fn nested(array: &ArrayRef, field: &Field, row: usize) -> SqlResult<Json> {
             Ok(Json::Object(map))
         }
         ArrowType::Binary => {
-            let column = Column::new(array, field)?;
+            let column = ValueArray::new(array, field)?;
             let Value::Binary(bytes) = column.get(row) else {
                 return Ok(Json::Null);
             };
@@ -81,7 +81,7 @@ fn nested(array: &ArrayRef, field: &Field, row: usize) -> SqlResult<Json> {
         }
         _ => {
             let one = array.slice(row, 1);
-            let column = Column::new(&(Arc::clone(&one) as ArrayRef), field)?;
+            let column = ValueArray::new(&(Arc::clone(&one) as ArrayRef), field)?;
             // Dates and times of day do not depend on the time_zone. Moments are shown in UTC.
             variant::to_json(&column.get(0), chrono_tz::UTC)
         }

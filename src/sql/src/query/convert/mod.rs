@@ -8,7 +8,7 @@ use chrono::NaiveTime;
 use chrono_tz::Tz;
 
 use super::clock::{self, SECOND, Timestamp, Zone};
-use super::format::date::{self, Format, Parts};
+use super::format::date::{self, DateFormat, DateTimeParts};
 use super::number::Number;
 use super::value::Value;
 use crate::error::{SqlError, SqlResult, code};
@@ -127,14 +127,18 @@ pub fn text(value: Value<'_>, time_zone: Tz) -> SqlResult<Cow<'_, str>> {
         Value::Boolean(boolean) => Cow::Borrowed(if boolean { "true" } else { "false" }),
         Value::Binary(bytes) => Cow::Owned(hex(&bytes)),
         Value::Null => Cow::Borrowed(""),
-        Value::Date(_) => Cow::Owned(Format::new("YYYY-MM-DD")?.format(parts(&value, time_zone)?)),
-        Value::Time(_) => Cow::Owned(Format::new("HH24:MI:SS")?.format(parts(&value, time_zone)?)),
+        Value::Date(_) => {
+            Cow::Owned(DateFormat::new("YYYY-MM-DD")?.format(parts(&value, time_zone)?))
+        }
+        Value::Time(_) => {
+            Cow::Owned(DateFormat::new("HH24:MI:SS")?.format(parts(&value, time_zone)?))
+        }
         Value::Timestamp(timestamp) => {
             let format = match timestamp.zone {
                 Zone::None => "YYYY-MM-DD HH24:MI:SS.FF3",
                 _ => "YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM",
             };
-            Cow::Owned(Format::new(format)?.format(parts(&value, time_zone)?))
+            Cow::Owned(DateFormat::new(format)?.format(parts(&value, time_zone)?))
         }
     })
 }
@@ -196,21 +200,21 @@ fn binary(value: Value<'_>) -> SqlResult<Value<'_>> {
 }
 
 /// Returns the date, time of day and offset of a date, a time or a timestamp.
-pub fn parts(value: &Value<'_>, time_zone: Tz) -> SqlResult<Parts> {
+pub fn parts(value: &Value<'_>, time_zone: Tz) -> SqlResult<DateTimeParts> {
     Ok(match value {
-        Value::Date(days) => Parts {
-            date: clock::date(*days)?,
+        Value::Date(days) => DateTimeParts {
+            date: clock::date_of_days(*days)?,
             time: NaiveTime::MIN,
             offset: None,
         },
-        Value::Time(nanos) => Parts {
-            date: clock::date(0)?,
-            time: clock::time(*nanos)?,
+        Value::Time(nanos) => DateTimeParts {
+            date: clock::date_of_days(0)?,
+            time: clock::time_of_nanos(*nanos)?,
             offset: None,
         },
         Value::Timestamp(timestamp) => {
-            let wall = clock::wall(*timestamp, time_zone)?;
-            Parts {
+            let wall = clock::wall_clock(*timestamp, time_zone)?;
+            DateTimeParts {
                 date: wall.date(),
                 time: wall.time(),
                 offset: match timestamp.zone {
@@ -226,17 +230,17 @@ pub fn parts(value: &Value<'_>, time_zone: Tz) -> SqlResult<Parts> {
 fn date(value: &Value<'_>, time_zone: Tz) -> SqlResult<i32> {
     match value {
         Value::Date(days) => Ok(*days),
-        Value::Timestamp(_) => Ok(clock::days(parts(value, time_zone)?.date)),
+        Value::Timestamp(_) => Ok(clock::days_of_date(parts(value, time_zone)?.date)),
         Value::Text(text) => match (date::detect(text), epoch_seconds(text)) {
-            (Some(parts), _) => Ok(clock::days(parts.date)),
-            (None, Some(nanos)) => Ok(clock::days(clock::reading(nanos)?.date())),
-            (None, None) => Err(not_a("Date", text)),
+            (Some(parts), _) => Ok(clock::days_of_date(parts.date)),
+            (None, Some(nanos)) => Ok(clock::days_of_date(clock::datetime_of_nanos(nanos)?.date())),
+            (None, None) => Err(not_recognized("Date", text)),
         },
         other => Err(failed(other, DataType::Date)),
     }
 }
 
-pub fn not_a(kind: &str, text: &str) -> SqlError {
+pub fn not_recognized(kind: &str, text: &str) -> SqlError {
     SqlError::new(
         code::TIMESTAMP_NOT_RECOGNIZED,
         format!("{kind} '{text}' is not recognized"),
@@ -249,7 +253,7 @@ fn time(value: &Value<'_>, scale: u8, time_zone: Tz) -> SqlResult<i64> {
         Value::Timestamp(_) => clock::nanos_of_day(parts(value, time_zone)?.time),
         Value::Text(text) => {
             let time = date::detect_time(text.trim());
-            clock::nanos_of_day(time.ok_or_else(|| not_a("Time", text))?)
+            clock::nanos_of_day(time.ok_or_else(|| not_recognized("Time", text))?)
         }
         other => return Err(failed(other, DataType::Time { scale: 9 })),
     };
@@ -290,7 +294,7 @@ fn timestamp(value: &Value<'_>, zone: Zone, scale: u8, time_zone: Tz) -> SqlResu
         Value::Text(text) => match (date::detect(text), epoch_seconds(text)) {
             (Some(parts), _) => of_parts(parts, zone, time_zone)?,
             (None, Some(nanos)) => Timestamp { nanos, zone },
-            (None, None) => return Err(not_a("Timestamp", text)),
+            (None, None) => return Err(not_recognized("Timestamp", text)),
         },
         other => return Err(failed(other, DataType::TimestampNtz { scale })),
     };
@@ -329,7 +333,7 @@ fn with_zone(value: &Value<'_>, scale: u8, time_zone: Tz) -> SqlResult<Timestamp
 
 /// Builds a timestamp from the components that were read from a text. An offset in the text is
 /// dropped for `TIMESTAMP_NTZ` and applied otherwise.
-pub fn of_parts(parts: Parts, zone: Zone, time_zone: Tz) -> SqlResult<Timestamp> {
+pub fn of_parts(parts: DateTimeParts, zone: Zone, time_zone: Tz) -> SqlResult<Timestamp> {
     let reading = parts.date.and_time(parts.time);
     match (zone, parts.offset) {
         (Zone::None, _) | (_, None) => clock::timestamp(reading, zone, time_zone),

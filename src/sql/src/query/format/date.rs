@@ -6,10 +6,10 @@ use crate::error::{SqlError, SqlResult, code};
 
 /// A compiled format such as `YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Format(Vec<Item>);
+pub struct DateFormat(Vec<FormatItem>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Item {
+enum FormatItem {
     Literal(String),
     Element(Element),
 }
@@ -84,14 +84,14 @@ pub fn day_name(date: NaiveDate) -> &'static str {
 
 /// The value to format: a date, a time, or both, with the offset of a timestamp that has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parts {
+pub struct DateTimeParts {
     pub date: NaiveDate,
     pub time: NaiveTime,
     /// Minutes east of UTC.
     pub offset: Option<i32>,
 }
 
-impl Format {
+impl DateFormat {
     /// Compiles a format.
     ///
     /// # Errors
@@ -117,24 +117,24 @@ impl Format {
                 continue;
             };
             if !literal.is_empty() {
-                items.push(Item::Literal(std::mem::take(&mut literal)));
+                items.push(FormatItem::Literal(std::mem::take(&mut literal)));
             }
-            items.push(Item::Element(element));
+            items.push(FormatItem::Element(element));
             rest = &rest[length..];
         }
         if !literal.is_empty() {
-            items.push(Item::Literal(literal));
+            items.push(FormatItem::Literal(literal));
         }
         Ok(Self(items))
     }
 
     /// Formats a value.
-    pub fn format(&self, parts: Parts) -> String {
+    pub fn format(&self, parts: DateTimeParts) -> String {
         let mut out = String::new();
         for item in &self.0 {
             match item {
-                Item::Literal(text) => out.push_str(text),
-                Item::Element(element) => format_element(*element, parts, &mut out),
+                FormatItem::Literal(text) => out.push_str(text),
+                FormatItem::Element(element) => format_element(*element, parts, &mut out),
             }
         }
         out
@@ -142,13 +142,13 @@ impl Format {
 
     /// Parses a text; None if it does not match the format. Components that the format does not
     /// have are those of 1970-01-01, midnight.
-    pub fn parse(&self, text: &str) -> Option<Parts> {
+    pub fn parse(&self, text: &str) -> Option<DateTimeParts> {
         let mut found = Found::default();
         let mut rest = text.trim();
         for item in &self.0 {
             rest = match item {
-                Item::Literal(literal) => rest.strip_prefix(literal.as_str())?,
-                Item::Element(element) => found.read(*element, rest)?,
+                FormatItem::Literal(literal) => rest.strip_prefix(literal.as_str())?,
+                FormatItem::Element(element) => found.read(*element, rest)?,
             };
         }
         if rest.is_empty() { found.parts() } else { None }
@@ -170,7 +170,7 @@ fn element_at(text: &str) -> Option<(Element, usize)> {
     found.map(|(name, element)| (*element, name.len()))
 }
 
-fn format_element(element: Element, parts: Parts, out: &mut String) {
+fn format_element(element: Element, parts: DateTimeParts, out: &mut String) {
     use std::fmt::Write;
     let (date, time) = (parts.date, parts.time);
     let offset = parts.offset.unwrap_or(0);
@@ -331,7 +331,7 @@ impl Found {
         Some(rest)
     }
 
-    fn parts(self) -> Option<Parts> {
+    fn parts(self) -> Option<DateTimeParts> {
         let hour = match self.afternoon {
             None => self.hour,
             Some(_) if !(1..=12).contains(&self.hour) => return None,
@@ -339,7 +339,7 @@ impl Found {
             Some(false) => self.hour % 12,
         };
         let (month, day) = (self.month.unwrap_or(1), self.day.unwrap_or(1));
-        Some(Parts {
+        Some(DateTimeParts {
             date: NaiveDate::from_ymd_opt(self.year.unwrap_or(1970), month, day)?,
             time: NaiveTime::from_hms_nano_opt(hour, self.minute, self.second, self.nanos)?,
             offset: self.offset.filter(|minutes| minutes.abs() <= 14 * 60),
@@ -356,12 +356,12 @@ fn bad_format(text: &str) -> SqlError {
 
 /// Parses a text as Snowflake's AUTO detection does: the variants of ISO 8601, and the date forms
 /// `DD-MON-YYYY`, `MM/DD/YYYY` and that of e-mail headers. None if it has no known form.
-pub fn detect(text: &str) -> Option<Parts> {
+pub fn detect(text: &str) -> Option<DateTimeParts> {
     const DATES: [&str; 4] = ["YYYY-MM-DD", "DD-MON-YYYY", "MM/DD/YYYY", "DY, DD MON YYYY"];
     const TIMES: [&str; 5] = ["", "HH24:MI:SS.FF", "HH24:MI:SS", "HH24:MI", "HH24"];
     const ZONES: [&str; 3] = ["", "TZH:TZM", "TZHTZM"];
     thread_local! {
-        static FORMATS: Vec<Format> = {
+        static FORMATS: Vec<DateFormat> = {
             let mut texts = Vec::new();
             for date in DATES {
                 texts.push(date.to_owned());
@@ -377,7 +377,7 @@ pub fn detect(text: &str) -> Option<Parts> {
                 }
             }
             // No format fails to compile: all consist of known elements.
-            texts.iter().filter_map(|text| Format::new(text).ok()).collect()
+            texts.iter().filter_map(|text| DateFormat::new(text).ok()).collect()
         };
     }
     FORMATS.with(|formats| formats.iter().find_map(|format| format.parse(text)))
@@ -393,7 +393,7 @@ pub fn detect_time(text: &str) -> Option<NaiveTime> {
         "HH12:MI AM",
     ]
     .iter()
-    .find_map(|format| Format::new(format).ok()?.parse(text))
+    .find_map(|format| DateFormat::new(format).ok()?.parse(text))
     .map(|parts| parts.time)
 }
 
@@ -401,7 +401,7 @@ pub fn detect_time(text: &str) -> Option<NaiveTime> {
 mod tests {
     use super::*;
 
-    fn parts(text: &str) -> Parts {
+    fn parts(text: &str) -> DateTimeParts {
         detect(text).unwrap_or_else(|| panic!("{text}"))
     }
 
@@ -419,15 +419,19 @@ mod tests {
             ("YYYY\"year\"MM", "2024year03"),
             ("YYYYMMDD\"T\"HH24MISS", "20240305T140709"),
         ] {
-            assert_eq!(Format::new(format).unwrap().format(value), text, "{format}");
+            assert_eq!(
+                DateFormat::new(format).unwrap().format(value),
+                text,
+                "{format}"
+            );
         }
-        assert!(Format::new("YYYY-QQ").is_err());
-        assert!(Format::new("%Y-%m-%d").is_err());
+        assert!(DateFormat::new("YYYY-QQ").is_err());
+        assert!(DateFormat::new("%Y-%m-%d").is_err());
     }
 
     #[test]
     fn texts_are_read() {
-        let read = |format: &str, text: &str| Format::new(format).unwrap().parse(text);
+        let read = |format: &str, text: &str| DateFormat::new(format).unwrap().parse(text);
         assert_eq!(
             read("DD/MM/YYYY", "05/03/2024").unwrap().date,
             parts("2024-03-05").date

@@ -5,8 +5,8 @@ use crate::query::number::Number;
 
 /// A compiled format such as `$99,990.00` or `FM0000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Model {
-    items: Vec<Item>,
+pub struct NumberFormat {
+    items: Vec<FormatItem>,
     /// Number of digits before the point; `fraction` is the number after it.
     whole: usize,
     fraction: usize,
@@ -14,7 +14,7 @@ pub struct Model {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Item {
+enum FormatItem {
     /// `0` shows leading zeros, `9` does not.
     Digit {
         zero: bool,
@@ -28,7 +28,7 @@ enum Item {
     },
 }
 
-impl Model {
+impl NumberFormat {
     /// Compiles a format.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ impl Model {
     pub fn new(text: &str) -> SqlResult<Self> {
         let upper = text.to_uppercase();
         let mut rest = upper.as_str();
-        let mut model = Self {
+        let mut format = Self {
             items: Vec::new(),
             whole: 0,
             fraction: 0,
@@ -45,41 +45,41 @@ impl Model {
         let mut after_point = false;
         while let Some(next) = rest.chars().next() {
             if let Some(after) = rest.strip_prefix("FM") {
-                model.fill = false;
+                format.fill = false;
                 rest = after;
                 continue;
             }
             let (item, length) = match next {
                 '0' | '9' => {
                     if after_point {
-                        model.fraction += 1;
+                        format.fraction += 1;
                     } else {
-                        model.whole += 1;
+                        format.whole += 1;
                     }
-                    (Item::Digit { zero: next == '0' }, 1)
+                    (FormatItem::Digit { zero: next == '0' }, 1)
                 }
-                ',' | 'G' if !after_point => (Item::Group, 1),
+                ',' | 'G' if !after_point => (FormatItem::Group, 1),
                 '.' | 'D' if !after_point => {
                     after_point = true;
-                    (Item::Point, 1)
+                    (FormatItem::Point, 1)
                 }
-                '$' => (Item::Dollar, 1),
-                'S' => (Item::Sign { always: true }, 1),
-                'M' if rest.starts_with("MI") => (Item::Sign { always: false }, 2),
+                '$' => (FormatItem::Dollar, 1),
+                'S' => (FormatItem::Sign { always: true }, 1),
+                'M' if rest.starts_with("MI") => (FormatItem::Sign { always: false }, 2),
                 _ => {
                     return Err(SqlError::unsupported(format_args!(
                         "number format '{text}'"
                     )));
                 }
             };
-            model.items.push(item);
+            format.items.push(item);
             rest = &rest[length..];
         }
-        match model.whole + model.fraction {
+        match format.whole + format.fraction {
             0 => Err(SqlError::unsupported(format_args!(
                 "number format '{text}'"
             ))),
-            _ => Ok(model),
+            _ => Ok(format),
         }
     }
 
@@ -97,7 +97,7 @@ impl Model {
         let has_sign = self
             .items
             .iter()
-            .any(|item| matches!(item, Item::Sign { .. }));
+            .any(|item| matches!(item, FormatItem::Sign { .. }));
         if whole.len() > self.whole {
             let places = self.items.len() + usize::from(!has_sign);
             return Ok("#".repeat(places));
@@ -107,14 +107,14 @@ impl Model {
         let first_zero = self
             .items
             .iter()
-            .position(|item| *item == Item::Digit { zero: true });
+            .position(|item| *item == FormatItem::Digit { zero: true });
         let (mut out, mut place, mut started, mut after_point) = (String::new(), 0, false, false);
         let mut fractions = fraction.chars();
         let mut wholes = whole.chars();
         for (at, item) in self.items.iter().enumerate() {
             match item {
-                Item::Digit { .. } if after_point => out.extend(fractions.next()),
-                Item::Digit { .. } => {
+                FormatItem::Digit { .. } if after_point => out.extend(fractions.next()),
+                FormatItem::Digit { .. } => {
                     let digit = if place >= missing {
                         wholes.next()
                     } else {
@@ -130,13 +130,13 @@ impl Model {
                         None => out.push(' '),
                     }
                 }
-                Item::Group => out.push(if started { ',' } else { ' ' }),
-                Item::Point => {
+                FormatItem::Group => out.push(if started { ',' } else { ' ' }),
+                FormatItem::Point => {
                     after_point = true;
                     out.push('.');
                 }
-                Item::Dollar => out.push('$'),
-                Item::Sign { always } => out.push(match (negative, always) {
+                FormatItem::Dollar => out.push('$'),
+                FormatItem::Sign { always } => out.push(match (negative, always) {
                     (true, _) => '-',
                     (false, true) => '+',
                     (false, false) => ' ',
@@ -177,8 +177,8 @@ impl Model {
         for c in text.trim().chars() {
             match c {
                 '0'..='9' | '.' => plain.push(c),
-                ',' if self.items.contains(&Item::Group) => {}
-                '$' if self.items.contains(&Item::Dollar) => {}
+                ',' if self.items.contains(&FormatItem::Group) => {}
+                '$' if self.items.contains(&FormatItem::Dollar) => {}
                 '-' => negative = true,
                 '+' | ' ' => {}
                 _ => return None,
@@ -217,14 +217,14 @@ mod tests {
             ("1234", "FM999,999", "1,234"),
             ("0", "FM99", "0"),
         ] {
-            let model = Model::new(format).unwrap();
+            let compiled = NumberFormat::new(format).unwrap();
             let number = Number::parse(number).unwrap();
-            assert_eq!(model.format(number).unwrap(), text, "{format}");
+            assert_eq!(compiled.format(number).unwrap(), text, "{format}");
         }
-        let model = Model::new("$99,999.99").unwrap();
-        assert_eq!(model.parse("$1,234.50").unwrap().to_string(), "1234.50");
-        assert_eq!(model.parse("1234567"), None);
-        assert_eq!(model.parse("abc"), None);
-        assert!(Model::new("9V9").is_err());
+        let format = NumberFormat::new("$99,999.99").unwrap();
+        assert_eq!(format.parse("$1,234.50").unwrap().to_string(), "1234.50");
+        assert_eq!(format.parse("1234567"), None);
+        assert_eq!(format.parse("abc"), None);
+        assert!(NumberFormat::new("9V9").is_err());
     }
 }

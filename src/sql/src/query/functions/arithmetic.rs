@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 
 use super::{Function, Kind, Scalar, ScalarCall, result_type};
 use crate::error::{SqlError, SqlResult};
-use crate::query::array::Column;
+use crate::query::array::ValueArray;
 use crate::query::number::{Arithmetic, MAX_PRECISION, Number, Precision, fit, rescale};
 use crate::query::value::Value;
 use crate::query::{clock, convert};
@@ -76,12 +76,12 @@ fn result(call: &ScalarCall) -> SqlResult<DataType> {
 fn row<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let op = operation(call.name);
     let shifted = |days: &i32, by: &Number, sign: i64| {
-        let date = clock::date(*days)?;
+        let date = clock::date_of_days(*days)?;
         let by = i64::try_from(by.rounded()).unwrap_or(i64::MAX) * sign;
         let moved = chrono::Duration::try_days(by).and_then(|by| date.checked_add_signed(by));
         moved
             .filter(|date| *date <= NaiveDate::MAX)
-            .map(|date| Value::Date(clock::days(date)))
+            .map(|date| Value::Date(clock::days_of_date(date)))
             .ok_or_else(|| clock::out_of_range(format_args!("{date} + {by}")))
     };
     let (Some(left), Some(right)) = (values.first(), values.get(1)) else {
@@ -127,10 +127,10 @@ fn floats<'a>(op: Arithmetic, left: f64, right: f64) -> SqlResult<Value<'a>> {
 }
 
 /// Computes whole columns of numbers, without a [`Value`] for each row.
-fn batch(call: &ScalarCall, columns: &[Column], rows: usize) -> SqlResult<Option<ArrayRef>> {
+fn batch(call: &ScalarCall, columns: &[ValueArray], rows: usize) -> SqlResult<Option<ArrayRef>> {
     let [
-        Column::Number(left, left_scale),
-        Column::Number(right, right_scale),
+        ValueArray::Number(left, left_scale),
+        ValueArray::Number(right, right_scale),
     ] = columns
     else {
         return Ok(None);
@@ -184,8 +184,12 @@ fn batch(call: &ScalarCall, columns: &[Column], rows: usize) -> SqlResult<Option
 }
 
 /// Converts a column of numbers to the result's precision and scale.
-pub fn recast(call: &ScalarCall, columns: &[Column], rows: usize) -> SqlResult<Option<ArrayRef>> {
-    let (Some(Column::Number(array, own)), DataType::Number { precision, scale }) =
+pub fn recast(
+    call: &ScalarCall,
+    columns: &[ValueArray],
+    rows: usize,
+) -> SqlResult<Option<ArrayRef>> {
+    let (Some(ValueArray::Number(array, own)), DataType::Number { precision, scale }) =
         (columns.first(), call.result)
     else {
         return Ok(None);

@@ -7,8 +7,8 @@ use crate::error::{SqlError, SqlResult, code};
 use crate::query::clock;
 use crate::query::clock::{Timestamp, Zone};
 use crate::query::convert::{self, convert};
-use crate::query::format::date::{Format, detect};
-use crate::query::format::number::Model;
+use crate::query::format::date::{DateFormat, detect};
+use crate::query::format::number::NumberFormat;
 use crate::query::value::Value;
 use crate::types::DataType;
 
@@ -19,7 +19,7 @@ pub const FUNCTIONS: &[Function] = &[
         Kind::Scalar(Scalar::new(named_type, cast).batched(recast)),
     ),
     Function::scalar("$try_cast", (2, 2), named_type, |call, values| {
-        tried(cast(call, values))
+        null_on_error(cast(call, values))
     }),
     Function::scalar("$declare", (2, 2), named_type, |_, values| {
         Ok(match &values[0] {
@@ -48,23 +48,23 @@ pub const FUNCTIONS: &[Function] = &[
     Function::scalar("TO_DECIMAL", (1, 4), number, to_number),
     Function::scalar("TO_NUMERIC", (1, 4), number, to_number),
     Function::scalar("TRY_TO_NUMBER", (1, 4), number, |c, v| {
-        tried(to_number(c, v))
+        null_on_error(to_number(c, v))
     }),
     Function::scalar("TRY_TO_DECIMAL", (1, 4), number, |c, v| {
-        tried(to_number(c, v))
+        null_on_error(to_number(c, v))
     }),
     Function::scalar("TRY_TO_NUMERIC", (1, 4), number, |c, v| {
-        tried(to_number(c, v))
+        null_on_error(to_number(c, v))
     }),
     Function::scalar("TO_DOUBLE", (1, 2), result_type::float, to_number),
     Function::scalar("TRY_TO_DOUBLE", (1, 2), result_type::float, |c, v| {
-        tried(to_number(c, v))
+        null_on_error(to_number(c, v))
     }),
     Function::scalar("TO_BOOLEAN", (1, 1), result_type::boolean, to_type),
     Function::scalar("TRY_TO_BOOLEAN", (1, 1), result_type::boolean, try_to_type),
     Function::scalar("TO_BINARY", (1, 2), result_type::binary, to_binary),
     Function::scalar("TRY_TO_BINARY", (1, 2), result_type::binary, |c, v| {
-        tried(to_binary(c, v))
+        null_on_error(to_binary(c, v))
     }),
 ];
 
@@ -74,7 +74,7 @@ fn cast<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
 
 /// Replaces a conversion error (code 100000 or higher) by NULL. The error that icebox does not
 /// support something remains.
-fn tried(result: SqlResult<Value<'_>>) -> SqlResult<Value<'_>> {
+fn null_on_error(result: SqlResult<Value<'_>>) -> SqlResult<Value<'_>> {
     match result {
         Err(error) if error.code >= 100_000 => Ok(Value::Null),
         other => other,
@@ -128,7 +128,7 @@ fn check_offset(call: &ScalarCall, ty: DataType) -> SqlResult<()> {
     match ty {
         DataType::TimestampTz { .. } if !is_null && constant_offset(call, ty).is_none() => {
             Err(SqlError::unsupported(
-                "TIMESTAMP_TZ of what is neither a literal with an offset nor a TIMESTAMP_TZ; use TIMESTAMP_LTZ or TIMESTAMP_NTZ",
+                "TIMESTAMP_TZ without a constant offset; use TIMESTAMP_LTZ or TIMESTAMP_NTZ",
             ))
         }
         _ => Ok(()),
@@ -145,7 +145,7 @@ pub fn constant_offset(call: &ScalarCall, ty: DataType) -> Option<i32> {
     // an offset.
     let mut offsets = call.arguments.iter().filter_map(|argument| argument.offset);
     let literal = |index| call.text(index).and_then(detect)?.offset;
-    match call.text(1).map(Format::new) {
+    match call.text(1).map(DateFormat::new) {
         Some(Ok(format)) if call.name.contains("TO_TIMESTAMP_TZ") => {
             format.parse(call.text(0)?)?.offset
         }
@@ -160,11 +160,11 @@ fn to_text<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> 
     let format = convert::text(format.clone(), call.time_zone)?;
     match &values[0] {
         Value::Number(_) | Value::Float(_) => {
-            let model = call.compiled(&format, Model::new)?;
-            Ok(Value::text(model.format(convert::number(&values[0])?)?))
+            let compiled = call.compiled(&format, NumberFormat::new)?;
+            Ok(Value::text(compiled.format(convert::number(&values[0])?)?))
         }
         value @ (Value::Date(_) | Value::Time(_) | Value::Timestamp(_)) => {
-            let compiled = call.compiled(&format, Format::new)?;
+            let compiled = call.compiled(&format, DateFormat::new)?;
             Ok(Value::text(
                 compiled.format(convert::parts(value, call.time_zone)?),
             ))
@@ -188,7 +188,7 @@ fn to_type<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> 
             if format.eq_ignore_ascii_case("AUTO") {
                 return convert(values[0].clone(), call.result, call.time_zone);
             }
-            let compiled = call.compiled(&format, Format::new)?;
+            let compiled = call.compiled(&format, DateFormat::new)?;
             let parts = compiled.parse(text).ok_or_else(|| {
                 SqlError::new(
                     code::DATE_FORMAT,
@@ -199,7 +199,7 @@ fn to_type<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> 
                 )
             })?;
             match call.result {
-                DataType::Date => return Ok(Value::Date(clock::days(parts.date))),
+                DataType::Date => return Ok(Value::Date(clock::days_of_date(parts.date))),
                 DataType::Time { .. } => return Ok(Value::Time(clock::nanos_of_day(parts.time))),
                 DataType::TimestampTz { .. } => {
                     let zone = Zone::Fixed(parts.offset.unwrap_or(0));
@@ -242,7 +242,7 @@ fn kind(ty: DataType) -> &'static str {
 }
 
 fn try_to_type<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    tried(to_type(call, values))
+    null_on_error(to_type(call, values))
 }
 
 /// Returns the type of `TO_NUMBER(x [, format] [, precision [, scale]])`.
@@ -269,8 +269,8 @@ fn to_number<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>
     let value = match (&values[0], has_format(call)) {
         (Value::Text(text), true) => {
             let format = convert::text(values[1].clone(), call.time_zone)?;
-            let model = call.compiled(&format, Model::new)?;
-            let number = model
+            let compiled = call.compiled(&format, NumberFormat::new)?;
+            let number = compiled
                 .parse(text)
                 .ok_or_else(|| convert::not_numeric(text))?;
             Value::Number(number)
@@ -293,7 +293,7 @@ fn to_binary<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>
         (Value::Text(text), "BASE64") => {
             use base64::Engine as _;
             let bytes = base64::engine::general_purpose::STANDARD.decode(text.as_bytes());
-            let bytes = bytes.map_err(|_| convert::not_a("Base64 value", text))?;
+            let bytes = bytes.map_err(|_| convert::not_recognized("Base64 value", text))?;
             Ok(Value::Binary(bytes.into()))
         }
         _ => Err(call.wrong_types()),

@@ -1,9 +1,11 @@
 //! Date parts with all their names (documentation, "Supported date and time parts").
 
+use std::fmt;
+
 use crate::error::{SqlError, SqlResult, code};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum DatePart {
     Year,
     Quarter,
     Month,
@@ -29,21 +31,25 @@ pub enum Part {
     TimezoneMinute,
 }
 
-const NAMES: &[(Part, &[&str])] = &[
+/// The names of each date part, the first of which is shown.
+const NAMES: &[(DatePart, &[&str])] = &[
     (
-        Part::Year,
+        DatePart::Year,
         &["year", "y", "yy", "yyy", "yyyy", "yr", "years", "yrs"],
     ),
-    (Part::Quarter, &["quarter", "q", "qtr", "qtrs", "quarters"]),
-    (Part::Month, &["month", "mm", "mon", "mons", "months"]),
     (
-        Part::Week,
+        DatePart::Quarter,
+        &["quarter", "q", "qtr", "qtrs", "quarters"],
+    ),
+    (DatePart::Month, &["month", "mm", "mon", "mons", "months"]),
+    (
+        DatePart::Week,
         &["week", "w", "wk", "weekofyear", "woy", "wy", "weeks"],
     ),
-    (Part::Day, &["day", "d", "dd", "days", "dayofmonth"]),
-    (Part::DayOfWeek, &["dayofweek", "weekday", "dow", "dw"]),
+    (DatePart::Day, &["day", "d", "dd", "days", "dayofmonth"]),
+    (DatePart::DayOfWeek, &["dayofweek", "weekday", "dow", "dw"]),
     (
-        Part::DayOfWeekIso,
+        DatePart::DayOfWeekIso,
         &[
             "dayofweekiso",
             "dayofweek_iso",
@@ -52,29 +58,29 @@ const NAMES: &[(Part, &[&str])] = &[
             "dw_iso",
         ],
     ),
-    (Part::DayOfYear, &["dayofyear", "yearday", "doy", "dy"]),
+    (DatePart::DayOfYear, &["dayofyear", "yearday", "doy", "dy"]),
     (
-        Part::WeekIso,
+        DatePart::WeekIso,
         &["weekiso", "week_iso", "weekofyeariso", "weekofyear_iso"],
     ),
-    (Part::YearOfWeek, &["yearofweek"]),
-    (Part::YearOfWeekIso, &["yearofweekiso"]),
-    (Part::Hour, &["hour", "h", "hh", "hr", "hours", "hrs"]),
+    (DatePart::YearOfWeek, &["yearofweek"]),
+    (DatePart::YearOfWeekIso, &["yearofweekiso"]),
+    (DatePart::Hour, &["hour", "h", "hh", "hr", "hours", "hrs"]),
     (
-        Part::Minute,
+        DatePart::Minute,
         &["minute", "m", "mi", "min", "minutes", "mins"],
     ),
-    (Part::Second, &["second", "s", "sec", "seconds", "secs"]),
+    (DatePart::Second, &["second", "s", "sec", "seconds", "secs"]),
     (
-        Part::Millisecond,
+        DatePart::Millisecond,
         &["millisecond", "ms", "msec", "milliseconds"],
     ),
     (
-        Part::Microsecond,
+        DatePart::Microsecond,
         &["microsecond", "us", "usec", "microseconds"],
     ),
     (
-        Part::Nanosecond,
+        DatePart::Nanosecond,
         &[
             "nanosecond",
             "ns",
@@ -87,26 +93,33 @@ const NAMES: &[(Part, &[&str])] = &[
         ],
     ),
     (
-        Part::EpochSecond,
+        DatePart::EpochSecond,
         &["epoch_second", "epoch", "epoch_seconds"],
     ),
     (
-        Part::EpochMillisecond,
+        DatePart::EpochMillisecond,
         &["epoch_millisecond", "epoch_milliseconds"],
     ),
     (
-        Part::EpochMicrosecond,
+        DatePart::EpochMicrosecond,
         &["epoch_microsecond", "epoch_microseconds"],
     ),
     (
-        Part::EpochNanosecond,
+        DatePart::EpochNanosecond,
         &["epoch_nanosecond", "epoch_nanoseconds"],
     ),
-    (Part::TimezoneHour, &["timezone_hour", "tzh"]),
-    (Part::TimezoneMinute, &["timezone_minute", "tzm"]),
+    (DatePart::TimezoneHour, &["timezone_hour", "tzh"]),
+    (DatePart::TimezoneMinute, &["timezone_minute", "tzm"]),
 ];
 
-impl Part {
+impl fmt::Display for DatePart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = NAMES.iter().find(|(part, _)| part == self);
+        f.write_str(names.map_or("", |(_, names)| names[0]))
+    }
+}
+
+impl DatePart {
     /// Finds a date part by one of its names, in upper or lower case.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Weekday};
 
-use super::date_part::Part;
+use super::date_part::DatePart;
 use super::{Function, ScalarCall, argument, result_type};
 use crate::error::{SqlError, SqlResult};
 use crate::query::clock;
@@ -14,7 +14,7 @@ use crate::types::DataType;
 
 pub const FUNCTIONS: &[Function] = &[
     Function::scalar("DATEADD", (3, 3), added_type, |call, values| {
-        add(
+        add_part(
             call,
             part(call, values)?,
             argument::integer(call, values, 1)?,
@@ -23,7 +23,6 @@ pub const FUNCTIONS: &[Function] = &[
     })
     .with_synonyms(&["TIMEADD", "TIMESTAMPADD"])
     .with_date_part(0),
-    Function::scalar("$interval", (3, 3), interval_type, interval),
     Function::scalar(
         "DATEDIFF",
         (3, 3),
@@ -42,22 +41,22 @@ pub const FUNCTIONS: &[Function] = &[
         extract(call, part(call, values)?, &values[1])
     })
     .with_date_part(0),
-    of_part("YEAR"),
-    of_part("QUARTER"),
-    of_part("MONTH"),
-    of_part("DAY"),
-    of_part("DAYOFMONTH"),
-    of_part("WEEK"),
-    of_part("WEEKOFYEAR"),
-    of_part("WEEKISO"),
-    of_part("DAYOFWEEK"),
-    of_part("DAYOFWEEKISO"),
-    of_part("DAYOFYEAR"),
-    of_part("YEAROFWEEK"),
-    of_part("YEAROFWEEKISO"),
-    of_part("HOUR"),
-    of_part("MINUTE"),
-    of_part("SECOND"),
+    extracted("YEAR"),
+    extracted("QUARTER"),
+    extracted("MONTH"),
+    extracted("DAY"),
+    extracted("DAYOFMONTH"),
+    extracted("WEEK"),
+    extracted("WEEKOFYEAR"),
+    extracted("WEEKISO"),
+    extracted("DAYOFWEEK"),
+    extracted("DAYOFWEEKISO"),
+    extracted("DAYOFYEAR"),
+    extracted("YEAROFWEEK"),
+    extracted("YEAROFWEEKISO"),
+    extracted("HOUR"),
+    extracted("MINUTE"),
+    extracted("SECOND"),
     Function::scalar("LAST_DAY", (1, 2), result_type::date, last_day).with_date_part(1),
     Function::scalar("NEXT_DAY", (2, 2), result_type::date, |call, values| {
         near_day(call, values, 1)
@@ -73,25 +72,31 @@ pub const FUNCTIONS: &[Function] = &[
     ),
     Function::scalar("MONTHS_BETWEEN", (2, 2), result_type::float, months_between),
     Function::scalar("DAYNAME", (1, 1), result_type::text, |call, values| {
-        Ok(Value::text(date::day_name(wall(call, &values[0])?.date())))
+        Ok(Value::text(date::day_name(
+            wall_clock(call, &values[0])?.date(),
+        )))
     }),
     Function::scalar("MONTHNAME", (1, 1), result_type::text, |call, values| {
         Ok(Value::text(date::month_name(
-            wall(call, &values[0])?.month(),
+            wall_clock(call, &values[0])?.month(),
         )))
     }),
     Function::scalar(
         "DATE_FROM_PARTS",
         (3, 3),
         result_type::date,
-        |call, values| Ok(Value::Date(clock::days(date_of(call, values)?))),
+        |call, values| {
+            Ok(Value::Date(clock::days_of_date(date_from_parts(
+                call, values,
+            )?)))
+        },
     )
     .with_synonyms(&["DATEFROMPARTS"]),
     Function::scalar(
         "TIMESTAMP_NTZ_FROM_PARTS",
         (6, 7),
         |_| Ok(DataType::TimestampNtz { scale: 9 }),
-        timestamp_of,
+        timestamp_from_parts,
     )
     .with_synonyms(&["TIMESTAMPNTZFROMPARTS", "TIMESTAMP_FROM_PARTS"]),
     Function::scalar(
@@ -102,24 +107,24 @@ pub const FUNCTIONS: &[Function] = &[
     ),
 ];
 
-const fn of_part(name: &'static str) -> Function {
+const fn extracted(name: &'static str) -> Function {
     Function::scalar(name, (1, 1), result_type::small, |call, values| {
-        extract(call, Part::named(call.name)?, &values[0])
+        extract(call, DatePart::named(call.name)?, &values[0])
     })
 }
 
-fn part(call: &ScalarCall, values: &[Value<'_>]) -> SqlResult<Part> {
+fn part(call: &ScalarCall, values: &[Value<'_>]) -> SqlResult<DatePart> {
     let name = argument::text(call, values, 0)?;
-    Ok(*call.compiled(&name, Part::named)?)
+    Ok(*call.compiled(&name, DatePart::named)?)
 }
 
 /// Returns the date part that a literal first argument names.
-fn literal_part(call: &ScalarCall) -> SqlResult<Part> {
-    Part::named(call.text(0).ok_or_else(|| call.wrong_types())?)
+fn literal_part(call: &ScalarCall) -> SqlResult<DatePart> {
+    DatePart::named(call.text(0).ok_or_else(|| call.wrong_types())?)
 }
 
 /// Returns the type of an argument that is a date or a timestamp. A text is read as a timestamp.
-fn moment_type(call: &ScalarCall, index: usize) -> SqlResult<DataType> {
+pub fn moment_type(call: &ScalarCall, index: usize) -> SqlResult<DataType> {
     match call.ty(index) {
         DataType::Text { .. } | DataType::Variant => Ok(DataType::TimestampNtz { scale: 9 }),
         ty @ (DataType::Date
@@ -142,7 +147,7 @@ fn moment<'a>(call: &ScalarCall, value: &Value<'a>) -> SqlResult<Value<'a>> {
     }
 }
 
-fn wall(call: &ScalarCall, value: &Value<'_>) -> SqlResult<NaiveDateTime> {
+fn wall_clock(call: &ScalarCall, value: &Value<'_>) -> SqlResult<NaiveDateTime> {
     let parts = convert::parts(&moment(call, value)?, call.time_zone)?;
     Ok(parts.date.and_time(parts.time))
 }
@@ -157,11 +162,16 @@ fn added_type(call: &ScalarCall) -> SqlResult<DataType> {
 }
 
 /// Adds `count` date parts to a date, a time or a timestamp.
-fn add<'a>(call: &ScalarCall, part: Part, count: i64, value: &Value<'_>) -> SqlResult<Value<'a>> {
-    let far = || clock::out_of_range(format_args!("{count} {part:?} later"));
+pub fn add_part<'a>(
+    call: &ScalarCall,
+    part: DatePart,
+    count: i64,
+    value: &Value<'_>,
+) -> SqlResult<Value<'a>> {
+    let overflow = || clock::out_of_range(format_args!("{count} {part} later"));
     let value = moment(call, value)?;
     if let Some(unit) = part.nanos() {
-        let by = unit.checked_mul(i128::from(count)).ok_or_else(far)?;
+        let by = unit.checked_mul(i128::from(count)).ok_or_else(overflow)?;
         return Ok(match value {
             Value::Time(nanos) => {
                 let day = i128::from(clock::DAY);
@@ -172,7 +182,7 @@ fn add<'a>(call: &ScalarCall, part: Part, count: i64, value: &Value<'_>) -> SqlR
                 zone: timestamp.zone,
             }),
             other => {
-                let nanos = clock::nanos(wall(call, &other)?) + by;
+                let nanos = clock::nanos_of_datetime(wall_clock(call, &other)?) + by;
                 let zone = Zone::None;
                 Value::Timestamp(Timestamp { nanos, zone })
             }
@@ -181,20 +191,20 @@ fn add<'a>(call: &ScalarCall, part: Part, count: i64, value: &Value<'_>) -> SqlR
     if matches!(value, Value::Time(_)) {
         return Err(call.wrong_types());
     }
-    let reading = wall(call, &value)?;
+    let reading = wall_clock(call, &value)?;
     let moved = match (part.months(), part) {
         (Some(months), _) => {
-            add_calendar_months(reading, months.checked_mul(count).ok_or_else(far)?)
+            add_calendar_months(reading, months.checked_mul(count).ok_or_else(overflow)?)
         }
-        (_, Part::Week) => add_days(reading, count.checked_mul(7).ok_or_else(far)?),
-        (_, Part::Day | Part::DayOfWeek | Part::DayOfYear) => add_days(reading, count),
+        (_, DatePart::Week) => add_days(reading, count.checked_mul(7).ok_or_else(overflow)?),
+        (_, DatePart::Day | DatePart::DayOfWeek | DatePart::DayOfYear) => add_days(reading, count),
         _ => {
             return Err(SqlError::unsupported(format_args!(
-                "date part {part:?} in DATEADD"
+                "date part {part} in DATEADD"
             )));
         }
     };
-    like(call, moved.ok_or_else(far)?, &value)
+    same_kind(call, moved.ok_or_else(overflow)?, &value)
 }
 
 fn add_calendar_months(reading: NaiveDateTime, months: i64) -> Option<NaiveDateTime> {
@@ -216,9 +226,13 @@ fn add_days(reading: NaiveDateTime, days: i64) -> Option<NaiveDateTime> {
 }
 
 /// Converts a wall clock's reading to a value of the same kind as `value`.
-fn like<'a>(call: &ScalarCall, reading: NaiveDateTime, value: &Value<'_>) -> SqlResult<Value<'a>> {
+fn same_kind<'a>(
+    call: &ScalarCall,
+    reading: NaiveDateTime,
+    value: &Value<'_>,
+) -> SqlResult<Value<'a>> {
     Ok(match value {
-        Value::Date(_) => Value::Date(clock::days(reading.date())),
+        Value::Date(_) => Value::Date(clock::days_of_date(reading.date())),
         Value::Time(_) => Value::Time(clock::nanos_of_day(reading.time())),
         Value::Timestamp(timestamp) => {
             Value::Timestamp(clock::timestamp(reading, timestamp.zone, call.time_zone)?)
@@ -227,60 +241,23 @@ fn like<'a>(call: &ScalarCall, reading: NaiveDateTime, value: &Value<'_>) -> Sql
     })
 }
 
-/// Parses the steps of an interval such as `1 year, 3 quarters, 6 days`.
-fn steps(text: &str) -> SqlResult<Vec<(i64, Part)>> {
-    let bad = || SqlError::unsupported(format_args!("interval '{text}'"));
-    let step = |one: &str| {
-        let one = one.trim();
-        let end = one.find(|c: char| !c.is_ascii_digit() && !matches!(c, '+' | '-'));
-        let (count, name) = one.split_at(end.unwrap_or(one.len()));
-        let part = match name.trim() {
-            "" => Part::Second,
-            name => Part::named(name)?,
-        };
-        Ok((count.parse().map_err(|_| bad())?, part))
-    };
-    text.split(',').map(step).collect()
-}
-
-fn interval_type(call: &ScalarCall) -> SqlResult<DataType> {
-    let steps = steps(call.text(1).ok_or_else(|| call.wrong_types())?)?;
-    let in_day = steps.iter().any(|(_, part)| part.nanos().is_some());
-    match call.ty(0) {
-        DataType::Date if in_day => Ok(DataType::TimestampNtz { scale: 9 }),
-        time @ DataType::Time { .. } => Ok(time),
-        _ => moment_type(call, 0),
-    }
-}
-
-fn interval<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let text = argument::text(call, values, 1)?;
-    let steps = call.compiled(&text, steps)?;
-    let sign = argument::integer(call, values, 2)?;
-    let mut moved = values[0].clone();
-    for (count, part) in steps.iter() {
-        moved = add(call, *part, count * sign, &moved)?;
-    }
-    convert(moved, call.result, call.time_zone)
-}
-
 /// Returns the number of boundaries of a date part between a fixed origin and a reading. DATEDIFF
 /// is the difference of two such numbers.
-fn ordinal(part: Part, reading: NaiveDateTime) -> SqlResult<i128> {
-    let days = i128::from(clock::days(reading.date()));
+fn ordinal(part: DatePart, reading: NaiveDateTime) -> SqlResult<i128> {
+    let days = i128::from(clock::days_of_date(reading.date()));
     let year = i128::from(reading.year());
     Ok(match part {
-        Part::Year => year,
-        Part::Quarter => year * 4 + i128::from(reading.month0() / 3),
-        Part::Month => year * 12 + i128::from(reading.month0()),
+        DatePart::Year => year,
+        DatePart::Quarter => year * 4 + i128::from(reading.month0() / 3),
+        DatePart::Month => year * 12 + i128::from(reading.month0()),
         // Weeks begin on Monday; 1970-01-01 was a Thursday.
-        Part::Week => (days + 3).div_euclid(7),
-        Part::Day => days,
+        DatePart::Week => (days + 3).div_euclid(7),
+        DatePart::Day => days,
         _ => match part.nanos() {
-            Some(unit) => clock::nanos(reading).div_euclid(unit),
+            Some(unit) => clock::nanos_of_datetime(reading).div_euclid(unit),
             None => {
                 return Err(SqlError::unsupported(format_args!(
-                    "date part {part:?} in DATEDIFF"
+                    "date part {part} in DATEDIFF"
                 )));
             }
         },
@@ -301,7 +278,7 @@ fn difference<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a
             }
             other => other,
         };
-        wall(call, &value)
+        wall_clock(call, &value)
     };
     let (from, to) = (reading(&values[1])?, reading(&values[2])?);
     Ok(Value::integer(ordinal(part, to)? - ordinal(part, from)?))
@@ -318,29 +295,29 @@ fn truncated_type(call: &ScalarCall) -> SqlResult<DataType> {
 fn truncate<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let part = part(call, values)?;
     let value = moment(call, &values[1])?;
-    let reading = wall(call, &value)?;
+    let reading = wall_clock(call, &value)?;
     let date = reading.date();
     let first = |year, month| NaiveDate::from_ymd_opt(year, month, 1).unwrap_or(date);
     let start = match part {
-        Part::Year => Some(first(date.year(), 1)),
-        Part::Quarter => Some(first(date.year(), date.month0() / 3 * 3 + 1)),
-        Part::Month => Some(first(date.year(), date.month())),
-        Part::Week | Part::WeekIso => Some(date.week(Weekday::Mon).first_day()),
-        Part::Day => Some(date),
+        DatePart::Year => Some(first(date.year(), 1)),
+        DatePart::Quarter => Some(first(date.year(), date.month0() / 3 * 3 + 1)),
+        DatePart::Month => Some(first(date.year(), date.month())),
+        DatePart::Week | DatePart::WeekIso => Some(date.week(Weekday::Mon).first_day()),
+        DatePart::Day => Some(date),
         _ => None,
     };
     match (start, part.nanos()) {
-        (Some(start), _) => like(call, start.and_time(NaiveTime::MIN), &value),
+        (Some(start), _) => same_kind(call, start.and_time(NaiveTime::MIN), &value),
         (None, Some(unit)) => {
-            let nanos = clock::nanos(reading);
-            like(
+            let nanos = clock::nanos_of_datetime(reading);
+            same_kind(
                 call,
-                clock::reading(nanos - nanos.rem_euclid(unit))?,
+                clock::datetime_of_nanos(nanos - nanos.rem_euclid(unit))?,
                 &value,
             )
         }
         (None, None) => Err(SqlError::unsupported(format_args!(
-            "date part {part:?} in DATE_TRUNC"
+            "date part {part} in DATE_TRUNC"
         ))),
     }
 }
@@ -353,65 +330,65 @@ fn part_type(call: &ScalarCall) -> SqlResult<DataType> {
     })
 }
 
-fn extract<'a>(call: &ScalarCall, part: Part, value: &Value<'_>) -> SqlResult<Value<'a>> {
+fn extract<'a>(call: &ScalarCall, part: DatePart, value: &Value<'_>) -> SqlResult<Value<'a>> {
     let value = moment(call, value)?;
-    let reading = wall(call, &value)?;
+    let reading = wall_clock(call, &value)?;
     let (date, time) = (reading.date(), reading.time());
     let utc = match &value {
         Value::Timestamp(timestamp) => timestamp.nanos,
-        _ => clock::nanos(reading),
+        _ => clock::nanos_of_datetime(reading),
     };
     let offset = || match &value {
         Value::Timestamp(timestamp) => clock::offset(*timestamp, call.time_zone),
         _ => Ok(0),
     };
     let number: i128 = match part {
-        Part::Year => date.year().into(),
-        Part::Quarter => (date.month0() / 3 + 1).into(),
-        Part::Month => date.month().into(),
-        Part::Day => date.day().into(),
+        DatePart::Year => date.year().into(),
+        DatePart::Quarter => (date.month0() / 3 + 1).into(),
+        DatePart::Month => date.month().into(),
+        DatePart::Day => date.day().into(),
         // The parameters WEEK_START and WEEK_OF_YEAR_POLICY have their default values.
-        Part::Week | Part::WeekIso => date.iso_week().week().into(),
-        Part::YearOfWeek | Part::YearOfWeekIso => date.iso_week().year().into(),
-        Part::DayOfWeek => date.weekday().num_days_from_sunday().into(),
-        Part::DayOfWeekIso => date.weekday().number_from_monday().into(),
-        Part::DayOfYear => date.ordinal().into(),
-        Part::Hour => time.hour().into(),
-        Part::Minute => time.minute().into(),
-        Part::Second => time.second().into(),
-        Part::Millisecond => (time.nanosecond() / 1_000_000).into(),
-        Part::Microsecond => (time.nanosecond() / 1_000).into(),
-        Part::Nanosecond => time.nanosecond().into(),
-        Part::EpochSecond => utc.div_euclid(1_000_000_000),
-        Part::EpochMillisecond => utc.div_euclid(1_000_000),
-        Part::EpochMicrosecond => utc.div_euclid(1_000),
-        Part::EpochNanosecond => utc,
-        Part::TimezoneHour => (offset()? / 60).into(),
-        Part::TimezoneMinute => (offset()? % 60).into(),
+        DatePart::Week | DatePart::WeekIso => date.iso_week().week().into(),
+        DatePart::YearOfWeek | DatePart::YearOfWeekIso => date.iso_week().year().into(),
+        DatePart::DayOfWeek => date.weekday().num_days_from_sunday().into(),
+        DatePart::DayOfWeekIso => date.weekday().number_from_monday().into(),
+        DatePart::DayOfYear => date.ordinal().into(),
+        DatePart::Hour => time.hour().into(),
+        DatePart::Minute => time.minute().into(),
+        DatePart::Second => time.second().into(),
+        DatePart::Millisecond => (time.nanosecond() / 1_000_000).into(),
+        DatePart::Microsecond => (time.nanosecond() / 1_000).into(),
+        DatePart::Nanosecond => time.nanosecond().into(),
+        DatePart::EpochSecond => utc.div_euclid(1_000_000_000),
+        DatePart::EpochMillisecond => utc.div_euclid(1_000_000),
+        DatePart::EpochMicrosecond => utc.div_euclid(1_000),
+        DatePart::EpochNanosecond => utc,
+        DatePart::TimezoneHour => (offset()? / 60).into(),
+        DatePart::TimezoneMinute => (offset()? % 60).into(),
     };
     Ok(Value::integer(number))
 }
 
 fn last_day<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let date = wall(call, &values[0])?.date();
+    let date = wall_clock(call, &values[0])?.date();
     let part = match values.get(1) {
-        Some(_) => Part::named(&argument::text(call, values, 1)?)?,
-        None => Part::Month,
+        Some(_) => DatePart::named(&argument::text(call, values, 1)?)?,
+        None => DatePart::Month,
     };
     let (year, month) = (date.year(), date.month());
     let last = match part {
-        Part::Year => NaiveDate::from_ymd_opt(year, 12, 31),
-        Part::Quarter => end_of_month(year, month.div_ceil(3) * 3),
-        Part::Month => end_of_month(year, month),
-        Part::Week => Some(date.week(Weekday::Mon).last_day()),
+        DatePart::Year => NaiveDate::from_ymd_opt(year, 12, 31),
+        DatePart::Quarter => end_of_month(year, month.div_ceil(3) * 3),
+        DatePart::Month => end_of_month(year, month),
+        DatePart::Week => Some(date.week(Weekday::Mon).last_day()),
         _ => {
             return Err(SqlError::unsupported(format_args!(
-                "date part {part:?} in LAST_DAY"
+                "date part {part} in LAST_DAY"
             )));
         }
     };
     let last = last.ok_or_else(|| clock::out_of_range(date))?;
-    Ok(Value::Date(clock::days(last)))
+    Ok(Value::Date(clock::days_of_date(last)))
 }
 
 fn end_of_month(year: i32, month: u32) -> Option<NaiveDate> {
@@ -422,7 +399,7 @@ fn end_of_month(year: i32, month: u32) -> Option<NaiveDate> {
 /// Returns the next or the previous weekday of a name such as `fr` or `Friday`.
 fn near_day<'a>(call: &ScalarCall, values: &[Value<'a>], step: i64) -> SqlResult<Value<'a>> {
     const NAMES: [&str; 7] = ["mo", "tu", "we", "th", "fr", "sa", "su"];
-    let date = wall(call, &values[0])?.date();
+    let date = wall_clock(call, &values[0])?.date();
     let name = argument::text(call, values, 1)?.to_lowercase();
     let wanted = NAMES.iter().position(|start| name.starts_with(start));
     let wanted = wanted.ok_or_else(|| call.wrong_types())? as i64;
@@ -432,12 +409,12 @@ fn near_day<'a>(call: &ScalarCall, values: &[Value<'a>], step: i64) -> SqlResult
         0 => 7 * step,
         days => days * step,
     };
-    Ok(Value::Date(clock::days(date) + days as i32))
+    Ok(Value::Date(clock::days_of_date(date) + days as i32))
 }
 
 fn add_months<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let value = moment(call, &values[0])?;
-    let reading = wall(call, &value)?;
+    let reading = wall_clock(call, &value)?;
     let count = argument::integer(call, values, 1)?;
     let mut moved =
         add_calendar_months(reading, count).ok_or_else(|| clock::out_of_range(reading))?;
@@ -448,11 +425,11 @@ fn add_months<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a
     {
         moved = last.and_time(moved.time());
     }
-    like(call, moved, &value)
+    same_kind(call, moved, &value)
 }
 
 fn months_between<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let (a, b) = (wall(call, &values[0])?, wall(call, &values[1])?);
+    let (a, b) = (wall_clock(call, &values[0])?, wall_clock(call, &values[1])?);
     let months = |reading: NaiveDateTime| f64::from(reading.year() * 12 + reading.month0() as i32);
     let is_last = |d: NaiveDate| end_of_month(d.year(), d.month()) == Some(d);
     let whole = months(a) - months(b);
@@ -465,22 +442,23 @@ fn months_between<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Valu
 }
 
 /// Builds a date from year, month and day. Month and day may be outside their ranges.
-fn date_of(call: &ScalarCall, values: &[Value<'_>]) -> SqlResult<NaiveDate> {
+fn date_from_parts(call: &ScalarCall, values: &[Value<'_>]) -> SqlResult<NaiveDate> {
     let year = argument::integer(call, values, 0)?;
     let month = argument::integer(call, values, 1)?;
     let day = argument::integer(call, values, 2)?;
-    let far = || clock::out_of_range(format_args!("{year}-{month}-{day}"));
+    let overflow = || clock::out_of_range(format_args!("{year}-{month}-{day}"));
     let january = i32::try_from(year)
         .ok()
         .and_then(|year| NaiveDate::from_ymd_opt(year, 1, 1))
-        .ok_or_else(far)?
+        .ok_or_else(overflow)?
         .and_time(NaiveTime::MIN);
-    let first = add_calendar_months(january, month - 1).ok_or_else(far)?;
-    Ok(add_days(first, day - 1).ok_or_else(far)?.date())
+    let first = add_calendar_months(january, month - 1).ok_or_else(overflow)?;
+    Ok(add_days(first, day - 1).ok_or_else(overflow)?.date())
 }
 
-fn timestamp_of<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    let midnight = clock::nanos(date_of(call, values)?.and_time(NaiveTime::MIN));
+fn timestamp_from_parts<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
+    let midnight =
+        clock::nanos_of_datetime(date_from_parts(call, values)?.and_time(NaiveTime::MIN));
     let part = |index| argument::integer(call, values, index).map(i128::from);
     let seconds = part(3)? * 3600 + part(4)? * 60 + part(5)?;
     let rest = if values.len() > 6 { part(6)? } else { 0 };
@@ -494,11 +472,11 @@ fn timestamp_of<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<
 fn convert_timezone<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
     let from = clock::zone(&argument::text(call, values, 0)?)?;
     let to = clock::zone(&argument::text(call, values, 1)?)?;
-    let nanos = clock::moment(wall(call, &values[2])?, from)?;
+    let nanos = clock::to_utc_nanos(wall_clock(call, &values[2])?, from)?;
     let zone = Zone::Session;
-    let reading = clock::wall(Timestamp { nanos, zone }, to)?;
+    let reading = clock::wall_clock(Timestamp { nanos, zone }, to)?;
     Ok(Value::Timestamp(Timestamp {
-        nanos: clock::nanos(reading),
+        nanos: clock::nanos_of_datetime(reading),
         zone: Zone::None,
     }))
 }

@@ -10,6 +10,7 @@ mod conversion;
 pub mod date_part;
 mod datetime;
 mod hash;
+mod interval;
 mod now;
 mod numeric;
 mod parsed_call;
@@ -40,13 +41,14 @@ pub use window::Window;
 use super::value::Value;
 
 /// All rows.
-static TABLES: [&[Function]; 12] = [
+static TABLES: [&[Function]; 13] = [
     aggregate::FUNCTIONS,
     arithmetic::FUNCTIONS,
     conditional::FUNCTIONS,
     conversion::FUNCTIONS,
     datetime::FUNCTIONS,
     hash::FUNCTIONS,
+    interval::FUNCTIONS,
     now::FUNCTIONS,
     numeric::FUNCTIONS,
     pattern::FUNCTIONS,

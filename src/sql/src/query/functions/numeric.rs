@@ -11,7 +11,7 @@ use crate::query::value::Value;
 use crate::types::DataType;
 
 pub const FUNCTIONS: &[Function] = &[
-    Function::scalar("ABS", (1, 1), same, |call, values| {
+    Function::scalar("ABS", (1, 1), argument_type, |call, values| {
         on_number(
             call,
             values,
@@ -128,7 +128,7 @@ fn invalid_float(function: &str) -> SqlError {
     )
 }
 
-fn same(call: &ScalarCall) -> SqlResult<DataType> {
+fn argument_type(call: &ScalarCall) -> SqlResult<DataType> {
     Ok(match call.precision(0)? {
         Some(Precision { precision, scale }) => DataType::Number { precision, scale },
         None => DataType::Float,

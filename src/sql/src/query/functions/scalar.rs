@@ -14,14 +14,14 @@ use datafusion::logical_expr::{
 
 use super::{Function, ScalarCall, check_arity, conversion};
 use crate::error::{SqlError, SqlResult};
-use crate::query::array::{Column, build};
+use crate::query::array::{ValueArray, build};
 use crate::query::clock;
 use crate::query::value::Value;
 use crate::types::DataType;
 
 /// A computation of all rows at once; the last argument is the number of rows. It returns None if
 /// the columns do not allow it.
-type Batch = fn(&ScalarCall, &[Column], usize) -> SqlResult<Option<ArrayRef>>;
+type Batch = fn(&ScalarCall, &[ValueArray], usize) -> SqlResult<Option<ArrayRef>>;
 
 /// How a scalar function is computed.
 pub struct Scalar {
@@ -205,11 +205,15 @@ impl Udf {
                 ColumnarValue::Scalar(value) => (value.to_array()?, 0),
             };
             let field = typed_like(field, &array);
-            columns.push(Column::new(&array, &field).map_err(external)?);
+            columns.push(ValueArray::new(&array, &field).map_err(external)?);
             steps.push(step);
         }
         let scalar = self.scalar;
-        if scalar.is_null_on_null && columns.iter().any(|column| matches!(column, Column::Null)) {
+        if scalar.is_null_on_null
+            && columns
+                .iter()
+                .any(|column| matches!(column, ValueArray::Null))
+        {
             return Ok(new_null_array(args.return_field.data_type(), rows));
         }
         if let Some(batch) = scalar.batch

@@ -128,11 +128,11 @@ pub const FUNCTIONS: &[Function] = &[
         result_type::boolean,
         |call, values| Ok(Value::Boolean(document(call, values)?.is_null())),
     ),
-    is("IS_ARRAY"),
-    is("IS_OBJECT"),
-    is("IS_VARCHAR"),
-    is("IS_INTEGER"),
-    is("IS_BOOLEAN"),
+    is_type("IS_ARRAY"),
+    is_type("IS_OBJECT"),
+    is_type("IS_VARCHAR"),
+    is_type("IS_INTEGER"),
+    is_type("IS_BOOLEAN"),
 ];
 
 /// Creates a function of any number of arguments, each of which may be NULL.
@@ -140,7 +140,7 @@ const fn constructor(name: &'static str, scalar: Scalar) -> Function {
     Function::new(name, (0, usize::MAX), Kind::Scalar(scalar.called_on_null()))
 }
 
-const fn is(name: &'static str) -> Function {
+const fn is_type(name: &'static str) -> Function {
     Function::scalar(name, (1, 1), result_type::boolean, |call, values| {
         let found = json::type_name(&document(call, values)?);
         Ok(Value::Boolean(call.name.strip_prefix("IS_") == Some(found)))

@@ -6,10 +6,10 @@ use crate::query::value::Value;
 use crate::types::{DataType, MAX_TEXT};
 
 pub const FUNCTIONS: &[Function] = &[
-    map("UPPER"),
-    map("LOWER"),
-    map("INITCAP"),
-    map("REVERSE"),
+    text_map("UPPER"),
+    text_map("LOWER"),
+    text_map("INITCAP"),
+    text_map("REVERSE"),
     Function::scalar("||", (2, 2), result_type::text, concat),
     Function::scalar("CONCAT", (1, usize::MAX), result_type::text, concat),
     Function::scalar(
@@ -182,7 +182,7 @@ pub const FUNCTIONS: &[Function] = &[
     ),
 ];
 
-const fn map(name: &'static str) -> Function {
+const fn text_map(name: &'static str) -> Function {
     Function::scalar(name, (1, 1), same_length, |call, values| {
         let text = argument::text(call, values, 0)?;
         Ok(Value::text(match call.name {
@@ -223,7 +223,7 @@ fn check_length(length: usize) -> SqlResult<()> {
     } else {
         Err(SqlError::new(
             code::STRING_TOO_LONG,
-            format!("String is too long: {length} characters, where a VARCHAR has {MAX_TEXT}"),
+            format!("String of {length} characters is too long; the maximum is {MAX_TEXT}"),
         ))
     }
 }

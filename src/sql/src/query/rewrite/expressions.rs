@@ -19,7 +19,7 @@ use crate::types::DataType;
 
 impl Rewriter<'_> {
     /// Rewrites the addition or subtraction of an INTERVAL. Called before the operands are visited.
-    pub(super) fn before(&mut self, expr: &mut Expr) -> SqlResult<()> {
+    pub(super) fn pre_expression(&mut self, expr: &mut Expr) -> SqlResult<()> {
         if let Expr::BinaryOp { left, op, right } = expr {
             let sign = match op {
                 BinaryOperator::Plus => 1,
@@ -38,7 +38,7 @@ impl Rewriter<'_> {
     }
 
     /// Rewrites an expression whose operands have been visited.
-    pub(super) fn expression(&mut self, expr: &mut Expr) -> SqlResult<()> {
+    pub(super) fn post_expression(&mut self, expr: &mut Expr) -> SqlResult<()> {
         let taken = std::mem::replace(expr, Expr::value(Value::Null));
         *expr = self.rewritten(taken)?;
         Ok(())
@@ -221,7 +221,7 @@ impl Rewriter<'_> {
                 time_zone,
             )?;
             let parts = convert::parts(&value, time_zone)?;
-            let full = date::Format::new("YYYY-MM-DD HH24:MI:SS.FF9 TZHTZM")?.format(parts);
+            let full = date::DateFormat::new("YYYY-MM-DD HH24:MI:SS.FF9 TZHTZM")?.format(parts);
             return Ok(call(function, vec![string(full), string(ty)]));
         }
         Ok(call(function, vec![expr, string(ty)]))
@@ -275,7 +275,7 @@ impl Rewriter<'_> {
         }
         match calls::rewrite(function, self.parameters.now)? {
             Rewritten::Expr(expr) => Ok(expr),
-            Rewritten::Unknown(call) => Ok(self.ask_session(call.name, call.arguments)),
+            Rewritten::Unknown(call) => Ok(self.defer_to_session(call.name, call.arguments)),
         }
     }
 }

@@ -21,7 +21,7 @@ use datafusion::sql::sqlparser::tokenizer::Location;
 
 pub use aliases::use_alias;
 pub use expressions::unknown;
-pub use relations::{Request, Source};
+pub use relations::{RelationRequest, Source};
 pub use select::select_one;
 
 use super::Parameters;
@@ -38,9 +38,9 @@ pub struct SessionCall {
 /// What the session must provide before a query can be planned. A call comes after the calls in its
 /// arguments, and requests may use any call.
 #[derive(Default)]
-pub struct Needs {
+pub struct Dependencies {
     pub calls: Vec<SessionCall>,
-    pub requests: Vec<Request>,
+    pub requests: Vec<RelationRequest>,
 }
 
 /// Rewrites a query in place.
@@ -51,13 +51,13 @@ pub fn rewrite(
     query: &mut Query,
     item_names: &HashMap<Location, Vec<String>>,
     parameters: &Parameters,
-    suffix_plain: bool,
-) -> SqlResult<Needs> {
+    suffix_repeated_names: bool,
+) -> SqlResult<Dependencies> {
     let mut rewriter = Rewriter {
         item_names,
         parameters,
-        suffix_plain,
-        needs: Needs::default(),
+        suffix_repeated_names,
+        dependencies: Dependencies::default(),
         scopes: Vec::new(),
         withs: Vec::new(),
         unnamed: 0,
@@ -65,13 +65,13 @@ pub fn rewrite(
         in_values: false,
     };
     match query.visit(&mut rewriter) {
-        ControlFlow::Continue(()) => Ok(rewriter.needs),
+        ControlFlow::Continue(()) => Ok(rewriter.dependencies),
         ControlFlow::Break(error) => Err(*error),
     }
 }
 
 /// Replaces the calls that the session evaluates by their values.
-pub fn answer(expr: &mut impl VisitMut, answers: &[Expr]) {
+pub fn substitute_results(expr: &mut impl VisitMut, answers: &[Expr]) {
     let _: ControlFlow<()> = visit_expressions_mut(expr, |expr| {
         if let Expr::Identifier(ident) = expr
             && let Some(number) = ident.value.strip_prefix("#call")
@@ -86,8 +86,8 @@ pub fn answer(expr: &mut impl VisitMut, answers: &[Expr]) {
 struct Rewriter<'a> {
     item_names: &'a HashMap<Location, Vec<String>>,
     parameters: &'a Parameters,
-    suffix_plain: bool,
-    needs: Needs,
+    suffix_repeated_names: bool,
+    dependencies: Dependencies,
     /// The names of the common table expressions in scope, for each enclosing query.
     scopes: Vec<Vec<String>>,
     /// The WITH clauses of the queries that are being visited. They are taken out of these queries,
@@ -119,7 +119,7 @@ impl VisitorMut for Rewriter<'_> {
             flow(self.common_tables(with))?;
         }
         self.withs.push(with);
-        flow(self.query(query))
+        flow(self.rewrite_query(query))
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> Flow {
@@ -132,19 +132,19 @@ impl VisitorMut for Rewriter<'_> {
         self.in_values = matches!(factor, TableFactor::Derived { alias: Some(alias), .. }
             if alias.name.value.starts_with("#values"));
         flow(self.named_columns(factor))?;
-        flow(relations::plain(factor))
+        flow(relations::prepare_relation(factor))
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
-        flow(self.relation(factor))
+        flow(self.rewrite_relation(factor))
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> Flow {
-        flow(self.before(expr))
+        flow(self.pre_expression(expr))
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> Flow {
-        flow(self.expression(expr))
+        flow(self.post_expression(expr))
     }
 }
 
@@ -175,17 +175,17 @@ impl Rewriter<'_> {
                 columns::widen_first(&mut table.query)?;
             }
             if own {
-                self.see(name.clone());
+                self.add_to_scope(name.clone());
             }
             if let ControlFlow::Break(error) = table.query.visit(self) {
                 return Err(*error);
             }
-            self.see(name);
+            self.add_to_scope(name);
         }
         Ok(())
     }
 
-    fn see(&mut self, name: String) {
+    fn add_to_scope(&mut self, name: String) {
         if let Some(scope) = self.scopes.last_mut() {
             scope.push(name);
         }
@@ -197,9 +197,14 @@ impl Rewriter<'_> {
 
     /// Records a call that the session evaluates, and returns the identifier that stands for its
     /// value.
-    fn ask_session(&mut self, name: String, arguments: Vec<Expr>) -> Expr {
-        let ident = quoted(format!("{GENERATED_PREFIX}call{}", self.needs.calls.len()));
-        self.needs.calls.push(SessionCall { name, arguments });
+    fn defer_to_session(&mut self, name: String, arguments: Vec<Expr>) -> Expr {
+        let ident = quoted(format!(
+            "{GENERATED_PREFIX}call{}",
+            self.dependencies.calls.len()
+        ));
+        self.dependencies
+            .calls
+            .push(SessionCall { name, arguments });
         Expr::Identifier(ident)
     }
 }

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Rewriter;
+use super::select::refuse;
 use crate::error::{Position, SqlError, SqlResult};
 use crate::names::{Ident, ObjectName};
 use crate::query::generated_name::GENERATED_PREFIX;
@@ -20,7 +21,7 @@ const RESERVED: &[&str] = &[
 ];
 
 /// A relation that a query reads.
-pub struct Request {
+pub struct RelationRequest {
     /// The generated name in the query.
     pub name: String,
     pub source: Source,
@@ -40,9 +41,9 @@ pub enum Source {
     },
     Directory(ObjectName),
     /// An earlier result of a pipe; the number counts from 1.
-    Earlier(usize),
+    PipeResult(usize),
     /// `IDENTIFIER(…)`
-    Named(Expr),
+    Identifier(Expr),
 }
 
 /// AT or BEFORE with its only argument.
@@ -54,7 +55,7 @@ pub struct At {
 
 impl Rewriter<'_> {
     /// Replaces a relation whose arguments have been visited.
-    pub(super) fn relation(&mut self, factor: &mut TableFactor) -> SqlResult<()> {
+    pub(super) fn rewrite_relation(&mut self, factor: &mut TableFactor) -> SqlResult<()> {
         let (source, alias) = match factor {
             TableFactor::Table {
                 name,
@@ -68,17 +69,14 @@ impl Rewriter<'_> {
                 sample,
                 index_hints,
             } => {
-                let refused = !with_hints.is_empty()
-                    || *with_ordinality
-                    || !partitions.is_empty()
-                    || json_path.is_some()
-                    || !index_hints.is_empty();
-                if refused {
-                    return Err(SqlError::unsupported("hints on a table"));
-                }
-                if sample.is_some() {
-                    return Err(SqlError::unsupported("SAMPLE"));
-                }
+                refuse(&[
+                    (!with_hints.is_empty(), "WITH hints on a table"),
+                    (*with_ordinality, "WITH ORDINALITY"),
+                    (!partitions.is_empty(), "PARTITION on a table"),
+                    (json_path.is_some(), "a JSON path on a table"),
+                    (!index_hints.is_empty(), "index hints on a table"),
+                    (sample.is_some(), "SAMPLE"),
+                ])?;
                 // IDENTIFIER('name')
                 if let [ObjectNamePart::Function(function)] = name.0.as_mut_slice()
                     && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(named))] =
@@ -86,18 +84,18 @@ impl Rewriter<'_> {
                     && function.name.value == "IDENTIFIER"
                     && version.is_none()
                 {
-                    self.expression(named)?;
-                    let source = Source::Named(named.clone());
+                    self.post_expression(named)?;
+                    let source = Source::Identifier(named.clone());
                     let alias = alias.take();
-                    return self.place(factor, source, alias);
+                    return self.replace_relation(factor, source, alias);
                 }
-                let written = object(name)?;
-                let at = version.take().map(at).transpose()?;
+                let written = object_name_of(name)?;
+                let at = version.take().map(parse_at).transpose()?;
                 if let Some(args) = args.take() {
                     if at.is_some() || args.settings.is_some() {
                         return Err(SqlError::unsupported("AT on a table function"));
                     }
-                    (called(written, args.args)?, alias.take())
+                    (table_function(written, args.args)?, alias.take())
                 } else {
                     if let [only] = written.0.as_slice() {
                         if self.is_common_table(only.as_str()) {
@@ -117,8 +115,8 @@ impl Rewriter<'_> {
                         if let Some(number) = only.as_str().strip_prefix('$')
                             && let Ok(number) = number.parse()
                         {
-                            let source = Source::Earlier(number);
-                            return self.place(factor, source, None);
+                            let source = Source::PipeResult(number);
+                            return self.replace_relation(factor, source, None);
                         }
                     }
                     let own_name = TableAlias {
@@ -155,7 +153,7 @@ impl Rewriter<'_> {
             TableFactor::NestedJoin { alias, .. } => {
                 return match alias {
                     None => Ok(()),
-                    Some(_) => Err(SqlError::unsupported("an alias of a join in brackets")),
+                    Some(_) => Err(SqlError::unsupported("an alias for a join in parentheses")),
                 };
             }
             TableFactor::Function { name, .. } => {
@@ -168,17 +166,17 @@ impl Rewriter<'_> {
             }
             other => return Err(SqlError::unsupported(format_args!("{other} in FROM"))),
         };
-        self.place(factor, source, alias)
+        self.replace_relation(factor, source, alias)
     }
 
     /// Replaces a relation by a generated name, and records the request for it.
-    fn place(
+    fn replace_relation(
         &mut self,
         factor: &mut TableFactor,
         source: Source,
         alias: Option<TableAlias>,
     ) -> SqlResult<()> {
-        let name = format!("{GENERATED_PREFIX}{}", self.needs.requests.len());
+        let name = format!("{GENERATED_PREFIX}{}", self.dependencies.requests.len());
         let alias = match (alias, &mut *factor) {
             (Some(alias), _) => Some(alias),
             (None, TableFactor::Table { alias, .. }) => alias.take(),
@@ -194,7 +192,7 @@ impl Rewriter<'_> {
             .map(|column| column.name.value);
         let columns = columns.collect();
         *factor = table(object_name(&name), alias, None);
-        self.needs.requests.push(Request {
+        self.dependencies.requests.push(RelationRequest {
             name,
             source,
             columns,
@@ -203,7 +201,7 @@ impl Rewriter<'_> {
     }
 }
 
-fn called(name: ObjectName, arguments: Vec<FunctionArg>) -> SqlResult<Source> {
+fn table_function(name: ObjectName, arguments: Vec<FunctionArg>) -> SqlResult<Source> {
     let mut taken = Vec::new();
     for argument in arguments {
         let (name, argument) = match argument {
@@ -237,7 +235,7 @@ fn called(name: ObjectName, arguments: Vec<FunctionArg>) -> SqlResult<Source> {
             }
             ("DIRECTORY", _) => {
                 return Err(SqlError::unsupported(
-                    "DIRECTORY of anything but a stage's name",
+                    "DIRECTORY with an argument that is not a stage name",
                 ));
             }
             _ => {}
@@ -257,7 +255,7 @@ fn stage_name(text: &str) -> SqlResult<ObjectName> {
 }
 
 /// Converts a name as it was written; its unquoted parts are in upper case already.
-fn object(name: &AstName) -> SqlResult<ObjectName> {
+fn object_name_of(name: &AstName) -> SqlResult<ObjectName> {
     let part = |part: &ObjectNamePart| match part.as_ident() {
         Some(ident) if ident.quote_style.is_none() && RESERVED.contains(&ident.value.as_str()) => {
             let start = ident.span.start;
@@ -279,7 +277,7 @@ fn object(name: &AstName) -> SqlResult<ObjectName> {
 
 /// Prepares a relation before its arguments are visited: `TABLE(f(…))` becomes a relation with
 /// arguments, and AT a named argument. Otherwise both would be rewritten as function calls.
-pub(super) fn plain(factor: &mut TableFactor) -> SqlResult<()> {
+pub(super) fn prepare_relation(factor: &mut TableFactor) -> SqlResult<()> {
     match factor {
         TableFactor::TableFunction { expr, alias } => {
             let bad = SqlError::unsupported(format_args!("TABLE({expr})"));
@@ -338,7 +336,7 @@ fn at_argument(expr: &Expr) -> SqlResult<Expr> {
     })
 }
 
-fn at(version: TableVersion) -> SqlResult<At> {
+fn parse_at(version: TableVersion) -> SqlResult<At> {
     let refused = SqlError::unsupported(format_args!("{version} on a table"));
     let TableVersion::Function(Expr::Named { expr, name }) = version else {
         return Err(refused);

@@ -19,7 +19,7 @@ use crate::query::syntax_tree::{cast, integer, quoted};
 
 impl Rewriter<'_> {
     /// Rewrites a query's clauses before its parts are visited.
-    pub(super) fn query(&mut self, query: &mut Query) -> SqlResult<()> {
+    pub(super) fn rewrite_query(&mut self, query: &mut Query) -> SqlResult<()> {
         let Query {
             with: _,
             body,
@@ -96,7 +96,7 @@ impl Rewriter<'_> {
             };
             limit(limit_clause, quantity)?;
         }
-        self.set(body)
+        self.rewrite_set_expr(body)
     }
 
     /// Replaces a variable in LIMIT or OFFSET by its value, because DataFusion takes only whole
@@ -121,9 +121,9 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    fn set(&mut self, body: &mut Box<SetExpr>) -> SqlResult<()> {
+    fn rewrite_set_expr(&mut self, body: &mut Box<SetExpr>) -> SqlResult<()> {
         match body.as_mut() {
-            SetExpr::Select(select) => self.select(select),
+            SetExpr::Select(select) => self.rewrite_select(select),
             // It is visited as a query of its own.
             SetExpr::Query(_) => Ok(()),
             SetExpr::SetOperation {
@@ -142,8 +142,8 @@ impl Rewriter<'_> {
                         return Err(SqlError::unsupported(format_args!("{op} {set_quantifier}")));
                     }
                 }
-                self.set(left)?;
-                self.set(right)
+                self.rewrite_set_expr(left)?;
+                self.rewrite_set_expr(right)
             }
             SetExpr::Values(_) if std::mem::take(&mut self.in_values) => Ok(()),
             SetExpr::Values(values) => {
@@ -188,7 +188,7 @@ impl Rewriter<'_> {
         select
     }
 
-    fn select(&mut self, select: &mut Select) -> SqlResult<()> {
+    fn rewrite_select(&mut self, select: &mut Select) -> SqlResult<()> {
         let Select {
             select_token,
             optimizer_hint: _,
@@ -272,7 +272,7 @@ impl Rewriter<'_> {
                 *expr = cast(expr.clone(), format_args!("NUMBER({precision},0)"));
             }
             let repeats = !seen.insert(name.clone());
-            if repeats || (has_wildcard && is_plain && self.suffix_plain) {
+            if repeats || (has_wildcard && is_plain && self.suffix_repeated_names) {
                 self.unnamed += 1;
                 name = format!("{name}{DUPLICATE_SUFFIX}{}", self.unnamed);
             } else if is_plain {
@@ -287,7 +287,8 @@ impl Rewriter<'_> {
     }
 }
 
-fn refuse(refused: &[(bool, &str)]) -> SqlResult<()> {
+/// Refuses the first clause that is there, by its name.
+pub(super) fn refuse(refused: &[(bool, &str)]) -> SqlResult<()> {
     match refused.iter().find(|(is_there, _)| *is_there) {
         Some((_, what)) => Err(SqlError::unsupported(what)),
         None => Ok(()),
@@ -339,7 +340,9 @@ fn group_by_all(group_by: &mut GroupByExpr, projection: &[SelectItem]) -> SqlRes
         GroupByExpr::Expressions(_, modifiers) | GroupByExpr::All(modifiers)
             if !modifiers.is_empty() =>
         {
-            Err(SqlError::unsupported("WITH ROLLUP and the like"))
+            Err(SqlError::unsupported(
+                "GROUP BY … WITH ROLLUP, WITH CUBE or WITH TOTALS",
+            ))
         }
         GroupByExpr::Expressions(..) => Ok(()),
         GroupByExpr::All(_) => {

@@ -5,7 +5,7 @@ use super::*;
 /// DataFusion would return one row for each row of the subquery.
 #[tokio::test]
 async fn a_query_as_a_value_has_one_row() {
-    let session = Session::default()
+    let session = TestCatalog::default()
         .with("T", "SELECT column1 AS a FROM VALUES (1), (2)")
         .await;
     for (sql, expected) in [
@@ -43,7 +43,7 @@ async fn a_query_as_a_value_has_one_row() {
 
 #[tokio::test]
 async fn nulls_in_sets() {
-    let session = Session::default()
+    let session = TestCatalog::default()
         .with("T", "SELECT column1 AS a FROM VALUES (1), (NULL)")
         .await
         .with("U", "SELECT column1 AS a FROM VALUES (2), (NULL)")
@@ -74,7 +74,7 @@ async fn nulls_in_sets() {
 
 #[tokio::test]
 async fn clauses() {
-    let session = Session::default()
+    let session = TestCatalog::default()
         .with(
             "T",
             "SELECT column1 AS id, column2 AS name FROM VALUES (1, 'a'), (2, 'b')",
@@ -138,7 +138,7 @@ async fn clauses() {
         ),
         (
             "SELECT COUNT(*) FROM t WHERE id IN (SELECT id::varchar FROM t)",
-            "000002 (0A000): SQL compilation error:\nUnsupported feature 'IN of a query whose column has another type; cast it there'.",
+            "000002 (0A000): SQL compilation error:\nUnsupported feature 'IN with a subquery whose column has another type; cast the column in the subquery'.",
         ),
         ("SELECT MAX(id) AS m FROM t HAVING m > 1", "2"),
         (

@@ -30,7 +30,7 @@ async fn numbers_have_snowflakes_precision_and_scale() {
 
 #[tokio::test]
 async fn aggregates_have_snowflakes_types() {
-    let session = Session::default()
+    let session = TestCatalog::default()
         .with("T", "SELECT column1::number(12,2) AS d, column2::int AS i, column3 AS s, column4::number(5,1) AS n \
                     FROM VALUES (1.10, 1, '7', 28.9), (2.25, 2, '8', 29.0), (NULL, 2, NULL, NULL)")
         .await
@@ -203,7 +203,7 @@ async fn formats_are_snowflakes() {
 
 #[tokio::test]
 async fn time_travel_reaches_the_catalog() {
-    let session = Session::default().with("T", "SELECT 1 AS a").await;
+    let session = TestCatalog::default().with("T", "SELECT 1 AS a").await;
     for (at, asked) in [
         (
             "AT(TIMESTAMP => '2024-07-01 10:00:00'::timestamp_ntz)",
@@ -235,7 +235,9 @@ async fn time_travel_reaches_the_catalog() {
 /// Whatever is parsed is either executed or refused.
 #[tokio::test]
 async fn what_is_not_there_is_refused_by_name() {
-    let session = Session::default().with("T", "SELECT 1 AS a, 2 AS b").await;
+    let session = TestCatalog::default()
+        .with("T", "SELECT 1 AS a, 2 AS b")
+        .await;
     for (sql, expected) in [
         (
             "SELECT a FROM t SAMPLE (10)",

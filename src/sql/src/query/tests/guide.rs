@@ -2,14 +2,14 @@
 
 use super::*;
 
-async fn lake() -> Session {
+async fn lake() -> TestCatalog {
     let stores = "SELECT column1::int AS store_id, column2 AS store_name, column3 AS city FROM VALUES (1, 'North', 'Oslo'), (2, 'South', 'Rome')";
     let transactions = "SELECT column1::int AS txn_id, column2::int AS store_id, column3::number(12,2) AS total_amount \
                         FROM VALUES (1, 1, 10.50), (2, 1, 0.25), (3, 2, 99.99)";
     let items = "SELECT column1::int AS product_id, column2::int AS quantity, column3::number(12,2) AS line_total \
                  FROM VALUES (7, 1, 10.50), (7, 2, 0.25), (8, 1, 99.99)";
     let products = "SELECT column1::int AS product_id, column2 AS product_name, column3 AS category FROM VALUES (7, 'Tea', 'Food'), (8, 'Pan', 'Home')";
-    Session::default()
+    TestCatalog::default()
         .with("ICEBERG_STORES", stores)
         .await
         .with("ICEBERG_TRANSACTIONS", transactions)
@@ -85,7 +85,7 @@ async fn copy_history() {
 /// The SELECT of the guide's procedures, without its INTO.
 #[tokio::test]
 async fn newest_metadata_file() {
-    let session = Session::default();
+    let session = TestCatalog::default();
     let sql = "SELECT RELATIVE_PATH FROM DIRECTORY(@stg_meta_transactions) WHERE RELATIVE_PATH LIKE '%.metadata.json' ORDER BY LAST_MODIFIED DESC LIMIT 1";
     assert_eq!(ask_of(&session, sql).await, "00002-b.metadata.json");
     assert_eq!(

@@ -5,7 +5,7 @@ use arrow::datatypes::{Int32Type, TimeUnit};
 
 use super::*;
 
-fn lake() -> Session {
+fn lake() -> TestCatalog {
     let micros = 1_704_067_200_123_456;
     let ntz = TimestampMicrosecondArray::from(vec![Some(micros), None]);
     let ltz = TimestampMicrosecondArray::from(vec![Some(micros), None]).with_timezone("+00:00");
@@ -15,7 +15,7 @@ fn lake() -> Session {
     )
     .unwrap();
     let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), None]), None]);
-    Session::default().with_arrays(
+    TestCatalog::default().with_arrays(
         "T",
         vec![
             (
@@ -203,7 +203,7 @@ async fn every_type_is_worked_with() {
 
 /// Returns the unit of `DATEADD` on a column of microseconds. It stays microseconds, which reach
 /// years such as 9999.
-async fn ntz_unit(session: &Session) -> TimeUnit {
+async fn ntz_unit(session: &TestCatalog) -> TimeUnit {
     let rows = run("SELECT DATEADD(day, 1, n) FROM t", session)
         .await
         .unwrap();

@@ -19,13 +19,13 @@ use crate::error::SqlError;
 
 /// The session of these tests: tables by name, and a record of the calls it received.
 #[derive(Default)]
-struct Session {
+struct TestCatalog {
     tables: HashMap<String, Arc<dyn TableProvider>>,
     asked: Mutex<Vec<String>>,
 }
 
 #[async_trait]
-impl Catalog for Session {
+impl Catalog for TestCatalog {
     async fn table(
         &self,
         name: &ObjectName,
@@ -39,7 +39,11 @@ impl Catalog for Session {
         table.cloned().ok_or_else(|| SqlError::no_object(name))
     }
 
-    async fn table_function(&self, name: &ObjectName, arguments: &[Argument]) -> SqlResult<Rows> {
+    async fn table_function(
+        &self,
+        name: &ObjectName,
+        arguments: &[TableFunctionArgument],
+    ) -> SqlResult<Rows> {
         for argument in arguments {
             let asked = format!(
                 "{name} {} => {} {}",
@@ -60,7 +64,7 @@ impl Catalog for Session {
         let ty = DataType::TimestampTz { scale: 3 };
         let at = |millis| ScalarValue::TimestampMillisecond(Some(millis), Some("UTC".into()));
         let file = |name: &str, millis| vec![ScalarValue::from(name), at(millis)];
-        Rows::of(
+        Rows::from_values(
             &[("RELATIVE_PATH", DataType::TEXT), ("LAST_MODIFIED", ty)],
             [
                 file("00001-a.metadata.json", 1_000),
@@ -86,7 +90,7 @@ impl Catalog for Session {
     }
 }
 
-impl Session {
+impl TestCatalog {
     /// Adds a table with the rows and column types of a query.
     async fn with(mut self, name: &str, query: &str) -> Self {
         let rows = run(query, &self)
@@ -126,7 +130,7 @@ fn parameters() -> Parameters {
     Parameters::at("2024-07-15T19:30:00.123456789Z".parse().unwrap())
 }
 
-async fn run(sql: &str, session: &Session) -> SqlResult<Rows> {
+async fn run(sql: &str, session: &TestCatalog) -> SqlResult<Rows> {
     engine().run(sql, session, &parameters()).await
 }
 
@@ -158,7 +162,7 @@ fn columns_of(rows: &Rows) -> String {
 }
 
 /// Runs a query and formats its rows, or its error.
-async fn ask_of(session: &Session, sql: &str) -> String {
+async fn ask_of(session: &TestCatalog, sql: &str) -> String {
     match run(sql, session).await {
         Ok(rows) => rows_of(&rows).join("; "),
         Err(error) => error.to_string(),
@@ -166,12 +170,17 @@ async fn ask_of(session: &Session, sql: &str) -> String {
 }
 
 async fn ask(sql: &str) -> String {
-    ask_of(&Session::default(), sql).await
+    ask_of(&TestCatalog::default(), sql).await
 }
 
 /// Evaluates an expression and formats its value with its type.
 async fn typed(expression: &str) -> String {
-    match run(&format!("SELECT {expression} AS X"), &Session::default()).await {
+    match run(
+        &format!("SELECT {expression} AS X"),
+        &TestCatalog::default(),
+    )
+    .await
+    {
         Ok(rows) => format!("{} {}", rows_of(&rows).join("; "), rows.types()[0]),
         Err(error) => error.to_string(),
     }

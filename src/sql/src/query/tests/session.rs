@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn names() {
-    let session = Session::default()
+    let session = TestCatalog::default()
         .with("T", "SELECT 1 AS a, 2 AS \"b\"")
         .await;
     let columns = |sql: &'static str| {
@@ -25,7 +25,7 @@ async fn names() {
 
 #[tokio::test]
 async fn errors() {
-    let session = Session::default().with("T", "SELECT 1 AS a").await;
+    let session = TestCatalog::default().with("T", "SELECT 1 AS a").await;
     for (sql, expected) in [
         (
             "SELECT b FROM t",
@@ -102,7 +102,7 @@ async fn bindings_variables_pipes_and_session_functions() {
         &["name"],
         [[Some("a".to_owned())], [Some("b".to_owned())]],
     ));
-    let session = Session::default().with("T", "SELECT 1 AS a").await;
+    let session = TestCatalog::default().with("T", "SELECT 1 AS a").await;
     let ask = |sql: &'static str| {
         let (session, parameters) = (&session, &parameters);
         async move {
@@ -146,7 +146,7 @@ async fn bindings_variables_pipes_and_session_functions() {
     assert!(
         ask("SELECT $nosuch")
             .await
-            .contains("Session variable '$NOSUCH' does not exist")
+            .contains("TestCatalog variable '$NOSUCH' does not exist")
     );
     assert!(
         ask("SELECT 1 FROM $2")
@@ -160,7 +160,7 @@ async fn bindings_variables_pipes_and_session_functions() {
 #[tokio::test]
 async fn a_plan_has_a_schema_and_streams() {
     use futures::TryStreamExt;
-    let session = Session::default();
+    let session = TestCatalog::default();
     let sql = "SELECT column1 AS id, column1 / 4 AS q FROM VALUES (1), (2)";
     let plan = engine().plan(sql, &session, &parameters()).await.unwrap();
     let schema = Arc::clone(plan.schema());
@@ -179,7 +179,7 @@ async fn a_plan_has_a_schema_and_streams() {
 /// An optimized build takes about half a millisecond. The limit leaves room for other builds.
 #[tokio::test]
 async fn a_small_query_takes_little() {
-    let session = Session::default();
+    let session = TestCatalog::default();
     run("SELECT 1", &session).await.unwrap();
     let started = std::time::Instant::now();
     for _ in 0..50 {

@@ -1,20 +1,19 @@
-//! Constant folding: evaluation, without the host, of expressions whose result is certain. These
-//! are one comparison, sum or difference of whole numbers or texts, and concatenations. They are
-//! most of what loops evaluate.
+//! Local evaluation: without the host, of expressions whose result is certain. These are literals,
+//! one comparison, sum or difference of whole numbers or texts, and concatenations. They are most
+//! of what loops evaluate.
 
 use datafusion::common::ScalarValue;
 use sqlparser::tokenizer::Token;
 
 use super::convert::plain_text;
-use super::expression::literal;
-use super::template::{Place, Template};
+use super::template::{Template, VariableRef};
 use super::value::Value;
 use icebox_sql::syntax::Cursor;
 use icebox_sql::types::DataType;
 
 /// Operands with one operator between them.
 #[derive(Clone, Debug)]
-pub struct Simple {
+pub struct LocalExpression {
     operator: Operator,
     operands: Vec<Operand>,
 }
@@ -35,11 +34,11 @@ enum Operator {
 #[derive(Clone, Debug)]
 enum Operand {
     Literal(Value),
-    /// The index of a place in the template.
-    Place(usize),
+    /// The index of a variable in the template.
+    Variable(usize),
 }
 
-impl Simple {
+impl LocalExpression {
     /// Parses the expression at the cursor, which is a copy at the template's start. The result is
     /// `None` if it is not simple enough.
     pub fn read(mut cursor: Cursor<'_>, template: &Template) -> Option<Self> {
@@ -49,7 +48,7 @@ impl Simple {
         let mut operands = Vec::new();
         loop {
             operands.push(operand(&mut cursor, template, start)?);
-            if cursor.passed() == end {
+            if cursor.last_end() == end {
                 break;
             }
             let next = operator_of(&cursor.bump()?)?;
@@ -69,11 +68,11 @@ impl Simple {
     pub fn value(
         &self,
         template: &Template,
-        mut value_at: impl FnMut(&Place) -> Option<Value>,
+        mut value_at: impl FnMut(&VariableRef) -> Option<Value>,
     ) -> Option<Value> {
         let operands = self.operands.iter().map(|operand| match operand {
             Operand::Literal(value) => Some(value.clone()),
-            Operand::Place(number) => value_at(template.places.get(*number)?),
+            Operand::Variable(number) => value_at(template.variables.get(*number)?),
         });
         let operands = operands.collect::<Option<Vec<Value>>>()?;
         if self.operator == Operator::Concat {
@@ -129,17 +128,46 @@ impl Simple {
     }
 }
 
+/// Parses a literal whose type is known without the host: one without fraction, exponent or prefix.
+pub fn literal(cursor: &mut Cursor<'_>) -> Option<Value> {
+    let is_negative = cursor.accept_token(&Token::Minus);
+    match cursor.bump()? {
+        Token::Number(digits, _) => {
+            let number: i128 = digits.parse().ok()?;
+            let precision = number.to_string().len() as u8;
+            let number = if is_negative { -number } else { number };
+            (precision <= 38).then(|| {
+                let ty = DataType::Number {
+                    precision,
+                    scale: 0,
+                };
+                Value::new(ty, ScalarValue::Decimal128(Some(number), precision, 0))
+            })
+        }
+        _ if is_negative => None,
+        Token::SingleQuotedString(text) => Some(Value::text(text)),
+        Token::DollarQuotedString(quoted) => Some(Value::text(quoted.value)),
+        Token::Word(word) if word.quote_style.is_none() => match word.value.to_uppercase().as_str()
+        {
+            "TRUE" => Some(Value::boolean(true)),
+            "FALSE" => Some(Value::boolean(false)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn operand(cursor: &mut Cursor<'_>, template: &Template, start: usize) -> Option<Operand> {
     let mut ahead = cursor.clone();
     if let Some(value) = literal(&mut ahead) {
         *cursor = ahead;
         return Some(Operand::Literal(value));
     }
-    let (number, end) = template.place_from(cursor.offset() - start)?;
-    while cursor.passed() < start + end {
+    let (number, end) = template.variable_from(cursor.offset() - start)?;
+    while cursor.last_end() < start + end {
         cursor.bump()?;
     }
-    Some(Operand::Place(number))
+    Some(Operand::Variable(number))
 }
 
 fn operator_of(token: &Token) -> Option<Operator> {

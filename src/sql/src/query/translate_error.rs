@@ -11,15 +11,15 @@ use crate::error::{Position, SqlError, code};
 
 /// Converts an error to the one that a client sees. `places` has the place in the statement where
 /// each identifier first occurs.
-pub fn of(error: &DataFusionError, places: &HashMap<String, Position>) -> SqlError {
+pub fn from_datafusion(error: &DataFusionError, places: &HashMap<String, Position>) -> SqlError {
     match error {
         DataFusionError::External(inner) => external(inner.as_ref(), places),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-            of(inner, places)
+            from_datafusion(inner, places)
         }
-        DataFusionError::Shared(inner) => of(inner, places),
+        DataFusionError::Shared(inner) => from_datafusion(inner, places),
         DataFusionError::Collection(all) => match all.first() {
-            Some(first) => of(first, places),
+            Some(first) => from_datafusion(first, places),
             None => SqlError::internal(error),
         },
         DataFusionError::ArrowError(inner, _) => arrow(inner, places),
@@ -32,7 +32,9 @@ pub fn of(error: &DataFusionError, places: &HashMap<String, Position>) -> SqlErr
         }
         DataFusionError::NotImplemented(text) => SqlError::unsupported(text),
         DataFusionError::Plan(text) => plan(text),
-        DataFusionError::Execution(text) if text.contains("more than one row") => one_row(),
+        DataFusionError::Execution(text) if text.contains("more than one row") => {
+            single_row_subquery()
+        }
         _ => SqlError::internal(error),
     }
 }
@@ -62,7 +64,7 @@ fn external(
         return error.clone();
     }
     if let Some(error) = error.downcast_ref::<DataFusionError>() {
-        return of(error, places);
+        return from_datafusion(error, places);
     }
     if let Some(error) = error.downcast_ref::<ArrowError>() {
         return arrow(error, places);
@@ -131,11 +133,18 @@ fn ambiguous(name: &str) -> SqlError {
     )
 }
 
-fn one_row() -> SqlError {
+/// Returns the error of a scalar subquery with more than one row.
+pub fn single_row_subquery() -> SqlError {
     SqlError::new(
         code::SUBQUERY_ROWS,
         "Single-row subquery returns more than one row.",
     )
+}
+
+/// Returns the error of a set operation on queries with different numbers of columns.
+pub fn set_operation_columns() -> SqlError {
+    let text = "invalid number of result columns for set operator input branches, expected the same in all";
+    SqlError::compilation(code::SET_OPERATION_COLUMNS, text)
 }
 
 fn plan(text: &str) -> SqlError {
@@ -153,11 +162,10 @@ fn plan(text: &str) -> SqlError {
         );
     }
     if text.contains("more than one row") {
-        return one_row();
+        return single_row_subquery();
     }
     if text.contains("different number of columns") {
-        let text = "invalid number of result columns for set operator input branches, expected the same in all";
-        return SqlError::compilation(code::SET_OPERATION_COLUMNS, text);
+        return set_operation_columns();
     }
     // The query has been parsed, so what DataFusion cannot plan is an unsupported feature and not a
     // syntax error.
