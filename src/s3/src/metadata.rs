@@ -186,16 +186,11 @@ pub(super) fn hash(file: &File) -> io::Result<String> {
     let mut offset = 0;
     loop {
         match file.read_at(&mut buffer, offset)? {
-            0 => return Ok(hex(&md5.finalize())),
+            0 => return Ok(hex::encode(md5.finalize())),
             n => {
                 md5.update(&buffer[..n]);
                 offset += n as u64;
             }
         }
     }
-}
-
-/// Formats bytes in lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use super::error;
 use super::headers::{self, headers_of, precondition, refuse_unsupported};
-use super::metadata::{Headers, ObjectMetadata, hash, hex};
+use super::metadata::{Headers, ObjectMetadata, hash};
 use super::objects::{copy_bytes, copy_source, open_copy_source};
 use super::store::{Store, blocking};
 use super::upload::{self, ALGORITHMS, Promise, checksum_of};
@@ -331,7 +331,7 @@ fn etag_of(parts: &[StoredPart]) -> String {
             .collect();
         md5.update(&bytes);
     }
-    format!("{}-{}", hex(&md5.finalize()), parts.len())
+    format!("{}-{}", hex::encode(md5.finalize()), parts.len())
 }
 
 pub(super) async fn complete(

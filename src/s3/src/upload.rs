@@ -14,7 +14,6 @@ use s3s::dto::{Checksum, StreamingBlob};
 use s3s::{S3ErrorCode, S3Result, TrailingHeaders};
 
 use super::error;
-use super::metadata::hex;
 use super::store::{Staged, Store, blocking};
 
 /// The number of bytes in memory at which a body is written to its file.
@@ -250,7 +249,7 @@ impl Received {
         }
         Ok(Checked {
             staged,
-            md5: hex(&md5),
+            md5: hex::encode(md5),
             checksum,
         })
     }

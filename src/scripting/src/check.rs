@@ -113,7 +113,7 @@ impl Checker {
         Ok(())
     }
 
-    fn list(&mut self, statements: &[Statement]) -> SqlResult<()> {
+    fn statements(&mut self, statements: &[Statement]) -> SqlResult<()> {
         self.scoped(|checker| {
             let mut statements = statements.iter();
             statements.try_for_each(|statement| checker.statement(statement))
@@ -211,7 +211,7 @@ impl Checker {
             if let (Some(scope), Some((name, what))) = (checker.scopes.last_mut(), variable) {
                 scope.insert(name, what);
             }
-            checker.list(&it.body)
+            checker.statements(&it.body)
         })?;
         self.labels.pop();
         Ok(())

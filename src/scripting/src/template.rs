@@ -128,8 +128,8 @@ impl Template {
         Ok(text)
     }
 
-    /// Returns the index of the variable that starts at a byte of the text, and the byte at which it
-    /// ends.
+    /// Returns the index of the variable that starts at a byte of the text, and the byte at which
+    /// it ends.
     pub fn variable_from(&self, start: usize) -> Option<(usize, usize)> {
         let mut variables = self.variables.iter().enumerate();
         let found = variables.find(|(_, variable)| variable.range.start == start);
@@ -332,5 +332,25 @@ impl Scanner {
                 cursor.peek_at(1),
                 Some(Token::LParen | Token::RArrow | Token::SingleQuotedString(_))
             )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_part_is_not_a_variable() {
+        let variables = |text: &str| {
+            let template = Template::parse(text, Mode::Expression).unwrap();
+            let names = template.variables.iter();
+            names
+                .map(|variable| variable.written.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(variables("DATEADD(month, n, d)"), ["n", "d"]);
+        assert_eq!(variables("TIMEDIFF(hour, a, b)"), ["a", "b"]);
+        assert_eq!(variables("LAST_DAY(d, 'year')"), ["d"]);
+        assert_eq!(variables("TRUNC(n, 2)"), ["n"]);
     }
 }

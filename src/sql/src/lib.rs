@@ -1,4 +1,5 @@
-//! Snowflake's SQL: syntax, types, names, functions, errors, and queries with Snowflake's meaning on DataFusion.
+//! Snowflake's SQL: syntax, types, names, functions, errors, and queries with Snowflake's meaning
+//! on DataFusion.
 //!
 //! Nothing here knows an account or a session: what a query reads comes through [`query::Catalog`].
 

@@ -16,12 +16,8 @@ use crate::assert_error;
 use icebox_s3_client::S3Config;
 use icebox_s3_client::aws_client;
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex::encode(Sha256::digest(bytes))
 }
 
 /// Returns the HMAC-SHA-256 of a message (RFC 2104).
@@ -84,7 +80,7 @@ async fn put_signed(
         });
     let authorization = format!(
         "AWS4-HMAC-SHA256 Credential={KEY_ID}/{scope}, SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature={}",
-        hex(&hmac(&key, to_sign.as_bytes()))
+        hex::encode(hmac(&key, to_sign.as_bytes()))
     );
     let mut headers = vec![
         ("authorization", authorization.as_str()),

@@ -125,7 +125,7 @@ pub fn text(value: Value<'_>, time_zone: Tz) -> SqlResult<Cow<'_, str>> {
         Value::Number(number) => Cow::Owned(number.to_string()),
         Value::Float(float) => Cow::Owned(float_text(float)),
         Value::Boolean(boolean) => Cow::Borrowed(if boolean { "true" } else { "false" }),
-        Value::Binary(bytes) => Cow::Owned(hex(&bytes)),
+        Value::Binary(bytes) => Cow::Owned(hex::encode_upper(bytes)),
         Value::Null => Cow::Borrowed(""),
         Value::Date(_) => {
             Cow::Owned(DateFormat::new("YYYY-MM-DD")?.format(parts(&value, time_zone)?))
@@ -164,30 +164,11 @@ pub fn float_text(float: f64) -> String {
     }
 }
 
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
-}
-
-pub fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .map(|digit| digit.to_digit(16).map(|digit| digit as u8))
-        .collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    Some(
-        digits
-            .chunks(2)
-            .map(|pair| pair[0] * 16 + pair[1])
-            .collect(),
-    )
-}
-
 fn binary(value: Value<'_>) -> SqlResult<Value<'_>> {
     match value {
         Value::Binary(bytes) => Ok(Value::Binary(bytes)),
         Value::Text(text) => {
-            let bytes = from_hex(&text);
-            let bytes = bytes.ok_or_else(|| {
+            let bytes = hex::decode(text.as_bytes()).map_err(|_| {
                 SqlError::new(
                     code::INVALID_HEX,
                     format!("The following string is not a legal hex-encoded value: '{text}'"),
@@ -304,8 +285,8 @@ fn timestamp(value: &Value<'_>, zone: Zone, scale: u8, time_zone: Tz) -> SqlResu
     })
 }
 
-/// Converts a value to a `TIMESTAMP_TZ`. The offset is the text's own, or else the session's at that
-/// moment.
+/// Converts a value to a `TIMESTAMP_TZ`. The offset is the text's own, or else the session's at
+/// that moment.
 fn with_zone(value: &Value<'_>, scale: u8, time_zone: Tz) -> SqlResult<Timestamp> {
     if let Value::Timestamp(
         timestamp @ Timestamp {

@@ -43,7 +43,7 @@ pub fn to_json(value: &Value<'_>, time_zone: Tz) -> SqlResult<Json> {
             .map(Json::Number)
             .ok_or_else(|| SqlError::unsupported("NaN and infinity in a VARIANT"))?,
         Value::Json(text) => json::parse(text)?,
-        Value::Binary(bytes) => Json::String(super::hex(bytes)),
+        Value::Binary(bytes) => Json::String(hex::encode_upper(bytes)),
         other => Json::String(super::text(other.clone(), time_zone)?.into_owned()),
     })
 }

@@ -121,8 +121,8 @@ fn tz(call: &ScalarCall) -> SqlResult<DataType> {
     Ok(ty)
 }
 
-/// Refuses a `TIMESTAMP_TZ` whose offset is not known before there are rows. An Arrow column has one
-/// offset, so it cannot hold values with different ones.
+/// Refuses a `TIMESTAMP_TZ` whose offset is not known before there are rows. An Arrow column has
+/// one offset, so it cannot hold values with different ones.
 fn check_offset(call: &ScalarCall, ty: DataType) -> SqlResult<()> {
     let is_null = call.arguments.first().is_some_and(|one| one.ty.is_none());
     match ty {
@@ -135,8 +135,8 @@ fn check_offset(call: &ScalarCall, ty: DataType) -> SqlResult<()> {
     }
 }
 
-/// Returns the offset of all values of a call that returns a `TIMESTAMP_TZ`; None if it is not known
-/// before there are rows.
+/// Returns the offset of all values of a call that returns a `TIMESTAMP_TZ`; None if it is not
+/// known before there are rows.
 pub fn constant_offset(call: &ScalarCall, ty: DataType) -> Option<i32> {
     if !matches!(ty, DataType::TimestampTz { .. }) {
         return None;
@@ -170,7 +170,7 @@ fn to_text<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> 
             ))
         }
         Value::Binary(bytes) => match format.to_uppercase().as_str() {
-            "HEX" => Ok(Value::text(convert::hex(bytes))),
+            "HEX" => Ok(Value::text(hex::encode_upper(bytes))),
             "UTF-8" | "UTF8" => Ok(Value::text(String::from_utf8_lossy(bytes))),
             _ => Err(SqlError::unsupported(format_args!(
                 "binary format {format}"

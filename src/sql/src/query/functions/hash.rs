@@ -23,15 +23,6 @@ fn random_uuid<'a>(_: &ScalarCall, _: &[Value<'a>]) -> SqlResult<Value<'a>> {
     Ok(Value::text(uuid::Uuid::new_v4().to_string()))
 }
 
-fn hex(bytes: &[u8]) -> Value<'static> {
-    Value::text(
-        bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>(),
-    )
-}
-
 fn bytes(call: &ScalarCall, values: &[Value<'_>]) -> SqlResult<Vec<u8>> {
     match &values[0] {
         Value::Binary(bytes) => Ok(bytes.to_vec()),
@@ -40,7 +31,7 @@ fn bytes(call: &ScalarCall, values: &[Value<'_>]) -> SqlResult<Vec<u8>> {
 }
 
 fn md5<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
-    Ok(hex(&Md5::digest(bytes(call, values)?)))
+    Ok(Value::text(hex::encode(Md5::digest(bytes(call, values)?))))
 }
 
 fn sha2<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
@@ -49,11 +40,11 @@ fn sha2<'a>(call: &ScalarCall, values: &[Value<'a>]) -> SqlResult<Value<'a>> {
         Some(_) => argument::integer(call, values, 1)?,
         None => 256,
     };
-    Ok(match size {
-        224 => hex(&Sha224::digest(bytes)),
-        256 => hex(&Sha256::digest(bytes)),
-        384 => hex(&Sha384::digest(bytes)),
-        512 => hex(&Sha512::digest(bytes)),
+    Ok(Value::text(match size {
+        224 => hex::encode(Sha224::digest(bytes)),
+        256 => hex::encode(Sha256::digest(bytes)),
+        384 => hex::encode(Sha384::digest(bytes)),
+        512 => hex::encode(Sha512::digest(bytes)),
         other => return Err(SqlError::unsupported(format_args!("SHA2 of {other} bits"))),
-    })
+    }))
 }

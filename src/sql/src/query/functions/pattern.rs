@@ -204,8 +204,8 @@ fn from<'t>(
     Ok((at, &text[at..]))
 }
 
-/// Returns the match for `REGEXP_SUBSTR` and `REGEXP_INSTR`: its byte offset, and its text or that of a
-/// group of it.
+/// Returns the match for `REGEXP_SUBSTR` and `REGEXP_INSTR`: its byte offset, and its text or that
+/// of a group of it.
 fn occurrence<'t>(
     call: &ScalarCall,
     values: &[Value<'_>],

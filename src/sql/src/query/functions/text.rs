@@ -150,7 +150,7 @@ pub const FUNCTIONS: &[Function] = &[
     ),
     Function::scalar("HEX_ENCODE", (1, 1), result_type::text, |call, values| {
         let text = argument::text(call, values, 0)?;
-        Ok(Value::text(crate::query::convert::hex(text.as_bytes())))
+        Ok(Value::text(hex::encode_upper(text.as_bytes())))
     }),
     Function::scalar(
         "BASE64_ENCODE",
