@@ -141,6 +141,10 @@ async fn lists_as_a_worksheet_asks_for_them() {
             "SHOW FUNCTIONS LIKE 'get_ddl' ->> SELECT \"name\" FROM $1",
             "GET_DDL",
         ),
+        (
+            "SHOW FUNCTIONS LIKE 'nv%' ->> SELECT \"name\" FROM $1",
+            "NVL; NVL2",
+        ),
         ("SHOW USER FUNCTIONS ->> SELECT COUNT(*) FROM $1", "0"),
         (
             "SHOW WAREHOUSES ->> SELECT \"name\", \"is_current\" FROM $1",

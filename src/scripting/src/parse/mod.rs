@@ -173,7 +173,7 @@ impl<'a> Parser<'a> {
     fn statements(&mut self, ends: &[&str]) -> SqlResult<Vec<Statement>> {
         self.depth += 1;
         if self.depth > DEEPEST {
-            let what = format!("more than {DEEPEST} blocks, branches and loops in each other");
+            let what = format!("more than {DEEPEST} levels of nested blocks, branches and loops");
             return Err(SqlError::unsupported(what).at(self.cursor.position()));
         }
         let mut statements = Vec::new();

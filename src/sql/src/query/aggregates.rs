@@ -16,8 +16,9 @@ use datafusion::logical_expr::{
 };
 
 use super::functions::external;
-use super::number::{MAX_PRECISION, Number, out_of_range};
+use super::number::MAX_PRECISION;
 use super::translate_error;
+use crate::error::{SqlError, code};
 
 static SINGLE_VALUE: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
     let signature = Signature::any(1, Volatility::Immutable);
@@ -239,9 +240,8 @@ impl Sum {
         let sum = self.sum.unwrap_or(0).checked_add(digits);
         let sum = sum.filter(|sum| sum.unsigned_abs() < 10_u128.pow(MAX_PRECISION.into()));
         let Some(sum) = sum else {
-            let scale = u8::try_from(self.scale).unwrap_or(0);
-            let last = Number { digits, scale };
-            return Err(external(out_of_range(format_args!("SUM, with {last}"))));
+            let text = "Numeric value of SUM is out of range";
+            return Err(external(SqlError::new(code::NUMBER_OUT_OF_RANGE, text)));
         };
         self.count += count;
         self.sum = (self.count > 0).then_some(sum);

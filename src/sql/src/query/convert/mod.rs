@@ -62,13 +62,10 @@ pub fn convert(value: Value<'_>, to: DataType, time_zone: Tz) -> SqlResult<Value
 
 /// Creates the error of a conversion that Snowflake does not have.
 fn failed(value: &Value<'_>, to: DataType) -> SqlError {
-    let text = match value {
-        Value::Text(text) => text.clone().into_owned(),
-        other => format!("{other:?}"),
-    };
+    let shown = text(value.clone(), Tz::UTC).unwrap_or_default();
     SqlError::new(
         code::FAILED_CAST,
-        format!("Failed to cast value {text} to {to}"),
+        format!("Failed to cast value {shown} to {to}"),
     )
 }
 

@@ -207,6 +207,25 @@ mod tests {
     }
 
     #[test]
+    fn operators_and_functions_of_the_rewriter_are_not_listed() {
+        let names: HashSet<_> = function_names().collect();
+        for listed in [
+            "IFF",
+            "COALESCE",
+            "GREATEST",
+            "COUNT",
+            "LAG",
+            "CURRENT_DATE",
+            "UPPER",
+        ] {
+            assert!(names.contains(listed), "{listed}");
+        }
+        for internal in ["||", "+", "$cast", "$summand"] {
+            assert!(!names.contains(internal), "{internal}");
+        }
+    }
+
+    #[test]
     fn a_date_part_is_an_argument_and_no_more_are_required_than_allowed() {
         for function in all() {
             let (least, most) = function.arity;
