@@ -32,7 +32,7 @@ codes! {
     CANCELED = 604, "57014";
     /// The statement to cancel is not running.
     NOT_EXECUTING = 605, "57014";
-    /// The statement took longer than STATEMENT_TIMEOUT_IN_SECONDS.
+    /// The statement took longer than `STATEMENT_TIMEOUT_IN_SECONDS`.
     STATEMENT_TIMEOUT = 630, "57014";
     /// There is no data for the moment of a time travel.
     TIME_TRAVEL_UNAVAILABLE = 707, "02000";
@@ -130,7 +130,7 @@ codes! {
     NOT_WRITABLE = 93_620, "0A000";
     /// The catalog of an Iceberg table does not have it.
     TABLE_NOT_IN_CATALOG = 93_740, "22023";
-    /// A catalog-linked database of a source that is read-only has no ALLOWED_WRITE_OPERATIONS.
+    /// A catalog-linked database of a source that is read-only has no `ALLOWED_WRITE_OPERATIONS`.
     CATALOG_LINKED_WRITES = 94_123, "22023";
     /// A catalog-linked database that is read-only.
     CATALOG_LINKED_READ_ONLY = 94_124, "22023";

@@ -142,7 +142,7 @@ impl Engine {
             match planned {
                 // `SELECT *, a`: a column beside `*` that `*` also contains gets a suffix.
                 Err(error) if !suffix_repeated_names && is_repeated_name(&error) => {
-                    suffix_repeated_names = true
+                    suffix_repeated_names = true;
                 }
                 Err(error) => {
                     // Snowflake lets an alias be used in its own SELECT list, in WHERE and in later
