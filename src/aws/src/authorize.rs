@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::caller::{Caller, Identity};
-use super::operations::aws_managed_policy;
 use super::policy::{By, Policy, PrincipalMatch, Request, Verdict, evaluate, evaluate_trust};
 use super::state::{Directory, Grants, Role};
-use super::{AccountId, Iam, trust};
+use super::{AccountId, Iam, aws_managed, trust};
 
 /// An access decision with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,7 +172,7 @@ pub(super) fn policies<'d>(
             let policy = directory.get(account)?.policy_by_arn(account, policy_arn)?;
             policy.default_document()
         };
-        let document = aws_managed_policy(policy_arn).or_else(own)?;
+        let document = aws_managed::document(policy_arn).or_else(own)?;
         Some((policy_arn.as_str(), document))
     });
     inline.chain(attached)

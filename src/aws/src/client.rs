@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -17,21 +16,10 @@ use super::operations::Service;
 use super::signature::Signing;
 use super::xml::Element;
 
+pub use super::credentials::Credentials;
+
 /// The timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// An access key, with the session token of temporary credentials.
-#[derive(Debug, Clone)]
-pub struct Credentials {
-    pub access_key_id: String,
-    pub secret_access_key: Secret,
-    pub session_token: Option<Secret>,
-    /// The time at which temporary credentials expire.
-    pub expires: Option<DateTime<Utc>>,
-}
-
-/// How long before they expire temporary credentials are replaced.
-const MARGIN: TimeDelta = TimeDelta::seconds(60);
 
 /// The parameters of [`assume_role`](Client::assume_role).
 #[derive(Debug, Clone, Default)]
@@ -85,24 +73,6 @@ pub struct Client {
     endpoint: String,
     region: String,
     credentials: Credentials,
-}
-
-impl Credentials {
-    /// Creates long-term credentials.
-    pub fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<Secret>) -> Self {
-        Self {
-            access_key_id: access_key_id.into(),
-            secret_access_key: secret_access_key.into(),
-            session_token: None,
-            expires: None,
-        }
-    }
-
-    /// Returns whether the credentials do not expire within the next minute.
-    pub(super) fn are_good(&self) -> bool {
-        self.expires
-            .is_none_or(|expires| expires > Utc::now() + MARGIN)
-    }
 }
 
 impl Client {

@@ -12,7 +12,8 @@ use chrono::{TimeDelta, Utc};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::caller::Caller;
-use super::client::{AssumeRole, Client, Credentials, Error};
+use super::client::{AssumeRole, Client, Error};
+use super::credentials::Credentials;
 use super::policy::Policy;
 use super::secret::same;
 use super::session::Session;

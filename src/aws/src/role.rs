@@ -8,7 +8,8 @@ use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 use tokio::sync::Mutex;
 
-use super::client::{self, AssumeRole, Client, Credentials};
+use super::client::{self, AssumeRole, Client};
+use super::credentials::Credentials;
 use icebox_base::private_file::Version;
 
 /// The credentials of a role that a principal assumes.

@@ -13,7 +13,8 @@ use parking_lot::RwLock;
 
 use super::authorize::{grants_of, policies};
 use super::caller::{Caller, Identity, Refused};
-use super::client::{Client, Credentials};
+use super::client::Client;
+use super::credentials::Credentials;
 use super::issuer::Issuer;
 use super::policy::{Policy, Purpose};
 use super::session::{Of, Session, Signer};

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use http::request::Parts;
 use sha2::{Digest, Sha256};
 
-use super::client::Credentials;
+use super::credentials::Credentials;
 use super::secret::same;
 use super::{Fault, Secret};
 
@@ -248,6 +248,5 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|b| format!("{b:02x}")).collect()
+    hex::encode(Sha256::digest(bytes))
 }

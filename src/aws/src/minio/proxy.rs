@@ -19,7 +19,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use crate::audit::{self, Audit, Entry};
-use crate::client::Credentials;
+use crate::credentials::Credentials;
 use crate::minio::re_sign::{Refused, resign};
 use crate::{Endpoint, Fault, Iam, RequestMeta, Secret, bucket_arn, object_arn};
 use icebox_base::chain;

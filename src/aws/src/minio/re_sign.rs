@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::client::Credentials;
+use crate::credentials::Credentials;
 use crate::secret::same;
 use crate::signature::{Authorization, SKEW, Signing, TIME};
 

@@ -2,11 +2,11 @@
 
 use super::params::{POLICY_ARN, POLICY_DOCUMENT, POLICY_NAME, ROLE_NAME, Rule, USER_NAME};
 use super::roles::encoded;
-use super::{Answer, Call, aws_managed_policy, policy_size, quota, roles, text_member, users};
-use crate::Fault;
+use super::{Answer, Call, policy_size, quota, roles, text_member, users};
 use crate::policy::{Policy, Purpose};
 use crate::state::{AccountState, Grants};
 use crate::xml::Element;
+use crate::{Fault, aws_managed};
 
 /// The differences between users and roles.
 struct Holder {
@@ -71,7 +71,7 @@ impl Holder {
     fn attach(&self, call: &Call<'_>) -> Answer {
         let arn = call.params.required(&POLICY_ARN)?;
         self.edit(call, |state, _, grants| {
-            let known = aws_managed_policy(arn).is_some()
+            let known = aws_managed::document(arn).is_some()
                 || state.policy_by_arn(&call.caller.account, arn).is_some();
             if !known {
                 return Err(Fault::no_such_entity(format!(

@@ -11,7 +11,6 @@ mod users;
 use std::collections::HashMap;
 
 pub(super) use params::Params;
-pub(super) use policies::aws_managed_policy;
 
 use super::state::{AccountState, Directory};
 use super::xml::Element;

@@ -1,8 +1,5 @@
 //! The actions on managed policies and their versions.
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
-
 use chrono::Utc;
 
 use super::params::{
@@ -13,37 +10,11 @@ use super::{Answer, Call, policy_size, quota, taken, timestamp};
 use crate::policy::{Policy, Purpose};
 use crate::state::{AccountState, ManagedPolicy, PolicyVersion};
 use crate::xml::Element;
-use crate::{AccountId, Fault, id};
+use crate::{AccountId, Fault, aws_managed, id};
 
 const MAX_VERSIONS: usize = 5;
 /// The maximum size of a document, in characters without white space.
 const MAX_SIZE: usize = 6144;
-
-/// Some of the policies that AWS itself manages, by ARN
-/// (<https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html>), limited to
-/// the services that the sandbox has.
-static AWS_MANAGED: LazyLock<BTreeMap<String, Policy>> = LazyLock::new(|| {
-    [
-        ("AdministratorAccess", r#"["*"]"#),
-        ("AmazonS3FullAccess", r#"["s3:*"]"#),
-        ("AmazonS3ReadOnlyAccess", r#"["s3:Get*", "s3:List*", "s3:Describe*"]"#),
-        ("IAMFullAccess", r#"["iam:*"]"#),
-        ("IAMReadOnlyAccess", r#"["iam:Get*", "iam:List*"]"#),
-    ]
-    .into_iter()
-    .filter_map(|(name, actions)| {
-        let text = format!(
-            r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Action": {actions}, "Resource": "*"}}]}}"#
-        );
-        Some((format!("arn:aws:iam::aws:policy/{name}"), text.parse().ok()?))
-    })
-    .collect()
-});
-
-/// Returns the document of a policy that AWS manages.
-pub(crate) fn aws_managed_policy(arn: &str) -> Option<&'static Policy> {
-    AWS_MANAGED.get(arn)
-}
 
 fn element(policy: &ManagedPolicy, account: &AccountId, state: &AccountState) -> Element {
     let arn = policy.arn(account);
@@ -58,34 +29,6 @@ fn element(policy: &ManagedPolicy, account: &AccountId, state: &AccountState) ->
         .with("IsAttachable", "true")
         .with("CreateDate", timestamp(policy.created))
         .with("UpdateDate", timestamp(policy.updated))
-}
-
-/// Returns a policy that AWS manages, which has a single version from 1970.
-fn aws_managed(arn: &str) -> Option<ManagedPolicy> {
-    let (arn, document) = AWS_MANAGED.get_key_value(arn)?;
-    let epoch = chrono::DateTime::UNIX_EPOCH;
-    let name = arn.rsplit('/').next().unwrap_or_default();
-    Some(ManagedPolicy {
-        name: name.to_owned(),
-        path: "/".to_owned(),
-        id: format!(
-            "ANPA{:A<17}",
-            name.to_ascii_uppercase()
-                .chars()
-                .take(17)
-                .collect::<String>()
-        ),
-        description: None,
-        created: epoch,
-        updated: epoch,
-        versions: vec![PolicyVersion {
-            number: 1,
-            created: epoch,
-            document: document.clone(),
-        }],
-        default: 1,
-        latest: 1,
-    })
 }
 
 fn version_element(version: &PolicyVersion, policy: &ManagedPolicy, document: bool) -> Element {
@@ -118,13 +61,13 @@ fn look<T>(
     with: impl FnOnce(&ManagedPolicy, &AccountState) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let arn = call.params.required(&POLICY_ARN)?;
-    call.state(
-        |state, account| match (state.policy_by_arn(account, arn), aws_managed(arn)) {
+    call.state(|state, account| {
+        match (state.policy_by_arn(account, arn), aws_managed::policy(arn)) {
             (Some(own), _) => with(own, state),
             (None, Some(aws)) => with(&aws, state),
             (None, None) => Err(not_found(arn)),
-        },
-    )
+        }
+    })
 }
 
 /// Changes the requested policy of the caller's account.
@@ -133,7 +76,7 @@ fn edit<T>(
     with: impl FnOnce(&mut ManagedPolicy) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let arn = call.params.required(&POLICY_ARN)?;
-    if aws_managed_policy(arn).is_some() {
+    if aws_managed::document(arn).is_some() {
         return Err(Fault::access_denied(format!(
             "{arn} is managed by AWS and cannot be changed."
         )));
@@ -226,9 +169,8 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
             .values()
             .cloned()
             .map(|p| (p.arn(account), p));
-        let aws = AWS_MANAGED
-            .keys()
-            .filter_map(|arn| Some((arn.clone(), aws_managed(arn)?)));
+        let aws =
+            aws_managed::arns().filter_map(|arn| Some((arn.to_owned(), aws_managed::policy(arn)?)));
         let mut found: Vec<_> = own
             .filter(|_| scope != "AWS")
             .chain(aws.filter(|_| scope != "Local"))
