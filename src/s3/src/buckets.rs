@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{
     Bucket, ChecksumAlgorithm, ChecksumType, CommonPrefix, CreateBucketInput, CreateBucketOutput,
-    ETag, EncodingType, ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput,
-    ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass, Owner, Timestamp,
+    ETag, ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput,
+    ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass, Timestamp,
 };
 use s3s::{S3ErrorCode, S3Result};
 
@@ -19,11 +18,9 @@ use super::error;
 use super::listing::{After, Item, Query, Walk};
 use super::multipart;
 use super::owners::Owners;
+use super::page::{Encoding, owner, page_size};
 use super::store::{Store, blocking};
 use icebox_aws::AccountId;
-
-/// The maximum number of items in a page, whatever the client requests.
-const MAX_PAGE: i32 = 1000;
 
 pub(super) async fn create(
     store: &Arc<Store>,
@@ -174,20 +171,23 @@ pub(super) async fn list(
     })
 }
 
-/// Returns the owner that listings show, which is the same for all accounts.
-pub(super) fn owner() -> Owner {
-    Owner {
-        display_name: Some("icebox".to_owned()),
-        id: Some("icebox".to_owned()),
-    }
-}
-
 /// One page of a listing.
 struct Page {
     contents: Vec<Object>,
     common_prefixes: Vec<CommonPrefix>,
     /// The position where the next page begins, if there is one.
     next: Option<After>,
+}
+
+impl Page {
+    fn encode(&mut self, encoding: &Encoding) {
+        for object in &mut self.contents {
+            object.key = object.key.take().map(|key| encoding.apply(key));
+        }
+        for group in &mut self.common_prefixes {
+            group.prefix = group.prefix.take().map(|prefix| encoding.apply(prefix));
+        }
+    }
 }
 
 fn page(store: &Store, bucket: &str, query: Query, max: usize, with_owner: bool) -> S3Result<Page> {
@@ -247,65 +247,6 @@ fn page(store: &Store, bucket: &str, query: Query, max: usize, with_owner: bool)
         }
     }
     Ok(page)
-}
-
-/// Returns the page size for the number that the client requests.
-pub(super) fn page_size(asked: Option<i32>, name: &str) -> S3Result<i32> {
-    match asked {
-        None => Ok(MAX_PAGE),
-        Some(n) if n < 0 => Err(error::s3(
-            S3ErrorCode::InvalidArgument,
-            format!("Argument {name} must be an integer between 0 and 2147483647"),
-        )),
-        Some(n) => Ok(n.min(MAX_PAGE)),
-    }
-}
-
-/// The encoding of keys in a listing: unchanged, or URL-encoded, which works for keys that XML
-/// cannot represent.
-pub(super) struct Encoding(bool);
-
-/// The characters that S3 encodes: all but letters, digits and `-_.*/`.
-const URL_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'*')
-    .remove(b'/');
-
-impl Encoding {
-    pub fn new(asked: Option<&EncodingType>) -> S3Result<Self> {
-        match asked.map(EncodingType::as_str) {
-            None => Ok(Self(false)),
-            Some(EncodingType::URL) => Ok(Self(true)),
-            Some(_) => Err(error::s3(
-                S3ErrorCode::InvalidArgument,
-                "Invalid Encoding Method specified in Request",
-            )),
-        }
-    }
-
-    pub fn apply(&self, text: String) -> String {
-        if self.0 {
-            // A space becomes a plus sign, as in a form.
-            utf8_percent_encode(&text, URL_ENCODED)
-                .to_string()
-                .replace("%20", "+")
-        } else {
-            text
-        }
-    }
-
-    fn apply_page(&self, page: &mut Page) {
-        if self.0 {
-            for object in &mut page.contents {
-                object.key = object.key.take().map(|k| self.apply(k));
-            }
-            for group in &mut page.common_prefixes {
-                group.prefix = group.prefix.take().map(|p| self.apply(p));
-            }
-        }
-    }
 }
 
 fn token(after: &After) -> String {
@@ -375,7 +316,7 @@ pub(super) async fn list_objects_v2(
         page(store, &bucket, query, max, with_owner)
     })
     .await?;
-    encoding.apply_page(&mut page);
+    page.encode(&encoding);
     Ok(ListObjectsV2Output {
         name: Some(input.bucket),
         prefix: Some(encoding.apply(prefix)),
@@ -409,7 +350,7 @@ pub(super) async fn list_objects(
     let bucket = input.bucket.clone();
     let max = usize::try_from(max_keys).unwrap_or(0);
     let mut page = blocking(store, move |store| page(store, &bucket, query, max, true)).await?;
-    encoding.apply_page(&mut page);
+    page.encode(&encoding);
     let next_marker = match (&page.next, &delimiter) {
         // Without a delimiter S3 returns no NextMarker: the client continues from the last key.
         (Some(After::Key(next) | After::Group(next)), Some(_)) => {

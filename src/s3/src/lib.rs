@@ -10,6 +10,8 @@
 mod access;
 mod auth;
 mod buckets;
+mod conditions;
+mod copy;
 mod error;
 mod headers;
 mod keys;
@@ -18,6 +20,7 @@ mod metadata;
 mod multipart;
 mod objects;
 mod owners;
+mod page;
 mod service;
 mod store;
 mod trail;

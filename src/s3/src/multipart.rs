@@ -25,10 +25,10 @@ use s3s::{S3ErrorCode, S3Request, S3Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::copy::{copy_bytes, copy_source, open_copy_source};
 use super::error;
 use super::headers::{self, headers_of, precondition, refuse_unsupported};
 use super::metadata::{Headers, ObjectMetadata, hash};
-use super::objects::{copy_bytes, copy_source, open_copy_source};
 use super::store::{Store, blocking};
 use super::upload::{self, ALGORITHMS, Promise, checksum_of};
 
@@ -323,13 +323,8 @@ fn match_parts(wanted: &[CompletedPart], mut stored: Vec<StoredPart>) -> S3Resul
 fn etag_of(parts: &[StoredPart]) -> String {
     let mut md5 = Md5::new();
     for part in parts {
-        let bytes: Vec<u8> = part
-            .etag
-            .as_bytes()
-            .chunks(2)
-            .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect();
-        md5.update(&bytes);
+        // The name of a part's file is its MD5, as `keep_part` wrote it.
+        md5.update(hex::decode(&part.etag).unwrap_or_default());
     }
     format!("{}-{}", hex::encode(md5.finalize()), parts.len())
 }

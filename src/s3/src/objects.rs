@@ -1,28 +1,28 @@
-//! Operations on objects: `GetObject`, `HeadObject`, `PutObject`, `CopyObject`, `DeleteObject` and
+//! Operations on objects: `GetObject`, `HeadObject`, `PutObject`, `DeleteObject` and
 //! `DeleteObjects`.
 
-use std::io::{self, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use s3s::dto::{
-    Checksum, ChecksumMode, ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult,
-    CopySource, DeleteObjectInput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag,
-    ETagCondition, Error, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
-    MetadataDirective, PutObjectInput, PutObjectOutput, Range, StreamingBlob, Timestamp,
+    Checksum, ChecksumMode, ChecksumType, DeleteObjectInput, DeleteObjectsInput,
+    DeleteObjectsOutput, DeletedObject, ETag, Error, GetObjectInput, GetObjectOutput,
+    HeadObjectInput, HeadObjectOutput, PutObjectInput, PutObjectOutput, Range, StreamingBlob,
+    Timestamp,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
 use super::access::Permit;
+use super::conditions::ReadConditions;
 use super::error;
 use super::headers::{self, check_version, headers_of, precondition, refuse_unsupported};
 use super::metadata::ObjectMetadata;
-use super::store::{OpenObject, Precondition, Staged, Store, blocking, strongly_matches};
+use super::store::{OpenObject, Store, blocking};
 use super::upload::{self, Promise, checksum_of};
 
 /// The number of bytes up to which an object is read at once and sent with the headers. More bytes
@@ -78,54 +78,6 @@ pub(super) async fn put(
         checksum_sha256: sums.checksum_sha256,
         ..PutObjectOutput::default()
     })
-}
-
-/// The conditions of a request that reads an object.
-#[derive(Debug, Default)]
-struct ReadConditions {
-    if_match: Option<ETagCondition>,
-    if_none_match: Option<ETagCondition>,
-    if_modified_since: Option<Timestamp>,
-    if_unmodified_since: Option<Timestamp>,
-}
-
-impl ReadConditions {
-    /// Checks the conditions in the order of RFC 9110 section 13.2.2. A date counts only if there
-    /// is no ETag condition of its kind. `unchanged` returns the answer for a client that already
-    /// has the object.
-    fn check(
-        &self,
-        object: &OpenObject,
-        unchanged: impl FnOnce(&OpenObject) -> S3Error,
-    ) -> S3Result<()> {
-        let modified = Timestamp::from(whole_seconds(object.modified));
-        let etag = &object.metadata.etag;
-        let precondition_holds = match (&self.if_match, &self.if_unmodified_since) {
-            (Some(wanted), _) => strongly_matches(wanted, etag),
-            (None, Some(since)) => modified <= *since,
-            (None, None) => true,
-        };
-        if !precondition_holds {
-            return Err(error::precondition_failed());
-        }
-        let changed = match (&self.if_none_match, &self.if_modified_since) {
-            (Some(ETagCondition::Any), _) => false,
-            (Some(ETagCondition::ETag(had)), _) => had.value() != etag,
-            (None, Some(since)) => modified > *since,
-            (None, None) => true,
-        };
-        if changed {
-            Ok(())
-        } else {
-            Err(unchanged(object))
-        }
-    }
-}
-
-/// Rounds a time down to whole seconds, because HTTP dates have no fractions of a second.
-fn whole_seconds(time: SystemTime) -> SystemTime {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
 /// Returns the answer 304, with the headers that RFC 9110 section 15.4.5 requires.
@@ -371,131 +323,4 @@ pub(super) async fn delete_many(
         })
     })
     .await
-}
-
-/// Returns the bucket and key that a copy reads from.
-pub(super) fn copy_source(source: &CopySource) -> S3Result<(String, String)> {
-    match source {
-        CopySource::Bucket {
-            bucket,
-            key,
-            version_id,
-        } => {
-            check_version(version_id.as_deref())?;
-            Ok((bucket.to_string(), key.to_string()))
-        }
-        _ => Err(error::not_implemented("access points and outposts")),
-    }
-}
-
-/// Opens the source of a copy and checks its conditions. If one of them does not hold, the answer
-/// is 412.
-pub(super) fn open_copy_source(
-    store: &Store,
-    (bucket, key): &(String, String),
-    if_match: Option<ETagCondition>,
-    if_none_match: Option<ETagCondition>,
-    if_modified_since: Option<Timestamp>,
-    if_unmodified_since: Option<Timestamp>,
-) -> S3Result<OpenObject> {
-    let object = store.open_object(bucket, key)?;
-    let conditions = ReadConditions {
-        if_match,
-        if_none_match,
-        if_modified_since,
-        if_unmodified_since,
-    };
-    conditions.check(&object, |_| error::precondition_failed())?;
-    Ok(object)
-}
-
-pub(super) async fn copy(
-    store: &Arc<Store>,
-    mut input: CopyObjectInput,
-) -> S3Result<CopyObjectOutput> {
-    refuse_unsupported!(input)?;
-    headers::refuse([(
-        input.copy_source_sse_customer_key.is_some(),
-        "encryption with customer keys",
-    )])?;
-    let source = copy_source(&input.copy_source)?;
-    let directive = input
-        .metadata_directive
-        .as_ref()
-        .map(MetadataDirective::as_str);
-    let replacement = match directive {
-        Some(MetadataDirective::REPLACE) => Some(headers_of!(input)?),
-        None | Some(MetadataDirective::COPY) => None,
-        Some(other) => {
-            return Err(error::s3(
-                S3ErrorCode::InvalidArgument,
-                format!("Unknown metadata directive: {other}"),
-            ));
-        }
-    };
-    let redirects = input.website_redirect_location.is_some();
-    if replacement.is_none() && !redirects && source == (input.bucket.clone(), input.key.clone()) {
-        return Err(error::s3(
-            S3ErrorCode::InvalidRequest,
-            "This copy request is illegal because it is trying to copy an object to itself without changing the \
-             object's metadata, storage class, website redirect location or encryption attributes.",
-        ));
-    }
-    let (etag, modified) = blocking(store, move |store| {
-        let object = open_copy_source(
-            store,
-            &source,
-            input.copy_source_if_match,
-            input.copy_source_if_none_match,
-            input.copy_source_if_modified_since,
-            input.copy_source_if_unmodified_since,
-        )?;
-        let mut staged = store.stage()?;
-        copy_bytes(&object, 0..object.size, &mut staged)
-            .map_err(error::io(format!("copy s3://{}/{}", source.0, source.1)))?;
-        let mut record = object.metadata;
-        if record.etag.contains('-') {
-            // The copy of an object that was uploaded in parts is a single part.
-            record.etag = super::metadata::hash(&staged.file)
-                .map_err(error::io(format!("copy s3://{}/{}", source.0, source.1)))?;
-        }
-        if let Some(replacement) = replacement {
-            record.headers = replacement;
-        }
-        let etag = record.etag.clone();
-        let modified = store.place(
-            staged,
-            &input.bucket,
-            &input.key,
-            record,
-            &Precondition::None,
-        )?;
-        Ok((etag, modified))
-    })
-    .await?;
-    Ok(CopyObjectOutput {
-        copy_object_result: Some(CopyObjectResult {
-            e_tag: Some(ETag::Strong(etag)),
-            last_modified: Some(Timestamp::from(modified)),
-            ..CopyObjectResult::default()
-        }),
-        ..CopyObjectOutput::default()
-    })
-}
-
-/// Copies a range of an object to the end of a staged file, inside the kernel if possible.
-pub(super) fn copy_bytes(
-    object: &OpenObject,
-    bytes: std::ops::Range<u64>,
-    to: &mut Staged,
-) -> io::Result<()> {
-    let mut from = &object.file;
-    from.seek(SeekFrom::Start(bytes.start))?;
-    let wanted = bytes.end - bytes.start;
-    let copied = io::copy(&mut io::Read::take(from, wanted), &mut to.file)?;
-    if copied == wanted {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::UnexpectedEof.into())
-    }
 }

@@ -22,7 +22,7 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 use super::access::permit;
 use super::owners::Owners;
 use super::store::{Store, blocking};
-use super::{buckets, multipart, objects};
+use super::{buckets, copy, multipart, objects};
 
 #[derive(Debug, Clone)]
 pub(super) struct Service {
@@ -124,8 +124,8 @@ impl S3 for Service {
 
     async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> Answer<CopyObjectOutput> {
         let permit = permit(&req)?;
-        let source = objects::copy_source(&req.input.copy_source)?.0;
-        objects::copy(&self.store, req.input)
+        let source = copy::copy_source(&req.input.copy_source)?.0;
+        copy::copy_object(&self.store, req.input)
             .await
             .map(S3Response::new)
             .map_err(|e| permit.hide_missing(&source, e))
@@ -166,7 +166,7 @@ impl S3 for Service {
         req: S3Request<UploadPartCopyInput>,
     ) -> Answer<UploadPartCopyOutput> {
         let permit = permit(&req)?;
-        let source = objects::copy_source(&req.input.copy_source)?.0;
+        let source = copy::copy_source(&req.input.copy_source)?.0;
         multipart::upload_part_copy(&self.store, req.input)
             .await
             .map(S3Response::new)

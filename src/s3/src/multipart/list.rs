@@ -11,8 +11,8 @@ use s3s::dto::{
     ListPartsOutput, MultipartUpload, Part, StorageClass, Timestamp,
 };
 
-use super::super::buckets::{Encoding, owner, page_size};
 use super::super::error;
+use super::super::page::{Encoding, owner, page_size};
 use super::super::store::{Store, blocking};
 use super::{open_upload, read_upload, stored_parts};
 
