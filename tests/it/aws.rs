@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use icebox_aws::audit::{Audit, Entry, Reader, Settings};
 use icebox_aws::client::{AssumeRole, Client, Credentials};
-use icebox_aws::{Account, Front, Iam, Secret};
+use icebox_aws::{Account, Iam, MinioProxy, Secret};
 use icebox_base::connections::Listeners;
 use icebox_s3::{Server, ServerConfig};
 use icebox_s3_client::S3Config;
@@ -57,19 +57,19 @@ pub fn root_secret(account: usize) -> String {
     format!("the root secret of {account}")
 }
 
-fn accounts(root_takes_any_role: bool) -> Vec<Account> {
+fn accounts(root_may_assume_any_role: bool) -> Vec<Account> {
     let account = |i: usize| Account {
         id: ACCOUNTS[i].parse().expect("an account id"),
         root_access_key_id: root_key(i),
         root_secret_access_key: Secret::from(root_secret(i)),
-        root_takes_any_role,
+        root_may_assume_any_role,
     };
     vec![account(0), account(1)]
 }
 
-fn config(dir: &Path, root_takes_any_role: bool) -> ServerConfig {
+fn config(dir: &Path, root_may_assume_any_role: bool) -> ServerConfig {
     ServerConfig {
-        accounts: accounts(root_takes_any_role),
+        accounts: accounts(root_may_assume_any_role),
         audit: Some(Settings::new(dir.join("audit"))),
         ..ServerConfig::new(dir.join("s3"), ([127, 0, 0, 1], 0).into(), "", "")
     }
@@ -106,17 +106,17 @@ impl AwsLab {
         });
         let s3 = (stop, task);
         if self.kind == ServerKind::BehindProxy {
-            let iam = Iam::before(self.root(0), &dir.join("iam"), accounts(false));
+            let iam = Iam::with_minio(self.root(0), &dir.join("iam"), accounts(false));
             let iam = iam.expect("IAM opens");
             let audit = Audit::open(Settings::new(dir.join("audit"))).expect("a trail");
-            let front = Front::new(iam, Some(audit), &self.endpoint).expect("an endpoint");
+            let proxy = MinioProxy::new(iam, Some(audit), &self.endpoint).expect("an endpoint");
             let listeners = Listeners::bind(([127, 0, 0, 1], 0).into(), None).await;
             let listeners = listeners.expect("a port");
             self.endpoint = format!("http://{}", listeners.address());
             let (stop, stopped) = oneshot::channel();
             let stopped = async { _ = stopped.await };
             self.running
-                .push((stop, tokio::spawn(front.serve(listeners, stopped))));
+                .push((stop, tokio::spawn(proxy.serve(listeners, stopped))));
         }
         self.running.push(s3);
     }

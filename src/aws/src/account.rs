@@ -15,7 +15,7 @@ pub struct AccountId(Cow<'static, str>);
 
 /// The error for a text that is not an account id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no AWS account id: it must be twelve digits")]
+#[error("{0:?} is not an AWS account id, which has twelve digits")]
 pub struct BadAccountId(String);
 
 impl AccountId {
@@ -69,5 +69,5 @@ pub struct Account {
     /// session may do whatever its session policy allows. With this, icebox's S3 server can take
     /// the place of MinIO, whose users and policies are not managed with AWS's IAM API.
     #[serde(default)]
-    pub root_takes_any_role: bool,
+    pub root_may_assume_any_role: bool,
 }

@@ -119,7 +119,7 @@ impl fmt::Display for Entry {
             or(&self.resource, "?"),
             or(
                 self.principal.as_deref().unwrap_or_default(),
-                "nobody known"
+                "an unknown caller"
             ),
             or(&self.reason, "no reason"),
         )
@@ -200,7 +200,7 @@ impl Audit {
         if let Some(queue) = &self.0.queue
             && queue.send(entry).is_err()
         {
-            tracing::error!("the audit trail has ended: an entry is lost");
+            tracing::error!("the audit trail's writer has stopped; an entry was lost");
         }
     }
 }
@@ -429,7 +429,7 @@ mod tests {
         };
         assert_eq!(
             entry.to_string(),
-            "1970-01-01 00:00:00.000 DENIED  403 s3:GetObject on arn:aws:s3:::lake/\\u{1b}[2J\\n by nobody known: no \
+            "1970-01-01 00:00:00.000 DENIED  403 s3:GetObject on arn:aws:s3:::lake/\\u{1b}[2J\\n by an unknown caller: no \
              identity-based policy allows it"
         );
     }

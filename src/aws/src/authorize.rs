@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::caller::{Caller, Identity};
-use super::policy::{By, Policy, PrincipalMatch, Request, Verdict, evaluate, evaluate_trust};
+use super::policy::{
+    DecidingStatement, Policy, PrincipalMatch, Request, Verdict, evaluate, evaluate_trust,
+};
 use super::state::{Directory, Grants, Role};
-use super::{AccountId, Iam, aws_managed, trust};
+use super::{AccountId, aws_managed, trust};
 
 /// An access decision with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +21,8 @@ pub struct Decision {
 pub enum Reason {
     /// The root user may do everything in its account.
     Root,
-    Allowed(By),
-    ExplicitDeny(PolicyKind, By),
+    Allowed(DecidingStatement),
+    ExplicitDeny(PolicyKind, DecidingStatement),
     /// No policy of this kind allows the action, although one must.
     NoAllow(PolicyKind),
 }
@@ -105,15 +107,15 @@ impl fmt::Display for Decision {
 }
 
 /// The verdicts of the caller's own policies: those of the user or role, and the session policy.
-struct Own {
+struct OwnVerdicts {
     identity: Verdict,
     session: Option<Verdict>,
 }
 
-impl Own {
-    fn of(directory: &Directory, caller: &Caller, request: &Request<'_>) -> Self {
+impl OwnVerdicts {
+    fn evaluate(directory: &Directory, caller: &Caller, request: &Request<'_>) -> Self {
         let identity = match (&caller.identity, grants_of(directory, caller)) {
-            (Identity::Root, _) => Verdict::Allow(By {
+            (Identity::Root, _) => Verdict::Allow(DecidingStatement {
                 policy: "root".to_owned(),
                 statement: "1".to_owned(),
             }),
@@ -178,26 +180,11 @@ pub(super) fn policies<'d>(
     inline.chain(attached)
 }
 
-impl Iam {
-    /// Decides whether the caller's own policies allow an action in its account. `context` has
-    /// condition keys in lower case; those of the caller are added.
-    pub fn authorize(
-        &self,
-        caller: &Caller,
-        action: &str,
-        resource: &str,
-        mut context: HashMap<String, Vec<String>>,
-    ) -> Decision {
-        context.extend(caller.context());
-        let request = Request {
-            action,
-            resource,
-            context: &context,
-        };
-        let own = self.read(|directory| Own::of(directory, caller, &request));
-        Decision {
-            reason: own.reason(caller.identity == Identity::Root),
-        }
+/// Decides whether the caller's own policies allow a request in its account.
+pub(super) fn authorize(directory: &Directory, caller: &Caller, request: &Request<'_>) -> Decision {
+    let own = OwnVerdicts::evaluate(directory, caller, request);
+    Decision {
+        reason: own.reason(caller.identity == Identity::Root),
     }
 }
 
@@ -219,7 +206,7 @@ pub(super) fn authorize_assume(
         resource: &role_arn,
         context,
     };
-    let names = |principal: &str| trust::names(&role.trust, principal, caller);
+    let names = |principal: &str| trust::match_principal(&role.trust, principal, caller);
     let (trusted, named) = evaluate_trust(&role.trust.policy, &request, names);
     let by = match trusted {
         Verdict::Allow(by) => by,
@@ -234,7 +221,7 @@ pub(super) fn authorize_assume(
             };
         }
     };
-    let own = Own::of(directory, caller, &request);
+    let own = OwnVerdicts::evaluate(directory, caller, &request);
     let trust_is_enough = caller.account == *account
         && named == PrincipalMatch::Itself
         && own.denial().is_none()

@@ -34,7 +34,7 @@ pub enum Identity {
 
 /// The reason why credentials are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum CredentialsError {
     #[error("no active access key has that id")]
     UnknownKey,
     #[error("the session token does not belong to the access key")]

@@ -267,15 +267,15 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn assume_role(&self, wish: &AssumeRole) -> Result<Credentials> {
-        let duration = wish.duration.map(|seconds| seconds.to_string());
+    pub async fn assume_role(&self, params: &AssumeRole) -> Result<Credentials> {
+        let duration = params.duration.map(|seconds| seconds.to_string());
         let mut fields = vec![
-            ("RoleArn", wish.role_arn.as_str()),
-            ("RoleSessionName", wish.session_name.as_str()),
+            ("RoleArn", params.role_arn.as_str()),
+            ("RoleSessionName", params.session_name.as_str()),
         ];
-        fields.extend(wish.external_id.as_deref().map(|id| ("ExternalId", id)));
+        fields.extend(params.external_id.as_deref().map(|id| ("ExternalId", id)));
         fields.extend(duration.as_deref().map(|d| ("DurationSeconds", d)));
-        fields.extend(wish.policy.as_deref().map(|p| ("Policy", p)));
+        fields.extend(params.policy.as_deref().map(|p| ("Policy", p)));
         self.credentials("AssumeRole", &fields).await
     }
 
@@ -292,7 +292,7 @@ impl Client {
         let field = |name: &str| self.text(&answer, action, &["Credentials", name]);
         let expires = field("Expiration")?
             .parse()
-            .map_err(|_| self.unreadable(action, "Expiration is no time"))?;
+            .map_err(|_| self.unreadable(action, "Expiration is not a valid time"))?;
         Ok(Credentials {
             access_key_id: field("AccessKeyId")?,
             secret_access_key: Secret::from(field("SecretAccessKey")?),

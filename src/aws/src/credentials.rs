@@ -29,7 +29,7 @@ impl Credentials {
     }
 
     /// Returns whether the credentials do not expire within the next minute.
-    pub(super) fn are_good(&self) -> bool {
+    pub(super) fn are_fresh(&self) -> bool {
         self.expires
             .is_none_or(|expires| expires > Utc::now() + MARGIN)
     }

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Body;
 
 use super::audit::{Audit, Entry};
-use super::caller::{Identity, Refused};
+use super::caller::{CredentialsError, Identity};
 use super::operations::{Call, Operation, Params, Service};
 use super::signature::Authorization;
 use super::xml::Element;
@@ -161,7 +161,9 @@ impl Endpoint {
                         entry = Entry::default();
                         (
                             Service::Iam,
-                            Err(Fault::service_failure("The request failed.")),
+                            Err(Fault::service_failure(
+                                "The request failed inside icebox; see its log.",
+                            )),
                         )
                     }
                 }
@@ -217,7 +219,7 @@ impl Received {
     }
 
     fn service(&self) -> Option<Service> {
-        Service::of_version(self.params.get("Version")?)
+        Service::from_version(self.params.get("Version")?)
     }
 
     /// Checks the signature. Returns the caller, and the service that the request was signed for.
@@ -232,10 +234,10 @@ impl Received {
             .get("x-amz-security-token")
             .map(|v| v.to_str().unwrap_or_default());
         let caller = iam.caller(key, token).map_err(|refused| match refused {
-            Refused::Expired => {
+            CredentialsError::Expired => {
                 Fault::expired_token("The security token included in the request is expired")
             }
-            Refused::UnknownKey | Refused::BadToken => Fault::invalid_token(),
+            CredentialsError::UnknownKey | CredentialsError::BadToken => Fault::invalid_token(),
         })?;
         entry.set_caller(&caller);
         Ok((caller, authorization.service.to_owned()))
@@ -248,7 +250,7 @@ impl Received {
             ));
         };
         let version = self.params.get("Version").unwrap_or("NO_VERSION_SPECIFIED");
-        let service = Service::of_version(version);
+        let service = Service::from_version(version);
         service
             .and_then(|service| Operation::find(service, action))
             .ok_or_else(|| {

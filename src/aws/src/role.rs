@@ -16,7 +16,7 @@ use icebox_base::private_file::Version;
 #[derive(Debug)]
 pub struct RoleCredentials {
     client: Client,
-    wish: AssumeRole,
+    params: AssumeRole,
     /// The file of the role's policies: see [`Self::until_changed`].
     policies: Option<PathBuf>,
     current: Mutex<Option<Session>>,
@@ -31,10 +31,10 @@ struct Session {
 
 impl RoleCredentials {
     /// Creates the credentials of a role. `client` has the principal's own credentials.
-    pub fn new(client: Client, wish: AssumeRole) -> Self {
+    pub fn new(client: Client, params: AssumeRole) -> Self {
         Self {
             client,
-            wish,
+            params,
             policies: None,
             current: Mutex::default(),
         }
@@ -57,17 +57,17 @@ impl RoleCredentials {
         let policies = self
             .policies
             .as_deref()
-            .and_then(|path| Version::of(path).ok()?);
+            .and_then(|path| Version::of_file(path).ok()?);
         if let Some(Session {
             credentials,
             policies: with,
         }) = &*current
             && *with == policies
-            && credentials.are_good()
+            && credentials.are_fresh()
         {
             return Ok(credentials.clone());
         }
-        let credentials = self.client.assume_role(&self.wish).await?;
+        let credentials = self.client.assume_role(&self.params).await?;
         *current = Some(Session {
             credentials: credentials.clone(),
             policies,

@@ -37,7 +37,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Returns whether two texts are equal, in a time that depends only on their lengths.
-pub fn same(a: &str, b: &str) -> bool {
+pub fn constant_time_eq(a: &str, b: &str) -> bool {
     a.as_bytes().ct_eq(b.as_bytes()).into()
 }
 
@@ -55,6 +55,10 @@ mod tests {
 
     #[test]
     fn comparison() {
-        assert!(same("abc", "abc") && !same("abc", "abd") && !same("abc", "ab"));
+        assert!(
+            constant_time_eq("abc", "abc")
+                && !constant_time_eq("abc", "abd")
+                && !constant_time_eq("abc", "ab")
+        );
     }
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
-use super::secret::same;
+use super::secret::constant_time_eq;
 use super::{AccountId, Secret, id};
 
 /// The prefix of all session access key ids.
@@ -26,7 +26,8 @@ pub(super) struct Session {
     /// The access key id that the token belongs to.
     pub key: String,
     pub account: AccountId,
-    pub of: Of,
+    #[serde(rename = "of")]
+    pub principal: SessionPrincipal,
     pub issued: DateTime<Utc>,
     pub expires: DateTime<Utc>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,7 +39,7 @@ pub(super) struct Session {
 /// The principal that a session belongs to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Of {
+pub(super) enum SessionPrincipal {
     Root,
     /// A user, by unique id.
     User {
@@ -69,24 +70,24 @@ impl Signer {
     pub fn secret_of(&self, key: &str) -> Option<Secret> {
         let random_and_check = key.strip_prefix(PREFIX)?;
         let (random, check) = random_and_check.split_at_checked(RANDOM)?;
-        same(check, &self.check(random))
+        constant_time_eq(check, &self.check(random))
             .then(|| Secret::from(&self.mac("secret access key", key)[..40]))
     }
 
     /// Returns the session token of a session.
     pub fn sign(&self, session: &Session) -> serde_json::Result<String> {
-        let said = serde_json::to_string(session)?;
-        let mac = self.mac("session token", &said);
-        Ok(BASE64_STANDARD.encode(mac + &said))
+        let payload = serde_json::to_string(session)?;
+        let mac = self.mac("session token", &payload);
+        Ok(BASE64_STANDARD.encode(mac + &payload))
     }
 
     /// Returns the session in a token of this service; `None` for any other text.
     pub fn read(&self, token: &str) -> Option<Session> {
         let bytes = BASE64_STANDARD.decode(token).ok()?;
         let text = String::from_utf8(bytes).ok()?;
-        let (mac, said) = text.split_at_checked(64)?;
-        same(mac, &self.mac("session token", said))
-            .then(|| serde_json::from_str(said).ok())
+        let (mac, payload) = text.split_at_checked(64)?;
+        constant_time_eq(mac, &self.mac("session token", payload))
+            .then(|| serde_json::from_str(payload).ok())
             .flatten()
     }
 
@@ -117,7 +118,7 @@ mod tests {
         Session {
             key: key.to_owned(),
             account: "123456789012".parse().expect("an id"),
-            of: Of::Root,
+            principal: SessionPrincipal::Root,
             issued: Utc::now(),
             expires: Utc::now(),
             policy: None,
@@ -151,9 +152,9 @@ mod tests {
         let signer = Signer::new("one".into());
         let key = signer.new_key();
         let token = signer.sign(&session(&key)).expect("a token");
-        let said =
+        let payload =
             String::from_utf8(BASE64_STANDARD.decode(&token).expect("base64")).expect("text");
-        let changed = BASE64_STANDARD.encode(said.replace("root", "boot"));
+        let changed = BASE64_STANDARD.encode(payload.replace("root", "boot"));
         for wrong in [
             changed.as_str(),
             "",

@@ -13,7 +13,7 @@ use http::request::Parts;
 use sha2::{Digest, Sha256};
 
 use super::credentials::Credentials;
-use super::secret::same;
+use super::secret::constant_time_eq;
 use super::{Fault, Secret};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -83,7 +83,7 @@ impl<'a> Authorization<'a> {
             .to_str()
             .map_err(|_| incomplete("Authorization header is not ASCII."))?;
         let fields = text.strip_prefix(ALGORITHM).ok_or_else(|| {
-            incomplete("Unsupported authorization algorithm: AWS4-HMAC-SHA256 is wanted.")
+            incomplete("Unsupported authorization algorithm: use AWS4-HMAC-SHA256.")
         })?;
         let field = |name: &str| {
             fields
@@ -95,7 +95,7 @@ impl<'a> Authorization<'a> {
                     ))
                 })
         };
-        let unsigned = Self::of(field("Credential")?)?;
+        let unsigned = Self::from_credential(field("Credential")?)?;
         Ok(Self {
             signed_headers: field("SignedHeaders")?,
             signature: field("Signature")?,
@@ -107,7 +107,7 @@ impl<'a> Authorization<'a> {
     ///
     /// # Errors
     /// `IncompleteSignature`.
-    pub fn of(credential: &'a str) -> Result<Self, Fault> {
+    pub fn from_credential(credential: &'a str) -> Result<Self, Fault> {
         let scope: Vec<&str> = credential.split('/').collect();
         let [access_key_id, date, region, service, "aws4_request"] = scope[..] else {
             return Err(Fault::incomplete_signature(
@@ -168,7 +168,7 @@ impl<'a> Authorization<'a> {
             self.region,
             self.service,
         );
-        if same(
+        if constant_time_eq(
             &calculate_signature(key, to_sign.as_bytes()),
             self.signature,
         ) {

@@ -8,7 +8,7 @@ use super::state::{Directory, Trust};
 use super::{AccountId, Fault, arn};
 
 /// The principal that a text in `Principal.AWS` names.
-enum Named<'a> {
+enum NamedPrincipal<'a> {
     Anyone,
     Account(AccountId),
     /// A user, a role, or one session of a role if the ARN has a session name.
@@ -20,21 +20,21 @@ enum Named<'a> {
     },
 }
 
-fn read(principal: &str) -> Option<Named<'_>> {
+fn parse_principal(principal: &str) -> Option<NamedPrincipal<'_>> {
     if principal == "*" {
-        return Some(Named::Anyone);
+        return Some(NamedPrincipal::Anyone);
     }
     let account = principal
         .strip_prefix("arn:aws:iam::")
         .and_then(|rest| rest.strip_suffix(":root"))
         .unwrap_or(principal);
     if let Ok(account) = account.parse() {
-        return Some(Named::Account(account));
+        return Some(NamedPrincipal::Account(account));
     }
     if let Some(session) = principal.strip_prefix("arn:aws:sts::") {
         let (account, rest) = session.split_once(":assumed-role/")?;
         let (name, session_name) = rest.split_once('/')?;
-        return (!session_name.is_empty()).then_some(Named::Entity {
+        return (!session_name.is_empty()).then_some(NamedPrincipal::Entity {
             account: account.parse().ok()?,
             kind: "role",
             path: None,
@@ -42,7 +42,7 @@ fn read(principal: &str) -> Option<Named<'_>> {
         });
     }
     let entity = arn::parse_iam(principal)?;
-    Some(Named::Entity {
+    Some(NamedPrincipal::Entity {
         account: entity.account,
         kind: entity.kind,
         path: Some(entity.path),
@@ -51,8 +51,8 @@ fn read(principal: &str) -> Option<Named<'_>> {
 }
 
 /// Returns the unique id of the user or role that a principal names, if it exists.
-fn unique_id<'d>(directory: &'d Directory, named: &Named<'_>) -> Option<&'d str> {
-    let Named::Entity {
+fn unique_id<'d>(directory: &'d Directory, named: &NamedPrincipal<'_>) -> Option<&'d str> {
+    let NamedPrincipal::Entity {
         account,
         kind,
         path,
@@ -79,8 +79,8 @@ pub(super) fn bind(policy: Policy, directory: &Directory) -> Result<Trust, Fault
     let mut bound = BTreeMap::new();
     for principal in policy.principals() {
         let invalid = || Malformed::Principal(format!("\"AWS\":\"{principal}\""));
-        let named = read(principal).ok_or_else(invalid)?;
-        if matches!(named, Named::Entity { .. }) {
+        let named = parse_principal(principal).ok_or_else(invalid)?;
+        if matches!(named, NamedPrincipal::Entity { .. }) {
             let id = unique_id(directory, &named).ok_or_else(invalid)?;
             bound.insert(principal.to_owned(), id.to_owned());
         }
@@ -89,11 +89,13 @@ pub(super) fn bind(policy: Policy, directory: &Directory) -> Result<Trust, Fault
 }
 
 /// Returns how a principal of the policy names the caller.
-pub(super) fn names(trust: &Trust, principal: &str, caller: &Caller) -> PrincipalMatch {
-    match read(principal) {
-        Some(Named::Anyone) => PrincipalMatch::Itself,
-        Some(Named::Account(account)) if account == caller.account => PrincipalMatch::Account,
-        Some(Named::Entity { path, .. })
+pub(super) fn match_principal(trust: &Trust, principal: &str, caller: &Caller) -> PrincipalMatch {
+    match parse_principal(principal) {
+        Some(NamedPrincipal::Anyone) => PrincipalMatch::Itself,
+        Some(NamedPrincipal::Account(account)) if account == caller.account => {
+            PrincipalMatch::Account
+        }
+        Some(NamedPrincipal::Entity { path, .. })
             if trust.bound.get(principal).map(String::as_str) == Some(caller.unique_id()) =>
         {
             let one_session = path.is_none() && matches!(caller.identity, Identity::Role { .. });
@@ -109,10 +111,10 @@ pub(super) fn names(trust: &Trust, principal: &str, caller: &Caller) -> Principa
 
 /// Returns the document as AWS shows it: a principal that no longer exists is replaced by the
 /// unique id that it had.
-pub(super) fn shown(trust: &Trust, directory: &Directory) -> String {
+pub(super) fn render(trust: &Trust, directory: &Directory) -> String {
     let mut text = trust.policy.text().to_owned();
     for (principal, id) in &trust.bound {
-        let current = read(principal).and_then(|named| unique_id(directory, &named));
+        let current = parse_principal(principal).and_then(|named| unique_id(directory, &named));
         if current != Some(id) {
             text = text.replace(&format!("\"{principal}\""), &format!("\"{id}\""));
         }

@@ -71,14 +71,14 @@ impl Listeners {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Answers requests with `service` until `shutdown` completes. Then calls `stopping` and gives
+/// Answers requests with `service` until `shutdown` completes. Then calls `on_stop` and gives
 /// requests under way up to five seconds. Dropping the future stops at once. An error on one
 /// connection is logged and ends only that connection.
 pub async fn serve<S, B>(
     listener: Listeners,
     service: S,
     shutdown: impl Future<Output = ()>,
-    stopping: impl FnOnce(),
+    on_stop: impl FnOnce(),
 ) where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -114,7 +114,7 @@ pub async fn serve<S, B>(
     }
     drop(listener);
     let _ = stop.send(());
-    stopping();
+    on_stop();
     let all_done = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, all_done).await.is_err() {
         tracing::warn!("requests were cut off: they took longer than {GRACE:?} after the stop");

@@ -54,7 +54,7 @@ pub struct Version {
 
 impl Version {
     /// Returns the version of a file; `None` if the file does not exist.
-    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+    pub fn of_file(path: &Path) -> io::Result<Option<Self>> {
         match fs::metadata(path) {
             Ok(metadata) => Ok(Some(Self {
                 inode: metadata.ino(),

@@ -89,7 +89,7 @@ pub fn is_applied(grant: &Path) -> bool {
         return false;
     };
     let applied: Option<Option<Version>> = serde_json::from_slice(&record).ok();
-    applied.is_some() && applied == Version::of(grant).ok()
+    applied.is_some() && applied == Version::of_file(grant).ok()
 }
 
 /// Deletes the record of the applied grant. To be called before a server starts, which has no
@@ -172,10 +172,10 @@ impl SecretSync {
         let Some(server) = self.log_failure(started).flatten() else {
             return Ok(());
         };
-        let grant = Version::of(&self.config.grant)?;
+        let grant = Version::of_file(&self.config.grant)?;
         let is_as_before = |applied: &Applied| applied.server == server && applied.grant == grant;
         let is_as_before = self.applied.as_ref().is_some_and(is_as_before);
-        let policies = Version::of(&self.config.policies)?;
+        let policies = Version::of_file(&self.config.policies)?;
         if is_as_before && !self.is_time_to_ask(policies) {
             return Ok(());
         }
@@ -295,7 +295,7 @@ fn report(access: &Access) {
 impl Server for EngineSocket {
     /// Identifies a start by its socket file, because each start creates a new one.
     async fn started(&self) -> Result<Option<String>, String> {
-        let socket = Version::of(&self.path()).map_err(|error| chain(&error))?;
+        let socket = Version::of_file(&self.path()).map_err(|error| chain(&error))?;
         Ok(socket.map(|socket| format!("{socket:?}")))
     }
 

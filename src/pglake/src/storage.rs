@@ -233,7 +233,7 @@ impl GrantedCredentials {
     }
 
     async fn granted(&self) -> Result<Arc<LoadedGrant>, Error> {
-        let version = Version::of(&self.path).map_err(|source| Error::Unreadable {
+        let version = Version::of_file(&self.path).map_err(|source| Error::Unreadable {
             path: self.path.clone(),
             source,
         })?;

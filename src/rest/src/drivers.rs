@@ -43,7 +43,7 @@ impl DriverLogin {
             Credentials::Password { user, password } => (Ident::unquoted(user), password),
             Credentials::Token(token) => (self.user.clone(), token),
         };
-        user == self.user && aws::same(password, self.password.expose())
+        user == self.user && aws::constant_time_eq(password, self.password.expose())
     }
 }
 

@@ -34,7 +34,7 @@ pub enum Error {
         source: object_store::Error,
     },
     #[error(
-        "cannot {doing} bucket {bucket} at {endpoint}: {reason}; check that the server runs and the keys are its own"
+        "cannot {doing} bucket {bucket} at {endpoint}: {reason}; check that the server is running and that the access key belongs to it"
     )]
     Bucket {
         doing: &'static str,
@@ -128,20 +128,20 @@ pub fn object_store(
     Ok(Arc::new(store))
 }
 
-/// How long [`ensure_bucket_soon`] waits for a server that is starting.
-const SERVER_PATIENCE: Duration = Duration::from_secs(30);
+/// How long [`ensure_bucket_at_start`] waits for a server that is starting.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Creates the bucket if it does not exist, at a server that is starting: the server may not answer
 /// yet, or answer without accepting requests.
 ///
 /// # Errors
 /// The last error of [`ensure_bucket`] after 30 seconds.
-pub async fn ensure_bucket_soon(config: &S3Config, bucket: &str) -> Result<()> {
+pub async fn ensure_bucket_at_start(config: &S3Config, bucket: &str) -> Result<()> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(10);
     loop {
         match ensure_bucket(config, bucket).await {
-            Err(error) if begun.elapsed() < SERVER_PATIENCE => {
+            Err(error) if begun.elapsed() < STARTUP_TIMEOUT => {
                 tracing::debug!(%error, "no bucket yet");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_millis(100));

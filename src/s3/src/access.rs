@@ -12,7 +12,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 use super::auth;
 use super::error;
 use super::owners::Owners;
-use super::trail::Trail;
+use super::trail::RequestAudit;
 use icebox_aws::{Caller, Decision, Iam, RequestMeta, bucket_arn, object_arn};
 
 /// Operations whose action has another name. Copies also need `s3:GetObject` on their source.
@@ -35,7 +35,7 @@ const ACTIONS: [(&str, &str); 15] = [
 ];
 
 /// Operations whose keys are in the body. They are authorised after the body has been read.
-const LATER: [&str; 2] = ["DeleteObjects", "PostObject"];
+const AUTHORISED_LATER: [&str; 2] = ["DeleteObjects", "PostObject"];
 
 fn action_of(operation: &str, with_version: bool) -> String {
     let known = ACTIONS.iter().find(|(name, _)| *name == operation);
@@ -53,7 +53,7 @@ pub(super) struct Permit {
     owners: Arc<Owners>,
     pub caller: Caller,
     context: Arc<HashMap<String, Vec<String>>>,
-    trail: Option<Trail>,
+    trail: Option<RequestAudit>,
 }
 
 impl Permit {
@@ -64,7 +64,7 @@ impl Permit {
     pub fn require(&self, action: &str, bucket: Option<&str>, key: Option<&str>) -> S3Result<()> {
         let (decision, resource) = self.decide(action, bucket, key);
         if let Some(trail) = &self.trail {
-            trail.decided(action, &resource, &decision);
+            trail.add_decision(action, &resource, &decision);
         }
         if decision.is_allowed() {
             Ok(())
@@ -82,7 +82,7 @@ impl Permit {
         let mut context = HashMap::clone(&self.context);
         let mut owner = None;
         if let Some(bucket) = bucket.filter(|_| action != "s3:CreateBucket") {
-            let account = self.owners.of(bucket);
+            let account = self.owners.owner_of(bucket);
             for name in ["aws:resourceaccount", "s3:resourceaccount"] {
                 context.insert(name.to_owned(), vec![account.to_string()]);
             }
@@ -138,9 +138,9 @@ pub(super) struct Access {
 
 impl Access {
     fn admit(&self, cx: &mut S3AccessContext<'_>, caller: Caller) -> Permit {
-        let trail = cx.extensions_mut().get::<Trail>().cloned();
+        let trail = cx.extensions_mut().get::<RequestAudit>().cloned();
         if let Some(trail) = &trail {
-            trail.caller(&caller);
+            trail.set_caller(&caller);
         }
         let headers = cx.headers().clone();
         let mut context = RequestMeta::new(&headers, cx.extensions_mut()).context();
@@ -164,8 +164,8 @@ impl S3Access for Access {
         let with_version = query(cx).any(|(name, _)| name == "versionId");
         let action = action_of(&operation, with_version);
         let key = cx.credentials().map(|c| c.access_key.clone());
-        if let Some(trail) = cx.extensions_mut().get::<Trail>() {
-            trail.wants(&action, key.as_deref());
+        if let Some(trail) = cx.extensions_mut().get::<RequestAudit>() {
+            trail.set_action(&action, key.as_deref());
         }
         let caller = auth::caller(&self.iam, cx)?;
         let (bucket, key) = match cx.s3_path() {
@@ -174,7 +174,7 @@ impl S3Access for Access {
             S3Path::Object { bucket, key } => (Some(bucket.clone()), Some(key.clone())),
         };
         let permit = self.admit(cx, caller);
-        if LATER.contains(&operation.as_str()) {
+        if AUTHORISED_LATER.contains(&operation.as_str()) {
             return Ok(());
         }
         permit.require(&action, bucket.as_deref(), key.as_deref())?;

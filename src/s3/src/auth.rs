@@ -13,7 +13,7 @@ use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::error;
-use icebox_aws::{Caller, Iam, Refused};
+use icebox_aws::{Caller, CredentialsError, Iam};
 
 /// The access keys of all accounts, for s3s.
 pub(super) struct Keys(pub Iam);
@@ -23,24 +23,24 @@ impl S3Auth for Keys {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
         match self.0.secret_of(access_key) {
             Some(secret) => Ok(SecretKey::from(secret.expose())),
-            None => Err(refused(Refused::UnknownKey)),
+            None => Err(refused(CredentialsError::UnknownKey)),
         }
     }
 }
 
 /// Converts a refusal into S3's error
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
-fn refused(why: Refused) -> S3Error {
+fn refused(why: CredentialsError) -> S3Error {
     let (code, message) = match why {
-        Refused::UnknownKey => (
+        CredentialsError::UnknownKey => (
             S3ErrorCode::InvalidAccessKeyId,
             "The AWS Access Key Id you provided does not exist in our records.",
         ),
-        Refused::BadToken => (
+        CredentialsError::BadToken => (
             S3ErrorCode::InvalidToken,
             "The provided token is malformed or otherwise invalid.",
         ),
-        Refused::Expired => (S3ErrorCode::ExpiredToken, "The provided token has expired."),
+        CredentialsError::Expired => (S3ErrorCode::ExpiredToken, "The provided token has expired."),
     };
     error::s3(code, message)
 }

@@ -49,7 +49,7 @@ pub(super) async fn create(
         let failed = || error::io(format!("create bucket {bucket}"));
         let dir = store.root().join(&bucket);
         let _guard = store.change_names();
-        if dir.exists() && owners.of(&bucket) != account {
+        if dir.exists() && owners.owner_of(&bucket) != account {
             return Err(error::s3(
                 S3ErrorCode::BucketAlreadyExists,
                 "The requested bucket name is not available. The bucket namespace is shared by all users of the system. \
@@ -136,7 +136,7 @@ pub(super) async fn list(
             {
                 continue;
             }
-            if name.starts_with(&prefix) && name > after && owners.of(&name) == account {
+            if name.starts_with(&prefix) && name > after && owners.owner_of(&name) == account {
                 let stat = found.metadata().map_err(failed())?;
                 // Not every file system stores when a directory was created.
                 let created = stat

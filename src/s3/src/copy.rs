@@ -105,7 +105,7 @@ pub(super) async fn copy_object(
             record.headers = replacement;
         }
         let etag = record.etag.clone();
-        let modified = store.place(
+        let modified = store.commit(
             staged,
             &input.bucket,
             &input.key,

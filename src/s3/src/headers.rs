@@ -99,7 +99,7 @@ pub(super) fn precondition(
         (Some(wanted), None) => Ok(Precondition::Matches(wanted)),
         (None, Some(ETagCondition::Any)) => Ok(Precondition::Absent),
         (None, Some(_)) => Err(error::not_implemented(
-            "If-None-Match with an ETag on a write (nor does S3: only `*`)",
+            "If-None-Match with an ETag on a write (S3 supports only `*` there)",
         )),
         (Some(_), Some(_)) => Err(error::not_implemented(
             "If-Match together with If-None-Match on a write",

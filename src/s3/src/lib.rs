@@ -42,7 +42,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 
 use self::owners::Owners;
 use self::store::Store;
-use self::trail::{Sent, Trail};
+use self::trail::{RequestAudit, Sent};
 use icebox_aws as aws;
 use icebox_aws::audit::{self, Audit};
 use icebox_aws::{Account, AccountId, Endpoint, Iam, RequestMeta, Secret};
@@ -90,7 +90,7 @@ impl ServerConfig {
                 id: AccountId::LOCAL,
                 root_access_key_id: access_key_id.into(),
                 root_secret_access_key: secret_access_key.into(),
-                root_takes_any_role: false,
+                root_may_assume_any_role: false,
             }],
             audit: None,
         }
@@ -123,7 +123,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A server that has its port. It answers requests once it [runs](Self::run).
 pub struct Server {
     listeners: Listeners,
-    front: Front,
+    router: Router,
     iam: Iam,
     config: ServerConfig,
     /// The directory's lock, which is released when the server ends, also by a crash.
@@ -185,7 +185,7 @@ impl Server {
         });
         Ok(Self {
             listeners,
-            front: Front {
+            router: Router {
                 s3: builder.build(),
                 endpoint: Endpoint::new(iam.clone(), audit.clone()),
                 audit,
@@ -226,10 +226,10 @@ impl Server {
     /// # Errors
     /// None at present: an error on one connection is logged and ends that connection.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let front = self.front;
+        let router = self.router;
         let answer = service_fn(move |request| {
-            let front = front.clone();
-            async move { front.answer(request).await }
+            let router = router.clone();
+            async move { router.answer(request).await }
         });
         connections::serve(self.listeners, answer, shutdown, || {}).await;
         Ok(())
@@ -238,13 +238,13 @@ impl Server {
 
 /// Answers requests to S3, IAM and STS.
 #[derive(Clone)]
-struct Front {
+struct Router {
     s3: S3Service,
     endpoint: Endpoint,
     audit: Option<Audit>,
 }
 
-impl Front {
+impl Router {
     async fn answer(
         &self,
         request: Request<Incoming>,
@@ -262,7 +262,7 @@ impl Front {
         }
         let watched = self.audit.as_ref().map(|audit| {
             let meta = RequestMeta::new(request.headers(), request.extensions());
-            let trail = Trail::new(&id, &meta);
+            let trail = RequestAudit::new(&id, &meta);
             let sent = Sent::new(request.method(), request.headers());
             request.extensions_mut().insert(trail.clone());
             (audit, trail, sent)

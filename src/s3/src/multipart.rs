@@ -30,7 +30,7 @@ use super::error;
 use super::headers::{self, headers_of, precondition, refuse_unsupported};
 use super::metadata::{Headers, ObjectMetadata, hash};
 use super::store::{Store, blocking};
-use super::upload::{self, ALGORITHMS, Promise, checksum_of};
+use super::upload::{self, ALGORITHMS, Announced, checksum_of};
 
 pub(super) use list::{list_parts, list_uploads};
 
@@ -189,7 +189,7 @@ pub(super) async fn upload_part(
     )])?;
     let (bucket, key, id) = (input.bucket, input.key, input.upload_id);
     let (dir, _) = blocking(store, move |store| open_upload(store, &bucket, &key, &id)).await?;
-    let promise = Promise {
+    let announced = Announced {
         md5: input.content_md5.take(),
         checksum: Checksum {
             checksum_crc32: input.checksum_crc32.take(),
@@ -200,9 +200,9 @@ pub(super) async fn upload_part(
             ..Checksum::default()
         },
         algorithm: input.checksum_algorithm.map(|a| a.as_str().to_owned()),
-        ..Promise::from_headers(&req.headers, req.trailing_headers)
+        ..Announced::from_headers(&req.headers, req.trailing_headers)
     };
-    let received = upload::receive(store, input.body.take(), promise).await?;
+    let received = upload::receive(store, input.body.take(), announced).await?;
     let (md5, checksum) = blocking(store, move |store| {
         let checked = received.check(store)?;
         keep_part(store, &dir, checked.staged, number, &checked.md5)?;
@@ -338,7 +338,7 @@ pub(super) async fn complete(
         .checksum_type
         .as_ref()
         .is_some_and(|t| t.as_str() == ChecksumType::FULL_OBJECT);
-    let promised = Checksum {
+    let announced = Checksum {
         checksum_crc32: input.checksum_crc32.take().filter(|_| full_object),
         checksum_crc32c: input.checksum_crc32c.take().filter(|_| full_object),
         checksum_crc64nvme: input.checksum_crc64nvme.take().filter(|_| full_object),
@@ -362,10 +362,10 @@ pub(super) async fn complete(
             let mut from = File::open(&part.path).map_err(failed())?;
             io::copy(&mut from, &mut staged.file).map_err(failed())?;
         }
-        let checksum = check_whole(&staged.file, &promised)?;
+        let checksum = check_whole(&staged.file, &announced)?;
         let etag = etag_of(&parts);
         let record = ObjectMetadata::new(etag.clone(), upload.headers, checksum.clone());
-        store.place(staged, &input.bucket, &input.key, record, &condition)?;
+        store.commit(staged, &input.bucket, &input.key, record, &condition)?;
         // The object is complete. What remains of the upload only takes space.
         if let Err(e) = fs::remove_dir_all(&dir) {
             tracing::warn!(error = %e, dir = %dir.display(), "could not remove the parts of a completed upload");
@@ -389,11 +389,11 @@ pub(super) async fn complete(
 
 /// Checks the joined bytes against the checksum of the whole object, if the client gave one.
 /// Returns the algorithm's name and the value.
-fn check_whole(file: &File, promised: &Checksum) -> S3Result<Option<(String, String)>> {
+fn check_whole(file: &File, announced: &Checksum) -> S3Result<Option<(String, String)>> {
     use std::os::unix::fs::FileExt;
     let Some(name) = ALGORITHMS
         .into_iter()
-        .find(|name| upload::of(promised, name).is_some())
+        .find(|name| upload::value_of(announced, name).is_some())
     else {
         return Ok(None);
     };
@@ -414,8 +414,8 @@ fn check_whole(file: &File, promised: &Checksum) -> S3Result<Option<(String, Str
         }
     }
     let computed = hasher.finalize();
-    let value = upload::of(&computed, name).cloned();
-    if value.as_ref() != upload::of(promised, name) {
+    let value = upload::value_of(&computed, name).cloned();
+    if value.as_ref() != upload::value_of(announced, name) {
         return Err(error::s3(
             S3ErrorCode::BadDigest,
             format!("The {name} you specified did not match the calculated checksum."),

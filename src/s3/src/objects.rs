@@ -23,7 +23,7 @@ use super::error;
 use super::headers::{self, check_version, headers_of, precondition, refuse_unsupported};
 use super::metadata::ObjectMetadata;
 use super::store::{OpenObject, Store, blocking};
-use super::upload::{self, Promise, checksum_of};
+use super::upload::{self, Announced, checksum_of};
 
 /// The number of bytes up to which an object is read at once and sent with the headers. More bytes
 /// are streamed in pieces of this size.
@@ -41,7 +41,7 @@ pub(super) async fn put(
     headers::refuse([(input.write_offset_bytes.is_some(), "appending to objects")])?;
     let stored_headers = headers_of!(input)?;
     let condition = precondition(input.if_match.take(), input.if_none_match.take())?;
-    let promise = Promise {
+    let announced = Announced {
         md5: input.content_md5.take(),
         checksum: Checksum {
             checksum_crc32: input.checksum_crc32.take(),
@@ -52,9 +52,9 @@ pub(super) async fn put(
             ..Checksum::default()
         },
         algorithm: input.checksum_algorithm.map(|a| a.as_str().to_owned()),
-        ..Promise::from_headers(&req.headers, req.trailing_headers)
+        ..Announced::from_headers(&req.headers, req.trailing_headers)
     };
-    let received = upload::receive(store, input.body.take(), promise).await?;
+    let received = upload::receive(store, input.body.take(), announced).await?;
     let (bucket, key) = (input.bucket, input.key);
     let (etag, checksum) = blocking(store, move |store| {
         let checked = received.check(store)?;
@@ -63,7 +63,7 @@ pub(super) async fn put(
             stored_headers,
             checked.checksum.clone(),
         );
-        store.place(checked.staged, &bucket, &key, record, &condition)?;
+        store.commit(checked.staged, &bucket, &key, record, &condition)?;
         Ok((checked.md5, checked.checksum))
     })
     .await?;
@@ -133,7 +133,7 @@ fn length(bytes: u64) -> Option<i64> {
 }
 
 /// Builds the output of `GetObject` or `HeadObject`, which share these fields.
-macro_rules! describe {
+macro_rules! object_output {
     ($output:ident, $object:expr, $content_length:expr, $content_range:expr, $with_checksum:expr) => {{
         let object = $object;
         let stored = object.metadata.headers;
@@ -222,7 +222,7 @@ pub(super) async fn get(store: &Arc<Store>, input: GetObjectInput) -> S3Result<G
         StreamingBlob::wrap(ReaderStream::with_capacity(file.take(size), PIECE))
     };
     let with_checksum = wants_checksum(input.checksum_mode.as_ref()) && content_range.is_none();
-    let mut output = describe!(GetObjectOutput, object, size, content_range, with_checksum);
+    let mut output = object_output!(GetObjectOutput, object, size, content_range, with_checksum);
     output.body = Some(body);
     Ok(output)
 }
@@ -247,7 +247,7 @@ pub(super) async fn head(store: &Arc<Store>, input: HeadObjectInput) -> S3Result
     })
     .await?;
     let with_checksum = wants_checksum(input.checksum_mode.as_ref()) && content_range.is_none();
-    Ok(describe!(
+    Ok(object_output!(
         HeadObjectOutput,
         object,
         bytes.end - bytes.start,

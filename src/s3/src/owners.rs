@@ -37,7 +37,7 @@ impl Owners {
     }
 
     /// Returns the account that a bucket belongs to, if the bucket exists.
-    pub fn of(&self, bucket: &str) -> AccountId {
+    pub fn owner_of(&self, bucket: &str) -> AccountId {
         let others = self.others.read();
         others.get(bucket).unwrap_or(&self.first).clone()
     }
@@ -81,7 +81,7 @@ mod tests {
         owners.set("gone", None).expect("set");
         let again = Owners::open(&path, first.clone()).expect("owners");
         for (bucket, owner) in [("own", &first), ("theirs", &other), ("gone", &first)] {
-            assert_eq!(again.of(bucket), *owner, "{bucket}");
+            assert_eq!(again.owner_of(bucket), *owner, "{bucket}");
         }
     }
 }

@@ -74,7 +74,7 @@ pub(super) struct OpenObject {
 pub(super) struct Staged {
     pub file: File,
     path: PathBuf,
-    placed: bool,
+    moved: bool,
 }
 
 impl Write for Staged {
@@ -91,14 +91,14 @@ impl Staged {
     /// Moves the file to a path outside of every bucket.
     pub fn rename(mut self, to: &Path) -> io::Result<()> {
         fs::rename(&self.path, to)?;
-        self.placed = true;
+        self.moved = true;
         Ok(())
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if !self.placed {
+        if !self.moved {
             // An error is ignored, because the next start empties the directory.
             let _ = fs::remove_file(&self.path);
         }
@@ -177,7 +177,7 @@ impl Store {
         // cannot miss it.
         let found = match open_file(&plain).map_err(failed())? {
             Some(found) => Some(found),
-            None => open_file(&beside(&plain)).map_err(failed())?,
+            None => open_file(&path_beside_directory(&plain)).map_err(failed())?,
         };
         let Some((file, stat)) = found else {
             self.bucket(bucket)?;
@@ -204,7 +204,7 @@ impl Store {
         Ok(Staged {
             file,
             path,
-            placed: false,
+            moved: false,
         })
     }
 
@@ -214,7 +214,7 @@ impl Store {
     /// # Errors
     /// `NoSuchBucket`; `PreconditionFailed`; `NoSuchKey` for If-Match without an object;
     /// `MetadataTooLarge`.
-    pub fn place(
+    pub fn commit(
         &self,
         mut staged: Staged,
         bucket: &str,
@@ -271,7 +271,7 @@ impl Store {
             }
             other => other.map_err(failed())?,
         }
-        staged.placed = true;
+        staged.moved = true;
         Ok(modified)
     }
 
@@ -285,7 +285,7 @@ impl Store {
         let location = Location::of_key(key);
         let plain = self.plain_path(&bucket_dir, &location);
         let _guard = self.change_names();
-        for path in [beside(&plain), plain] {
+        for path in [path_beside_directory(&plain), plain] {
             match fs::symlink_metadata(&path) {
                 Ok(stat) if stat.is_file() => {
                     fs::remove_file(&path)
@@ -324,12 +324,14 @@ impl Store {
             Err(e) if is_absent(&e) => false,
             Err(e) => return Err(e),
         };
-        let beside = beside(&plain);
-        Ok(if taken || fs::symlink_metadata(&beside).is_ok() {
-            beside
-        } else {
-            plain
-        })
+        let path_beside_directory = path_beside_directory(&plain);
+        Ok(
+            if taken || fs::symlink_metadata(&path_beside_directory).is_ok() {
+                path_beside_directory
+            } else {
+                plain
+            },
+        )
     }
 }
 
@@ -342,7 +344,7 @@ pub(super) fn strongly_matches(condition: &ETagCondition, etag: &str) -> bool {
     }
 }
 
-fn beside(plain: &Path) -> PathBuf {
+fn path_beside_directory(plain: &Path) -> PathBuf {
     let name = plain
         .file_name()
         .and_then(|n| n.to_str())
@@ -383,7 +385,7 @@ fn make_directories(bucket_dir: &Path, names: &[String]) -> io::Result<()> {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 if fs::symlink_metadata(&dir)?.is_file() {
-                    fs::rename(&dir, beside(&dir))?;
+                    fs::rename(&dir, path_beside_directory(&dir))?;
                     fs::create_dir(&dir)?;
                 }
             }

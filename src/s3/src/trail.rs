@@ -12,7 +12,7 @@ use icebox_aws::{Caller, Decision, RequestMeta};
 /// Collects the decisions about a request, as an extension of that request. Clones share the same
 /// entries.
 #[derive(Clone)]
-pub(super) struct Trail(Arc<Mutex<Noted>>);
+pub(super) struct RequestAudit(Arc<Mutex<Noted>>);
 
 struct Noted {
     /// What is known of the request so far.
@@ -20,7 +20,7 @@ struct Noted {
     decisions: Vec<Entry>,
 }
 
-impl Trail {
+impl RequestAudit {
     pub fn new(request_id: &str, meta: &RequestMeta) -> Self {
         Self(Arc::new(Mutex::new(Noted {
             request: meta.entry(request_id),
@@ -34,18 +34,18 @@ impl Trail {
 
     /// Records the action and access key of a request, in case it is refused before a decision is
     /// made.
-    pub fn wants(&self, action: &str, access_key_id: Option<&str>) {
+    pub fn set_action(&self, action: &str, access_key_id: Option<&str>) {
         self.with(|noted| {
             noted.request.action = action.to_owned();
             noted.request.access_key_id = access_key_id.map(str::to_owned);
         });
     }
 
-    pub fn caller(&self, caller: &Caller) {
-        self.with(|noted| noted.request.set_caller(caller));
+    pub fn set_caller(&self, set_caller: &Caller) {
+        self.with(|noted| noted.request.set_caller(set_caller));
     }
 
-    pub fn decided(&self, action: &str, resource: &str, decision: &Decision) {
+    pub fn add_decision(&self, action: &str, resource: &str, decision: &Decision) {
         self.with(|noted| {
             let mut entry = noted.request.clone();
             entry.set_decision(action, resource, decision);

@@ -1,4 +1,4 @@
-//! Receives request bodies into files: they are hashed, checked against what the client promised,
+//! Receives request bodies into files: they are hashed, checked against what the client announced,
 //! and kept in memory while they are small.
 
 use std::io::Write;
@@ -22,9 +22,9 @@ const BUFFER: usize = 1 << 20;
 /// The names of S3's checksum algorithms, as clients write them.
 pub(super) const ALGORITHMS: [&str; 5] = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"];
 
-/// The client's promises about the body that it sends. A value that is not given is not checked.
+/// What the client announces about the body that it sends. A value that is not given is not checked.
 #[derive(Debug, Default)]
-pub(super) struct Promise {
+pub(super) struct Announced {
     /// The length in bytes, after aws-chunked decoding.
     pub length: Option<u64>,
     /// The value of `Content-MD5`, in base64.
@@ -37,11 +37,11 @@ pub(super) struct Promise {
     /// Contains the checksum after an aws-chunked body, once the body has been read.
     pub trailers: Option<TrailingHeaders>,
     /// The names of the trailing headers (`x-amz-trailer`), in lower case.
-    pub announced: Option<String>,
+    pub trailer_names: Option<String>,
 }
 
-impl Promise {
-    /// Returns the promises that are in the request's headers rather than in its operation's input.
+impl Announced {
+    /// Returns what is announced in the request's headers rather than in its operation's input.
     pub fn from_headers(headers: &HeaderMap, trailers: Option<TrailingHeaders>) -> Self {
         let text = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
         // In a browser's form the file is only a part of the body.
@@ -50,7 +50,7 @@ impl Promise {
             length: text("x-amz-decoded-content-length")
                 .or_else(|| text("content-length").filter(|_| !is_form))
                 .and_then(|v| v.parse().ok()),
-            announced: text("x-amz-trailer").map(|v| v.to_ascii_lowercase()),
+            trailer_names: text("x-amz-trailer").map(|v| v.to_ascii_lowercase()),
             trailers,
             ..Self::default()
         }
@@ -60,10 +60,10 @@ impl Promise {
         let mut hasher = ChecksumHasher::default();
         for name in ALGORITHMS {
             let trailing = format!("x-amz-checksum-{}", name.to_ascii_lowercase());
-            if of(&self.checksum, name).is_some()
+            if value_of(&self.checksum, name).is_some()
                 || self.algorithm.as_deref() == Some(name)
                 || self
-                    .announced
+                    .trailer_names
                     .as_deref()
                     .is_some_and(|v| v.split(',').any(|h| h.trim() == trailing))
             {
@@ -76,7 +76,7 @@ impl Promise {
     /// Returns the value that the client gave for an algorithm, in a header or after the body.
     fn value(&self, name: &str) -> Option<String> {
         let trailing = format!("x-amz-checksum-{}", name.to_ascii_lowercase());
-        of(&self.checksum, name).cloned().or_else(|| {
+        value_of(&self.checksum, name).cloned().or_else(|| {
             self.trailers
                 .as_ref()?
                 .read(|h| h.get(&trailing)?.to_str().ok().map(str::to_owned))?
@@ -85,7 +85,7 @@ impl Promise {
 }
 
 /// Returns the value of one algorithm by its name.
-pub(super) fn of<'a>(checksum: &'a Checksum, name: &str) -> Option<&'a String> {
+pub(super) fn value_of<'a>(checksum: &'a Checksum, name: &str) -> Option<&'a String> {
     match name {
         "CRC32" => checksum.checksum_crc32.as_ref(),
         "CRC32C" => checksum.checksum_crc32c.as_ref(),
@@ -132,10 +132,10 @@ pub(super) struct Received {
     size: u64,
     md5: Md5,
     checksum: ChecksumHasher,
-    promise: Promise,
+    announced: Announced,
 }
 
-/// A body that is in a file and matches what the client promised.
+/// A body that is in a file and matches what the client announced.
 pub(super) struct Checked {
     pub staged: Staged,
     /// The hexadecimal MD5 of the body.
@@ -148,15 +148,15 @@ pub(super) struct Checked {
 pub(super) async fn receive(
     store: &Arc<Store>,
     body: Option<StreamingBlob>,
-    promise: Promise,
+    announced: Announced,
 ) -> S3Result<Received> {
     let mut received = Received {
         staged: None,
         buffer: Vec::new(),
         size: 0,
         md5: Md5::new(),
-        checksum: promise.hasher(),
-        promise,
+        checksum: announced.hasher(),
+        announced,
     };
     let Some(mut body) = body else {
         return Ok(received);
@@ -193,7 +193,7 @@ impl Received {
         Ok(())
     }
 
-    /// Writes the rest of the body and checks it against the client's promises. It blocks.
+    /// Writes the rest of the body and checks it against the client's announcements. It blocks.
     ///
     /// # Errors
     /// `IncompleteBody`, `InvalidDigest`, `BadDigest`.
@@ -203,9 +203,9 @@ impl Received {
             unreachable!("write_out leaves a staged file")
         };
         if self
-            .promise
+            .announced
             .length
-            .is_some_and(|promised| promised != self.size)
+            .is_some_and(|announced| announced != self.size)
         {
             return Err(error::s3(
                 S3ErrorCode::IncompleteBody,
@@ -213,9 +213,9 @@ impl Received {
             ));
         }
         let md5 = self.md5.finalize();
-        if let Some(promised) = &self.promise.md5 {
-            let promised = BASE64_STANDARD
-                .decode(promised)
+        if let Some(announced) = &self.announced.md5 {
+            let announced = BASE64_STANDARD
+                .decode(announced)
                 .ok()
                 .filter(|d| d.len() == 16)
                 .ok_or_else(|| {
@@ -224,7 +224,7 @@ impl Received {
                         "The Content-MD5 you specified is not valid.",
                     )
                 })?;
-            if promised != md5.as_slice() {
+            if announced != md5.as_slice() {
                 return Err(error::s3(
                     S3ErrorCode::BadDigest,
                     "The Content-MD5 you specified did not match what we received.",
@@ -234,11 +234,11 @@ impl Received {
         let computed = self.checksum.finalize();
         let mut checksum = None;
         for name in ALGORITHMS {
-            let Some(computed) = of(&computed, name) else {
+            let Some(computed) = value_of(&computed, name) else {
                 continue;
             };
-            if let Some(promised) = self.promise.value(name)
-                && promised != *computed
+            if let Some(announced) = self.announced.value(name)
+                && announced != *computed
             {
                 return Err(error::s3(
                     S3ErrorCode::BadDigest,

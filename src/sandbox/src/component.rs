@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::container::{Container, PgDuckInside};
 use super::supervisor::Isolation;
 use super::{aws, snowflake};
-use icebox_aws::{Account, Front, Iam, audit};
+use icebox_aws::{Account, Iam, MinioProxy, audit};
 use icebox_base::connections::Listeners;
 use icebox_pglake::storage::GrantedCredentials;
 use icebox_pglake::{EngineSocket, engine, secret_sync};
@@ -241,10 +241,10 @@ impl IceboxComponent {
                 iam,
                 audit,
             } => {
-                let iam = Iam::before(aws::client(&s3), &iam, accounts)?;
+                let iam = Iam::with_minio(aws::client(&s3), &iam, accounts)?;
                 let audit = audit::Audit::open(audit::Settings::new(audit))?;
                 let listeners = Listeners::bind(listen, public).await?;
-                Front::new(iam, Some(audit), &s3.endpoint)?
+                MinioProxy::new(iam, Some(audit), &s3.endpoint)?
                     .serve(listeners, shutdown)
                     .await;
             }

@@ -161,7 +161,7 @@ impl Settings {
             id,
             root_access_key_id: key.clone(),
             root_secret_access_key: secret.clone().into(),
-            root_takes_any_role: false,
+            root_may_assume_any_role: false,
         };
         vec![
             account(

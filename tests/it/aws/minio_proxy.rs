@@ -301,11 +301,11 @@ async fn what_the_service_cannot_be_told_is_refused() {
     let unknown = serde_json::json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": {"StringEqualsIfExists": {"s3:prefix": "a"}}}]});
     for (document, code_is, says) in [
-        (long, "PackedPolicyTooLarge", "it takes 2048"),
+        (long, "PackedPolicyTooLarge", "accepts at most 2048"),
         (
             unknown,
             "ValidationError",
-            "no condition StringEqualsIfExists on s3:prefix",
+            "the condition StringEqualsIfExists on s3:prefix",
         ),
     ] {
         lab.root(0)
@@ -339,7 +339,7 @@ async fn without_the_service_behind_the_proxy() {
             .await,
     );
     assert_eq!(found, "ServiceFailure");
-    assert!(message.contains("made no session"), "{message}");
+    assert!(message.contains("did not create a session"), "{message}");
     // IAM works without the service behind the proxy.
     assert_eq!(
         lab.root(0).get_role(ROLE).await.expect("the role").arn,

@@ -1,7 +1,6 @@
-//! IAM and STS before a server that knows no roles, such as MinIO.
+//! What a server that knows no roles, such as MinIO, is told of a session: one flattened policy.
 
-pub(crate) mod flatten;
-mod proxy;
-mod re_sign;
+mod flatten;
+mod sessions;
 
-pub use proxy::Front;
+pub(super) use sessions::MinioSessions;

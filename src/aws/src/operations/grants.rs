@@ -1,8 +1,8 @@
 //! The policies of users and roles: both have the same actions.
 
-use super::params::{POLICY_ARN, POLICY_DOCUMENT, POLICY_NAME, ROLE_NAME, Rule, USER_NAME};
+use super::params::{Constraint, POLICY_ARN, POLICY_DOCUMENT, POLICY_NAME, ROLE_NAME, USER_NAME};
 use super::roles::encoded;
-use super::{Answer, Call, policy_size, quota, roles, text_member, users};
+use super::{Answer, Call, check_quota, policy_size, roles, text_member, users};
 use crate::policy::{Policy, Purpose};
 use crate::state::{AccountState, Grants};
 use crate::xml::Element;
@@ -10,7 +10,7 @@ use crate::{Fault, aws_managed};
 
 /// The differences between users and roles.
 struct Holder {
-    name: &'static Rule,
+    name: &'static Constraint,
     /// The holder's kind as it appears in messages.
     word: &'static str,
     attached_quota: &'static str,
@@ -25,9 +25,9 @@ static USER: Holder = Holder {
     word: "user",
     attached_quota: "PoliciesPerUser",
     max_inline: 2048,
-    grants: |state, name| Ok(users::of(state, name)?.grants.clone()),
+    grants: |state, name| Ok(users::find(state, name)?.grants.clone()),
     set: |state, name, grants| {
-        users::of_mut(state, name)?.grants = grants;
+        users::find_mut(state, name)?.grants = grants;
         Ok(())
     },
 };
@@ -37,9 +37,9 @@ static ROLE: Holder = Holder {
     word: "role",
     attached_quota: "PoliciesPerRole",
     max_inline: 10240,
-    grants: |state, name| Ok(roles::of(state, name)?.grants.clone()),
+    grants: |state, name| Ok(roles::find(state, name)?.grants.clone()),
     set: |state, name, grants| {
-        roles::of_mut(state, name)?.grants = grants;
+        roles::find_mut(state, name)?.grants = grants;
         Ok(())
     },
 };
@@ -48,19 +48,19 @@ static ROLE: Holder = Holder {
 const MAX_ATTACHED: usize = 10;
 
 impl Holder {
-    fn look(&self, call: &Call<'_>, with: impl FnOnce(&str, Grants) -> Answer) -> Answer {
+    fn read(&self, call: &Call<'_>, with: impl FnOnce(&str, Grants) -> Answer) -> Answer {
         let name = call.params.required(self.name)?;
-        let grants = call.state(|state, _| (self.grants)(state, name))?;
+        let grants = call.read(|state, _| (self.grants)(state, name))?;
         with(name, grants)
     }
 
-    fn edit(
+    fn update(
         &self,
         call: &Call<'_>,
         with: impl FnOnce(&AccountState, &str, &mut Grants) -> Result<(), Fault>,
     ) -> Answer {
         let name = call.params.required(self.name)?;
-        call.change(|state, _| {
+        call.update(|state, _| {
             let mut grants = (self.grants)(state, name)?;
             with(state, name, &mut grants)?;
             (self.set)(state, name, grants)?;
@@ -70,7 +70,7 @@ impl Holder {
 
     fn attach(&self, call: &Call<'_>) -> Answer {
         let arn = call.params.required(&POLICY_ARN)?;
-        self.edit(call, |state, _, grants| {
+        self.update(call, |state, _, grants| {
             let known = aws_managed::document(arn).is_some()
                 || state.policy_by_arn(&call.caller.account, arn).is_some();
             if !known {
@@ -79,7 +79,7 @@ impl Holder {
                 )));
             }
             if !grants.attached.iter().any(|a| a == arn) {
-                quota(grants.attached.len() + 1, self.attached_quota, MAX_ATTACHED)?;
+                check_quota(grants.attached.len() + 1, self.attached_quota, MAX_ATTACHED)?;
                 grants.attached.push(arn.to_owned());
             }
             Ok(())
@@ -88,7 +88,7 @@ impl Holder {
 
     fn detach(&self, call: &Call<'_>) -> Answer {
         let arn = call.params.required(&POLICY_ARN)?;
-        self.edit(call, |_, _, grants| {
+        self.update(call, |_, _, grants| {
             let before = grants.attached.len();
             grants.attached.retain(|a| a != arn);
             if grants.attached.len() == before {
@@ -101,7 +101,7 @@ impl Holder {
     }
 
     fn list_attached(&self, call: &Call<'_>) -> Answer {
-        self.look(call, |_, grants| {
+        self.read(call, |_, grants| {
             let mut attached = grants.attached;
             attached.sort();
             let items = attached.into_iter().map(|arn| {
@@ -119,7 +119,7 @@ impl Holder {
         let name = call.params.required(&POLICY_NAME)?;
         let text = call.params.required(&POLICY_DOCUMENT)?;
         let policy = Policy::parse(text, Purpose::Identity)?;
-        self.edit(call, |_, holder, grants| {
+        self.update(call, |_, holder, grants| {
             grants.inline.insert(name.to_owned(), policy);
             let size: usize = grants.inline.values().map(|p| policy_size(p.text())).sum();
             if size > self.max_inline {
@@ -141,7 +141,7 @@ impl Holder {
 
     fn get(&self, call: &Call<'_>) -> Answer {
         let policy_name = call.params.required(&POLICY_NAME)?;
-        self.look(call, |holder, grants| {
+        self.read(call, |holder, grants| {
             let policy = grants.inline.get(policy_name);
             let policy = policy.ok_or_else(|| self.not_found(policy_name))?;
             let result = Element::new("Result")
@@ -153,7 +153,7 @@ impl Holder {
     }
 
     fn list(&self, call: &Call<'_>) -> Answer {
-        self.look(call, |_, grants| {
+        self.read(call, |_, grants| {
             let names = grants.inline.into_keys();
             let items = names.map(|name| (name.clone(), text_member(&name)));
             call.page("PolicyNames", items).map(Some)
@@ -162,7 +162,7 @@ impl Holder {
 
     fn delete(&self, call: &Call<'_>) -> Answer {
         let policy_name = call.params.required(&POLICY_NAME)?;
-        self.edit(call, |_, _, grants| {
+        self.update(call, |_, _, grants| {
             match grants.inline.remove(policy_name) {
                 Some(_) => Ok(()),
                 None => Err(self.not_found(policy_name)),

@@ -3,8 +3,8 @@
 use chrono::Utc;
 
 use super::params::{ACCESS_KEY_ID, STATUS};
-use super::users::{named_or_caller, of, of_mut};
-use super::{Answer, Call, quota, timestamp};
+use super::users::{find, find_mut, named_or_caller};
+use super::{Answer, Call, check_quota, timestamp};
 use crate::state::{AccessKey, User};
 use crate::xml::Element;
 use crate::{Fault, Secret, id};
@@ -22,9 +22,9 @@ fn key_of<'u>(user: &'u mut User, id: &str) -> Result<&'u mut AccessKey, Fault> 
 
 pub(super) fn create(call: &Call<'_>) -> Answer {
     let name = named_or_caller(call)?;
-    call.change(|state, _| {
-        let user = of_mut(state, &name)?;
-        quota(user.keys.len() + 1, "AccessKeysPerUser", 2)?;
+    call.update(|state, _| {
+        let user = find_mut(state, &name)?;
+        check_quota(user.keys.len() + 1, "AccessKeysPerUser", 2)?;
         let key = AccessKey {
             id: id::new(id::Kind::AccessKey),
             secret: Secret::from(id::secret_access_key()),
@@ -44,8 +44,8 @@ pub(super) fn create(call: &Call<'_>) -> Answer {
 
 pub(super) fn list(call: &Call<'_>) -> Answer {
     let name = named_or_caller(call)?;
-    call.state(|state, _| {
-        let mut keys: Vec<&AccessKey> = of(state, &name)?.keys.iter().collect();
+    call.read(|state, _| {
+        let mut keys: Vec<&AccessKey> = find(state, &name)?.keys.iter().collect();
         keys.sort_by(|a, b| a.id.cmp(&b.id));
         let items = keys.into_iter().map(|key| {
             let element = Element::new("member")
@@ -71,8 +71,8 @@ pub(super) fn update(call: &Call<'_>) -> Answer {
             return Err(Fault::constraint(Some(wanted), "status", allowed));
         }
     };
-    call.change(|state, _| {
-        key_of(of_mut(state, &name)?, id)?.active = active;
+    call.update(|state, _| {
+        key_of(find_mut(state, &name)?, id)?.active = active;
         Ok(None)
     })
 }
@@ -80,8 +80,8 @@ pub(super) fn update(call: &Call<'_>) -> Answer {
 pub(super) fn delete(call: &Call<'_>) -> Answer {
     let name = named_or_caller(call)?;
     let id = call.params.required(&ACCESS_KEY_ID)?;
-    call.change(|state, _| {
-        let user = of_mut(state, &name)?;
+    call.update(|state, _| {
+        let user = find_mut(state, &name)?;
         key_of(user, id)?;
         user.keys.retain(|k| k.id != id);
         Ok(None)

@@ -25,7 +25,7 @@ pub(super) enum Service {
 
 impl Service {
     /// Returns the service that a request's `Version` stands for.
-    pub fn of_version(version: &str) -> Option<Self> {
+    pub fn from_version(version: &str) -> Option<Self> {
         match version {
             "2010-05-08" => Some(Self::Iam),
             "2011-06-15" => Some(Self::Sts),
@@ -183,13 +183,13 @@ fn user_arn(call: &Call<'_>) -> Option<String> {
         Some(name) => name,
         None => return Some(call.caller.arn()),
     };
-    let known = call.state(|state, account| state.users.get(name).map(|u| u.arn(account)));
+    let known = call.read(|state, account| state.users.get(name).map(|u| u.arn(account)));
     Some(known.unwrap_or_else(|| call.new_arn("user", name)))
 }
 
 fn role_arn(call: &Call<'_>) -> Option<String> {
     let name = call.params.get("RoleName").unwrap_or_default();
-    let known = call.state(|state, account| state.roles.get(name).map(|r| r.arn(account)));
+    let known = call.read(|state, account| state.roles.get(name).map(|r| r.arn(account)));
     Some(known.unwrap_or_else(|| call.new_arn("role", name)))
 }
 
@@ -209,22 +209,22 @@ impl Call<'_> {
     }
 
     /// Reads the caller's account.
-    fn state<T>(&self, look: impl FnOnce(&AccountState, &AccountId) -> T) -> T {
+    fn read<T>(&self, read: impl FnOnce(&AccountState, &AccountId) -> T) -> T {
         self.iam.read(|directory| {
             let account = &self.caller.account;
             match directory.get(account) {
-                Some(state) => look(state, account),
-                None => look(&AccountState::default(), account),
+                Some(state) => read(state, account),
+                None => read(&AccountState::default(), account),
             }
         })
     }
 
     /// Changes the caller's account.
-    fn change<T>(
+    fn update<T>(
         &self,
-        make: impl FnOnce(&mut AccountState, &Directory) -> Result<T, Fault>,
+        change: impl FnOnce(&mut AccountState, &Directory) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        self.iam.change(&self.caller.account, make)
+        self.iam.update(&self.caller.account, change)
     }
 
     /// Returns the requested page of a list, with its `IsTruncated` and `Marker`. The items have
@@ -270,7 +270,7 @@ fn timestamp(time: chrono::DateTime<chrono::Utc>) -> String {
 }
 
 /// Returns whether a name is taken. A name that differs from another only in case counts as taken.
-fn taken<'n>(names: impl IntoIterator<Item = &'n String>, name: &str) -> bool {
+fn is_taken<'n>(names: impl IntoIterator<Item = &'n String>, name: &str) -> bool {
     names.into_iter().any(|n| n.eq_ignore_ascii_case(name))
 }
 
@@ -278,7 +278,7 @@ fn taken<'n>(names: impl IntoIterator<Item = &'n String>, name: &str) -> bool {
 ///
 /// # Errors
 /// `LimitExceeded`, in the wording of IAM's quotas.
-fn quota(count: usize, name: &str, limit: usize) -> Result<(), Fault> {
+fn check_quota(count: usize, name: &str, limit: usize) -> Result<(), Fault> {
     if count <= limit {
         Ok(())
     } else {

@@ -9,12 +9,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use crate::Fault;
 
 /// The fields of a form.
-pub(crate) struct Params(BTreeMap<String, String>);
+pub struct Params(BTreeMap<String, String>);
 
 /// The constraints on a text parameter
 /// (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_Operations.html>, each action's
 /// parameters).
-pub(super) struct Rule {
+pub(super) struct Constraint {
     pub name: &'static str,
     length: RangeInclusive<usize>,
     characters: Characters,
@@ -33,32 +33,38 @@ enum Characters {
     Text,
 }
 
-const fn rule(name: &'static str, length: RangeInclusive<usize>, characters: Characters) -> Rule {
-    Rule {
+const fn constraint(
+    name: &'static str,
+    length: RangeInclusive<usize>,
+    characters: Characters,
+) -> Constraint {
+    Constraint {
         name,
         length,
         characters,
     }
 }
 
-pub(super) const USER_NAME: Rule = rule("UserName", 1..=64, Characters::Name);
-pub(super) const ROLE_NAME: Rule = rule("RoleName", 1..=64, Characters::Name);
-pub(super) const POLICY_NAME: Rule = rule("PolicyName", 1..=128, Characters::Name);
-pub(super) const PATH: Rule = rule("Path", 1..=512, Characters::Path);
-pub(super) const PATH_PREFIX: Rule = rule("PathPrefix", 1..=512, Characters::Text);
-pub(super) const DESCRIPTION: Rule = rule("Description", 0..=1000, Characters::Text);
-pub(super) const POLICY_DOCUMENT: Rule = rule("PolicyDocument", 1..=131_072, Characters::Text);
-pub(super) const TRUST_DOCUMENT: Rule =
-    rule("AssumeRolePolicyDocument", 1..=131_072, Characters::Text);
-pub(super) const POLICY_ARN: Rule = rule("PolicyArn", 20..=2048, Characters::Text);
-pub(super) const ACCESS_KEY_ID: Rule = rule("AccessKeyId", 16..=128, Characters::Plain);
-pub(super) const VERSION_ID: Rule = rule("VersionId", 1..=32, Characters::Text);
-pub(super) const STATUS: Rule = rule("Status", 1..=16, Characters::Text);
-pub(super) const ROLE_ARN: Rule = rule("RoleArn", 20..=2048, Characters::Text);
-pub(super) const SESSION_NAME: Rule = rule("RoleSessionName", 2..=64, Characters::Name);
-pub(super) const EXTERNAL_ID: Rule = rule("ExternalId", 2..=1224, Characters::Id);
-pub(super) const SOURCE_IDENTITY: Rule = rule("SourceIdentity", 2..=64, Characters::Name);
-pub(super) const SESSION_POLICY: Rule = rule("Policy", 1..=2048, Characters::Text);
+pub(super) const USER_NAME: Constraint = constraint("UserName", 1..=64, Characters::Name);
+pub(super) const ROLE_NAME: Constraint = constraint("RoleName", 1..=64, Characters::Name);
+pub(super) const POLICY_NAME: Constraint = constraint("PolicyName", 1..=128, Characters::Name);
+pub(super) const PATH: Constraint = constraint("Path", 1..=512, Characters::Path);
+pub(super) const PATH_PREFIX: Constraint = constraint("PathPrefix", 1..=512, Characters::Text);
+pub(super) const DESCRIPTION: Constraint = constraint("Description", 0..=1000, Characters::Text);
+pub(super) const POLICY_DOCUMENT: Constraint =
+    constraint("PolicyDocument", 1..=131_072, Characters::Text);
+pub(super) const TRUST_DOCUMENT: Constraint =
+    constraint("AssumeRolePolicyDocument", 1..=131_072, Characters::Text);
+pub(super) const POLICY_ARN: Constraint = constraint("PolicyArn", 20..=2048, Characters::Text);
+pub(super) const ACCESS_KEY_ID: Constraint = constraint("AccessKeyId", 16..=128, Characters::Plain);
+pub(super) const VERSION_ID: Constraint = constraint("VersionId", 1..=32, Characters::Text);
+pub(super) const STATUS: Constraint = constraint("Status", 1..=16, Characters::Text);
+pub(super) const ROLE_ARN: Constraint = constraint("RoleArn", 20..=2048, Characters::Text);
+pub(super) const SESSION_NAME: Constraint = constraint("RoleSessionName", 2..=64, Characters::Name);
+pub(super) const EXTERNAL_ID: Constraint = constraint("ExternalId", 2..=1224, Characters::Id);
+pub(super) const SOURCE_IDENTITY: Constraint =
+    constraint("SourceIdentity", 2..=64, Characters::Name);
+pub(super) const SESSION_POLICY: Constraint = constraint("Policy", 1..=2048, Characters::Text);
 
 impl Params {
     /// Parses a form. If a field occurs twice, the first one counts.
@@ -70,7 +76,7 @@ impl Params {
         for (name, value) in form_urlencoded::parse(body) {
             if name.contains('\u{fffd}') || value.contains('\u{fffd}') {
                 return Err(Fault::malformed_query(
-                    "The form contains what is not UTF-8.",
+                    "The form contains text that is not UTF-8.",
                 ));
             }
             fields
@@ -96,36 +102,38 @@ impl Params {
     /// Returns a required parameter.
     ///
     /// # Errors
-    /// `ValidationError` if it is missing or violates its rule.
-    pub(super) fn required(&self, rule: &Rule) -> Result<&str, Fault> {
-        self.optional(rule)?
-            .ok_or_else(|| Fault::constraint(None, &member(rule.name), "Member must not be null"))
+    /// `ValidationError` if it is missing or violates its constraint.
+    pub(super) fn required(&self, constraint: &Constraint) -> Result<&str, Fault> {
+        self.optional(constraint)?.ok_or_else(|| {
+            Fault::constraint(None, &member(constraint.name), "Member must not be null")
+        })
     }
 
     /// Returns an optional parameter.
     ///
     /// # Errors
-    /// `ValidationError` if it violates its rule.
-    pub(super) fn optional(&self, rule: &Rule) -> Result<Option<&str>, Fault> {
-        let Some(value) = self.get(rule.name) else {
+    /// `ValidationError` if it violates its constraint.
+    pub(super) fn optional(&self, constraint: &Constraint) -> Result<Option<&str>, Fault> {
+        let Some(value) = self.get(constraint.name) else {
             return Ok(None);
         };
-        let constraint = |text: String| Fault::constraint(Some(value), &member(rule.name), &text);
+        let violation =
+            |text: String| Fault::constraint(Some(value), &member(constraint.name), &text);
         let length = value.chars().count();
-        if length < *rule.length.start() {
-            return Err(constraint(format!(
+        if length < *constraint.length.start() {
+            return Err(violation(format!(
                 "Member must have length greater than or equal to {}",
-                rule.length.start()
+                constraint.length.start()
             )));
         }
-        if length > *rule.length.end() {
-            return Err(constraint(format!(
+        if length > *constraint.length.end() {
+            return Err(violation(format!(
                 "Member must have length less than or equal to {}",
-                rule.length.end()
+                constraint.length.end()
             )));
         }
-        if let Some(pattern) = rule.characters.violated(value) {
-            return Err(constraint(format!(
+        if let Some(pattern) = constraint.characters.violated(value) {
+            return Err(violation(format!(
                 "Member must satisfy regular expression pattern: {pattern}"
             )));
         }

@@ -6,7 +6,7 @@ use super::params::{
     DESCRIPTION, PATH_PREFIX, POLICY_ARN, POLICY_DOCUMENT, POLICY_NAME, VERSION_ID,
 };
 use super::roles::encoded;
-use super::{Answer, Call, policy_size, quota, taken, timestamp};
+use super::{Answer, Call, check_quota, is_taken, policy_size, timestamp};
 use crate::policy::{Policy, Purpose};
 use crate::state::{AccountState, ManagedPolicy, PolicyVersion};
 use crate::xml::Element;
@@ -45,9 +45,9 @@ fn version_element(version: &PolicyVersion, policy: &ManagedPolicy, document: bo
         .with("CreateDate", timestamp(version.created))
 }
 
-fn read(call: &Call<'_>) -> Result<Policy, Fault> {
+fn parse_document(call: &Call<'_>) -> Result<Policy, Fault> {
     let text = call.params.required(&POLICY_DOCUMENT)?;
-    quota(policy_size(text), "PolicySize", MAX_SIZE)?;
+    check_quota(policy_size(text), "PolicySize", MAX_SIZE)?;
     Ok(Policy::parse(text, Purpose::Identity)?)
 }
 
@@ -56,12 +56,12 @@ fn not_found(arn: &str) -> Fault {
 }
 
 /// Reads the requested policy, of the caller's account or of AWS.
-fn look<T>(
+fn read_policy<T>(
     call: &Call<'_>,
     with: impl FnOnce(&ManagedPolicy, &AccountState) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let arn = call.params.required(&POLICY_ARN)?;
-    call.state(|state, account| {
+    call.read(|state, account| {
         match (state.policy_by_arn(account, arn), aws_managed::policy(arn)) {
             (Some(own), _) => with(own, state),
             (None, Some(aws)) => with(&aws, state),
@@ -71,7 +71,7 @@ fn look<T>(
 }
 
 /// Changes the requested policy of the caller's account.
-fn edit<T>(
+fn update_policy<T>(
     call: &Call<'_>,
     with: impl FnOnce(&mut ManagedPolicy) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
@@ -82,7 +82,7 @@ fn edit<T>(
         )));
     }
     let account = &call.caller.account;
-    call.change(|state, _| {
+    call.update(|state, _| {
         let mut policies = state.policies.values_mut();
         let policy = policies.find(|p| p.arn(account) == arn);
         with(policy.ok_or_else(|| not_found(arn))?)
@@ -110,15 +110,15 @@ pub(super) fn create(call: &Call<'_>) -> Answer {
     let name = call.params.required(&POLICY_NAME)?;
     let description = call.params.optional(&DESCRIPTION)?.map(str::to_owned);
     let path = call.params.path()?;
-    let document = read(call)?;
+    let document = parse_document(call)?;
     let account = &call.caller.account;
-    call.change(|state, _| {
-        if taken(state.policies.keys(), name) {
+    call.update(|state, _| {
+        if is_taken(state.policies.keys(), name) {
             return Err(Fault::entity_already_exists(format!(
                 "A policy called {name} already exists. Duplicate names are not allowed."
             )));
         }
-        quota(state.policies.len() + 1, "PoliciesPerAccount", 1500)?;
+        check_quota(state.policies.len() + 1, "PoliciesPerAccount", 1500)?;
         let now = Utc::now();
         let policy = ManagedPolicy {
             name: name.to_owned(),
@@ -142,7 +142,7 @@ pub(super) fn create(call: &Call<'_>) -> Answer {
 }
 
 pub(super) fn get(call: &Call<'_>) -> Answer {
-    look(call, |policy, state| {
+    read_policy(call, |policy, state| {
         let account = &call.caller.account;
         let mut shown =
             element(policy, account, state).with_some("Description", policy.description.as_ref());
@@ -163,7 +163,7 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
         return Err(Fault::constraint(Some(scope), "scope", allowed));
     }
     let only_attached = params.is_true("OnlyAttached");
-    call.state(|state, account| {
+    call.read(|state, account| {
         let own = state
             .policies
             .values()
@@ -197,7 +197,7 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
 pub(super) fn delete(call: &Call<'_>) -> Answer {
     let arn = call.params.required(&POLICY_ARN)?;
     let account = &call.caller.account;
-    call.change(|state, _| {
+    call.update(|state, _| {
         let policy = state.policy_by_arn(account, arn).ok_or_else(|| not_found(arn))?;
         if state.attachments(arn) > 0 {
             return Err(Fault::delete_conflict("Cannot delete a policy attached to entities."));
@@ -215,8 +215,8 @@ pub(super) fn delete(call: &Call<'_>) -> Answer {
 }
 
 pub(super) fn create_version(call: &Call<'_>) -> Answer {
-    let document = read(call)?;
-    edit(call, |policy| {
+    let document = parse_document(call)?;
+    update_policy(call, |policy| {
         if policy.versions.len() >= MAX_VERSIONS {
             return Err(Fault::limit_exceeded(
                 "A managed policy can have up to 5 versions. Before you create a new version, you must delete an \
@@ -242,7 +242,7 @@ pub(super) fn create_version(call: &Call<'_>) -> Answer {
 
 pub(super) fn get_version(call: &Call<'_>) -> Answer {
     let number = version_number(call)?;
-    look(call, |policy, _| {
+    read_policy(call, |policy, _| {
         let version = policy
             .version(number)
             .ok_or_else(|| no_version(call, number))?;
@@ -253,7 +253,7 @@ pub(super) fn get_version(call: &Call<'_>) -> Answer {
 }
 
 pub(super) fn list_versions(call: &Call<'_>) -> Answer {
-    look(call, |policy, _| {
+    read_policy(call, |policy, _| {
         let items = policy.versions.iter().map(|v| {
             // The keys are padded, so that they sort like the numbers.
             (
@@ -267,7 +267,7 @@ pub(super) fn list_versions(call: &Call<'_>) -> Answer {
 
 pub(super) fn set_default_version(call: &Call<'_>) -> Answer {
     let number = version_number(call)?;
-    edit(call, |policy| {
+    update_policy(call, |policy| {
         if policy.version(number).is_none() {
             return Err(no_version(call, number));
         }
@@ -279,7 +279,7 @@ pub(super) fn set_default_version(call: &Call<'_>) -> Answer {
 
 pub(super) fn delete_version(call: &Call<'_>) -> Answer {
     let number = version_number(call)?;
-    edit(call, |policy| {
+    update_policy(call, |policy| {
         if policy.version(number).is_none() {
             return Err(no_version(call, number));
         }
@@ -295,7 +295,7 @@ pub(super) fn delete_version(call: &Call<'_>) -> Answer {
 
 pub(super) fn list_entities(call: &Call<'_>) -> Answer {
     let arn = call.params.required(&POLICY_ARN)?;
-    look(call, |_, state| {
+    read_policy(call, |_, state| {
         let attached = |list: &[String]| list.iter().any(|a| a == arn);
         let users = state
             .users

@@ -4,7 +4,7 @@ use chrono::Utc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::params::{DESCRIPTION, PATH_PREFIX, POLICY_DOCUMENT, ROLE_NAME, TRUST_DOCUMENT};
-use super::{Answer, Call, policy_size, quota, taken, timestamp};
+use super::{Answer, Call, check_quota, is_taken, policy_size, timestamp};
 use crate::policy::{Policy, Purpose};
 use crate::state::{AccountState, Directory, Grants, Role, Trust};
 use crate::xml::Element;
@@ -26,7 +26,7 @@ pub(super) fn encoded(document: &str) -> String {
 }
 
 fn element(role: &Role, account: &AccountId, directory: &Directory) -> Element {
-    let document = trust::shown(&role.trust, directory);
+    let document = trust::render(&role.trust, directory);
     Element::new("Role")
         .with("Path", &role.path)
         .with("RoleName", &role.name)
@@ -42,16 +42,16 @@ fn not_found(name: &str) -> Fault {
     Fault::no_such_entity(format!("The role with name {name} cannot be found."))
 }
 
-pub(super) fn of<'s>(state: &'s AccountState, name: &str) -> Result<&'s Role, Fault> {
+pub(super) fn find<'s>(state: &'s AccountState, name: &str) -> Result<&'s Role, Fault> {
     state.roles.get(name).ok_or_else(|| not_found(name))
 }
 
-pub(super) fn of_mut<'s>(state: &'s mut AccountState, name: &str) -> Result<&'s mut Role, Fault> {
+pub(super) fn find_mut<'s>(state: &'s mut AccountState, name: &str) -> Result<&'s mut Role, Fault> {
     state.roles.get_mut(name).ok_or_else(|| not_found(name))
 }
 
 fn read_trust(text: &str, directory: &Directory) -> Result<Trust, Fault> {
-    quota(policy_size(text), "ACLSizePerRole", 2048)?;
+    check_quota(policy_size(text), "ACLSizePerRole", 2048)?;
     trust::bind(Policy::parse(text, Purpose::Trust)?, directory)
 }
 
@@ -62,13 +62,13 @@ pub(super) fn create(call: &Call<'_>) -> Answer {
     let description = params.optional(&DESCRIPTION)?.map(str::to_owned);
     let max_session = params.integer("MaxSessionDuration", SESSION)?;
     let path = params.path()?;
-    call.change(|state, directory| {
-        if taken(state.roles.keys(), name) {
+    call.update(|state, directory| {
+        if is_taken(state.roles.keys(), name) {
             return Err(Fault::entity_already_exists(format!(
                 "Role with name {name} already exists."
             )));
         }
-        quota(state.roles.len() + 1, "RolesPerAccount", 1000)?;
+        check_quota(state.roles.len() + 1, "RolesPerAccount", 1000)?;
         let role = Role {
             name: name.to_owned(),
             path,
@@ -90,7 +90,7 @@ pub(super) fn get(call: &Call<'_>) -> Answer {
     let account = &call.caller.account;
     call.iam.read(|directory| {
         let state = directory.get(account).ok_or_else(|| not_found(name))?;
-        let role = element(of(state, name)?, account, directory);
+        let role = element(find(state, name)?, account, directory);
         Ok(Some(Element::new("Result").child(role)))
     })
 }
@@ -112,8 +112,8 @@ pub(super) fn update(call: &Call<'_>) -> Answer {
     let name = call.params.required(&ROLE_NAME)?;
     let description = call.params.optional(&DESCRIPTION)?.map(str::to_owned);
     let max_session = call.params.integer("MaxSessionDuration", SESSION)?;
-    call.change(|state, _| {
-        let role = of_mut(state, name)?;
+    call.update(|state, _| {
+        let role = find_mut(state, name)?;
         // A missing duration is reset to that of a new role.
         role.max_session = max_session.unwrap_or(DEFAULT_SESSION);
         if description.is_some() {
@@ -126,16 +126,16 @@ pub(super) fn update(call: &Call<'_>) -> Answer {
 pub(super) fn update_trust(call: &Call<'_>) -> Answer {
     let name = call.params.required(&ROLE_NAME)?;
     let document = call.params.required(&POLICY_DOCUMENT)?;
-    call.change(|state, directory| {
-        of_mut(state, name)?.trust = read_trust(document, directory)?;
+    call.update(|state, directory| {
+        find_mut(state, name)?.trust = read_trust(document, directory)?;
         Ok(None)
     })
 }
 
 pub(super) fn delete(call: &Call<'_>) -> Answer {
     let name = call.params.required(&ROLE_NAME)?;
-    call.change(|state, _| {
-        let grants = &of(state, name)?.grants;
+    call.update(|state, _| {
+        let grants = &find(state, name)?.grants;
         if !grants.attached.is_empty() {
             return Err(Fault::delete_conflict(
                 "Cannot delete entity, must detach all policies first.",
@@ -155,8 +155,8 @@ pub(super) fn delete(call: &Call<'_>) -> Answer {
 /// delete a role.
 pub(super) fn list_instance_profiles(call: &Call<'_>) -> Answer {
     let name = call.params.required(&ROLE_NAME)?;
-    call.state(|state, _| {
-        of(state, name)?;
+    call.read(|state, _| {
+        find(state, name)?;
         call.page("InstanceProfiles", []).map(Some)
     })
 }

@@ -9,7 +9,7 @@ use super::{Answer, Call, policy_size, timestamp};
 use crate::authorize::{authorize_assume, not_authorized};
 use crate::caller::Identity;
 use crate::policy::{Policy, Purpose};
-use crate::session::{Of, Session};
+use crate::session::{Session, SessionPrincipal};
 use crate::state::Role;
 use crate::xml::Element;
 use crate::{AccountId, Caller, Fault, Secret, arn};
@@ -23,7 +23,7 @@ const SESSION_TOKEN: std::ops::RangeInclusive<u32> = 900..=129_600;
 const MAX_POLICY: usize = 2048;
 
 /// The parameters of an `AssumeRole` request.
-struct Wish<'a> {
+struct AssumeRoleParams<'a> {
     role_arn: &'a str,
     session_name: &'a str,
     external_id: Option<&'a str>,
@@ -32,24 +32,24 @@ struct Wish<'a> {
     policy: Option<Policy>,
 }
 
-impl<'a> Wish<'a> {
+impl<'a> AssumeRoleParams<'a> {
     fn read(call: &Call<'a>) -> Result<Self, Fault> {
-        let params = call.params;
-        let role_arn = params.required(&ROLE_ARN)?;
-        let policy = params
+        let given = call.params;
+        let role_arn = given.required(&ROLE_ARN)?;
+        let policy = given
             .optional(&SESSION_POLICY)?
             .map(|text| Policy::parse(text, Purpose::Identity))
             .transpose()?;
-        let wish = Self {
+        let params = Self {
             role_arn,
-            session_name: params.required(&SESSION_NAME)?,
-            external_id: params.optional(&EXTERNAL_ID)?,
-            source_identity: params.optional(&SOURCE_IDENTITY)?,
-            duration: params.integer("DurationSeconds", ASSUME)?.unwrap_or(3600),
+            session_name: given.required(&SESSION_NAME)?,
+            external_id: given.optional(&EXTERNAL_ID)?,
+            source_identity: given.optional(&SOURCE_IDENTITY)?,
+            duration: given.integer("DurationSeconds", ASSUME)?.unwrap_or(3600),
             policy,
         };
         match arn::parse_iam(role_arn) {
-            Some(arn) if arn.kind == "role" => Ok(wish),
+            Some(arn) if arn.kind == "role" => Ok(params),
             _ => Err(Fault::validation(format!("{role_arn} is invalid"))),
         }
     }
@@ -111,13 +111,18 @@ impl<'a> Wish<'a> {
 }
 
 pub(super) fn assume_role(call: &Call<'_>) -> Answer {
-    let wish = Wish::read(call)?;
+    let params = AssumeRoleParams::read(call)?;
     let caller = call.caller;
     if caller.identity == Identity::Root {
-        if call.iam.root_takes_any_role(&caller.account) && !caller.is_session() {
+        if call.iam.root_may_assume_any_role(&caller.account) && !caller.is_session() {
             let session = Session {
-                policy: wish.policy.clone(),
-                ..new_session(call, &caller.account, Of::Root, wish.duration)
+                policy: params.policy.clone(),
+                ..new_session(
+                    call,
+                    &caller.account,
+                    SessionPrincipal::Root,
+                    params.duration,
+                )
             };
             let result = Element::new("Result").child(credentials(call, session)?);
             return Ok(Some(result));
@@ -127,7 +132,7 @@ pub(super) fn assume_role(call: &Call<'_>) -> Answer {
         ));
     }
     // A role that does not exist is refused like one that may not be assumed.
-    let found = arn::parse_iam(wish.role_arn).and_then(|named| {
+    let found = arn::parse_iam(params.role_arn).and_then(|named| {
         let role = call.iam.read(|directory| {
             let role = directory.get(&named.account)?.roles.get(named.name)?;
             (role.path == named.path).then(|| role.clone())
@@ -135,26 +140,26 @@ pub(super) fn assume_role(call: &Call<'_>) -> Answer {
         Some((named.account, role))
     });
     let Some((account, role)) = found else {
-        return Err(wish.refused(caller, "sts:AssumeRole", "there is no such role"));
+        return Err(params.refused(caller, "sts:AssumeRole", "there is no such role"));
     };
-    wish.check(call, &account, &role)?;
+    params.check(call, &account, &role)?;
 
-    let role_id = format!("{}:{}", role.id, wish.session_name);
-    let role_arn = arn::assumed_role(&account, &role.name, wish.session_name);
+    let role_id = format!("{}:{}", role.id, params.session_name);
+    let role_arn = arn::assumed_role(&account, &role.name, params.session_name);
     // The first session of a role chain sets the source identity; later sessions cannot change it.
-    let source_identity = caller.source_identity().or(wish.source_identity);
-    let packed = wish.policy.as_ref().map(|p| {
+    let source_identity = caller.source_identity().or(params.source_identity);
+    let packed = params.policy.as_ref().map(|p| {
         let percent = policy_size(p.text()) * 100 / MAX_POLICY;
         percent.clamp(1, 100).to_string()
     });
-    let of = Of::Role {
+    let principal = SessionPrincipal::Role {
         id: role.id.clone(),
-        session_name: wish.session_name.to_owned(),
+        session_name: params.session_name.to_owned(),
     };
     let session = Session {
-        policy: wish.policy.clone(),
+        policy: params.policy.clone(),
         source_identity: source_identity.map(str::to_owned),
-        ..new_session(call, &account, of, wish.duration)
+        ..new_session(call, &account, principal, params.duration)
     };
     let result = Element::new("Result")
         .child(credentials(call, session)?)
@@ -184,23 +189,31 @@ pub(super) fn get_session_token(call: &Call<'_>) -> Answer {
         ));
     }
     let asked = call.params.integer("DurationSeconds", SESSION_TOKEN)?;
-    let (of, duration) = match &caller.identity {
+    let (principal, duration) = match &caller.identity {
         // A root user's session lasts an hour at most.
-        Identity::Root => (Of::Root, asked.unwrap_or(3600).min(3600)),
-        Identity::User { id, .. } => (Of::User { id: id.clone() }, asked.unwrap_or(43200)),
+        Identity::Root => (SessionPrincipal::Root, asked.unwrap_or(3600).min(3600)),
+        Identity::User { id, .. } => (
+            SessionPrincipal::User { id: id.clone() },
+            asked.unwrap_or(43200),
+        ),
         Identity::Role { .. } => return Err(Fault::invalid_token()),
     };
-    let session = new_session(call, &caller.account, of, duration);
+    let session = new_session(call, &caller.account, principal, duration);
     let result = Element::new("Result").child(credentials(call, session)?);
     Ok(Some(result))
 }
 
-fn new_session(call: &Call<'_>, account: &AccountId, of: Of, duration: u32) -> Session {
+fn new_session(
+    call: &Call<'_>,
+    account: &AccountId,
+    principal: SessionPrincipal,
+    duration: u32,
+) -> Session {
     let issued = Utc::now();
     Session {
         key: call.iam.new_session_key(),
         account: account.clone(),
-        of,
+        principal,
         issued,
         expires: issued + TimeDelta::seconds(i64::from(duration)),
         policy: None,
@@ -209,11 +222,14 @@ fn new_session(call: &Call<'_>, account: &AccountId, of: Of, duration: u32) -> S
 }
 
 fn credentials(call: &Call<'_>, session: Session) -> Result<Element, Fault> {
-    let made = call.iam.credentials(session)?;
-    let token = made.session_token.as_ref().map_or("", Secret::expose);
+    let credentials = call.iam.credentials(session)?;
+    let token = credentials
+        .session_token
+        .as_ref()
+        .map_or("", Secret::expose);
     Ok(Element::new("Credentials")
-        .with("AccessKeyId", &made.access_key_id)
-        .with("SecretAccessKey", made.secret_access_key.expose())
+        .with("AccessKeyId", &credentials.access_key_id)
+        .with("SecretAccessKey", credentials.secret_access_key.expose())
         .with("SessionToken", token)
-        .with_some("Expiration", made.expires.map(timestamp)))
+        .with_some("Expiration", credentials.expires.map(timestamp)))
 }

@@ -3,10 +3,11 @@
 use chrono::Utc;
 
 use super::params::{PATH_PREFIX, USER_NAME};
-use super::{Answer, Call, quota, taken, timestamp};
+use super::{Answer, Call, check_quota, is_taken, timestamp};
+use crate::caller::Identity;
 use crate::state::{AccountState, Grants, User};
 use crate::xml::Element;
-use crate::{AccountId, Fault, Identity, arn, id};
+use crate::{AccountId, Fault, arn, id};
 
 fn element(user: &User, account: &AccountId) -> Element {
     Element::new("User")
@@ -21,11 +22,11 @@ pub(super) fn not_found(name: &str) -> Fault {
     Fault::no_such_entity(format!("The user with name {name} cannot be found."))
 }
 
-pub(super) fn of<'s>(state: &'s AccountState, name: &str) -> Result<&'s User, Fault> {
+pub(super) fn find<'s>(state: &'s AccountState, name: &str) -> Result<&'s User, Fault> {
     state.users.get(name).ok_or_else(|| not_found(name))
 }
 
-pub(super) fn of_mut<'s>(state: &'s mut AccountState, name: &str) -> Result<&'s mut User, Fault> {
+pub(super) fn find_mut<'s>(state: &'s mut AccountState, name: &str) -> Result<&'s mut User, Fault> {
     state.users.get_mut(name).ok_or_else(|| not_found(name))
 }
 
@@ -44,13 +45,13 @@ pub(super) fn create(call: &Call<'_>) -> Answer {
     let name = call.params.required(&USER_NAME)?;
     let path = call.params.path()?;
     let account = &call.caller.account;
-    call.change(|state, _| {
-        if taken(state.users.keys(), name) {
+    call.update(|state, _| {
+        if is_taken(state.users.keys(), name) {
             return Err(Fault::entity_already_exists(format!(
                 "User with name {name} already exists."
             )));
         }
-        quota(state.users.len() + 1, "UsersPerAccount", 5000)?;
+        check_quota(state.users.len() + 1, "UsersPerAccount", 5000)?;
         let user = User {
             name: name.to_owned(),
             path,
@@ -75,15 +76,15 @@ pub(super) fn get(call: &Call<'_>) -> Answer {
         return Ok(Some(Element::new("Result").child(root)));
     }
     let name = named_or_caller(call)?;
-    call.state(|state, account| {
-        let user = element(of(state, &name)?, account);
+    call.read(|state, account| {
+        let user = element(find(state, &name)?, account);
         Ok(Some(Element::new("Result").child(user)))
     })
 }
 
 pub(super) fn list(call: &Call<'_>) -> Answer {
     let prefix = call.params.optional(&PATH_PREFIX)?.unwrap_or("/");
-    call.state(|state, account| {
+    call.read(|state, account| {
         let users = state.users.values().filter(|u| u.path.starts_with(prefix));
         let items = users.map(|u| (u.name.clone(), element(u, account)));
         call.page("Users", items).map(Some)
@@ -92,8 +93,8 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
 
 pub(super) fn delete(call: &Call<'_>) -> Answer {
     let name = call.params.required(&USER_NAME)?;
-    call.change(|state, _| {
-        let user = of(state, name)?;
+    call.update(|state, _| {
+        let user = find(state, name)?;
         let conflict = [
             (
                 !user.keys.is_empty(),
@@ -119,8 +120,8 @@ pub(super) fn delete(call: &Call<'_>) -> Answer {
 /// Returns an empty list: icebox has no groups, but clients ask for them before they delete a user.
 pub(super) fn list_groups(call: &Call<'_>) -> Answer {
     let name = call.params.required(&USER_NAME)?;
-    call.state(|state, _| {
-        of(state, name)?;
+    call.read(|state, _| {
+        find(state, name)?;
         call.page("Groups", []).map(Some)
     })
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::pattern::{Context, Pattern, Syntax};
 
 /// A condition: one operator on one key, like `"StringEquals": {"sts:ExternalId": ["a", "b"]}`.
-pub(crate) struct Condition {
+pub struct Condition {
     /// The operator as written in the document.
     name: String,
     operator: Operator,
@@ -29,17 +29,17 @@ enum Quantifier {
 
 #[derive(Clone, Copy)]
 struct Operator {
-    test: Test,
+    comparison: Comparison,
     negated: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Test {
+enum Comparison {
     Equals,
     EqualsIgnoreCase,
     Like,
-    Number(Compared),
-    Date(Compared),
+    Number(Relation),
+    Date(Relation),
     Bool,
     Binary,
     Ip,
@@ -49,7 +49,7 @@ enum Test {
 
 /// How the request's value must compare to the document's.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Compared {
+enum Relation {
     Equal,
     Less,
     LessOrEqual,
@@ -57,7 +57,7 @@ enum Compared {
     GreaterOrEqual,
 }
 
-impl Compared {
+impl Relation {
     fn holds(self, ordering: Ordering) -> bool {
         match self {
             Self::Equal => ordering.is_eq(),
@@ -84,36 +84,39 @@ pub enum BadCondition {
 
 /// Finds an operator by name. Case is ignored, as in AWS.
 fn operator(name: &str) -> Option<Operator> {
-    use Compared::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
-    let (test, negated) = match name.to_ascii_lowercase().as_str() {
-        "stringequals" => (Test::Equals, false),
-        "stringnotequals" => (Test::Equals, true),
-        "stringequalsignorecase" => (Test::EqualsIgnoreCase, false),
-        "stringnotequalsignorecase" => (Test::EqualsIgnoreCase, true),
-        "stringlike" => (Test::Like, false),
-        "stringnotlike" => (Test::Like, true),
-        "numericequals" => (Test::Number(Equal), false),
-        "numericnotequals" => (Test::Number(Equal), true),
-        "numericlessthan" => (Test::Number(Less), false),
-        "numericlessthanequals" => (Test::Number(LessOrEqual), false),
-        "numericgreaterthan" => (Test::Number(Greater), false),
-        "numericgreaterthanequals" => (Test::Number(GreaterOrEqual), false),
-        "dateequals" => (Test::Date(Equal), false),
-        "datenotequals" => (Test::Date(Equal), true),
-        "datelessthan" => (Test::Date(Less), false),
-        "datelessthanequals" => (Test::Date(LessOrEqual), false),
-        "dategreaterthan" => (Test::Date(Greater), false),
-        "dategreaterthanequals" => (Test::Date(GreaterOrEqual), false),
-        "bool" => (Test::Bool, false),
-        "binaryequals" => (Test::Binary, false),
-        "ipaddress" => (Test::Ip, false),
-        "notipaddress" => (Test::Ip, true),
-        "arnequals" | "arnlike" => (Test::Arn, false),
-        "arnnotequals" | "arnnotlike" => (Test::Arn, true),
-        "null" => (Test::Null, false),
+    use Relation::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
+    let (comparison, negated) = match name.to_ascii_lowercase().as_str() {
+        "stringequals" => (Comparison::Equals, false),
+        "stringnotequals" => (Comparison::Equals, true),
+        "stringequalsignorecase" => (Comparison::EqualsIgnoreCase, false),
+        "stringnotequalsignorecase" => (Comparison::EqualsIgnoreCase, true),
+        "stringlike" => (Comparison::Like, false),
+        "stringnotlike" => (Comparison::Like, true),
+        "numericequals" => (Comparison::Number(Equal), false),
+        "numericnotequals" => (Comparison::Number(Equal), true),
+        "numericlessthan" => (Comparison::Number(Less), false),
+        "numericlessthanequals" => (Comparison::Number(LessOrEqual), false),
+        "numericgreaterthan" => (Comparison::Number(Greater), false),
+        "numericgreaterthanequals" => (Comparison::Number(GreaterOrEqual), false),
+        "dateequals" => (Comparison::Date(Equal), false),
+        "datenotequals" => (Comparison::Date(Equal), true),
+        "datelessthan" => (Comparison::Date(Less), false),
+        "datelessthanequals" => (Comparison::Date(LessOrEqual), false),
+        "dategreaterthan" => (Comparison::Date(Greater), false),
+        "dategreaterthanequals" => (Comparison::Date(GreaterOrEqual), false),
+        "bool" => (Comparison::Bool, false),
+        "binaryequals" => (Comparison::Binary, false),
+        "ipaddress" => (Comparison::Ip, false),
+        "notipaddress" => (Comparison::Ip, true),
+        "arnequals" | "arnlike" => (Comparison::Arn, false),
+        "arnnotequals" | "arnnotlike" => (Comparison::Arn, true),
+        "null" => (Comparison::Null, false),
         _ => return None,
     };
-    Some(Operator { test, negated })
+    Some(Operator {
+        comparison,
+        negated,
+    })
 }
 
 impl Condition {
@@ -146,14 +149,14 @@ impl Condition {
             _ => (plain, false),
         };
         let operator = operator(plain)
-            .filter(|o| o.test != Test::Null || !if_exists)
+            .filter(|o| o.comparison != Comparison::Null || !if_exists)
             .ok_or_else(|| BadCondition::Operator(name.to_owned()))?;
         let syntax = Syntax {
-            wildcards: matches!(operator.test, Test::Like | Test::Arn),
+            wildcards: matches!(operator.comparison, Comparison::Like | Comparison::Arn),
             variables,
         };
         for value in values {
-            if let Some(takes) = refused(operator.test, value) {
+            if let Some(takes) = invalid_value(operator.comparison, value) {
                 return Err(BadCondition::Value {
                     operator: name.to_owned(),
                     value: value.clone(),
@@ -184,8 +187,8 @@ impl Condition {
     /// Returns the values whose variables can be resolved. Dates are in the format of RFC 3339.
     pub fn values(&self, context: &Context) -> Vec<String> {
         let resolved = self.values.iter().filter_map(|v| v.resolve(context));
-        let written = |text: String| match self.operator.test {
-            Test::Date(_) => date(&text).map_or(text, |date| date.to_rfc3339()),
+        let written = |text: String| match self.operator.comparison {
+            Comparison::Date(_) => date(&text).map_or(text, |date| date.to_rfc3339()),
             _ => text,
         };
         resolved.map(written).collect()
@@ -195,7 +198,7 @@ impl Condition {
     /// fulfils the negated operators, `…IfExists` and `ForAllValues`.
     pub fn holds(&self, context: &Context) -> bool {
         let found: &[String] = context.get(&self.key).map_or(&[], Vec::as_slice);
-        if self.operator.test == Test::Null {
+        if self.operator.comparison == Comparison::Null {
             let wanted = self.values.iter().filter_map(|v| v.resolve(context));
             return wanted
                 .map(|v| v.eq_ignore_ascii_case("true"))
@@ -212,34 +215,37 @@ impl Condition {
     }
 
     fn accepts(&self, found: &str, context: &Context) -> bool {
-        let test = self.operator.test;
-        let matched = self.values.iter().any(|v| compare(test, v, found, context));
+        let comparison = self.operator.comparison;
+        let matched = self
+            .values
+            .iter()
+            .any(|v| compare(comparison, v, found, context));
         matched != self.operator.negated
     }
 }
 
-fn compare(test: Test, wanted: &Pattern, found: &str, context: &Context) -> bool {
-    match test {
-        Test::Equals | Test::Binary => wanted.matches(found, context, false),
-        Test::EqualsIgnoreCase | Test::Bool => wanted.matches(found, context, true),
-        Test::Like => wanted.matches(found, context, false),
-        Test::Arn => wanted.matches_arn(found, context),
-        Test::Number(how) => both(wanted, found, context, number)
+fn compare(comparison: Comparison, wanted: &Pattern, found: &str, context: &Context) -> bool {
+    match comparison {
+        Comparison::Equals | Comparison::Binary => wanted.matches(found, context, false),
+        Comparison::EqualsIgnoreCase | Comparison::Bool => wanted.matches(found, context, true),
+        Comparison::Like => wanted.matches(found, context, false),
+        Comparison::Arn => wanted.matches_arn(found, context),
+        Comparison::Number(how) => read_both(wanted, found, context, number)
             .and_then(|(w, f)| f.partial_cmp(&w))
             .is_some_and(|o| how.holds(o)),
-        Test::Date(how) => {
-            both(wanted, found, context, date).is_some_and(|(w, f)| how.holds(f.cmp(&w)))
+        Comparison::Date(how) => {
+            read_both(wanted, found, context, date).is_some_and(|(w, f)| how.holds(f.cmp(&w)))
         }
-        Test::Ip => wanted
+        Comparison::Ip => wanted
             .resolve(context)
             .and_then(|w| network(&w))
             .zip(found.parse::<IpAddr>().ok())
             .is_some_and(|(net, ip)| net.contains(&ip)),
-        Test::Null => false,
+        Comparison::Null => false,
     }
 }
 
-fn both<T>(
+fn read_both<T>(
     wanted: &Pattern,
     found: &str,
     context: &Context,
@@ -250,21 +256,21 @@ fn both<T>(
 
 /// Returns what the operator takes, if `value` is not of that kind. A value with a variable is not
 /// checked, because its text is known only at evaluation.
-fn refused(test: Test, value: &str) -> Option<&'static str> {
+fn invalid_value(comparison: Comparison, value: &str) -> Option<&'static str> {
     if value.contains("${") {
         return None;
     }
-    let (good, takes) = match test {
-        Test::Number(_) => (number(value).is_some(), "a number"),
-        Test::Date(_) => (
+    let (good, takes) = match comparison {
+        Comparison::Number(_) => (number(value).is_some(), "a number"),
+        Comparison::Date(_) => (
             date(value).is_some(),
             "a date like 2026-01-31T00:00:00Z, or seconds since 1970",
         ),
-        Test::Bool | Test::Null => (
+        Comparison::Bool | Comparison::Null => (
             value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false"),
             "true or false",
         ),
-        Test::Ip => (
+        Comparison::Ip => (
             network(value).is_some(),
             "an address or a network like 203.0.113.0/24",
         ),

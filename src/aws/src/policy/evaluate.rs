@@ -26,14 +26,14 @@ pub struct Request<'a> {
 
 /// The statement that decided, and its policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct By {
+pub struct DecidingStatement {
     /// The policy's name.
     pub policy: String,
     /// The statement's `Sid`, or its number from 1.
     pub statement: String,
 }
 
-impl fmt::Display for By {
+impl fmt::Display for DecidingStatement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "statement {} of policy {}", self.statement, self.policy)
     }
@@ -42,9 +42,9 @@ impl fmt::Display for By {
 /// The verdict of a set of policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    Allow(By),
+    Allow(DecidingStatement),
     /// A statement denies the request, which overrides every Allow.
-    Deny(By),
+    Deny(DecidingStatement),
     /// No statement applies to the request.
     Silent,
 }
@@ -67,10 +67,10 @@ pub fn evaluate<'p>(
     let mut verdict = Verdict::Silent;
     for (name, policy) in policies {
         for (number, statement) in policy.statements().iter().enumerate() {
-            if !statement.is_about(request) {
+            if !statement.applies_to(request) {
                 continue;
             }
-            let by = By {
+            let by = DecidingStatement {
                 policy: name.to_owned(),
                 statement: label(statement, number),
             };
@@ -97,10 +97,10 @@ pub fn evaluate_trust(
             continue;
         };
         let named = principals.matches(&names);
-        if named == PrincipalMatch::No || !statement.is_about(request) {
+        if named == PrincipalMatch::No || !statement.applies_to(request) {
             continue;
         }
-        let by = By {
+        let by = DecidingStatement {
             policy: "trust policy".to_owned(),
             statement: label(statement, number),
         };
@@ -119,7 +119,7 @@ fn label(statement: &Statement, number: usize) -> String {
 }
 
 impl Statement {
-    fn is_about(&self, request: &Request<'_>) -> bool {
+    fn applies_to(&self, request: &Request<'_>) -> bool {
         self.actions.matches(request.action, request.context, true)
             && self
                 .resources
@@ -130,7 +130,7 @@ impl Statement {
 }
 
 impl Matcher {
-    pub(crate) fn matches(&self, text: &str, context: &Context, ignore_case: bool) -> bool {
+    pub fn matches(&self, text: &str, context: &Context, ignore_case: bool) -> bool {
         let found = self
             .patterns
             .iter()

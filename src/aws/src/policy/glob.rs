@@ -1,7 +1,7 @@
 //! Patterns with `*` and `?`: matching, coverage and intersection.
 
 /// The maximum number of patterns in an intersection. Only patterns with many stars need more.
-const MOST: usize = 32;
+const MAX_PATTERNS: usize = 32;
 
 /// Returns whether the pattern matches the whole text. Pieces for which `is_many` holds match any
 /// run of the text. The search is greedy with one backtracking point, so it takes at most pattern
@@ -48,12 +48,12 @@ pub fn covers(general: &str, special: &str) -> bool {
 
 /// Returns what can remain of the pattern after `start`, one pattern for each way of matching
 /// `start`. Patterns that another one covers are left out.
-pub fn after(pattern: &str, start: &str) -> Vec<String> {
+pub fn remainders(pattern: &str, start: &str) -> Vec<String> {
     let pattern: Vec<char> = pattern.chars().collect();
     let mut places = vec![0];
     for c in start.chars() {
         let mut next = Vec::new();
-        for place in through_stars(&pattern, &places) {
+        for place in skip_stars(&pattern, &places) {
             match pattern.get(place) {
                 Some('*') => next.push(place),
                 Some(own) if *own == '?' || *own == c => next.push(place + 1),
@@ -65,7 +65,7 @@ pub fn after(pattern: &str, start: &str) -> Vec<String> {
         places = next;
     }
     let rests = places.into_iter().map(|place| pattern[place..].iter());
-    widest(
+    without_covered(
         rests
             .map(Iterator::collect)
             .map(String::from_iter::<Vec<&char>>),
@@ -73,7 +73,7 @@ pub fn after(pattern: &str, start: &str) -> Vec<String> {
 }
 
 /// Returns the positions, and those that are reached by skipping the stars at them.
-fn through_stars(pattern: &[char], places: &[usize]) -> Vec<usize> {
+fn skip_stars(pattern: &[char], places: &[usize]) -> Vec<usize> {
     let mut all = places.to_vec();
     let mut next = 0;
     while let Some(place) = all.get(next).copied() {
@@ -87,7 +87,7 @@ fn through_stars(pattern: &[char], places: &[usize]) -> Vec<usize> {
 
 /// Returns patterns that together match the texts that both patterns match; an empty list if there
 /// are no such texts. `None` if there would be too many patterns.
-pub fn common(one: &str, other: &str) -> Option<Vec<String>> {
+pub fn intersection(one: &str, other: &str) -> Option<Vec<String>> {
     if covers(one, other) {
         return Some(vec![other.to_owned()]);
     }
@@ -97,25 +97,25 @@ pub fn common(one: &str, other: &str) -> Option<Vec<String>> {
     let one: Vec<char> = one.chars().collect();
     let other: Vec<char> = other.chars().collect();
     let mut found = Vec::new();
-    let is_complete = meet(&one, &other, &mut String::new(), &mut found);
-    let found = widest(found.into_iter());
+    let is_complete = intersect(&one, &other, &mut String::new(), &mut found);
+    let found = without_covered(found.into_iter());
     is_complete.then_some(found)
 }
 
 /// Adds the intersection of two patterns to `found`, each pattern with the prefix `begun`. Returns
 /// whether the intersection is complete.
-fn meet(one: &[char], other: &[char], begun: &mut String, found: &mut Vec<String>) -> bool {
+fn intersect(one: &[char], other: &[char], begun: &mut String, found: &mut Vec<String>) -> bool {
     let mut step = |c: Option<char>, one: &[char], other: &[char]| {
         let length = begun.len();
         // Two adjacent stars are written as one.
         begun.extend(c.filter(|c| *c != '*' || !begun.ends_with('*')));
-        let is_all = meet(one, other, begun, found);
+        let is_all = intersect(one, other, begun, found);
         begun.truncate(length);
         is_all
     };
     match (one, other) {
         ([], []) => {
-            if found.len() < MOST {
+            if found.len() < MAX_PATTERNS {
                 found.push(begun.clone());
                 return true;
             }
@@ -133,7 +133,7 @@ fn meet(one: &[char], other: &[char], begun: &mut String, found: &mut Vec<String
 }
 
 /// Returns the patterns without those that another one covers.
-pub fn widest(patterns: impl Iterator<Item = String>) -> Vec<String> {
+pub fn without_covered(patterns: impl Iterator<Item = String>) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     for pattern in patterns {
         if !kept.iter().any(|other| covers(other, &pattern)) {
@@ -176,7 +176,7 @@ mod tests {
         let texts = texts(6);
         for one in PATTERNS {
             for other in PATTERNS {
-                let both = common(one, other).expect("few");
+                let both = intersection(one, other).expect("few");
                 for text in &texts {
                     let expected = is(one, text) && is(other, text);
                     let found = both.iter().any(|pattern| is(pattern, text));
@@ -191,7 +191,7 @@ mod tests {
         let texts = texts(4);
         for pattern in PATTERNS {
             for start in ["a", "a/", "/"] {
-                let rests = after(pattern, start);
+                let rests = remainders(pattern, start);
                 for text in &texts {
                     let expected = is(pattern, &format!("{start}{text}"));
                     let found = rests.iter().any(|rest| is(rest, text));
@@ -222,6 +222,6 @@ mod tests {
     #[test]
     fn too_many_alternatives_are_given_up_soon() {
         let (one, other) = ("*a".repeat(30), "*b".repeat(30));
-        assert_eq!(common(&one, &(other + "*")), None);
+        assert_eq!(intersection(&one, &(other + "*")), None);
     }
 }

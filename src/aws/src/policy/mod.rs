@@ -3,11 +3,11 @@
 //! The policy language is that of [IAM's
 //! reference](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html).
 
-pub(crate) mod condition;
-pub(crate) mod evaluate;
-pub(crate) mod glob;
+mod condition;
+mod evaluate;
+pub(super) mod glob;
 mod parse;
-pub(crate) mod pattern;
+mod pattern;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,11 +15,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use condition::Condition;
 use pattern::Pattern;
 
-pub use evaluate::{By, Effect, PrincipalMatch, Request, Verdict, evaluate, evaluate_trust};
-pub use parse::{Malformed, Purpose};
+pub(super) use condition::Condition;
+pub(super) use pattern::Context;
+
+pub(super) use evaluate::{
+    DecidingStatement, Effect, PrincipalMatch, Request, Verdict, evaluate, evaluate_trust,
+};
+pub(super) use parse::{Malformed, Purpose};
 
 /// A validated policy document: its original text and its statements.
 #[derive(Clone)]
@@ -32,18 +36,18 @@ struct Document {
 
 pub(super) struct Statement {
     sid: Option<String>,
-    pub(crate) effect: Effect,
+    pub(super) effect: Effect,
     principals: Option<Principals>,
-    pub(crate) actions: Matcher,
+    pub(super) actions: Matcher,
     /// `None` in a trust policy, which applies to the role that it belongs to.
-    pub(crate) resources: Option<Matcher>,
-    pub(crate) conditions: Vec<Condition>,
+    pub(super) resources: Option<Matcher>,
+    pub(super) conditions: Vec<Condition>,
 }
 
 /// The patterns of `Action`, `NotAction`, `Resource` or `NotResource`.
-pub(crate) struct Matcher {
-    pub(crate) negated: bool,
-    pub(crate) patterns: Vec<Pattern>,
+pub(super) struct Matcher {
+    pub(super) negated: bool,
+    pub(super) patterns: Vec<Pattern>,
 }
 
 /// The principals of `Principal` or `NotPrincipal`.
@@ -81,7 +85,7 @@ impl Policy {
         clauses.flat_map(|p| p.aws.iter().map(String::as_str))
     }
 
-    pub(crate) fn statements(&self) -> &[Statement] {
+    pub(super) fn statements(&self) -> &[Statement] {
         &self.0.statements
     }
 }

@@ -87,10 +87,10 @@ const TRUST_ACTIONS: [&str; 6] = [
 pub(super) fn statements(text: &str, purpose: Purpose) -> Result<Vec<Statement>> {
     let value: Value = match serde_json::from_str(text) {
         Ok(value) => value,
-        Err(e) => return syntax(format!("The document is no JSON: {e}.")),
+        Err(e) => return syntax(format!("The document is not valid JSON: {e}.")),
     };
     let Value::Object(document) = value else {
-        return syntax("The document is no JSON object.");
+        return syntax("The document is not a JSON object.");
     };
     known(&document, &ELEMENTS, "The document")?;
     let version = match document.get("Version") {
@@ -102,7 +102,7 @@ pub(super) fn statements(text: &str, purpose: Purpose) -> Result<Vec<Statement>>
         return Err(Malformed::Version);
     }
     if document.get("Id").is_some_and(|id| !id.is_string()) {
-        return syntax("Id is no text.");
+        return syntax("Id must be a string.");
     }
     let found = match document.get("Statement") {
         Some(Value::Array(list)) if !list.is_empty() => list.as_slice(),
@@ -139,7 +139,7 @@ impl Reader {
     fn statement(&self, number: usize, value: &Value) -> Result<Statement> {
         let place = format!("Statement {number}");
         let Value::Object(fields) = value else {
-            return syntax(format!("{place} is no JSON object."));
+            return syntax(format!("{place} is not a JSON object."));
         };
         known(fields, &STATEMENT_ELEMENTS, &place)?;
         let sid = match fields.get("Sid") {
@@ -149,7 +149,7 @@ impl Reader {
             }
             Some(other) => {
                 return syntax(format!(
-                    "{place}: Sid {other} must be of letters and digits."
+                    "{place}: Sid {other} may contain only letters and digits."
                 ));
             }
         };
@@ -186,7 +186,7 @@ impl Reader {
                         return Err(Malformed::Vendor(vendor.to_owned()));
                     }
                     if name.is_empty() {
-                        return syntax(format!("Action {action} names no action."));
+                        return syntax(format!("Action {action} has no name after the colon."));
                     }
                 }
                 _ => return Err(Malformed::TwoColons),
@@ -250,7 +250,11 @@ impl Reader {
                         "AWS" => aws.extend(names),
                         // No caller of the sandbox is one of these.
                         "Service" | "Federated" | "CanonicalUser" => {}
-                        _ => return syntax(format!("{place}: there is no Principal {kind}.")),
+                        _ => {
+                            return syntax(format!(
+                                "{place}: unknown kind of Principal {kind}; use AWS, Service, Federated or CanonicalUser."
+                            ));
+                        }
                     }
                 }
             }
@@ -273,11 +277,13 @@ impl Reader {
         let operators = match value {
             None => return Ok(conditions),
             Some(Value::Object(operators)) => operators,
-            Some(_) => return syntax(format!("{place}: Condition is no JSON object.")),
+            Some(_) => return syntax(format!("{place}: Condition is not a JSON object.")),
         };
         for (operator, keys) in operators {
             let Value::Object(keys) = keys else {
-                return syntax(format!("{place}: Condition {operator} is no JSON object."));
+                return syntax(format!(
+                    "{place}: Condition {operator} is not a JSON object."
+                ));
             };
             for (key, values) in keys {
                 let values = texts(values, &format!("{place}: Condition {operator} {key}"))?;
@@ -352,7 +358,7 @@ fn texts(value: &Value, place: &str) -> Result<Vec<String>> {
     let text = |value: &Value| match value {
         Value::String(text) => Ok(text.clone()),
         Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
-        _ => syntax(format!("{place} must be a text or a list of texts.")),
+        _ => syntax(format!("{place} must be a string or a list of strings.")),
     };
     values.iter().map(text).collect()
 }

@@ -16,7 +16,7 @@ use super::super::page::{Encoding, owner, page_size};
 use super::super::store::{Store, blocking};
 use super::{open_upload, read_upload, stored_parts};
 
-pub(crate) async fn list_parts(
+pub async fn list_parts(
     store: &Arc<Store>,
     input: ListPartsInput,
 ) -> S3Result<ListPartsOutput> {
@@ -62,7 +62,7 @@ pub(crate) async fn list_parts(
     })
 }
 
-pub(crate) async fn list_uploads(
+pub async fn list_uploads(
     store: &Arc<Store>,
     input: ListMultipartUploadsInput,
 ) -> S3Result<ListMultipartUploadsOutput> {

@@ -374,7 +374,7 @@ fn component(
 fn s3_ready(info: &SandboxInfo, store: &S3Config, address: SocketAddr) -> Vec<Step> {
     let make_bucket = action(
         (store.clone(), info.bucket.clone()),
-        |(s3, bucket)| async move { Ok(client::ensure_bucket_soon(&s3, &bucket).await?) },
+        |(s3, bucket)| async move { Ok(client::ensure_bucket_at_start(&s3, &bucket).await?) },
     );
     let answers = Step::Probe(Probe::Http(address));
     let then = info.role_arn.is_some().then_some(make_bucket);

@@ -150,7 +150,7 @@ impl Config {
         let directory = state.snowflake_dir();
         let clock_file = directory.join("clock.json");
         let clock = open_clock(&state, &clock_file, self.time_scale)?;
-        client::ensure_bucket_soon(&self.s3, STORAGE).await?;
+        client::ensure_bucket_at_start(&self.s3, STORAGE).await?;
 
         let (listen, public) = (self.info.address, self.public);
         let (user, password) = (self.info.user.clone(), self.info.password.clone());

@@ -38,8 +38,8 @@ fn minio_allows(document: &str, action: &str, resource: &str, context: &Context)
             };
             let texts = names.iter().filter_map(Value::as_str);
             let buckets = texts.filter(|name| !name.contains(['/', '*', '?']));
-            let with_stroke: Vec<Value> = buckets.map(|name| format!("{name}/").into()).collect();
-            names.extend(with_stroke);
+            let with_slash: Vec<Value> = buckets.map(|name| format!("{name}/").into()).collect();
+            names.extend(with_slash);
         }
     }
     let policy = Policy::parse(&document.to_string(), Purpose::Identity).unwrap();
@@ -68,7 +68,7 @@ fn the_guides_role_within_a_location() {
         {"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::lake"},
     ]));
     let document: Value =
-        serde_json::from_str(&standalone([&role], Some(&session), &known()).unwrap()).unwrap();
+        serde_json::from_str(&flatten([&role], Some(&session), &known()).unwrap()).unwrap();
     let document = serde_json::to_string_pretty(&document).unwrap();
     insta::assert_snapshot!(document, @r#"
     {
@@ -109,7 +109,7 @@ fn the_guides_role_within_a_location() {
 fn all_is_all_and_nothing_is_refused() {
     let all = policy(json!({"Effect": "Allow", "Action": "*", "Resource": "*"}));
     let nothing = policy(json!({"Effect": "Allow", "Action": "iam:*", "Resource": "*"}));
-    let text = |policy| standalone([policy], None, &known()).unwrap();
+    let text = |policy| flatten([policy], None, &known()).unwrap();
     let statement = |effect: &str| {
         format!(
             r#"{{"Statement":[{{"Action":["s3:*"],"Effect":"{effect}","Resource":["arn:aws:s3:::*"]}}],"Version":"2012-10-17"}}"#
@@ -117,7 +117,7 @@ fn all_is_all_and_nothing_is_refused() {
     };
     assert_eq!(text(&all), statement("Allow"));
     assert_eq!(text(&nothing), statement("Deny"));
-    assert_eq!(standalone([], None, &known()).unwrap(), statement("Deny"));
+    assert_eq!(flatten([], None, &known()).unwrap(), statement("Deny"));
 }
 
 #[test]
@@ -141,30 +141,30 @@ fn what_it_cannot_say_it_does_not_say() {
         (
             &when(json!({"StringEqualsIfExists": {"s3:prefix": "a"}})),
             None,
-            "it takes no condition StringEqualsIfExists on s3:prefix",
+            "MinIO does not support the condition StringEqualsIfExists on s3:prefix",
         ),
         (
             &when(json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}})),
             Some(&when(json!({"IpAddress": {"aws:SourceIp": "10.1.0.0/16"}}))),
-            "it takes only one condition IpAddress on aws:SourceIp at a time",
+            "two conditions IpAddress on aws:SourceIp cannot be combined",
         ),
         (
             &but,
             Some(&lake),
-            "the resources lake/?* and lake/secret/* have too much or too little in common for one document",
+            "the overlap of the resources lake/?* and lake/secret/* cannot be expressed in one document",
         ),
         (
             &stars,
             None,
-            "it takes no star or question mark for itself, as lake/* has one",
+            "MinIO cannot match a literal * or ?, which lake/* contains",
         ),
         (
             &long,
             Some(&all),
-            "the document would have 3978 characters, and it takes 2048",
+            "the combined policy would have 3978 characters; MinIO accepts at most 2048",
         ),
     ] {
-        let error = standalone([policy], session, &known()).unwrap_err();
+        let error = flatten([policy], session, &known()).unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
 }
@@ -256,7 +256,7 @@ fn it_says_what_the_policies_say() {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let own = [random_policy(&mut random), random_policy(&mut random)];
         let session = random.random_bool(0.6).then(|| random_policy(&mut random));
-        let Ok(document) = standalone(&own, session.as_ref(), &known()) else {
+        let Ok(document) = flatten(&own, session.as_ref(), &known()) else {
             continue;
         };
         for (ip, prefix) in [

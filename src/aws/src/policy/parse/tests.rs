@@ -83,7 +83,7 @@ fn identity_policies() {
         ),
         (
             format!(r#"{good}, "Condition": {{"Bool": "true"}}"#),
-            "Condition Bool is no JSON",
+            "Condition Bool is not a JSON",
         ),
         (format!(r#"{good}, "Sid": "a b""#), "Sid \"a b\""),
         (good.replace("\"s3:Get*\"", "[{}]"), "Action must be a text"),
@@ -100,8 +100,8 @@ fn identity_policies() {
 fn documents() {
     let statement = r#"{"Sid": "A", "Effect": "Deny", "Action": "s3:*", "Resource": "*"}"#;
     for (text, expected) in [
-        ("", "The document is no JSON"),
-        ("[]", "no JSON object"),
+        ("", "The document is not valid JSON"),
+        ("[]", "not a JSON object"),
         ("{}", "Policy document must be version"),
         (r#"{"Version": "2012-10-17"}"#, "Statement is missing"),
         (
@@ -124,7 +124,7 @@ fn documents() {
             &format!(r#"{{"Version": "2012-10-17", "Statement": [{statement}, {statement}]}}"#),
             "must be unique",
         ),
-        (&"[".repeat(100_000), "The document is no JSON"),
+        (&"[".repeat(100_000), "The document is not valid JSON"),
     ] {
         let found = reason(text, Purpose::Identity);
         assert!(found.contains(expected), "{text}: {found}");

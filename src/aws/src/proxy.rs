@@ -1,7 +1,9 @@
 //! The MinIO proxy: answers requests to IAM and STS, forwards all other requests to MinIO, and
 //! records both in the audit trail. MinIO decides what a request to S3 may do, by the session that
 //! IAM created there. If the client did not sign with that session, the request is
-//! [re-signed](crate::minio::re_sign); otherwise it is forwarded as it is.
+//! [re-signed](re_sign); otherwise it is forwarded as it is.
+
+mod re_sign;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,10 +22,10 @@ use hyper_util::rt::TokioExecutor;
 
 use crate::audit::{self, Audit, Entry};
 use crate::credentials::Credentials;
-use crate::minio::re_sign::{Refused, resign};
 use crate::{Endpoint, Fault, Iam, RequestMeta, Secret, bucket_arn, object_arn};
 use icebox_base::chain;
 use icebox_base::connections::{self, Listeners};
+use re_sign::{Refusal, re_sign};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type AnswerBody = BoxBody<Bytes, BoxError>;
@@ -40,57 +42,57 @@ const HOP_BY_HOP: [HeaderName; 5] = [
     http::header::UPGRADE,
 ];
 
-/// The action of a request, by what it is about, its method and a query parameter. An empty
+/// The action of a request, by what it targets, its method and a query parameter. An empty
 /// parameter stands for any query. The first matching row counts.
-const ACTIONS: [(About, Method, &str, &str); 18] = [
-    (About::Service, Method::GET, "", "s3:ListAllMyBuckets"),
+const ACTIONS: [(Target, Method, &str, &str); 18] = [
+    (Target::Service, Method::GET, "", "s3:ListAllMyBuckets"),
     (
-        About::Bucket,
+        Target::Bucket,
         Method::GET,
         "location",
         "s3:GetBucketLocation",
     ),
     (
-        About::Bucket,
+        Target::Bucket,
         Method::GET,
         "uploads",
         "s3:ListBucketMultipartUploads",
     ),
     (
-        About::Bucket,
+        Target::Bucket,
         Method::GET,
         "versions",
         "s3:ListBucketVersions",
     ),
     (
-        About::Bucket,
+        Target::Bucket,
         Method::GET,
         "versioning",
         "s3:GetBucketVersioning",
     ),
-    (About::Bucket, Method::GET, "policy", "s3:GetBucketPolicy"),
-    (About::Bucket, Method::GET, "", "s3:ListBucket"),
-    (About::Bucket, Method::HEAD, "", "s3:ListBucket"),
-    (About::Bucket, Method::PUT, "policy", "s3:PutBucketPolicy"),
-    (About::Bucket, Method::PUT, "", "s3:CreateBucket"),
-    (About::Bucket, Method::DELETE, "", "s3:DeleteBucket"),
-    (About::Bucket, Method::POST, "delete", "s3:DeleteObject"),
+    (Target::Bucket, Method::GET, "policy", "s3:GetBucketPolicy"),
+    (Target::Bucket, Method::GET, "", "s3:ListBucket"),
+    (Target::Bucket, Method::HEAD, "", "s3:ListBucket"),
+    (Target::Bucket, Method::PUT, "policy", "s3:PutBucketPolicy"),
+    (Target::Bucket, Method::PUT, "", "s3:CreateBucket"),
+    (Target::Bucket, Method::DELETE, "", "s3:DeleteBucket"),
+    (Target::Bucket, Method::POST, "delete", "s3:DeleteObject"),
     (
-        About::Object,
+        Target::Object,
         Method::GET,
         "uploadId",
         "s3:ListMultipartUploadParts",
     ),
-    (About::Object, Method::GET, "", "s3:GetObject"),
-    (About::Object, Method::HEAD, "", "s3:GetObject"),
+    (Target::Object, Method::GET, "", "s3:GetObject"),
+    (Target::Object, Method::HEAD, "", "s3:GetObject"),
     (
-        About::Object,
+        Target::Object,
         Method::DELETE,
         "uploadId",
         "s3:AbortMultipartUpload",
     ),
-    (About::Object, Method::DELETE, "", "s3:DeleteObject"),
-    (About::Object, Method::PUT, "", "s3:PutObject"),
+    (Target::Object, Method::DELETE, "", "s3:DeleteObject"),
+    (Target::Object, Method::PUT, "", "s3:PutObject"),
 ];
 
 /// The error codes of refusals whose status is neither 401 nor 403.
@@ -102,7 +104,7 @@ const BAD_CREDENTIALS: [&str; 4] = [
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum About {
+enum Target {
     Service,
     Bucket,
     Object,
@@ -110,30 +112,32 @@ enum About {
 
 /// The MinIO proxy. Clones share the same state.
 #[derive(Clone)]
-pub struct Front {
+pub struct MinioProxy {
     iam: Iam,
     endpoint: Endpoint,
     audit: Option<Audit>,
-    service: Authority,
+    minio: Authority,
+    /// A client that sends a request's path byte for byte, because it is part of the signature. A
+    /// client that goes by parsed URLs, such as reqwest's, resolves `..` in keys.
     client: Client<HttpConnector, Incoming>,
 }
 
-impl Front {
-    /// Creates a proxy of the S3 service at this URL, for which `iam` must have been
-    /// [opened](Iam::before).
+impl MinioProxy {
+    /// Creates a proxy of the MinIO server at this URL, for which `iam` must have been
+    /// [opened](Iam::with_minio).
     ///
     /// # Errors
     /// The URL is not valid.
-    pub fn new(iam: Iam, audit: Option<Audit>, service: &str) -> Result<Self, InvalidUri> {
-        let host = service.trim_start_matches("http://");
-        let service = host.trim_end_matches('/').parse()?;
+    pub fn new(iam: Iam, audit: Option<Audit>, minio: &str) -> Result<Self, InvalidUri> {
+        let host = minio.trim_start_matches("http://");
+        let minio = host.trim_end_matches('/').parse()?;
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Ok(Self {
             endpoint: Endpoint::new(iam.clone(), audit.clone()),
             iam,
             audit,
-            service,
+            minio,
             client: Client::builder(TokioExecutor::new()).build(connector),
         })
     }
@@ -142,8 +146,8 @@ impl Front {
     /// seconds.
     pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) {
         let answer = service_fn(move |request| {
-            let front = self.clone();
-            async move { Ok::<_, Infallible>(front.answer(request).await) }
+            let proxy = self.clone();
+            async move { Ok::<_, Infallible>(proxy.answer(request).await) }
         });
         connections::serve(listeners, answer, shutdown, || {}).await;
     }
@@ -152,16 +156,16 @@ impl Front {
         if Endpoint::takes(&request) {
             return self.endpoint.answer(request).await.map(full);
         }
-        let asked = Asked::of(&request);
+        let requested = RequestedAction::from_request(&request);
         let meta = RequestMeta::new(request.headers(), request.extensions());
         let mut entry = meta.entry("");
-        asked.note(&mut entry);
-        let response = match self.as_the_service_knows_it(request, &asked).await {
-            Ok(request) => self.pass_on(request, &meta, &mut entry).await,
-            Err(Refused(status, code, message)) => error(status, code, &message),
+        requested.record(&mut entry);
+        let response = match self.sign_for_minio(request, &requested).await {
+            Ok(request) => self.forward(request, &meta, &mut entry).await,
+            Err(Refusal(status, code, message)) => error(status, code, &message),
         };
         if let Some(audit) = &self.audit {
-            self.judge(&asked, &response, &mut entry);
+            self.record_outcome(&requested, &response, &mut entry);
             audit.append(entry);
         }
         response.map(|answer| answer.body)
@@ -169,29 +173,31 @@ impl Front {
 
     /// Returns the request signed with a key that MinIO knows, whose session has the current
     /// policies: either unchanged or re-signed.
-    async fn as_the_service_knows_it(
+    async fn sign_for_minio(
         &self,
         request: Request<Incoming>,
-        asked: &Asked,
-    ) -> Result<Request<Incoming>, Refused> {
-        let Some(key) = asked.access_key_id.clone() else {
+        requested: &RequestedAction,
+    ) -> Result<Request<Incoming>, Refusal> {
+        let Some(key) = requested.access_key_id.clone() else {
             return Ok(request);
         };
-        let behind = self.iam.credentials_behind(&key, asked.token.as_deref());
-        let instead = behind.await.map_err(refusal)?;
-        let Some((instead, secret)) = instead.zip(self.iam.secret_of(&key)) else {
+        let replacement = self
+            .iam
+            .replacement_credentials(&key, requested.token.as_deref());
+        let replacement = replacement.await.map_err(refusal)?;
+        let Some((replacement, secret)) = replacement.zip(self.iam.secret_of(&key)) else {
             return Ok(request);
         };
         let client = Credentials {
-            session_token: asked.token.as_deref().map(Secret::from),
+            session_token: requested.token.as_deref().map(Secret::from),
             ..Credentials::new(key, secret)
         };
         let (mut parts, body) = request.into_parts();
-        resign(&mut parts, &client, &instead)?;
+        re_sign(&mut parts, &client, &replacement)?;
         Ok(Request::from_parts(parts, body))
     }
 
-    async fn pass_on(
+    async fn forward(
         &self,
         mut request: Request<Incoming>,
         meta: &RequestMeta,
@@ -200,7 +206,7 @@ impl Front {
         let path = request.uri().path_and_query().cloned();
         let uri = Uri::builder()
             .scheme(Scheme::HTTP)
-            .authority(self.service.clone())
+            .authority(self.minio.clone())
             .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
             .build();
         let Ok(uri) = uri else {
@@ -235,7 +241,7 @@ impl Front {
             audit::body_size(response.headers())
         };
         entry.bytes = sent.max(received);
-        if let Some(id) = text(response.headers(), "x-amz-request-id") {
+        if let Some(id) = header_text(response.headers(), "x-amz-request-id") {
             entry.request_id = id.to_owned();
         }
         let (mut parts, body) = response.into_parts();
@@ -253,8 +259,8 @@ impl Front {
             }
         };
         // An answer to HEAD has no body, so the code is first looked for in MinIO's header.
-        let told = text(&parts.headers, "x-minio-error-code").map(str::to_owned);
-        let code = told.or_else(|| audit::error_code(parts.status, Some(&body)));
+        let from_header = header_text(&parts.headers, "x-minio-error-code").map(str::to_owned);
+        let code = from_header.or_else(|| audit::error_code(parts.status, Some(&body)));
         Response::from_parts(
             parts,
             Answer {
@@ -265,7 +271,12 @@ impl Front {
     }
 
     /// Records the caller and the outcome.
-    fn judge(&self, asked: &Asked, response: &Response<Answer>, entry: &mut Entry) {
+    fn record_outcome(
+        &self,
+        requested: &RequestedAction,
+        response: &Response<Answer>,
+        entry: &mut Entry,
+    ) {
         entry.status = response.status().as_u16();
         let code = response.body().code.as_deref();
         entry.error_code = code.map(str::to_owned);
@@ -273,10 +284,10 @@ impl Front {
         // access.
         let is_refusal = code.is_some_and(|code| BAD_CREDENTIALS.contains(&code));
         entry.allowed = !matches!(entry.status, 401 | 403) && !is_refusal;
-        let caller = asked.access_key_id.as_deref().and_then(|key| {
+        let caller = requested.access_key_id.as_deref().and_then(|key| {
             // If the signature does not match, the caller is not known.
             let is_known = !matches!(code, Some("SignatureDoesNotMatch" | "InvalidAccessKeyId"));
-            let caller = self.iam.caller(key, asked.token.as_deref()).ok();
+            let caller = self.iam.caller(key, requested.token.as_deref()).ok();
             caller.filter(|_| is_known)
         });
         if let Some(caller) = &caller {
@@ -298,22 +309,22 @@ struct Answer {
 
 /// The action and resource of a request to S3, and the access key and token that it was signed
 /// with.
-struct Asked {
+struct RequestedAction {
     action: String,
     resource: String,
     access_key_id: Option<String>,
     token: Option<String>,
 }
 
-impl Asked {
-    fn of<B: Body>(request: &Request<B>) -> Self {
+impl RequestedAction {
+    fn from_request<B: Body>(request: &Request<B>) -> Self {
         let path = request.uri().path().trim_start_matches('/');
         let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-        let (about, resource) = match path.split_once('/') {
-            None if path.is_empty() => (About::Service, "arn:aws:s3:::*".to_owned()),
-            None => (About::Bucket, bucket_arn(&path)),
-            Some((bucket, "")) => (About::Bucket, bucket_arn(bucket)),
-            Some((bucket, key)) => (About::Object, object_arn(bucket, key)),
+        let (target, resource) = match path.split_once('/') {
+            None if path.is_empty() => (Target::Service, "arn:aws:s3:::*".to_owned()),
+            None => (Target::Bucket, bucket_arn(&path)),
+            Some((bucket, "")) => (Target::Bucket, bucket_arn(bucket)),
+            Some((bucket, key)) => (Target::Object, object_arn(bucket, key)),
         };
         let query = request.uri().query().unwrap_or_default();
         let parameters: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
@@ -323,21 +334,21 @@ impl Asked {
         };
         let method = request.method();
         let known = ACTIONS.iter().find(|(what, how, with, _)| {
-            *what == about && how == method && (with.is_empty() || parameter(with).is_some())
+            *what == target && how == method && (with.is_empty() || parameter(with).is_some())
         });
         let action = match known {
             Some((.., action)) => (*action).to_owned(),
             // The other requests on objects are those of a multipart upload.
-            None if about == About::Object => "s3:PutObject".to_owned(),
+            None if target == Target::Object => "s3:PutObject".to_owned(),
             None => format!("s3:{method}"),
         };
         let headers = request.headers();
-        let signed_by = text(headers, "authorization").and_then(|text| {
+        let signed_by = header_text(headers, "authorization").and_then(|text| {
             let (_, credential) = text.split_once("Credential=")?;
             credential.split('/').next().map(str::to_owned)
         });
         let in_query = || Some(parameter("X-Amz-Credential")?.split('/').next()?.to_owned());
-        let token = text(headers, "x-amz-security-token").map(str::to_owned);
+        let token = header_text(headers, "x-amz-security-token").map(str::to_owned);
         Self {
             action,
             resource,
@@ -346,7 +357,7 @@ impl Asked {
         }
     }
 
-    fn note(&self, entry: &mut Entry) {
+    fn record(&self, entry: &mut Entry) {
         entry.action.clone_from(&self.action);
         entry.resource.clone_from(&self.resource);
         entry.access_key_id.clone_from(&self.access_key_id);
@@ -354,24 +365,24 @@ impl Asked {
 }
 
 /// Converts a fault of IAM, which keeps a request from being forwarded, into an error of S3.
-fn refusal(fault: Fault) -> Refused {
+fn refusal(fault: Fault) -> Refusal {
     match fault.code.as_ref() {
-        "InvalidClientTokenId" => Refused(
+        "InvalidClientTokenId" => Refusal(
             StatusCode::BAD_REQUEST,
             "InvalidToken",
             "The provided token is malformed or otherwise invalid.".to_owned(),
         ),
-        "ServiceFailure" => Refused(
+        "ServiceFailure" => Refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             "ServiceUnavailable",
             fault.message,
         ),
         // The policies cannot be expressed for MinIO.
-        _ => Refused(StatusCode::FORBIDDEN, "AccessDenied", fault.message),
+        _ => Refusal(StatusCode::FORBIDDEN, "AccessDenied", fault.message),
     }
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 

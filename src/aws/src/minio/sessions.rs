@@ -4,37 +4,39 @@
 //!
 //! MinIO keeps the policy that a session was created with. If the policies have changed since then,
 //! or if the client uses a long-term key, another session replaces the client's key: see
-//! [`Issuer::behind`]. The callers of the sessions are known only while this process runs.
+//! [`MinioSessions::replacement`]. The callers of the sessions are known only while this process
+//! runs.
 
 use std::collections::HashMap;
 
 use chrono::{TimeDelta, Utc};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
-use super::caller::Caller;
-use super::client::{AssumeRole, Client, Error};
-use super::credentials::Credentials;
-use super::policy::Policy;
-use super::secret::same;
-use super::session::Session;
-use super::{Fault, Secret};
-use crate::minio::flatten::{Inexpressible, standalone};
+use super::flatten::{FlattenError, flatten};
+use crate::caller::Caller;
+use crate::client::{AssumeRole, Client, Error};
+use crate::credentials::Credentials;
+use crate::policy::Policy;
+use crate::secret::constant_time_eq;
+use crate::session::Session;
+use crate::{Fault, Secret};
 
-/// How long an expired session is remembered, so that its requests are refused as expired.
-const REMEMBERED: TimeDelta = TimeDelta::days(1);
+/// How long an expired session is kept, so that its requests are refused as expired.
+const KEEP_EXPIRED: TimeDelta = TimeDelta::days(1);
 
 /// The shortest duration of a MinIO session, in seconds.
-const SHORTEST: u32 = 900;
+const MIN_DURATION: u32 = 900;
 
-/// Creates sessions at MinIO.
-pub(super) struct Issuer {
+/// The sessions that were created at MinIO, by access key id.
+pub struct MinioSessions {
+    /// A client with the keys of MinIO's root user.
     root: Client,
-    made: Mutex<HashMap<String, Made>>,
+    issued: Mutex<HashMap<String, IssuedSession>>,
     /// The sessions that replace a client's key, by that access key id.
-    behind: Mutex<HashMap<String, Behind>>,
+    replacements: Mutex<HashMap<String, Replacement>>,
 }
 
-struct Made {
+struct IssuedSession {
     secret: Secret,
     token: Secret,
     session: Session,
@@ -42,18 +44,18 @@ struct Made {
     version: u64,
 }
 
-struct Behind {
+struct Replacement {
     credentials: Credentials,
     version: u64,
 }
 
-impl Issuer {
-    /// Creates an issuer from a MinIO client that has the root user's keys.
+impl MinioSessions {
+    /// Creates sessions with a MinIO client that has the root user's keys.
     pub fn new(root: Client) -> Self {
         Self {
             root,
-            behind: Mutex::default(),
-            made: Mutex::default(),
+            issued: Mutex::default(),
+            replacements: Mutex::default(),
         }
     }
 
@@ -63,20 +65,18 @@ impl Issuer {
     /// # Errors
     /// `ValidationError` or `PackedPolicyTooLarge` if the policies cannot be expressed for MinIO, or if
     /// MinIO rejects them. `ServiceFailure` if MinIO does not create the session.
-    pub async fn make(
+    pub async fn create(
         &self,
         caller: &Caller,
         policies: &[Policy],
         session: &Session,
         version: u64,
     ) -> Result<Credentials, Fault> {
-        let credentials = self.ask(caller, policies, session).await?;
+        let credentials = self.create_at_minio(caller, policies, session).await?;
         let Some(token) = credentials.session_token.clone() else {
-            return Err(Fault::service_failure(
-                "The S3 server's session has no token.",
-            ));
+            return Err(Fault::service_failure("MinIO's session has no token."));
         };
-        let made = Made {
+        let issued = IssuedSession {
             secret: credentials.secret_access_key.clone(),
             token,
             session: Session {
@@ -88,25 +88,26 @@ impl Issuer {
         };
         let key = credentials.access_key_id.clone();
         let now = Utc::now();
-        let mut all = lock(&self.made);
-        all.retain(|_, made| made.session.expires + REMEMBERED > now);
-        all.insert(key, made);
+        let mut all = self.issued.lock();
+        all.retain(|_, issued| issued.session.expires + KEEP_EXPIRED > now);
+        all.insert(key, issued);
         Ok(credentials)
     }
 
     /// Returns whether a known session was created with another version of IAM's state than
     /// `version`.
     pub fn is_outdated(&self, access_key_id: &str, version: u64) -> bool {
-        let is_old = |made: &Made| made.version != version;
-        lock(&self.made).get(access_key_id).is_some_and(is_old)
+        let issued = self.issued.lock();
+        let known = issued.get(access_key_id);
+        known.is_some_and(|issued| issued.version != version)
     }
 
     /// Returns the credentials of a session with the current policies, which replaces the client's
     /// access key. The session is cached by that key.
     ///
     /// # Errors
-    /// The errors of [`Self::make`].
-    pub async fn behind(
+    /// The errors of [`Self::create`].
+    pub async fn replacement(
         &self,
         access_key_id: &str,
         caller: &Caller,
@@ -114,26 +115,29 @@ impl Issuer {
         session: &Session,
         version: u64,
     ) -> Result<Credentials, Fault> {
-        let is_good = |one: &&Behind| one.version == version && one.credentials.are_good();
-        let found = lock(&self.behind)
+        let is_current =
+            |known: &&Replacement| known.version == version && known.credentials.are_fresh();
+        let cached = self
+            .replacements
+            .lock()
             .get(access_key_id)
-            .filter(is_good)
-            .map(|one| one.credentials.clone());
-        if let Some(found) = found {
-            return Ok(found);
+            .filter(is_current)
+            .map(|known| known.credentials.clone());
+        if let Some(cached) = cached {
+            return Ok(cached);
         }
-        let credentials = self.ask(caller, policies, session).await?;
-        let one = Behind {
+        let credentials = self.create_at_minio(caller, policies, session).await?;
+        let replacement = Replacement {
             credentials: credentials.clone(),
             version,
         };
-        let mut all = lock(&self.behind);
-        all.retain(|_, one| one.credentials.are_good());
-        all.insert(access_key_id.to_owned(), one);
+        let mut all = self.replacements.lock();
+        all.retain(|_, known| known.credentials.are_fresh());
+        all.insert(access_key_id.to_owned(), replacement);
         Ok(credentials)
     }
 
-    async fn ask(
+    async fn create_at_minio(
         &self,
         caller: &Caller,
         policies: &[Policy],
@@ -141,50 +145,47 @@ impl Issuer {
     ) -> Result<Credentials, Fault> {
         let mut known = caller.context();
         known.insert("aws:securetransport".to_owned(), vec!["false".to_owned()]);
-        let policy = standalone(policies, session.policy.as_ref(), &known).map_err(untold)?;
+        let policy = flatten(policies, session.policy.as_ref(), &known);
+        let policy = policy.map_err(inexpressible_fault)?;
         let left = (session.expires - Utc::now()).num_milliseconds();
         let seconds = u32::try_from(left.max(0))
             .unwrap_or(u32::MAX)
             .div_ceil(1000);
-        let wish = AssumeRole {
+        let params = AssumeRole {
             // MinIO ignores the role ARN.
             role_arn: format!("arn:aws:iam::{}:role/session", caller.account),
             session_name: caller.session_name().unwrap_or("session").to_owned(),
             external_id: None,
-            duration: Some(seconds.max(SHORTEST)),
+            duration: Some(seconds.max(MIN_DURATION)),
             policy: Some(policy),
         };
         self.root
-            .assume_role(&wish)
+            .assume_role(&params)
             .await
             .map_err(|error| match error {
                 Error::Aws { message, .. } => Fault::validation(format!(
-                    "The S3 server does not take the policies of this session: {message}"
+                    "MinIO rejected the policy of this session: {message}"
                 )),
-                error => Fault::service_failure(format!("The S3 server made no session: {error}")),
+                error => Fault::service_failure(format!("MinIO did not create a session: {error}")),
             })
     }
 
     pub fn secret_of(&self, access_key_id: &str) -> Option<Secret> {
-        Some(lock(&self.made).get(access_key_id)?.secret.clone())
+        Some(self.issued.lock().get(access_key_id)?.secret.clone())
     }
 
     /// Returns the session of an access key, if `token` is its session token.
     pub fn session(&self, access_key_id: &str, token: &str) -> Option<Session> {
-        let all = lock(&self.made);
-        let made = all.get(access_key_id)?;
-        same(made.token.expose(), token).then(|| made.session.clone())
+        let all = self.issued.lock();
+        let issued = all.get(access_key_id)?;
+        constant_time_eq(issued.token.expose(), token).then(|| issued.session.clone())
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
-}
-
-fn untold(error: Inexpressible) -> Fault {
-    let text = format!("The S3 server cannot be told what this session may do: {error}.");
+fn inexpressible_fault(error: FlattenError) -> Fault {
+    let text = format!("The policies of this session cannot be expressed for MinIO: {error}.");
     match error {
-        Inexpressible::TooLong(_) => Fault::packed_policy_too_large(text),
+        FlattenError::TooLong(_) => Fault::packed_policy_too_large(text),
         _ => Fault::validation(text),
     }
 }

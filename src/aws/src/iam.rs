@@ -1,5 +1,6 @@
 //! The IAM service: the state of all accounts, in memory and on disk.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,19 +12,19 @@ use chrono::{TimeDelta, Utc};
 use nix::fcntl::{Flock, FlockArg};
 use parking_lot::RwLock;
 
-use super::authorize::{grants_of, policies};
-use super::caller::{Caller, Identity, Refused};
+use super::authorize::{Decision, authorize, grants_of, policies};
+use super::caller::{Caller, CredentialsError, Identity};
 use super::client::Client;
 use super::credentials::Credentials;
-use super::issuer::Issuer;
-use super::policy::{Policy, Purpose};
-use super::session::{Of, Session, Signer};
+use super::minio::MinioSessions;
+use super::policy::{Policy, Purpose, Request};
+use super::session::{Session, SessionPrincipal, Signer};
 use super::state::{AccountState, Directory};
 use super::{Account, AccountId, Fault, Secret, id};
 use icebox_base::private_file;
 
 /// The duration of a MinIO session that replaces a user's long-term key.
-const STANDING: TimeDelta = TimeDelta::hours(12);
+const REPLACEMENT_DURATION: TimeDelta = TimeDelta::hours(12);
 
 /// The policy of a root user, which allows everything.
 const EVERYTHING: &str = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}"#;
@@ -38,7 +39,7 @@ struct Inner {
     directory: RwLock<Directory>,
     signer: Signer,
     /// Creates the sessions at MinIO; `None` without MinIO.
-    issuer: Option<Issuer>,
+    minio: Option<MinioSessions>,
     /// The number of changes since the service was opened.
     version: AtomicU64,
     /// The directory's lock, which is released when the service ends, also by a crash.
@@ -55,7 +56,7 @@ pub enum Error {
     #[error("IAM needs at least one account")]
     NoAccount,
     #[error("account {0} or its access key is given twice; accounts and keys must differ")]
-    Twice(AccountId),
+    DuplicateAccount(AccountId),
 }
 
 /// The result of opening the service.
@@ -67,21 +68,21 @@ impl Iam {
     ///
     /// # Errors
     /// [`Error::State`], also if a file there cannot be read; [`Error::InUse`],
-    /// [`Error::NoAccount`], [`Error::Twice`].
+    /// [`Error::NoAccount`], [`Error::DuplicateAccount`].
     pub fn open(dir: &Path, accounts: Vec<Account>) -> Result<Self> {
-        Self::with(dir, accounts, None)
+        Self::open_with(dir, accounts, None)
     }
 
-    /// Opens the state in `dir` for use with MinIO. `service` is a client with the keys of MinIO's
+    /// Opens the state in `dir` for use with MinIO. `root` is a client with the keys of MinIO's
     /// root user. Sessions are created at MinIO, which knows nothing else of the state.
     ///
     /// # Errors
     /// The errors of [`Self::open`].
-    pub fn before(service: Client, dir: &Path, accounts: Vec<Account>) -> Result<Self> {
-        Self::with(dir, accounts, Some(Issuer::new(service)))
+    pub fn with_minio(root: Client, dir: &Path, accounts: Vec<Account>) -> Result<Self> {
+        Self::open_with(dir, accounts, Some(MinioSessions::new(root)))
     }
 
-    fn with(dir: &Path, accounts: Vec<Account>, issuer: Option<Issuer>) -> Result<Self> {
+    fn open_with(dir: &Path, accounts: Vec<Account>, minio: Option<MinioSessions>) -> Result<Self> {
         if accounts.is_empty() {
             return Err(Error::NoAccount);
         }
@@ -90,7 +91,7 @@ impl Iam {
                 other.id == account.id || other.root_access_key_id == account.root_access_key_id
             };
             if accounts[..i].iter().any(same) {
-                return Err(Error::Twice(account.id.clone()));
+                return Err(Error::DuplicateAccount(account.id.clone()));
             }
         }
         let failed = |path: &Path| {
@@ -116,16 +117,16 @@ impl Iam {
             accounts,
             directory: RwLock::new(directory),
             signer: Signer::new(secret),
-            issuer,
+            minio,
             version: AtomicU64::default(),
             _lock: lock,
         })))
     }
 
     /// Returns whether the account's root user may assume any role, as MinIO's can.
-    pub(super) fn root_takes_any_role(&self, account: &AccountId) -> bool {
+    pub(super) fn root_may_assume_any_role(&self, account: &AccountId) -> bool {
         let mut accounts = self.0.accounts.iter();
-        accounts.any(|known| known.id == *account && known.root_takes_any_role)
+        accounts.any(|known| known.id == *account && known.root_may_assume_any_role)
     }
 
     /// Returns the accounts, the user's own first.
@@ -150,8 +151,8 @@ impl Iam {
     }
 
     fn secret_of_session(&self, access_key_id: &str) -> Option<Secret> {
-        match &self.0.issuer {
-            Some(issuer) => issuer.secret_of(access_key_id),
+        match &self.0.minio {
+            Some(minio) => minio.secret_of(access_key_id),
             None => self.0.signer.secret_of(access_key_id),
         }
     }
@@ -160,25 +161,25 @@ impl Iam {
     /// function must check that the request was signed with the key's secret.
     ///
     /// # Errors
-    /// [`Refused`].
+    /// [`CredentialsError`].
     pub fn caller(
         &self,
         access_key_id: &str,
         token: Option<&str>,
-    ) -> std::result::Result<Caller, Refused> {
+    ) -> std::result::Result<Caller, CredentialsError> {
         let lasting = self
             .root_of(access_key_id)
             .map(|account| (account.id.clone(), Identity::Root))
             .or_else(|| self.user_of(access_key_id));
         match (lasting, token) {
-            (Some(_), Some(_)) => Err(Refused::BadToken),
+            (Some(_), Some(_)) => Err(CredentialsError::BadToken),
             (Some((account, identity)), None) => Ok(Caller {
                 account,
                 identity,
                 access_key_id: access_key_id.to_owned(),
                 session: None,
             }),
-            (None, None) => Err(Refused::UnknownKey),
+            (None, None) => Err(CredentialsError::UnknownKey),
             (None, Some(token)) => self.session_caller(access_key_id, token),
         }
     }
@@ -209,25 +210,26 @@ impl Iam {
         &self,
         access_key_id: &str,
         token: &str,
-    ) -> std::result::Result<Caller, Refused> {
+    ) -> std::result::Result<Caller, CredentialsError> {
         if self.secret_of_session(access_key_id).is_none() {
-            return Err(Refused::UnknownKey);
+            return Err(CredentialsError::UnknownKey);
         }
-        let session = match &self.0.issuer {
-            Some(issuer) => issuer.session(access_key_id, token),
+        let session = match &self.0.minio {
+            Some(minio) => minio.session(access_key_id, token),
             None => self.0.signer.read(token),
         };
         let session = session.filter(|session| session.key == access_key_id);
-        let session = session.ok_or(Refused::BadToken)?;
+        let session = session.ok_or(CredentialsError::BadToken)?;
         if session.expires <= Utc::now() {
-            return Err(Refused::Expired);
+            return Err(CredentialsError::Expired);
         }
         // A session ends when its user or role is deleted.
-        self.caller_in(session).ok_or(Refused::BadToken)
+        self.caller_of_session(session)
+            .ok_or(CredentialsError::BadToken)
     }
 
     /// Returns the caller of a session; `None` if its user or role no longer exists.
-    fn caller_in(&self, session: Session) -> Option<Caller> {
+    fn caller_of_session(&self, session: Session) -> Option<Caller> {
         let identity = self.read(|directory| identity_of(directory, &session))?;
         Some(Caller {
             account: session.account.clone(),
@@ -253,15 +255,15 @@ impl Iam {
     /// block.
     ///
     /// # Errors
-    /// `ServiceFailure`. With MinIO also the errors of [`Issuer::make`].
+    /// `ServiceFailure`. With MinIO also the errors of [`MinioSessions::create`].
     pub(super) fn credentials(&self, session: Session) -> std::result::Result<Credentials, Fault> {
-        let failed = || Fault::service_failure("The session could not be made.");
-        if let Some(issuer) = &self.0.issuer {
-            let caller = self.caller_in(session.clone()).ok_or_else(failed)?;
+        let failed = || Fault::service_failure("The session could not be created.");
+        if let Some(minio) = &self.0.minio {
+            let caller = self.caller_of_session(session.clone()).ok_or_else(failed)?;
             let version = self.0.version.load(Ordering::Acquire);
             let policies = self.policies_of(&caller)?;
-            let made = issuer.make(&caller, &policies, &session, version);
-            return tokio::runtime::Handle::current().block_on(made);
+            let created = minio.create(&caller, &policies, &session, version);
+            return tokio::runtime::Handle::current().block_on(created);
         }
         let signer = &self.0.signer;
         let token = signer.sign(&session).map_err(|_| failed())?;
@@ -280,19 +282,19 @@ impl Iam {
     /// # Errors
     /// `InvalidClientTokenId` if the session's user or role no longer exists. Otherwise the errors of
     /// [`Self::credentials`].
-    pub(super) async fn credentials_behind(
+    pub(super) async fn replacement_credentials(
         &self,
         access_key_id: &str,
         token: Option<&str>,
     ) -> std::result::Result<Option<Credentials>, Fault> {
-        let Some(issuer) = &self.0.issuer else {
+        let Some(minio) = &self.0.minio else {
             return Ok(None);
         };
         let version = self.0.version.load(Ordering::Acquire);
         let caller = match self.caller(access_key_id, token) {
             Ok(caller) => caller,
             // The session's user or role may have been deleted, which MinIO does not know.
-            Err(Refused::BadToken) if issuer.is_outdated(access_key_id, version) => {
+            Err(CredentialsError::BadToken) if minio.is_outdated(access_key_id, version) => {
                 return Err(Fault::invalid_token());
             }
             // MinIO answers with the error.
@@ -302,18 +304,36 @@ impl Iam {
             (Identity::User { id, .. }, None) => Session {
                 key: access_key_id.to_owned(),
                 account: caller.account.clone(),
-                of: Of::User { id: id.clone() },
+                principal: SessionPrincipal::User { id: id.clone() },
                 issued: Utc::now(),
-                expires: Utc::now() + STANDING,
+                expires: Utc::now() + REPLACEMENT_DURATION,
                 policy: None,
                 source_identity: None,
             },
-            (_, Some(session)) if issuer.is_outdated(access_key_id, version) => session.clone(),
+            (_, Some(session)) if minio.is_outdated(access_key_id, version) => session.clone(),
             _ => return Ok(None),
         };
         let policies = self.policies_of(&caller)?;
-        let behind = issuer.behind(access_key_id, &caller, &policies, &session, version);
-        behind.await.map(Some)
+        let replacement = minio.replacement(access_key_id, &caller, &policies, &session, version);
+        replacement.await.map(Some)
+    }
+
+    /// Decides whether the caller's own policies allow an action in its account. `context` has
+    /// condition keys in lower case; those of the caller are added.
+    pub fn authorize(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        mut context: HashMap<String, Vec<String>>,
+    ) -> Decision {
+        context.extend(caller.context());
+        let request = Request {
+            action,
+            resource,
+            context: &context,
+        };
+        self.read(|directory| authorize(directory, caller, &request))
     }
 
     /// Returns a new access key id for a session.
@@ -321,20 +341,20 @@ impl Iam {
         self.0.signer.new_key()
     }
 
-    pub(super) fn read<T>(&self, look: impl FnOnce(&Directory) -> T) -> T {
-        look(&self.0.directory.read())
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Directory) -> T) -> T {
+        read(&self.0.directory.read())
     }
 
-    /// Changes one account. `make` gets a copy of the account, and all accounts before the change.
-    /// If it fails, or the change cannot be written, nothing is changed.
-    pub(super) fn change<T>(
+    /// Changes one account. `change` gets a copy of the account, and all accounts
+    /// before the change. If it fails, or the change cannot be written, nothing is changed.
+    pub(super) fn update<T>(
         &self,
         account: &AccountId,
-        make: impl FnOnce(&mut AccountState, &Directory) -> std::result::Result<T, Fault>,
+        change: impl FnOnce(&mut AccountState, &Directory) -> std::result::Result<T, Fault>,
     ) -> std::result::Result<T, Fault> {
         let mut directory = self.0.directory.write();
         let mut state = directory.get(account).cloned().unwrap_or_default();
-        let made = make(&mut state, &directory)?;
+        let result = change(&mut state, &directory)?;
         let path = state_file(&self.0.dir, account);
         state.save(&path).map_err(|error| {
             tracing::error!(%error, path = %path.display(), "could not write IAM's state");
@@ -342,15 +362,15 @@ impl Iam {
         })?;
         directory.insert(account.clone(), state);
         self.0.version.fetch_add(1, Ordering::Release);
-        Ok(made)
+        Ok(result)
     }
 }
 
 fn identity_of(directory: &Directory, session: &Session) -> Option<Identity> {
     let state = directory.get(&session.account)?;
-    match &session.of {
-        Of::Root => Some(Identity::Root),
-        Of::User { id } => {
+    match &session.principal {
+        SessionPrincipal::Root => Some(Identity::Root),
+        SessionPrincipal::User { id } => {
             let user = state.users.values().find(|user| user.id == *id)?;
             Some(Identity::User {
                 name: user.name.clone(),
@@ -358,7 +378,7 @@ fn identity_of(directory: &Directory, session: &Session) -> Option<Identity> {
                 id: user.id.clone(),
             })
         }
-        Of::Role { id, session_name } => {
+        SessionPrincipal::Role { id, session_name } => {
             let role = state.roles.values().find(|role| role.id == *id)?;
             Some(Identity::Role {
                 name: role.name.clone(),

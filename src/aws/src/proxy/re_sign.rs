@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::credentials::Credentials;
-use crate::secret::same;
+use crate::secret::constant_time_eq;
 use crate::signature::{Authorization, SKEW, Signing, TIME};
 
 const SERVICE: &str = "s3";
@@ -24,15 +24,15 @@ const SIGNED_CHUNKS: &str = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
 
 /// A refusal: the status, S3's error code and the message.
 #[derive(Debug)]
-pub(super) struct Refused(pub StatusCode, pub &'static str, pub String);
+pub(super) struct Refusal(pub StatusCode, pub &'static str, pub String);
 
-impl Refused {
+impl Refusal {
     fn forbidden(code: &'static str, message: &str) -> Self {
         Self(StatusCode::FORBIDDEN, code, message.to_owned())
     }
 
     fn malformed() -> Self {
-        let text = "The authorization of the request is not one of Signature Version 4.";
+        let text = "The request is not signed with a valid Signature Version 4 authorization.";
         Self(
             StatusCode::BAD_REQUEST,
             "AuthorizationHeaderMalformed",
@@ -52,21 +52,22 @@ struct Signature {
 }
 
 /// Checks the signature of a request that `client` signed, and signs the request again with
-/// `instead`. A refused request may be left without a signature.
+/// `replacement`. A refused request may be left without a signature.
 ///
 /// # Errors
 /// `SignatureDoesNotMatch` and S3's other error codes for a bad signature; `NotImplemented` for a body
 /// in signed chunks.
-pub(super) fn resign(
+pub(super) fn re_sign(
     parts: &mut Parts,
     client: &Credentials,
-    instead: &Credentials,
-) -> Result<(), Refused> {
-    let given = Signature::take(parts)?;
+    replacement: &Credentials,
+) -> Result<(), Refusal> {
+    let given = Signature::remove_checked(parts)?;
     given.check(parts, client)?;
     if payload(parts).starts_with(SIGNED_CHUNKS) {
-        let text = "A body in signed chunks cannot be signed anew for the S3 server of this sandbox: take a session with this key                     (aws sts get-session-token), and use its credentials.";
-        return Err(Refused(
+        let text = "This S3 server does not accept a body in signed chunks with a user's access key. Get session \
+                    credentials with this key (aws sts get-session-token) and use those.";
+        return Err(Refusal(
             StatusCode::NOT_IMPLEMENTED,
             "NotImplemented",
             text.to_owned(),
@@ -77,16 +78,16 @@ pub(super) fn resign(
         parts.headers.entry(CONTENT_SHA256).or_insert(unsigned);
     }
     let names = parts.headers.keys().map(HeaderName::as_str);
-    let names = names.filter(|name| has_to_be_signed(name));
+    let names = names.filter(|name| must_be_signed(name));
     let new = Signature {
         signed_headers: names.map(str::to_owned).collect(),
         expires: None,
         time: Utc::now(),
         ..given
     };
-    for (name, value) in new.made(parts, instead)?.0 {
-        let name = HeaderName::try_from(name).map_err(|_| Refused::malformed())?;
-        let value = HeaderValue::try_from(value).map_err(|_| Refused::malformed())?;
+    for (name, value) in new.compute(parts, replacement)?.0 {
+        let name = HeaderName::try_from(name).map_err(|_| Refusal::malformed())?;
+        let value = HeaderValue::try_from(value).map_err(|_| Refusal::malformed())?;
         parts.headers.insert(name, value);
     }
     Ok(())
@@ -95,66 +96,66 @@ pub(super) fn resign(
 impl Signature {
     /// Removes the signature from a request and returns it, after checking its time and that all
     /// required headers are signed.
-    fn take(parts: &mut Parts) -> Result<Self, Refused> {
+    fn remove_checked(parts: &mut Parts) -> Result<Self, Refusal> {
         let given = Self::read(parts)?;
         given.check_time(Utc::now())?;
         let is_signed = |name: &str| given.signed_headers.iter().any(|signed| signed == name);
         let mut names = parts.headers.keys().map(HeaderName::as_str);
-        if let Some(name) = names.find(|name| has_to_be_signed(name) && !is_signed(name)) {
+        if let Some(name) = names.find(|name| must_be_signed(name) && !is_signed(name)) {
             let text =
                 format!("There were headers present in the request which were not signed: {name}");
-            return Err(Refused::forbidden("AccessDenied", &text));
+            return Err(Refusal::forbidden("AccessDenied", &text));
         }
         for name in ["authorization", "x-amz-date", "x-amz-security-token"] {
             parts.headers.remove(name);
         }
         if given.expires.is_some() {
-            without_signature(parts)?;
+            remove_from_query(parts)?;
         }
         Ok(given)
     }
 
-    fn read(parts: &Parts) -> Result<Self, Refused> {
+    fn read(parts: &Parts) -> Result<Self, Refusal> {
         if parts.headers.contains_key("authorization") {
             let given = Authorization::read(&parts.headers);
-            let given = given.map_err(|_| Refused::malformed())?;
-            return Self::of(&given, text(parts, "x-amz-date"), None);
+            let given = given.map_err(|_| Refusal::malformed())?;
+            return Self::from_authorization(&given, header_text(parts, "x-amz-date"), None);
         }
         let query = parts.uri.query().unwrap_or_default();
         let parameter = |name: &str| {
             let mut pairs = form_urlencoded::parse(query.as_bytes());
             let found = pairs.find(|(key, _)| key == name);
             let value = found.map(|(_, value)| value.into_owned());
-            value.ok_or_else(Refused::malformed)
+            value.ok_or_else(Refusal::malformed)
         };
         let seconds = parameter("X-Amz-Expires")?.parse();
-        let expires = Duration::from_secs(seconds.map_err(|_| Refused::malformed())?);
+        let expires = Duration::from_secs(seconds.map_err(|_| Refusal::malformed())?);
         let credential = parameter("X-Amz-Credential")?;
         let given = Authorization {
             signed_headers: &parameter("X-Amz-SignedHeaders")?,
             signature: &parameter("X-Amz-Signature")?,
-            ..Authorization::of(&credential).map_err(|_| Refused::malformed())?
+            ..Authorization::from_credential(&credential).map_err(|_| Refusal::malformed())?
         };
-        Self::of(&given, Some(&parameter("X-Amz-Date")?), Some(expires))
+        Self::from_authorization(&given, Some(&parameter("X-Amz-Date")?), Some(expires))
     }
 
-    fn of(
+    fn from_authorization(
         given: &Authorization<'_>,
         date: Option<&str>,
         expires: Option<Duration>,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, Refusal> {
         let time = date.and_then(|date| NaiveDateTime::parse_from_str(date, TIME).ok());
         let time = time.filter(|_| given.service == SERVICE);
         Ok(Self {
             region: given.region.to_owned(),
-            time: time.ok_or_else(Refused::malformed)?.and_utc(),
+            time: time.ok_or_else(Refusal::malformed)?.and_utc(),
             expires,
             signed_headers: given.signed_headers.split(';').map(str::to_owned).collect(),
             signature: given.signature.to_owned(),
         })
     }
 
-    fn check_time(&self, now: DateTime<Utc>) -> Result<(), Refused> {
+    fn check_time(&self, now: DateTime<Utc>) -> Result<(), Refusal> {
         let lasts = self
             .expires
             .and_then(|expires| TimeDelta::from_std(expires).ok());
@@ -162,8 +163,8 @@ impl Signature {
             return Ok(());
         }
         Err(match lasts {
-            Some(_) => Refused::forbidden("AccessDenied", "Request has expired"),
-            None => Refused::forbidden(
+            Some(_) => Refusal::forbidden("AccessDenied", "Request has expired"),
+            None => Refusal::forbidden(
                 "RequestTimeTooSkewed",
                 "The difference between the request time and the current time is too large.",
             ),
@@ -171,11 +172,11 @@ impl Signature {
     }
 
     /// Checks the signature with the client's secret. `parts` no longer contain the signature.
-    fn check(&self, parts: &Parts, client: &Credentials) -> Result<(), Refused> {
-        if same(&self.made(parts, client)?.1, &self.signature) {
+    fn check(&self, parts: &Parts, client: &Credentials) -> Result<(), Refusal> {
+        if constant_time_eq(&self.compute(parts, client)?.1, &self.signature) {
             Ok(())
         } else {
-            Err(Refused::forbidden(
+            Err(Refusal::forbidden(
                 "SignatureDoesNotMatch",
                 "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
             ))
@@ -184,11 +185,11 @@ impl Signature {
 
     /// Signs a request that has no signature. Returns the headers to add, and the signature itself.
     /// For a presigned URL only the signature is of use.
-    fn made(
+    fn compute(
         &self,
         parts: &Parts,
         credentials: &Credentials,
-    ) -> Result<(Vec<(String, String)>, String), Refused> {
+    ) -> Result<(Vec<(String, String)>, String), Refusal> {
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
@@ -197,11 +198,11 @@ impl Signature {
             settings.signature_location = SignatureLocation::QueryParams;
             settings.expires_in = Some(expires);
         }
-        let host = text(parts, "host").unwrap_or_default();
+        let host = header_text(parts, "host").unwrap_or_default();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let names = self.signed_headers.iter().map(String::as_str);
         let headers: Vec<(&str, String)> = names
-            .filter_map(|name| Some((name, values(parts, name)?)))
+            .filter_map(|name| Some((name, header_values(parts, name)?)))
             .collect();
         let request = SignableRequest::new(
             parts.method.as_str(),
@@ -209,7 +210,7 @@ impl Signature {
             headers.iter().map(|(name, value)| (*name, value.as_str())),
             SignableBody::Precomputed(payload(parts).to_owned()),
         );
-        let request = request.map_err(|_| Refused::malformed())?;
+        let request = request.map_err(|_| Refusal::malformed())?;
         let signing = Signing {
             credentials,
             region: &self.region,
@@ -217,7 +218,7 @@ impl Signature {
             time: SystemTime::from(self.time),
         };
         let signed = signing.sign(request, settings);
-        let (instructions, signature) = signed.map_err(|_| Refused::malformed())?;
+        let (instructions, signature) = signed.map_err(|_| Refusal::malformed())?;
         let headers = instructions.headers();
         let owned = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Ok((owned.collect(), signature))
@@ -225,12 +226,12 @@ impl Signature {
 }
 
 /// Returns whether a header must be signed.
-fn has_to_be_signed(name: &str) -> bool {
+fn must_be_signed(name: &str) -> bool {
     name == "host" || name.starts_with("x-amz-")
 }
 
 /// Removes the signature from a presigned URL.
-fn without_signature(parts: &mut Parts) -> Result<(), Refused> {
+fn remove_from_query(parts: &mut Parts) -> Result<(), Refusal> {
     let path = parts.uri.path();
     let query = parts.uri.query().unwrap_or_default();
     let others = query.split('&').filter(|pair| {
@@ -252,20 +253,20 @@ fn without_signature(parts: &mut Parts) -> Result<(), Refused> {
     } else {
         format!("{path}?{}", others.join("&"))
     };
-    parts.uri = uri.parse().map_err(|_| Refused::malformed())?;
+    parts.uri = uri.parse().map_err(|_| Refusal::malformed())?;
     Ok(())
 }
 
 /// Returns the value that represents the body in the signature.
 fn payload(parts: &Parts) -> &str {
-    text(parts, CONTENT_SHA256).unwrap_or(UNSIGNED)
+    header_text(parts, CONTENT_SHA256).unwrap_or(UNSIGNED)
 }
 
-fn text<'p>(parts: &'p Parts, name: &str) -> Option<&'p str> {
+fn header_text<'p>(parts: &'p Parts, name: &str) -> Option<&'p str> {
     parts.headers.get(name)?.to_str().ok()
 }
 
-fn values(parts: &Parts, name: &str) -> Option<String> {
+fn header_values(parts: &Parts, name: &str) -> Option<String> {
     let all = parts.headers.get_all(name).iter();
     let texts: Option<Vec<&str>> = all.map(|value| value.to_str().ok()).collect();
     texts
