@@ -16,10 +16,7 @@ use super::super::page::{Encoding, owner, page_size};
 use super::super::store::{Store, blocking};
 use super::{open_upload, read_upload, stored_parts};
 
-pub async fn list_parts(
-    store: &Arc<Store>,
-    input: ListPartsInput,
-) -> S3Result<ListPartsOutput> {
+pub async fn list_parts(store: &Arc<Store>, input: ListPartsInput) -> S3Result<ListPartsOutput> {
     let max = page_size(input.max_parts, "max-parts")?;
     let after = input.part_number_marker.unwrap_or(0);
     let (bucket, key, id) = (
