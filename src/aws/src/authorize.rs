@@ -13,12 +13,12 @@ use super::{AccountId, aws_managed, trust};
 /// An access decision with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    pub reason: Reason,
+    pub(super) reason: Reason,
 }
 
 /// The reason for a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
+pub(super) enum Reason {
     /// The root user may do everything in its account.
     Root,
     Allowed(DecidingStatement),
@@ -29,7 +29,7 @@ pub enum Reason {
 
 /// The kind of a policy that takes part in a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PolicyKind {
+pub(super) enum PolicyKind {
     Identity,
     Session,
     /// A policy of a resource, for example of a bucket in another account. icebox stores none.

@@ -9,15 +9,15 @@ use super::{AccountId, arn};
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub account: AccountId,
-    pub identity: Identity,
-    pub access_key_id: String,
+    pub(super) identity: Identity,
+    pub(super) access_key_id: String,
     /// The session, if the caller uses temporary credentials.
     pub(super) session: Option<Session>,
 }
 
 /// The principal within the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Identity {
+pub(super) enum Identity {
     Root,
     User {
         name: String,
@@ -45,7 +45,7 @@ pub enum CredentialsError {
 
 impl Caller {
     /// Returns the caller's ARN: that of the root user, the user or the role session.
-    pub fn arn(&self) -> String {
+    pub(super) fn arn(&self) -> String {
         match &self.identity {
             Identity::Root => arn::root(&self.account),
             Identity::User { name, path, .. } => arn::iam(&self.account, "user", path, name),
@@ -57,7 +57,7 @@ impl Caller {
 
     /// Returns the ARN by which policies name the caller. For a role session this is the role's
     /// ARN, otherwise it is [`Self::arn`].
-    pub fn principal_arn(&self) -> String {
+    pub(super) fn principal_arn(&self) -> String {
         match &self.identity {
             Identity::Role { name, path, .. } => arn::iam(&self.account, "role", path, name),
             _ => self.arn(),
@@ -73,7 +73,7 @@ impl Caller {
     }
 
     /// Returns the value of the condition key `aws:userid`.
-    pub fn user_id(&self) -> String {
+    pub(super) fn user_id(&self) -> String {
         match &self.identity {
             Identity::Role {
                 id, session_name, ..
@@ -83,7 +83,7 @@ impl Caller {
     }
 
     /// Returns the role session name, if the caller is a role session.
-    pub fn session_name(&self) -> Option<&str> {
+    pub(super) fn session_name(&self) -> Option<&str> {
         match &self.identity {
             Identity::Role { session_name, .. } => Some(session_name),
             _ => None,
@@ -91,7 +91,7 @@ impl Caller {
     }
 
     /// Returns the source identity, which the first session of a role chain sets.
-    pub fn source_identity(&self) -> Option<&str> {
+    pub(super) fn source_identity(&self) -> Option<&str> {
         self.session.as_ref()?.source_identity.as_deref()
     }
 
@@ -101,7 +101,7 @@ impl Caller {
 
     /// Returns the condition keys that come from the caller
     /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>).
-    pub fn context(&self) -> HashMap<String, Vec<String>> {
+    pub(super) fn context(&self) -> HashMap<String, Vec<String>> {
         let kind = match self.identity {
             Identity::Root => "Account",
             Identity::User { .. } => "User",

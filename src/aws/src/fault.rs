@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// An error answer of IAM or STS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
-pub struct Fault {
+pub(super) struct Fault {
     pub code: Cow<'static, str>,
     /// The HTTP status.
     pub status: u16,

@@ -27,7 +27,7 @@ pub(super) use parse::{Malformed, Purpose};
 
 /// A validated policy document: its original text and its statements.
 #[derive(Clone)]
-pub struct Policy(Arc<Document>);
+pub(super) struct Policy(Arc<Document>);
 
 struct Document {
     text: String,
