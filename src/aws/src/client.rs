@@ -1,15 +1,14 @@
 //! A small client of IAM and STS for the rest of icebox: the query protocol over HTTP, signed with
 //! `aws-sigv4`.
 
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
-use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use icebox_base::chain;
 use percent_encoding::percent_decode_str;
-use tokio::net::TcpStream;
+use reqwest::redirect;
 
 use super::Secret;
 use super::operations::Service;
@@ -20,6 +19,17 @@ pub use super::credentials::Credentials;
 
 /// The timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The HTTP client of all [`Client`]s. It keeps no connection, because the runtime that a
+/// connection belongs to may end before the program does.
+static HTTP: LazyLock<reqwest::Result<reqwest::Client>> = LazyLock::new(|| {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .timeout(TIMEOUT)
+        .build()
+});
 
 /// The parameters of [`assume_role`](Client::assume_role).
 #[derive(Debug, Clone, Default)]
@@ -336,10 +346,8 @@ impl Client {
             .finish();
         let request = self.signed(service.name(), form);
         let request = request.map_err(|reason| self.unreachable(reason))?;
-        let sent = tokio::time::timeout(TIMEOUT, self.send(request)).await;
-        let (status, text) = sent
-            .unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}").into()))
-            .map_err(|reason| self.unreachable(reason))?;
+        let answer = send(request).await;
+        let (status, text) = answer.map_err(|reason| self.unreachable(reason))?;
         let answer = Element::parse(&text).map_err(|e| self.unreadable(action, &e.to_string()))?;
         if status != 200 {
             return Err(Error::Aws {
@@ -356,7 +364,7 @@ impl Client {
         &self,
         service: &str,
         body: String,
-    ) -> std::result::Result<Request<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> std::result::Result<Request<String>, Box<dyn std::error::Error + Send + Sync>> {
         let url = format!("{}/", self.endpoint);
         let authority: http::Uri = url.parse()?;
         let host = authority
@@ -378,45 +386,15 @@ impl Client {
             time: SystemTime::now(),
         };
         let (instructions, _) = signing.sign(signable, SigningSettings::default())?;
-        let mut request = Request::post("/");
+        let mut request = Request::post(&url);
         for (name, value) in headers {
             request = request.header(name, value);
         }
         let mut request = request
             .header("user-agent", concat!("icebox/", env!("CARGO_PKG_VERSION")))
-            .body(Full::new(Bytes::from(body)))?;
+            .body(body)?;
         instructions.apply_to_request_http1x(&mut request);
         Ok(request)
-    }
-
-    async fn send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> std::result::Result<(u16, String), Box<dyn std::error::Error + Send + Sync>> {
-        let host = request
-            .headers()
-            .get("host")
-            .ok_or("no host")?
-            .to_str()?
-            .to_owned();
-        let address = if host.contains(':') {
-            host
-        } else {
-            host + ":80"
-        };
-        let stream = TcpStream::connect(address).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let exchange = async {
-            let response = sender.send_request(request).await?;
-            let status = response.status().as_u16();
-            let body = response.into_body().collect().await?.to_bytes();
-            drop(sender);
-            Ok::<_, hyper::Error>((status, body))
-        };
-        let (answer, _) = tokio::join!(exchange, connection);
-        let (status, body) = answer?;
-        Ok((status, String::from_utf8(body.to_vec())?))
     }
 
     fn text(&self, answer: &Element, action: &str, path: &[&str]) -> Result<String> {
@@ -440,6 +418,20 @@ impl Client {
             reason: reason.to_string(),
         }
     }
+}
+
+/// Sends a request and returns the status and the text of the answer, or the reason why there is
+/// none.
+async fn send(request: Request<String>) -> std::result::Result<(u16, String), String> {
+    let http = HTTP.as_ref().map_err(|error| chain(error))?;
+    let exchange = async {
+        let response = http.execute(request.try_into()?).await?;
+        let status = response.status().as_u16();
+        Ok((status, response.text().await?))
+    };
+    exchange
+        .await
+        .map_err(|error: reqwest::Error| chain(&error.without_url()))
 }
 
 /// Returns a field of each member of a list, or each member's own text if `field` is empty.

@@ -73,6 +73,8 @@ pub fn aws_client(config: &S3Config) -> Client {
                 .connect_timeout(CONNECT_TIMEOUT)
                 .build(),
         );
+    // The SDK's own client, which sends a key's path byte for byte. A client that goes by parsed
+    // URLs, such as reqwest's, would resolve `..` in a key.
     if config.endpoint.starts_with("http://") {
         builder = builder.http_client(aws_smithy_http_client::Builder::new().build_http());
     }
