@@ -280,8 +280,8 @@ impl Iam {
     /// a session from before a change of IAM's state.
     ///
     /// # Errors
-    /// `InvalidClientTokenId` if the session's user or role no longer exists. Otherwise the errors of
-    /// [`Self::credentials`].
+    /// `InvalidClientTokenId` if the session's user or role no longer exists. Otherwise the errors
+    /// of [`Self::credentials`].
     pub(super) async fn replacement_credentials(
         &self,
         access_key_id: &str,

@@ -268,8 +268,8 @@ fn parse_token(token: &str) -> Option<After> {
 }
 
 /// Returns the position where a listing begins that starts after `marker`. A marker that is itself
-/// a common prefix of this listing, as the `NextMarker` of `ListObjects` may be, stands for all keys
-/// under it.
+/// a common prefix of this listing, as the `NextMarker` of `ListObjects` may be, stands for all
+/// keys under it.
 fn after_marker(marker: Option<String>, prefix: &str, delimiter: Option<&str>) -> After {
     let Some(marker) = marker.filter(|m| !m.is_empty()) else {
         return After::Start;

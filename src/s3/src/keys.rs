@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `%25`, `%00` … `%1F`, `%7F` | a percent sign, a control character |
 //! | `%2E`, `%2E%2E` | the segments `.` and `..` |
-//! | `%e` | an empty segment: the file `a/%e` is the key `a/`, the directory `a/%e` leads to keys `a//…` |
+//! | `%e` | an empty segment: the file `a/%e` is the key `a/`, and `a/%e/…` are keys `a//…` |
 //! | `<start>%+/<rest>` | one segment longer than a file name may be, cut into several |
 //! | `<name>%o` | the object `<name>` where a directory `<name>` has existed at the same time |
 //!

@@ -22,7 +22,8 @@ const BUFFER: usize = 1 << 20;
 /// The names of S3's checksum algorithms, as clients write them.
 pub(super) const ALGORITHMS: [&str; 5] = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"];
 
-/// What the client announces about the body that it sends. A value that is not given is not checked.
+/// What the client announces about the body that it sends. A value that is not given is not
+/// checked.
 #[derive(Debug, Default)]
 pub(super) struct Announced {
     /// The length in bytes, after aws-chunked decoding.

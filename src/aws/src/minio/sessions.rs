@@ -63,8 +63,8 @@ impl MinioSessions {
     /// credentials. `version` is the version of IAM's state that the policies were read from.
     ///
     /// # Errors
-    /// `ValidationError` or `PackedPolicyTooLarge` if the policies cannot be expressed for MinIO, or if
-    /// MinIO rejects them. `ServiceFailure` if MinIO does not create the session.
+    /// `ValidationError` or `PackedPolicyTooLarge` if the policies cannot be expressed for MinIO,
+    /// or if MinIO rejects them. `ServiceFailure` if MinIO does not create the session.
     pub async fn create(
         &self,
         caller: &Caller,

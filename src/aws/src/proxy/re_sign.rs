@@ -55,8 +55,8 @@ struct Signature {
 /// `replacement`. A refused request may be left without a signature.
 ///
 /// # Errors
-/// `SignatureDoesNotMatch` and S3's other error codes for a bad signature; `NotImplemented` for a body
-/// in signed chunks.
+/// `SignatureDoesNotMatch` and S3's other error codes for a bad signature; `NotImplemented` for a
+/// body in signed chunks.
 pub(super) fn re_sign(
     parts: &mut Parts,
     client: &Credentials,
