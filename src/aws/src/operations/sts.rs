@@ -72,7 +72,7 @@ impl<'a> AssumeRoleParams<'a> {
 
     /// Returns `AccessDenied`, with the reason for the audit trail. As in AWS, the client does not
     /// get the reason.
-    fn refused(&self, caller: &Caller, action: &str, why: &str) -> Fault {
+    fn refusal(&self, caller: &Caller, action: &str, why: &str) -> Fault {
         let external_id = match self.external_id {
             Some(id) => format!("external id {id}"),
             None => "no external id".to_owned(),
@@ -93,7 +93,7 @@ impl<'a> AssumeRoleParams<'a> {
                 authorize_assume(directory, call.caller, account, role, action, &context)
             });
             if !decision.is_allowed() {
-                return Err(self.refused(call.caller, action, &decision.to_string()));
+                return Err(self.refusal(call.caller, action, &decision.to_string()));
             }
         }
         if self.duration > role.max_session {
@@ -140,7 +140,7 @@ pub(super) fn assume_role(call: &Call<'_>) -> Answer {
         Some((named.account, role))
     });
     let Some((account, role)) = found else {
-        return Err(params.refused(caller, "sts:AssumeRole", "there is no such role"));
+        return Err(params.refusal(caller, "sts:AssumeRole", "there is no such role"));
     };
     params.check(call, &account, &role)?;
 
