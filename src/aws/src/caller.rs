@@ -57,7 +57,7 @@ impl Caller {
 
     /// Returns the ARN by which policies name the caller. For a role session this is the role's
     /// ARN, otherwise it is [`Self::arn`].
-    pub(super) fn principal_arn(&self) -> String {
+    pub fn principal_arn(&self) -> String {
         match &self.identity {
             Identity::Role { name, path, .. } => arn::iam(&self.account, "role", path, name),
             _ => self.arn(),

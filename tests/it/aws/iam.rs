@@ -88,7 +88,10 @@ fn what_cannot_be_opened_says_why() {
     ));
     let mut twice = accounts(false);
     twice[1].id = twice[0].id.clone();
-    assert!(matches!(Iam::open(dir.path(), twice), Err(Error::Twice(_))));
+    assert!(matches!(
+        Iam::open(dir.path(), twice),
+        Err(Error::DuplicateAccount(_))
+    ));
     let file = dir.path().join(format!("{}.json", ACCOUNTS[0]));
     std::fs::write(&file, "{ not JSON").expect("written");
     let error = Iam::open(dir.path(), accounts(false))
