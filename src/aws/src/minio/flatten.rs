@@ -363,7 +363,7 @@ fn merge(flat_statements: impl Iterator<Item = FlatStatement>) -> Vec<FlatStatem
         match alike {
             None => all.push(statement),
             Some(other) if other.resources == statement.resources => {
-                other.actions |= statement.actions
+                other.actions |= statement.actions;
             }
             Some(other) => {
                 if let (Resources::In(own), Resources::In(more)) =

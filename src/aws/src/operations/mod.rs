@@ -179,9 +179,8 @@ fn policies_arn(call: &Call<'_>) -> Option<String> {
 }
 
 fn user_arn(call: &Call<'_>) -> Option<String> {
-    let name = match call.params.get("UserName") {
-        Some(name) => name,
-        None => return Some(call.caller.arn()),
+    let Some(name) = call.params.get("UserName") else {
+        return Some(call.caller.arn());
     };
     let known = call.read(|state, account| state.users.get(name).map(|u| u.arn(account)));
     Some(known.unwrap_or_else(|| call.new_arn("user", name)))
