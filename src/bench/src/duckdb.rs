@@ -90,12 +90,12 @@ pub(super) async fn run(
     let output = child
         .wait_with_output()
         .await
-        .map_err(|error| format!("its client got lost ({error})"))?;
+        .map_err(|error| format!("cannot wait for its client ({error})"))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let last = text.trim().lines().last().unwrap_or_default().to_owned();
         return Err(format!("its client failed: {last}"));
     }
     serde_json::from_slice(&output.stdout)
-        .map_err(|error| format!("its client's output is not what it should be ({error})"))
+        .map_err(|error| format!("its client's output cannot be read ({error})"))
 }

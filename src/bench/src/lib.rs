@@ -12,13 +12,13 @@
 //! - the **goal** that icebox sets itself.
 
 mod duckdb;
-mod lab;
 mod measure;
 mod memory;
 mod query;
 mod report;
 mod sandbox;
 mod scenario;
+mod shared_sandbox;
 mod snowflake;
 mod start;
 mod write;
@@ -34,8 +34,8 @@ use icebox_scenario::{OpenError, ScenarioError};
 pub use measure::{Goal, Measurement, Peer, Samples, Unit, Yardstick};
 pub use report::{Report, Skipped};
 
-use lab::Lab;
-use sandbox::ThrowAway;
+use sandbox::ThrowAwaySandboxes;
+use shared_sandbox::SharedSandbox;
 
 /// An experiment that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -160,7 +160,7 @@ impl Bench {
         if self.rows == 0 {
             return Err(Error::NoRows);
         }
-        let sandboxes = ThrowAway::new(self)?;
+        let sandboxes = ThrowAwaySandboxes::new(self)?;
         let result = tokio::select! {
             result = self.measure(&sandboxes, progress) => result,
             () = interrupted => Err(Error::Interrupted),
@@ -172,7 +172,7 @@ impl Bench {
 
     async fn measure(
         &self,
-        sandboxes: &ThrowAway,
+        sandboxes: &ThrowAwaySandboxes,
         progress: &(dyn Fn(&str) + Sync),
     ) -> Result<Report, Error> {
         let wants = |experiment| self.only.is_empty() || self.only.contains(&experiment);
@@ -187,32 +187,32 @@ impl Bench {
         if !self.only.is_empty() && self.only.iter().all(|one| alone.contains(one)) {
             return Ok(report);
         }
-        let mut lab = Lab::open(sandboxes, self.rows, progress).await?;
-        report.sandbox(lab.info());
+        let mut shared = SharedSandbox::open(sandboxes, self.rows, progress).await?;
+        report.sandbox(shared.info());
         // This is measured before anything else is done with the sandbox.
         if wants(Experiment::Memory) {
-            memory::measure("memory.started", "after its start", &lab, &mut report).await?;
+            memory::measure("memory.started", "after its start", &shared, &mut report).await?;
         }
         if wants(Experiment::Sync) {
-            write::sync(&mut lab, &mut report).await?;
+            write::sync(&mut shared, &mut report).await?;
         }
         if wants(Experiment::Insert) {
-            write::insert(&mut lab, &mut report).await?;
+            write::insert(&mut shared, &mut report).await?;
         }
         if wants(Experiment::Bulk) {
-            write::bulk(&mut lab, &mut report).await?;
+            write::bulk(&mut shared, &mut report).await?;
         }
         if wants(Experiment::Delete) {
-            write::delete(&mut lab, &mut report).await?;
+            write::delete(&mut shared, &mut report).await?;
         }
         if wants(Experiment::Query) {
-            query::measure(&mut lab, self.clients.as_deref(), &mut report).await?;
+            query::measure(&mut shared, self.clients.as_deref(), &mut report).await?;
         }
         if wants(Experiment::Snowflake) {
-            snowflake::measure(&lab, &mut report).await?;
+            snowflake::measure(&shared, &mut report).await?;
         }
         if wants(Experiment::Memory) && self.only != [Experiment::Memory] {
-            memory::measure("memory.worked", "after all this work", &lab, &mut report).await?;
+            memory::measure("memory.worked", "after all this work", &shared, &mut report).await?;
         }
         Ok(report)
     }

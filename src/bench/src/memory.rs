@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::lab::Lab;
+use super::shared_sandbox::SharedSandbox;
 use super::{Error, Measurement, Report, Samples, Unit};
 use icebox_sandbox::status::Status;
 
@@ -20,12 +20,12 @@ const IDLE: Duration = Duration::from_secs(3);
 pub(super) async fn measure(
     name: &str,
     when: &str,
-    lab: &Lab<'_>,
+    shared: &SharedSandbox<'_>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    lab.say(&format!("idling for {} s", IDLE.as_secs()));
+    shared.say(&format!("idling for {} s", IDLE.as_secs()));
     tokio::time::sleep(IDLE).await;
-    let status = Status::of(&lab.state()?)?;
+    let status = Status::of(&shared.state()?)?;
     let own = status
         .components
         .iter()

@@ -8,7 +8,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::duckdb::{self, Job};
-use super::lab::{Lab, Method};
+use super::shared_sandbox::{AccessMethod, SharedSandbox};
 use super::{Error, Measurement, Report, Samples, Unit};
 use icebox_parity::{
     Answer, ArrowEngine, ArrowSource, PostgresSource, Query, Source, SourceError, Value, compare,
@@ -40,14 +40,14 @@ const QUERIES: [(&str, &str); 3] = [
 ];
 
 /// A reader that opens its tables for every query, as a stateless client does.
-struct Opening {
+struct ReopeningReader {
     io: LakeIo,
     /// Metadata locations by table name.
     tables: BTreeMap<String, String>,
 }
 
 #[async_trait]
-impl ArrowEngine for Opening {
+impl ArrowEngine for ReopeningReader {
     async fn query(
         &self,
         sql: &str,
@@ -68,16 +68,16 @@ impl ArrowEngine for Opening {
 }
 
 pub(super) async fn measure(
-    lab: &mut Lab<'_>,
+    shared: &mut SharedSandbox<'_>,
     clients: Option<&Path>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    lab.heap().await?;
-    lab.say("filling Iceberg tables to query");
-    fill(lab).await?;
-    let locations = locations(lab).await?;
+    shared.heap().await?;
+    shared.say("filling Iceberg tables to query");
+    fill(shared).await?;
+    let locations = locations(shared).await?;
 
-    let io = LakeIo::s3(lab.info().s3.clone());
+    let io = LakeIo::s3(shared.info().s3.clone());
     let reader = Reader::new(io.clone())?;
     let mut tables = BTreeMap::new();
     for (logical, location) in &locations {
@@ -85,7 +85,7 @@ pub(super) async fn measure(
         reader.register(name.as_str(), location).await?;
         tables.insert(name, location.clone());
     }
-    let client = Arc::new(connect(&lab.info().postgres).await?);
+    let client = Arc::new(connect(&shared.info().postgres).await?);
     let sources: [Box<dyn Source>; 4] = [
         Box::new(PostgresSource::new("heap", "heap_", client.clone())),
         Box::new(PostgresSource::new("pg_lake", LAKE, client)),
@@ -93,7 +93,7 @@ pub(super) async fn measure(
         Box::new(ArrowSource::new(
             "reader-opening",
             LAKE,
-            Opening { io, tables },
+            ReopeningReader { io, tables },
         )),
     ];
 
@@ -104,54 +104,66 @@ pub(super) async fn measure(
     let mut answers = Vec::new();
     let mut times: BTreeMap<(String, String), Samples> = BTreeMap::new();
     for query in &queries {
-        lab.say(&format!("querying: {}", query.name));
+        shared.say(&format!("querying: {}", query.name));
         let mut first: Option<(&str, Answer)> = None;
         for source in &sources {
             let (samples, answer) = run(query, source.as_ref()).await?;
             times.insert((query.name.clone(), source.name().to_owned()), samples);
             match &first {
                 None => first = Some((source.name(), answer)),
-                Some((name, first)) => same(query, (name, first), (source.name(), &answer))?,
+                Some((name, first)) => {
+                    ensure_same_answer(query, (name, first), (source.name(), &answer))?
+                }
             }
         }
         answers.extend(first.map(|(_, answer)| (query, answer)));
     }
-    for (query, source, samples) in duckdb_times(lab, clients, locations, &answers, report).await? {
+    for (query, source, samples) in
+        duckdb_times(shared, clients, locations, &answers, report).await?
+    {
         times.insert((query, source), samples);
     }
     for query in &queries {
-        lines(query, lab.rows, &times, report);
+        lines(query, shared.rows, &times, report);
     }
     Ok(())
 }
 
 /// Fills the lake's copies of the large heap tables.
-async fn fill(lab: &Lab<'_>) -> Result<(), Error> {
+async fn fill(shared: &SharedSandbox<'_>) -> Result<(), Error> {
     for table in ["stores", "products"] {
-        lab.prepare(&format!(
-            "CREATE TABLE {LAKE}{table} USING iceberg AS SELECT * FROM heap_{table}"
+        shared
+            .prepare(&format!(
+                "CREATE TABLE {LAKE}{table} USING iceberg AS SELECT * FROM heap_{table}"
+            ))
+            .await?;
+    }
+    shared
+        .make_transactions(&format!("{LAKE}transactions"), AccessMethod::Iceberg)
+        .await?;
+    shared
+        .prepare(&format!(
+            "INSERT INTO {LAKE}transactions SELECT * FROM heap_transactions"
         ))
         .await?;
-    }
-    lab.make_transactions(&format!("{LAKE}transactions"), Method::Iceberg)
-        .await?;
-    lab.prepare(&format!(
-        "INSERT INTO {LAKE}transactions SELECT * FROM heap_transactions"
-    ))
-    .await?;
-    lab.bulk(&format!("{LAKE}transaction_items"), Method::Iceberg)
+    shared
+        .bulk(&format!("{LAKE}transaction_items"), AccessMethod::Iceberg)
         .await?;
     Ok(())
 }
 
 /// Returns the metadata files of the tables, by logical name.
-async fn locations(lab: &Lab<'_>) -> Result<BTreeMap<String, String>, Error> {
+async fn locations(shared: &SharedSandbox<'_>) -> Result<BTreeMap<String, String>, Error> {
     let doing = || Error::statement("reading the catalog");
     let sql = "SELECT metadata_location FROM iceberg_tables WHERE table_name = $1";
     let mut locations = BTreeMap::new();
     for logical in TABLES {
         let name = format!("{LAKE}{logical}");
-        let row = lab.client.query_one(sql, &[&name]).await.map_err(doing())?;
+        let row = shared
+            .client
+            .query_one(sql, &[&name])
+            .await
+            .map_err(doing())?;
         locations.insert(logical.to_owned(), row.try_get(0).map_err(doing())?);
     }
     Ok(locations)
@@ -178,7 +190,11 @@ async fn run(query: &Query, source: &dyn Source) -> Result<(Samples, Answer), Er
     }
 }
 
-fn same(query: &Query, left: (&str, &Answer), right: (&str, &Answer)) -> Result<(), Error> {
+fn ensure_same_answer(
+    query: &Query,
+    left: (&str, &Answer),
+    right: (&str, &Answer),
+) -> Result<(), Error> {
     match compare(left.1, right.1, &query.sort_keys(left.1)?) {
         None => Ok(()),
         Some(difference) => Err(Error::Different {
@@ -190,16 +206,16 @@ fn same(query: &Query, left: (&str, &Answer), right: (&str, &Answer)) -> Result<
 
 /// Returns DuckDB's times by query and source, after checking its answers; empty without DuckDB.
 async fn duckdb_times(
-    lab: &Lab<'_>,
+    shared: &SharedSandbox<'_>,
     clients: Option<&Path>,
     tables: BTreeMap<String, String>,
     answers: &[(&Query, Answer)],
     report: &mut Report,
 ) -> Result<Vec<(String, String, Samples)>, Error> {
-    lab.say("querying: DuckDB");
+    shared.say("querying: DuckDB");
     let job = Job {
-        s3: lab.info().s3.clone(),
-        object_dir: lab.state()?.s3_dir(),
+        s3: shared.info().s3.clone(),
+        object_dir: shared.state()?.s3_dir(),
         warmups: WARMUPS,
         runs: RUNS,
         tables,
@@ -208,7 +224,7 @@ async fn duckdb_times(
             .map(|(query, _)| (query.name.clone(), query.template.clone()))
             .collect(),
     };
-    let found = match duckdb::run(clients, &job, lab.directory()).await {
+    let found = match duckdb::run(clients, &job, shared.directory()).await {
         Ok(found) => found,
         Err(reason) => {
             report.skip("DuckDB", reason);

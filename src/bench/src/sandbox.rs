@@ -24,7 +24,7 @@ use icebox_sandbox::{SandboxInfo, StateDir};
 
 /// All sandboxes of one bench. A clone is a handle to the same sandboxes.
 #[derive(Clone)]
-pub(super) struct ThrowAway {
+pub(super) struct ThrowAwaySandboxes {
     shared: Arc<Shared>,
 }
 
@@ -36,7 +36,7 @@ struct Shared {
     running: Mutex<Vec<String>>,
 }
 
-impl ThrowAway {
+impl ThrowAwaySandboxes {
     pub(super) fn new(bench: &Bench) -> Result<Self, Error> {
         let parent = std::env::temp_dir();
         let directory = tempfile::Builder::new()

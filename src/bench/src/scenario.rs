@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::sandbox::ThrowAway;
+use super::sandbox::ThrowAwaySandboxes;
 use super::{Bench, Error, Measurement, Report};
 use icebox_scenario::{Event, SandboxBackend, Scenario, run, variables};
 
@@ -14,14 +14,14 @@ const GOAL: f64 = 10.0;
 
 pub(super) async fn measure(
     bench: &Bench,
-    sandboxes: &ThrowAway,
+    sandboxes: &ThrowAwaySandboxes,
     report: &mut Report,
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<(), Error> {
     let folder = &bench.scenario;
     if !folder.exists() {
         let reason = format!(
-            "{} is not here; --scenario names its folder",
+            "{} does not exist; give the folder with --scenario",
             folder.display()
         );
         report.skip("the whole scenario", reason);

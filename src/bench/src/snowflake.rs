@@ -6,7 +6,7 @@ use std::time::Instant;
 use object_store::ObjectStoreExt;
 use serde_json::{Value, json};
 
-use super::lab::Lab;
+use super::shared_sandbox::SharedSandbox;
 use super::{Error, Measurement, Report};
 use icebox_rest::client::Client;
 use icebox_sandbox::SandboxInfo;
@@ -23,13 +23,13 @@ const REFRESH_GOAL: f64 = 0.1;
 
 const TABLE: &str = "long_history";
 
-pub(super) async fn measure(lab: &Lab<'_>, report: &mut Report) -> Result<(), Error> {
-    let info = lab.info().clone();
+pub(super) async fn measure(shared: &SharedSandbox<'_>, report: &mut Report) -> Result<(), Error> {
+    let info = shared.info().clone();
     let Some(there) = &info.snowflake else {
         return Ok(());
     };
     let mut client = there.connect(None).await?;
-    lab.say(&format!(
+    shared.say(&format!(
         "running SELECT 1 {STATEMENTS} times on the Snowflake side"
     ));
     let mut times = Vec::new();
@@ -39,7 +39,7 @@ pub(super) async fn measure(lab: &Lab<'_>, report: &mut Report) -> Result<(), Er
     let description = "SELECT 1 through the drivers' endpoint";
     let one = Measurement::seconds("snowflake.statement", description, times);
     report.add(one.goal(STATEMENT_GOAL));
-    refresh(lab, &info, &mut client, report).await?;
+    refresh(shared, &info, &mut client, report).await?;
     client.close().await;
     Ok(())
 }
@@ -52,18 +52,19 @@ async fn time(client: &mut Client, sql: &str) -> Result<f64, Error> {
 
 /// Measures refreshes. Each is to a metadata file that was not read before.
 async fn refresh(
-    lab: &Lab<'_>,
+    shared: &SharedSandbox<'_>,
     info: &SandboxInfo,
     client: &mut Client,
     report: &mut Report,
 ) -> Result<(), Error> {
-    lab.say(&format!("refreshing a table with {SNAPSHOTS} snapshots"));
-    lab.prepare(&format!(
-        "CREATE TABLE {TABLE} (id int) USING iceberg; INSERT INTO {TABLE} VALUES (1)"
-    ))
-    .await?;
+    shared.say(&format!("refreshing a table with {SNAPSHOTS} snapshots"));
+    shared
+        .prepare(&format!(
+            "CREATE TABLE {TABLE} (id int) USING iceberg; INSERT INTO {TABLE} VALUES (1)"
+        ))
+        .await?;
     let sql = format!("SELECT metadata_location FROM iceberg_tables WHERE table_name = '{TABLE}'");
-    let row = lab.client.query_one(&sql, &[]).await;
+    let row = shared.client.query_one(&sql, &[]).await;
     let location: String = row
         .and_then(|row| row.try_get(0))
         .map_err(Error::statement("looking for the table's metadata"))?;

@@ -1,6 +1,6 @@
 //! The time from `icebox up` to ready.
 
-use super::sandbox::ThrowAway;
+use super::sandbox::ThrowAwaySandboxes;
 use super::{Error, Measurement, Report};
 
 /// A measurement: its name, its description and its number of runs.
@@ -12,7 +12,7 @@ const WARM: (&str, &str, usize) = ("start.warm", "existing sandbox", 7);
 const WARM_GOAL: f64 = 1.5;
 
 pub(super) async fn measure(
-    sandboxes: &ThrowAway,
+    sandboxes: &ThrowAwaySandboxes,
     report: &mut Report,
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::lab::{Lab, Method};
+use super::shared_sandbox::{AccessMethod, SharedSandbox};
 use super::{Error, Measurement, Report, Samples, Unit};
 use icebox_retail::{Simulator, Tables, sync as sync_tables};
 
@@ -23,11 +23,13 @@ const BULK_RUNS: usize = 3;
 
 /// Measures a sync of 500 transactions and their items by the guide's statements. The peer syncs to
 /// heap tables.
-pub(super) async fn sync(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), Error> {
-    lab.say("syncing batches of 500 transactions");
-    lab.make_transactions("copy_transactions", Method::Heap)
+pub(super) async fn sync(shared: &mut SharedSandbox<'_>, report: &mut Report) -> Result<(), Error> {
+    shared.say("syncing batches of 500 transactions");
+    shared
+        .make_transactions("copy_transactions", AccessMethod::Heap)
         .await?;
-    lab.make_items("copy_transaction_items", Method::Heap)
+    shared
+        .make_items("copy_transaction_items", AccessMethod::Heap)
         .await?;
     let lake = Tables::default();
     let heap = Tables {
@@ -43,9 +45,9 @@ pub(super) async fn sync(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), E
                 sync: false,
                 ..Simulator::default()
             };
-            simulator.run(&mut lab.client, |_| {}).await?;
+            simulator.run(&mut shared.client, |_| {}).await?;
             let begun = Instant::now();
-            let result = sync_tables(&mut lab.client, tables).await;
+            let result = sync_tables(&mut shared.client, tables).await;
             result.map_err(Error::statement("syncing"))?;
             if run >= SYNC_WARMUPS {
                 times.push(begun.elapsed().as_secs_f64());
@@ -63,23 +65,27 @@ pub(super) async fn sync(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), E
 }
 
 /// Measures inserts of single rows, each a transaction and a snapshot.
-pub(super) async fn insert(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), Error> {
-    lab.say(&format!("inserting single rows, also after {INSERTS}"));
+pub(super) async fn insert(
+    shared: &mut SharedSandbox<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    shared.say(&format!("inserting single rows, also after {INSERTS}"));
     // The tables take turns, because a machine's speed changes from one second to the next.
     let tables = ["single_heap", "single_new", "single_old"];
-    for (table, method) in tables
-        .into_iter()
-        .zip([Method::Heap, Method::Iceberg, Method::Iceberg])
-    {
-        lab.make_items(table, method).await?;
+    for (table, method) in tables.into_iter().zip([
+        AccessMethod::Heap,
+        AccessMethod::Iceberg,
+        AccessMethod::Iceberg,
+    ]) {
+        shared.make_items(table, method).await?;
     }
     for id in 0..INSERTS {
-        insert_one("single_old", id, lab).await?;
+        insert_one("single_old", id, shared).await?;
     }
     let mut times = tables.map(|_| Vec::new());
     for id in 0..INSERT_WARMUPS + INSERT_SPAN {
         for (table, times) in tables.into_iter().zip(&mut times) {
-            let took = insert_one(table, id, lab).await?;
+            let took = insert_one(table, id, shared).await?;
             if id >= INSERT_WARMUPS {
                 times.push(took);
             }
@@ -108,34 +114,36 @@ pub(super) async fn insert(lab: &mut Lab<'_>, report: &mut Report) -> Result<(),
 }
 
 /// Inserts one row in a transaction of its own, and returns the seconds it took.
-async fn insert_one(table: &str, id: usize, lab: &Lab<'_>) -> Result<f64, Error> {
+async fn insert_one(table: &str, id: usize, shared: &SharedSandbox<'_>) -> Result<f64, Error> {
     let sql = format!(
         "INSERT INTO {table} VALUES ({id}, {id}, 1, 2, 14.99, 29.98, timestamp '2026-01-01')"
     );
-    Ok(lab.time(&sql).await?.as_secs_f64())
+    Ok(shared.time(&sql).await?.as_secs_f64())
 }
 
 /// Measures one INSERT of all items from a heap table. The peer writes to a heap table.
-pub(super) async fn bulk(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), Error> {
-    lab.heap().await?;
-    lab.say(&format!("writing {} rows", lab.rows));
-    lab.bulk("bulk_warm", Method::Iceberg).await?;
-    lab.prepare("DROP TABLE bulk_warm").await?;
+pub(super) async fn bulk(shared: &mut SharedSandbox<'_>, report: &mut Report) -> Result<(), Error> {
+    shared.heap().await?;
+    shared.say(&format!("writing {} rows", shared.rows));
+    shared.bulk("bulk_warm", AccessMethod::Iceberg).await?;
+    shared.prepare("DROP TABLE bulk_warm").await?;
     let (mut heap, mut lake) = (Vec::new(), Vec::new());
     for run in 0..BULK_RUNS {
         heap.push(
-            lab.bulk(&table(Method::Heap, run), Method::Heap)
+            shared
+                .bulk(&table(AccessMethod::Heap, run), AccessMethod::Heap)
                 .await?
                 .as_secs_f64(),
         );
         lake.push(
-            lab.bulk(&table(Method::Iceberg, run), Method::Iceberg)
+            shared
+                .bulk(&table(AccessMethod::Iceberg, run), AccessMethod::Iceberg)
                 .await?
                 .as_secs_f64(),
         );
     }
-    let heap = Samples::new(heap).rate(lab.rows);
-    let lake = Samples::new(lake).rate(lab.rows);
+    let heap = Samples::new(heap).rate(shared.rows);
+    let lake = Samples::new(lake).rate(shared.rows);
     report.add(
         Measurement::new(
             "bulk",
@@ -152,24 +160,30 @@ pub(super) async fn bulk(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), E
 
 /// Measures the deletion of every other row, in deleted rows per second. The tables are those that
 /// [`bulk`] has written; they are written here if it did not run.
-pub(super) async fn delete(lab: &mut Lab<'_>, report: &mut Report) -> Result<(), Error> {
-    lab.heap().await?;
+pub(super) async fn delete(
+    shared: &mut SharedSandbox<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    shared.heap().await?;
     let (mut heap, mut lake) = (Vec::new(), Vec::new());
     for run in 0..BULK_RUNS {
-        for (method, times) in [(Method::Heap, &mut heap), (Method::Iceberg, &mut lake)] {
+        for (method, times) in [
+            (AccessMethod::Heap, &mut heap),
+            (AccessMethod::Iceberg, &mut lake),
+        ] {
             let table = table(method, run);
-            if !lab.has_table(&table).await? {
-                lab.bulk(&table, method).await?;
+            if !shared.has_table(&table).await? {
+                shared.bulk(&table, method).await?;
             }
-            lab.say(&format!("deleting every other row of {table}"));
-            lab.prepare("CHECKPOINT").await?;
-            let took: Duration = lab
+            shared.say(&format!("deleting every other row of {table}"));
+            shared.prepare("CHECKPOINT").await?;
+            let took: Duration = shared
                 .time(&format!("DELETE FROM {table} WHERE item_id % 2 = 0"))
                 .await?;
             times.push(took.as_secs_f64());
         }
     }
-    let deleted = (lab.rows / 2).max(1);
+    let deleted = (shared.rows / 2).max(1);
     let heap = Samples::new(heap).rate(deleted);
     let lake = Samples::new(lake).rate(deleted);
     report.add(
@@ -185,9 +199,9 @@ pub(super) async fn delete(lab: &mut Lab<'_>, report: &mut Report) -> Result<(),
     Ok(())
 }
 
-fn table(method: Method, run: usize) -> String {
+fn table(method: AccessMethod, run: usize) -> String {
     match method {
-        Method::Heap => format!("bulk_heap_{run}"),
-        Method::Iceberg => format!("bulk_iceberg_{run}"),
+        AccessMethod::Heap => format!("bulk_heap_{run}"),
+        AccessMethod::Iceberg => format!("bulk_iceberg_{run}"),
     }
 }

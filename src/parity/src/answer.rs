@@ -1,6 +1,6 @@
 //! Answers: the typed rows of a query, whichever engine gave them.
 
-use super::{Kind, Value};
+use super::{Value, ValueKind};
 
 /// The answer of a query.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,7 +14,7 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
-    pub kind: Kind,
+    pub kind: ValueKind,
 }
 
 /// The error of an engine's result that cannot be turned into an [`Answer`].
@@ -44,7 +44,7 @@ impl Answer {
             .map(|row| row.iter().map(Value::to_string).collect());
         let mut table = aligned(std::iter::once(header).chain(rows).collect());
         if self.rows.len() > limit {
-            table.push_str(&format!("… {} rows more\n", self.rows.len() - limit));
+            table.push_str(&format!("… {} more rows\n", self.rows.len() - limit));
         }
         table
     }

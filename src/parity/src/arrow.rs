@@ -9,7 +9,7 @@ use arrow::datatypes::{
 };
 use async_trait::async_trait;
 
-use super::{Answer, Column, Decimal, DecodeError, Kind, Source, SourceError, Value};
+use super::{Answer, Column, Decimal, DecodeError, Source, SourceError, Value, ValueKind};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
@@ -94,7 +94,7 @@ pub fn decode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Answer, Dec
     Ok(Answer { columns, rows })
 }
 
-fn kind(column: &str, data_type: &DataType) -> Result<Kind, DecodeError> {
+fn kind(column: &str, data_type: &DataType) -> Result<ValueKind, DecodeError> {
     use DataType::{
         Binary, BinaryView, Boolean, Date32, Decimal32, Decimal64, Decimal128, Decimal256,
         Dictionary, Duration, FixedSizeBinary, FixedSizeList, Float32, Float64, Int8, Int16, Int32,
@@ -102,23 +102,23 @@ fn kind(column: &str, data_type: &DataType) -> Result<Kind, DecodeError> {
         UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
     };
     Ok(match data_type {
-        Null => Kind::Null,
-        Boolean => Kind::Bool,
-        Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => Kind::Int,
-        Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..) => Kind::Decimal,
-        Float32 | Float64 => Kind::Float,
-        Utf8 | LargeUtf8 | Utf8View => Kind::Text,
+        Null => ValueKind::Null,
+        Boolean => ValueKind::Bool,
+        Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => ValueKind::Int,
+        Decimal32(..) | Decimal64(..) | Decimal128(..) | Decimal256(..) => ValueKind::Decimal,
+        Float32 | Float64 => ValueKind::Float,
+        Utf8 | LargeUtf8 | Utf8View => ValueKind::Text,
         // This is Iceberg's uuid; pg_lake writes no `fixed` column.
-        FixedSizeBinary(16) => Kind::Uuid,
-        Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => Kind::Bytes,
-        Date32 => Kind::Date,
-        Time32(_) | Time64(_) => Kind::Time,
-        Timestamp(_, None) => Kind::Timestamp,
-        Timestamp(_, Some(_)) => Kind::TimestampTz,
-        Interval(_) | Duration(_) => Kind::Interval,
+        FixedSizeBinary(16) => ValueKind::Uuid,
+        Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => ValueKind::Bytes,
+        Date32 => ValueKind::Date,
+        Time32(_) | Time64(_) => ValueKind::Time,
+        Timestamp(_, None) => ValueKind::Timestamp,
+        Timestamp(_, Some(_)) => ValueKind::TimestampTz,
+        Interval(_) | Duration(_) => ValueKind::Interval,
         List(element) | LargeList(element) | FixedSizeList(element, _) => {
             kind(column, element.data_type())?;
-            Kind::List
+            ValueKind::List
         }
         Dictionary(_, values) => kind(column, values)?,
         _ => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Answer, Kind, Value, aligned};
+use super::{Answer, Value, ValueKind, aligned};
 
 /// The number of rows that are shown of each side of a difference.
 const SHOWN_ROWS: usize = 10;
@@ -17,7 +17,7 @@ pub enum Difference {
         right: Vec<String>,
     },
     /// Columns whose types cannot hold equal values: name, left, right.
-    Types(Vec<(String, Kind, Kind)>),
+    Types(Vec<(String, ValueKind, ValueKind)>),
     /// Rows that one side has, and the other does not have or has less often.
     Rows {
         columns: Vec<String>,
@@ -114,14 +114,14 @@ impl Difference {
     pub fn render(&self, left_name: &str, right_name: &str) -> String {
         match self {
             Self::Columns { left, right } => format!(
-                "another number of columns:\n  {left_name}: {} ({})\n  {right_name}: {} ({})\n",
+                "different numbers of columns:\n  {left_name}: {} ({})\n  {right_name}: {} ({})\n",
                 left.len(),
                 left.join(", "),
                 right.len(),
                 right.join(", "),
             ),
             Self::Types(columns) => {
-                let mut text = String::from("other types:\n");
+                let mut text = String::from("different types:\n");
                 for (column, left, right) in columns {
                     text.push_str(&format!(
                         "  column {column}: {left} on {left_name}, {right} on {right_name}\n"
@@ -137,20 +137,20 @@ impl Difference {
                 only_right,
             } => {
                 let mut text = format!(
-                    "other rows ({left_name} has {left_total}, {right_name} has {right_total}):\n"
+                    "different rows ({left_name} has {left_total}, {right_name} has {right_total}):\n"
                 );
-                let mut lines = vec![marked(" ", columns)];
+                let mut lines = vec![with_sign(" ", columns)];
                 lines.extend(
                     only_left
                         .iter()
                         .take(SHOWN_ROWS)
-                        .map(|row| marked("-", row)),
+                        .map(|row| with_sign("-", row)),
                 );
                 lines.extend(
                     only_right
                         .iter()
                         .take(SHOWN_ROWS)
-                        .map(|row| marked("+", row)),
+                        .map(|row| with_sign("+", row)),
                 );
                 text.push_str(&indented(&aligned(lines)));
                 for (sign, name, rows) in
@@ -170,7 +170,11 @@ impl Difference {
                 left,
                 right,
             } => {
-                let lines = vec![marked(" ", columns), marked("-", left), marked("+", right)];
+                let lines = vec![
+                    with_sign(" ", columns),
+                    with_sign("-", left),
+                    with_sign("+", right),
+                ];
                 format!(
                     "the same rows in another order; row {} is:\n{}  - on {left_name}\n  + on {right_name}\n",
                     row + 1,
@@ -186,7 +190,7 @@ fn count(rows: usize) -> String {
 }
 
 /// Returns a row's cells, with a sign before the first one.
-fn marked(sign: &str, cells: &[impl ToString]) -> Vec<String> {
+fn with_sign(sign: &str, cells: &[impl ToString]) -> Vec<String> {
     let mut cells: Vec<String> = cells.iter().map(ToString::to_string).collect();
     match cells.first_mut() {
         Some(first) => *first = format!("{sign} {first}"),

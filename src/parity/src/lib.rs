@@ -21,7 +21,7 @@ pub use compare::{Difference, compare};
 pub use decimal::{Decimal, Finite, ParseDecimalError};
 pub use postgres::{PostgresSource, decode as decode_postgres};
 pub use query::{Query, QueryError};
-pub use value::{Kind, Value};
+pub use value::{Value, ValueKind};
 pub use verify::{Outcome, QueryReport, Report, Source, SourceError, verify};
 
 pub use answer::aligned;

@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use tokio_postgres::types::{FromSql, Kind as TypeKind, Type};
 
-use super::{Answer, Column, Decimal, DecodeError, Kind, Source, SourceError, Value};
+use super::{Answer, Column, Decimal, DecodeError, Source, SourceError, Value, ValueKind};
 
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 const EPOCH_DAYS: i32 = 10_957;
@@ -119,35 +119,35 @@ impl<'a> FromSql<'a> for Raw<'a> {
     }
 }
 
-fn kind(column: &str, data_type: &Type) -> Result<Kind, DecodeError> {
+fn kind(column: &str, data_type: &Type) -> Result<ValueKind, DecodeError> {
     Ok(match *data_type {
-        Type::BOOL => Kind::Bool,
-        Type::INT2 | Type::INT4 | Type::INT8 | Type::OID => Kind::Int,
-        Type::NUMERIC => Kind::Decimal,
-        Type::FLOAT4 | Type::FLOAT8 => Kind::Float,
+        Type::BOOL => ValueKind::Bool,
+        Type::INT2 | Type::INT4 | Type::INT8 | Type::OID => ValueKind::Int,
+        Type::NUMERIC => ValueKind::Decimal,
+        Type::FLOAT4 | Type::FLOAT8 => ValueKind::Float,
         Type::TEXT
         | Type::VARCHAR
         | Type::BPCHAR
         | Type::NAME
         | Type::UNKNOWN
         | Type::JSON
-        | Type::JSONB => Kind::Text,
-        Type::BYTEA => Kind::Bytes,
-        Type::DATE => Kind::Date,
-        Type::TIME => Kind::Time,
-        Type::TIMESTAMP => Kind::Timestamp,
-        Type::TIMESTAMPTZ => Kind::TimestampTz,
-        Type::INTERVAL => Kind::Interval,
-        Type::UUID => Kind::Uuid,
+        | Type::JSONB => ValueKind::Text,
+        Type::BYTEA => ValueKind::Bytes,
+        Type::DATE => ValueKind::Date,
+        Type::TIME => ValueKind::Time,
+        Type::TIMESTAMP => ValueKind::Timestamp,
+        Type::TIMESTAMPTZ => ValueKind::TimestampTz,
+        Type::INTERVAL => ValueKind::Interval,
+        Type::UUID => ValueKind::Uuid,
         // The return type of a function without a result, such as pg_sleep.
-        Type::VOID => Kind::Null,
+        Type::VOID => ValueKind::Null,
         _ => match data_type.kind() {
             TypeKind::Array(element) => {
                 kind(column, element)?;
-                Kind::List
+                ValueKind::List
             }
             TypeKind::Domain(base) => kind(column, base)?,
-            TypeKind::Enum(_) => Kind::Text,
+            TypeKind::Enum(_) => ValueKind::Text,
             _ => {
                 return Err(DecodeError::UnsupportedType {
                     column: column.to_owned(),

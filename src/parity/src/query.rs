@@ -42,15 +42,13 @@ enum SortKey {
 
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    #[error("cannot read the queries in {path}; give the folder that holds them with --queries")]
+    #[error("cannot read the queries in {path}")]
     Read {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    #[error(
-        "there is no .sql file in {path}; give the folder that holds the queries with --queries"
-    )]
+    #[error("there is no .sql file in {path}")]
     Empty { path: PathBuf },
     #[error("query {name}: {reason}")]
     Bad { name: String, reason: String },

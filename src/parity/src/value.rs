@@ -44,7 +44,7 @@ pub enum Value {
 
 /// The kind of value that a column's declared type holds. Two answers must agree on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ValueKind {
     /// The kind of a column of NULLs without a type of its own; agrees with every kind.
     Null,
     Bool,
@@ -62,7 +62,7 @@ pub enum Kind {
     List,
 }
 
-impl Kind {
+impl ValueKind {
     /// Returns whether values of the two kinds can be equal.
     pub fn agrees_with(self, other: Self) -> bool {
         let number = |kind| matches!(kind, Self::Int | Self::Decimal);
@@ -73,7 +73,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ValueKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Null => "null",

@@ -21,7 +21,7 @@ const WORKERS: usize = 2;
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use crate::{Engine, Sandbox};
+/// use icebox_sandbox::{Engine, Sandbox};
 ///
 /// let sandbox = Sandbox::builder().engine(Engine::Auto).start().await?;
 /// let client = icebox_postgres::connect(&sandbox.info().postgres).await?;
@@ -85,7 +85,11 @@ impl Drop for Sandbox {
 
 impl SandboxBuilder {
     /// Returns the builder of a server on the lake of another sandbox.
-    pub(super) fn attached(state_dir: PathBuf, options: Options, isolation: Isolation) -> Self {
+    pub(super) fn on_shared_lake(
+        state_dir: PathBuf,
+        options: Options,
+        isolation: Isolation,
+    ) -> Self {
         Self {
             options,
             state_dir: Some(state_dir),
@@ -257,8 +261,11 @@ fn run(
             }
         }
         // Data outside the temporary directory would outlive it.
-        if is_temporary && let Err(error) = supervisor::purge_elsewhere(state).await {
-            tracing::warn!(error = chain(&error), "the sandbox has left data behind");
+        if is_temporary && let Err(error) = supervisor::purge_outside(state).await {
+            tracing::warn!(
+                error = chain(&error),
+                "data of the sandbox outside its directory cannot be removed"
+            );
         }
     });
     if let Some(components) = components {

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::container::{Container, PgDuckInside};
+use super::container::{Container, PgDuckInContainer};
 use super::supervisor::Isolation;
 use super::{aws, snowflake};
 use icebox_aws::{Account, Iam, MinioProxy, audit};
@@ -157,7 +157,7 @@ pub enum IceboxComponent {
     },
     /// The secret sync, which keeps the S3 secret of a `pgduck_server` up to date with a grant.
     LakeAccess {
-        server: PgDuckAt,
+        server: PgDuckAddress,
         /// The S3 service as that server reaches it, without keys.
         s3: Box<S3Config>,
         sts_endpoint: String,
@@ -175,9 +175,9 @@ pub enum IceboxComponent {
 /// The way to reach a `pgduck_server`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum PgDuckAt {
+pub enum PgDuckAddress {
     Socket { dir: PathBuf },
-    Container(Box<PgDuckInside>),
+    Container(Box<PgDuckInContainer>),
 }
 
 impl IceboxComponent {
@@ -293,8 +293,8 @@ impl IceboxComponent {
             } => {
                 let config = secret_sync::Config {
                     server: match server {
-                        PgDuckAt::Socket { dir } => Box::new(EngineSocket::in_dir(dir)),
-                        PgDuckAt::Container(inside) => inside,
+                        PgDuckAddress::Socket { dir } => Box::new(EngineSocket::in_dir(dir)),
+                        PgDuckAddress::Container(inside) => inside,
                     },
                     s3: *s3,
                     sts_endpoint,

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use super::{Error, Event, Options, SandboxInfo, StateDir, supervisor};
 
 /// The time a supervisor has to stop everything in order.
-const STOP_PATIENCE: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The outcome of [`up`].
 pub enum Up {
@@ -177,13 +177,13 @@ pub async fn down(state: &StateDir, purge: bool) -> Result<Down, Error> {
             });
         }
         found = Down::Stopped;
-        process.stop(&[(Signal::SIGTERM, STOP_PATIENCE)]).await?;
+        process.stop(&[(Signal::SIGTERM, STOP_TIMEOUT)]).await?;
     }
     let begun = Instant::now();
     let lock = loop {
         match state.lock(false)? {
             Some(lock) => break lock,
-            None if begun.elapsed() > STOP_PATIENCE => {
+            None if begun.elapsed() > STOP_TIMEOUT => {
                 return Err(Error::Busy {
                     state_dir: state.root().to_path_buf(),
                 });

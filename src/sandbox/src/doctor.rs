@@ -19,7 +19,7 @@ pub struct Report {
 
 impl Report {
     /// Returns whether a sandbox can start here.
-    pub fn is_well(&self) -> bool {
+    pub fn can_start(&self) -> bool {
         self.engines.iter().any(|engine| engine.is_found)
             && (self.parts.iter()).all(|part| part.is_found || !part.is_required)
     }
@@ -84,7 +84,7 @@ fn parts(state: &StateDir, options: &Options, has_engine: bool) -> Vec<Check> {
     let extension = |has: Option<bool>| match has {
         Some(true) => (true, "installed".to_owned()),
         Some(false) => (false, "not in the server's extension directory".to_owned()),
-        None => (false, "there is no PostgreSQL to look into".to_owned()),
+        None => (false, "no PostgreSQL was found".to_owned()),
     };
     let (is_found, detail) = extension(found.map(|found| found.has_contrib));
     checks.push(Check {

@@ -25,7 +25,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use aws::AccountState;
-pub use icebox_base::chain;
 use icebox_postgres::Endpoint;
 use icebox_postgres::configuration::AllowedClients;
 use icebox_rest::client::{Client, ClientError};
@@ -96,12 +95,12 @@ pub struct Options {
     /// default as before.
     pub time_scale: Option<TimeScale>,
     /// The lake of another sandbox, if this is a PostgreSQL server on it.
-    pub attached: Option<Attached>,
+    pub shared_lake: Option<SharedLake>,
 }
 
 /// The lake of another sandbox, as a PostgreSQL server on it needs to know it.
 #[derive(Clone, Debug)]
-pub struct Attached {
+pub struct SharedLake {
     /// The state directory of the sandbox that owns the lake.
     pub lake: PathBuf,
     /// The S3 service, without keys.
@@ -242,7 +241,7 @@ pub enum Error {
     Busy { state_dir: PathBuf },
     #[error("the sandbox in {state_dir} belongs to process {pid}, which stops it when it ends")]
     NotOurs { state_dir: PathBuf, pid: i32 },
-    #[error("process {pid} does not stop")]
+    #[error("process {pid} did not end after SIGKILL")]
     DoesNotStop { pid: i32 },
     #[error("cannot {action} {path}")]
     File {
@@ -251,9 +250,7 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    #[error(
-        "{path} is not what icebox writes there; `icebox down --purge` starts over (its data is lost)"
-    )]
+    #[error("{path} has unexpected content; `icebox down --purge` starts over (its data is lost)")]
     BadFile {
         path: PathBuf,
         #[source]
@@ -263,14 +260,15 @@ pub enum Error {
         "the engine `{engine}` cannot be used: {reason}; `--engine auto` takes the best one that can"
     )]
     EngineUnavailable { engine: EngineKind, reason: String },
-    #[error("no engine can be used here ({reasons}); `icebox doctor` tells what is missing")]
+    #[error("no engine can be used here ({reasons}); `icebox doctor` shows what is missing")]
     NoEngine { reasons: String },
     #[error(
-        "port {port} on 127.0.0.1 is in use; choose another with {option}, or none for a free one"
+        "port {port} on 127.0.0.1 is in use; choose another with {option}, or leave the option out to get a free one"
     )]
     PortInUse { port: u16, option: &'static str },
     #[error(
-        "no bucket can be called `{name}`: a name has 3 to 63 characters of a-z, 0-9, `.` and `-`, and begins and ends with a letter or a digit"
+        "`{name}` is not a bucket name: it needs 3 to 63 characters of a-z, 0-9, `.` and `-`, and a letter \
+         or digit at both ends"
     )]
     BucketName { name: String },
     #[error("cannot get a free port on {address}")]
@@ -309,8 +307,9 @@ pub enum Error {
     #[error("cannot set up PostgreSQL")]
     Postgres(#[from] icebox_postgres::Error),
     #[error(
-        "the data of {state_dir} is in volumes of the container engine at {recorded_socket}, made when the directory was \
-         {recorded_dir}; go back to that, or start over with `icebox down --purge`"
+        "the data of {state_dir} is in volumes of the container engine at {recorded_socket}, created \
+         for the directory {recorded_dir}; use that directory and engine again, or start over with \
+         `icebox down --purge`"
     )]
     DataElsewhere {
         state_dir: PathBuf,

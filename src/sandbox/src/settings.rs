@@ -24,7 +24,7 @@ pub struct Settings {
     snowflake_port: Option<u16>,
     /// The port of an S3 server in a container. Clients use [`Self::s3_address`] instead.
     #[serde(default)]
-    store_port: Option<u16>,
+    minio_port: Option<u16>,
     /// The S3 endpoint of the sandbox whose lake this one is on; `None` if it has its own.
     s3_endpoint: Option<String>,
     pub bucket: String,
@@ -76,10 +76,10 @@ impl Settings {
         if let Some(account) = options.account {
             settings.account = account;
         }
-        let ports = match &options.attached {
+        let ports = match &options.shared_lake {
             None => settings.choose_ports(options)?,
-            Some(attached) => {
-                settings.attach(&attached.s3, &attached.bucket);
+            Some(shared_lake) => {
+                settings.attach(&shared_lake.s3, &shared_lake.bucket);
                 vec![settings.choose_address()?]
             }
         };
@@ -111,7 +111,7 @@ impl Settings {
                 &mut self.snowflake_port,
                 None,
             )?,
-            choose(None, "", &mut self.store_port, None)?,
+            choose(None, "", &mut self.minio_port, None)?,
         ])
     }
 
@@ -147,8 +147,8 @@ impl Settings {
     }
 
     /// Returns the address on this machine of an S3 server in a container.
-    pub fn store_address(&self) -> SocketAddrV4 {
-        local(chosen(self.store_port))
+    pub fn minio_address(&self) -> SocketAddrV4 {
+        local(chosen(self.minio_port))
     }
 
     pub fn snowflake_address(&self) -> SocketAddrV4 {
@@ -206,7 +206,7 @@ impl Settings {
             postgres_port: None,
             s3_port: None,
             snowflake_port: None,
-            store_port: None,
+            minio_port: None,
             s3_endpoint: None,
             bucket: BUCKET.to_owned(),
             region: "us-east-1".to_owned(),

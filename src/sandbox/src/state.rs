@@ -11,7 +11,7 @@
 //!   storage.json       of a POSTGRES INSTANCE: the grant of its storage integration, see
 //!                      `pglake::storage` (0600)
 //!   storage.applied    of a POSTGRES INSTANCE: the grant that its `pgduck_server` uses, see
-//!                      `pglake::secret_sync`
+//!                      `pglake::task`
 //!   components/        configuration of icebox's own components (0600)
 //!   run/               <component>.json: process, endpoint, number of restarts
 //!   log/               <component>.log, and icebox.log of the supervisor

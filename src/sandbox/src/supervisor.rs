@@ -55,14 +55,14 @@ pub struct RunFile {
 pub struct Running {
     pub info: SandboxInfo,
     state: StateDir,
-    components: Vec<Supervised>,
+    components: Vec<Supervision>,
     _ports: Ports,
     /// The lock, which is released last.
     _lock: StateLock,
 }
 
 /// A component and the task that keeps it up.
-struct Supervised {
+struct Supervision {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -100,12 +100,12 @@ pub async fn start(
     let context = engine::Context {
         state,
         settings: &settings,
-        attached: options.attached.as_ref(),
+        shared_lake: options.shared_lake.as_ref(),
         engine: chosen.kind,
         reason: &chosen.reason,
     };
     let mut plan = (chosen.plan)(&context)?;
-    if options.attached.is_none() {
+    if options.shared_lake.is_none() {
         plan.add_snowflake(state, &settings, options);
     }
     plan.notices
@@ -119,14 +119,14 @@ pub async fn start(
             component: component.name.to_owned(),
         });
         let stop = CancellationToken::new();
-        let keeper = Keeper {
+        let task = ComponentTask {
             component: component.clone(),
             state: state.clone(),
             isolation: isolation.clone(),
             restarts: 0,
         };
-        let task = tokio::spawn(keeper.run(stop.clone(), ended_sender.clone()));
-        components.push(Supervised { stop, task });
+        let task = tokio::spawn(task.run(stop.clone(), ended_sender.clone()));
+        components.push(Supervision { stop, task });
     }
     let mut running = Running {
         info: plan.info,
@@ -229,13 +229,13 @@ pub async fn remove(state: &StateDir) -> Result<(), Error> {
 
 /// Removes everything of a sandbox that has no leftovers. The caller holds the lock.
 pub async fn purge(state: &StateDir, lock: StateLock) -> Result<(), Error> {
-    purge_elsewhere(state).await?;
+    purge_outside(state).await?;
     state.purge(lock)
 }
 
 /// Removes what a stopped sandbox and its PostgreSQL instances have outside the state directory.
 /// Continues after an error, and returns the first one.
-pub async fn purge_elsewhere(state: &StateDir) -> Result<(), Error> {
+pub async fn purge_outside(state: &StateDir) -> Result<(), Error> {
     let mut result = Ok(());
     for (_, instance) in state.instances() {
         result = result.and(Box::pin(remove(&instance)).await);
@@ -250,7 +250,7 @@ impl Running {
         for component in self.components {
             component.stop.cancel();
             if let Err(error) = component.task.await {
-                tracing::error!(%error, "a component's keeper failed");
+                tracing::error!(%error, "the task that supervises a component failed");
             }
         }
         engine::remove_leftovers(&self.state).await;
@@ -289,7 +289,7 @@ async fn wait_until_up(
 }
 
 /// The task that keeps one component up.
-struct Keeper {
+struct ComponentTask {
     component: Component,
     state: StateDir,
     isolation: Isolation,
@@ -305,7 +305,7 @@ enum Instance {
     },
 }
 
-impl Keeper {
+impl ComponentTask {
     async fn run(mut self, stop: CancellationToken, ended: mpsc::UnboundedSender<Ended>) {
         let name = self.component.name;
         let mut backoff = BACKOFF.0;

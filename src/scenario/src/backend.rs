@@ -8,8 +8,8 @@ use tempfile::NamedTempFile;
 use tokio_postgres::Client;
 use tokio_postgres::error::ErrorPosition;
 
-use super::{Reading, Server};
-use crate::snowflake_side::{Worksheet, snowflake_side};
+use super::{Server, SnowflakeTables};
+use crate::snowflake_side::{SnowflakeSession, snowflake_side};
 use icebox_parity::{
     Answer, ArrowEngine, ArrowSource, PostgresSource, Query, QueryError, QueryReport, Report,
     Source, SourceError, decode_arrow, decode_postgres, postgres_message, verify,
@@ -54,7 +54,7 @@ pub trait Backend: Send {
         &mut self,
         queries: &[Query],
         iceberg_prefix: &str,
-        reading: Reading,
+        tables: SnowflakeTables,
         progress: &mut (dyn for<'r> FnMut(&'r QueryReport) + Send),
     ) -> Result<Report, VerifyError>;
 }
@@ -99,7 +99,7 @@ pub enum OpenError {
     Postgres(#[from] ConnectError),
     #[error(transparent)]
     Snowflake(#[from] ClientError),
-    #[error("this sandbox has no Snowflake side; `icebox down` and `icebox up` give it one")]
+    #[error("this sandbox has no Snowflake side; run `icebox down`, then `icebox up`, to add it")]
     NoSnowflake,
 }
 
@@ -107,10 +107,10 @@ impl SandboxBackend {
     /// Opens sessions on both sides of a running sandbox.
     pub async fn open(info: &SandboxInfo) -> Result<Self, OpenError> {
         let there = info.snowflake.as_ref().ok_or(OpenError::NoSnowflake)?;
-        let worksheet = Worksheet::new(there.connect(Some(&there.database)).await?);
-        let of_reader = info.clone();
+        let worksheet = SnowflakeSession::new(there.connect(Some(&there.database)).await?);
+        let info_of_reader = info.clone();
         let reader = move |prefix: String| {
-            let info = of_reader.clone();
+            let info = info_of_reader.clone();
             Box::pin(async move { snowflake_side(&info, &prefix).await }) as _
         };
         let postgres = info.postgres.clone();
@@ -186,12 +186,14 @@ impl Backend for SandboxBackend {
         &mut self,
         queries: &[Query],
         iceberg_prefix: &str,
-        reading: Reading,
+        tables: SnowflakeTables,
         progress: &mut (dyn for<'r> FnMut(&'r QueryReport) + Send),
     ) -> Result<Report, VerifyError> {
-        let snowflake = match reading {
-            Reading::Reader => (self.open_snowflake)(iceberg_prefix.to_owned()).await?,
-            Reading::Session => {
+        let snowflake = match tables {
+            SnowflakeTables::NewestMetadata => {
+                (self.open_snowflake)(iceberg_prefix.to_owned()).await?
+            }
+            SnowflakeTables::Session => {
                 let worksheet = Arc::clone(&self.worksheet);
                 Box::new(ArrowSource::new("snowflake", iceberg_prefix, worksheet))
             }

@@ -43,7 +43,7 @@ impl Expectation {
     /// `None` means that the statement returned no rows.
     pub fn check(&self, answer: Option<&Answer>) -> Result<(), String> {
         let Some(answer) = answer else {
-            return Err("it gives no rows at all".into());
+            return Err("it returned no rows".into());
         };
         if let Some(expected) = self
             .row_count

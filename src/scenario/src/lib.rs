@@ -64,10 +64,10 @@ pub use backend::{
 pub use expect::{Expectation, Expected};
 pub use icebox_postgres::statements::{Statement, split};
 pub use manifest::{
-    Action, Reading, Save, Scenario, Server, SkipIf, SqlFile, Step, Variables, variables,
+    Action, Save, Scenario, Server, SkipIf, SnowflakeTables, SqlFile, Step, Variables, variables,
 };
 pub use runner::{Event, RunSummary, run};
-pub use snowflake_side::{Worksheet, snowflake_side};
+pub use snowflake_side::{SnowflakeSession, snowflake_side};
 
 /// The error that ends a scenario.
 #[derive(Debug, thiserror::Error)]

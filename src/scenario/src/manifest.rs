@@ -71,7 +71,7 @@ pub enum Action {
         queries: Vec<Query>,
         /// The prefix of a logical table name in the name of its Iceberg table.
         iceberg_prefix: String,
-        reading: Reading,
+        tables: SnowflakeTables,
     },
     Connect(Server),
 }
@@ -79,10 +79,11 @@ pub enum Action {
 /// The tables of the Snowflake side that a comparison reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Reading {
+pub enum SnowflakeTables {
     /// The tables of PostgreSQL's catalog, at their newest metadata, in PostgreSQL's dialect.
     #[default]
-    Reader,
+    #[serde(rename = "reader")]
+    NewestMetadata,
     /// The tables of the scenario's own session on the Snowflake side, in Snowflake's dialect.
     Session,
 }
@@ -170,7 +171,7 @@ struct RawVerify {
     #[serde(default = "default_iceberg_prefix")]
     iceberg_prefix: String,
     #[serde(default)]
-    snowflake: Reading,
+    snowflake: SnowflakeTables,
 }
 
 fn default_iceberg_prefix() -> String {
@@ -305,7 +306,7 @@ impl RawStep {
             actions.push(Action::Verify {
                 queries: Query::load_dir(&folder.join(verify.queries))?,
                 iceberg_prefix: verify.iceberg_prefix,
-                reading: verify.snowflake,
+                tables: verify.snowflake,
             });
         }
         if let Some(mut server) = connect {

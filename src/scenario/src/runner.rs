@@ -93,22 +93,21 @@ async fn reason_to_skip<'a>(
             sql: sql.clone(),
         };
         let answer = backend
-            .execute(Side::Postgres, &filled(step, sql, saved)?)
+            .execute(Side::Postgres, &substituted(step, sql, saved)?)
             .await
             .map_err(|failure| unclear(failure.message))?;
         match answer.as_ref().map(|answer| answer.rows.as_slice()) {
             Some([row]) if **row == [Value::Bool(true)] => return Ok(Some(because)),
             Some([row]) if **row == [Value::Bool(false)] => {}
-            _ => return Err(unclear("it must give one row with one boolean".into())),
+            _ => return Err(unclear("it must return one row with one boolean".into())),
         }
     }
     Ok(None)
 }
 
 /// Replaces the variables of a text by the values that earlier steps have saved.
-fn filled(step: &Step, text: &str, saved: &Variables) -> Result<String, ScenarioError> {
-    let filled = substitute(text, |name| saved.get(name).cloned());
-    filled.map_err(|(name, _)| ScenarioError::Engine {
+fn substituted(step: &Step, text: &str, saved: &Variables) -> Result<String, ScenarioError> {
+    substitute(text, |name| saved.get(name).cloned()).map_err(|(name, _)| ScenarioError::Engine {
         step: step.title.clone(),
         message: format!("the step that saves ${{{name}}} was skipped"),
     })
@@ -125,7 +124,7 @@ async fn run_step(
         Action::Connect(server) => {
             let mut server = server.clone();
             for text in server.texts() {
-                *text = filled(step, text, saved)?;
+                *text = substituted(step, text, saved)?;
             }
             let connected = backend.connect(&server).await;
             connected.map_err(|error| ScenarioError::Engine {
@@ -149,10 +148,10 @@ async fn run_step(
         Action::Verify {
             queries,
             iceberg_prefix,
-            reading,
+            tables,
         } => {
             let report = backend
-                .verify(queries, iceberg_prefix, *reading, &mut |query| {
+                .verify(queries, iceberg_prefix, *tables, &mut |query| {
                     events(Event::Verifying(query));
                 })
                 .await
@@ -215,7 +214,7 @@ async fn run_statements(
     events: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<(), ScenarioError> {
     for (index, statement) in file.statements.iter().enumerate() {
-        let sql = filled(step, &statement.sql, saved)?;
+        let sql = substituted(step, &statement.sql, saved)?;
         let answer = backend.execute(file.side, &sql).await.map_err(|failure| {
             // Offsets count characters of the statement as it was sent.
             let before = sql.chars().take(failure.offset.unwrap_or(0));
@@ -234,18 +233,26 @@ async fn run_statements(
             reason,
             sql: sql.clone(),
         };
-        for (_, expectation) in file.expect.iter().filter(|(about, _)| *about == index) {
+        for (_, expectation) in file
+            .expect
+            .iter()
+            .filter(|(statement, _)| *statement == index)
+        {
             let mut expectation = expectation.clone();
             for text in expectation.texts() {
-                *text = filled(step, text, saved)?;
+                *text = substituted(step, text, saved)?;
             }
             expectation.check(answer.as_ref()).map_err(unexpected)?;
         }
-        for (_, save) in file.save.iter().filter(|(about, _)| *about == index) {
+        for (_, save) in file
+            .save
+            .iter()
+            .filter(|(statement, _)| *statement == index)
+        {
             saved.extend(values(save, answer.as_ref()).map_err(unexpected)?);
         }
         // Saved values are for later steps and may be secrets, so they are not shown.
-        let is_saved = file.save.iter().any(|(about, _)| *about == index);
+        let is_saved = file.save.iter().any(|(statement, _)| *statement == index);
         if let Some(answer) = answer.as_ref().filter(|_| !is_saved) {
             events(Event::Answer {
                 side: file.side,
@@ -258,10 +265,10 @@ async fn run_statements(
 
 /// Returns the variables that are saved from an answer, or why they cannot be.
 fn values(save: &Save, answer: Option<&Answer>) -> Result<Variables, String> {
-    let answer = answer.ok_or("it gives no rows to save values of")?;
+    let answer = answer.ok_or("it returned no rows to save values from")?;
     let [row] = answer.rows.as_slice() else {
         return Err(format!(
-            "values are saved of one row, but it gives {}",
+            "values can be saved from one row only, but it returned {}",
             answer.rows.len()
         ));
     };
@@ -272,14 +279,18 @@ fn values(save: &Save, answer: Option<&Answer>) -> Result<Variables, String> {
             None => (source.as_str(), None),
         };
         let found = answer.columns.iter().position(|one| one.name == column);
-        let found = found.ok_or_else(|| format!("it gives no column \"{column}\""))?;
+        let found = found.ok_or_else(|| format!("it returned no column \"{column}\""))?;
         let text = row[found].to_string();
         let value = match key {
             None => text,
             Some(key) => {
                 let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
                 let value = json.as_ref().and_then(|json| json.get(key)?.as_str());
-                let missing = || format!("the column \"{column}\" has no text \"{key}\"");
+                let missing = || {
+                    format!(
+                        "the JSON in the column \"{column}\" has no text under the key \"{key}\""
+                    )
+                };
                 value.ok_or_else(missing)?.to_owned()
             }
         };

@@ -14,16 +14,16 @@ use icebox_sandbox::SandboxInfo;
 use icebox_tables::LakeIo;
 
 /// A session on the Snowflake side, which runs one statement at a time.
-pub struct Worksheet(Mutex<Client>);
+pub struct SnowflakeSession(Mutex<Client>);
 
-impl Worksheet {
+impl SnowflakeSession {
     pub fn new(client: Client) -> Self {
         Self(Mutex::new(client))
     }
 }
 
 #[async_trait]
-impl ArrowEngine for Worksheet {
+impl ArrowEngine for SnowflakeSession {
     async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), SourceError> {
         let rows = self.0.lock().await.rows(sql).await;
         let rows = rows.map_err(|error| SourceError::engine(&error))?;

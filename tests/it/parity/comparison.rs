@@ -1,6 +1,6 @@
 //! The comparison of answers: ties, order, types, and the text of a difference.
 
-use icebox_parity::{Answer, Column, Difference, Kind, Value, compare};
+use icebox_parity::{Answer, Column, Difference, Value, ValueKind, compare};
 
 fn int(value: i128) -> Value {
     Value::Int(value)
@@ -14,7 +14,7 @@ fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
 }
 
-fn answer(columns: &[(&str, Kind)], rows: Vec<Vec<Value>>) -> Answer {
+fn answer(columns: &[(&str, ValueKind)], rows: Vec<Vec<Value>>) -> Answer {
     let columns = columns
         .iter()
         .map(|(name, kind)| Column {
@@ -31,7 +31,10 @@ fn scores(rows: &[(i128, &str)]) -> Answer {
         .iter()
         .map(|(score, name)| vec![int(*score), text(name)])
         .collect();
-    answer(&[("score", Kind::Int), ("name", Kind::Text)], rows)
+    answer(
+        &[("score", ValueKind::Int), ("name", ValueKind::Text)],
+        rows,
+    )
 }
 
 #[test]
@@ -80,15 +83,15 @@ fn with_order_by_only_ties_may_change_places() {
 #[test]
 fn numbers_compare_by_value_but_never_as_floats() {
     let of = |kind, value| answer(&[("n", kind)], vec![vec![value]]);
-    let two = of(Kind::Int, int(2));
+    let two = of(ValueKind::Int, int(2));
     assert_eq!(
-        compare(&two, &of(Kind::Decimal, decimal("2.000")), &[]),
+        compare(&two, &of(ValueKind::Decimal, decimal("2.000")), &[]),
         None
     );
     assert_eq!(
         compare(
-            &of(Kind::Decimal, decimal("1.50")),
-            &of(Kind::Decimal, decimal("1.5")),
+            &of(ValueKind::Decimal, decimal("1.50")),
+            &of(ValueKind::Decimal, decimal("1.5")),
             &[0]
         ),
         None
@@ -96,19 +99,19 @@ fn numbers_compare_by_value_but_never_as_floats() {
     let hidden_by_floats = ("0.1234567890123456789", "0.1234567890123456788");
     assert!(
         compare(
-            &of(Kind::Decimal, decimal(hidden_by_floats.0)),
-            &of(Kind::Decimal, decimal(hidden_by_floats.1)),
+            &of(ValueKind::Decimal, decimal(hidden_by_floats.0)),
+            &of(ValueKind::Decimal, decimal(hidden_by_floats.1)),
             &[]
         )
         .is_some()
     );
-    let float = of(Kind::Float, Value::Float(2.0));
-    let expected = Difference::Types(vec![("n".into(), Kind::Int, Kind::Float)]);
+    let float = of(ValueKind::Float, Value::Float(2.0));
+    let expected = Difference::Types(vec![("n".into(), ValueKind::Int, ValueKind::Float)]);
     assert_eq!(compare(&two, &float, &[]), Some(expected));
-    let nan = || of(Kind::Float, Value::Float(f64::NAN));
+    let nan = || of(ValueKind::Float, Value::Float(f64::NAN));
     assert_eq!(compare(&nan(), &nan(), &[0]), None);
     let next = of(
-        Kind::Float,
+        ValueKind::Float,
         Value::Float(f64::from_bits(2.0f64.to_bits() + 1)),
     );
     assert!(compare(&float, &next, &[]).is_some());
@@ -117,7 +120,7 @@ fn numbers_compare_by_value_but_never_as_floats() {
 
 #[test]
 fn null_equals_only_null() {
-    let of = |value| answer(&[("t", Kind::Text)], vec![vec![value]]);
+    let of = |value| answer(&[("t", ValueKind::Text)], vec![vec![value]]);
     assert_eq!(compare(&of(Value::Null), &of(Value::Null), &[0]), None);
     for other in ["", "NULL"] {
         assert!(
@@ -126,21 +129,21 @@ fn null_equals_only_null() {
         );
     }
     // A column of NULLs only has no type on one of the sides.
-    let untyped = answer(&[("t", Kind::Null)], vec![vec![Value::Null]]);
+    let untyped = answer(&[("t", ValueKind::Null)], vec![vec![Value::Null]]);
     assert_eq!(compare(&of(Value::Null), &untyped, &[]), None);
 }
 
 #[test]
 fn types_differ_even_where_the_text_is_the_same() {
     let day = 20_454;
-    let date = answer(&[("day", Kind::Date)], vec![vec![Value::Date(day)]]);
+    let date = answer(&[("day", ValueKind::Date)], vec![vec![Value::Date(day)]]);
     let micros = i64::from(day) * 86_400_000_000;
     let timestamp = answer(
-        &[("day", Kind::Timestamp)],
+        &[("day", ValueKind::Timestamp)],
         vec![vec![Value::Timestamp(micros)]],
     );
     let zoned = answer(
-        &[("day", Kind::TimestampTz)],
+        &[("day", ValueKind::TimestampTz)],
         vec![vec![Value::TimestampTz(micros)]],
     );
     for (left, right) in [(&date, &timestamp), (&timestamp, &zoned)] {
@@ -150,7 +153,7 @@ fn types_differ_even_where_the_text_is_the_same() {
         ));
     }
     let later = answer(
-        &[("day", Kind::Timestamp)],
+        &[("day", ValueKind::Timestamp)],
         vec![vec![Value::Timestamp(micros + 1)]],
     );
     assert!(matches!(
@@ -171,10 +174,13 @@ fn differences_read_well() {
         compare(&left, &scores(&[(1, "a"), (3, "c"), (2, "b")]), &[0]),
         compare(
             &left,
-            &answer(&[("score", Kind::Float), ("name", Kind::Text)], vec![]),
+            &answer(
+                &[("score", ValueKind::Float), ("name", ValueKind::Text)],
+                vec![],
+            ),
             &[],
         ),
-        compare(&left, &answer(&[("score", Kind::Int)], vec![]), &[]),
+        compare(&left, &answer(&[("score", ValueKind::Int)], vec![]), &[]),
     ];
     let many: Vec<_> = (0..25).map(|score| (score, "x")).collect();
     pages.push(compare(&scores(&many), &scores(&[]), &[]));

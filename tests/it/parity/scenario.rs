@@ -270,11 +270,14 @@ async fn a_condition_must_be_one_boolean() {
     let server = TestPostgres::shared().await;
     let endpoint = server.database("conditions").await;
     for (condition, problem) in [
-        ("SELECT 1", "it must give one row with one boolean"),
-        ("SELECT NULL::bool", "it must give one row with one boolean"),
+        ("SELECT 1", "it must return one row with one boolean"),
+        (
+            "SELECT NULL::bool",
+            "it must return one row with one boolean",
+        ),
         (
             "SELECT true FROM pg_class WHERE false",
-            "it must give one row with one boolean",
+            "it must return one row with one boolean",
         ),
         (
             "SELECT * FROM nowhere",
@@ -312,17 +315,17 @@ async fn what_a_step_saves_is_there_for_the_next() {
         (
             "{ a = 'm', b = 'n' }",
             look,
-            Some("it gives no column \"m\""),
+            Some("it returned no column \"m\""),
         ),
         (
             "{ a = 'n', b = 'j.other' }",
             look,
-            Some("the column \"j\" has no text \"other\""),
+            Some("the JSON in the column \"j\" has no text under the key \"other\""),
         ),
         (
             "{ a = 'n', b = 'n' }",
             "SELECT 1 AS n WHERE false",
-            Some("values are saved of one row, but it gives 0"),
+            Some("values can be saved from one row only, but it returned 0"),
         ),
     ] {
         let files = [

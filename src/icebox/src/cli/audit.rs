@@ -30,7 +30,7 @@ pub async fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     let mut reader = Reader::open(&dir);
     let last = last(&mut reader, args.lines)?;
     if last.is_empty() && !args.follow && args.lines > 0 {
-        eprintln!("nothing is in the audit trail in {} yet", dir.display());
+        eprintln!("the audit trail in {} is empty", dir.display());
     }
     for entry in &last {
         show(entry, args.json)?;

@@ -48,7 +48,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         clients: args.clients.or_else(default_clients),
     };
     let report = bench
-        .run(&|doing| eprintln!("{doing} ..."), super::asked_to_end())
+        .run(
+            &|doing| eprintln!("{doing} ..."),
+            super::termination_signal(),
+        )
         .await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);

@@ -30,7 +30,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     );
     tracing::info!(component = args.name, "starting");
     tokio::select! {
-        ended = component.run(Isolation::Processes, super::asked_to_end()) => ended.map_err(anyhow::Error::from_boxed)?,
+        ended = component.run(Isolation::Processes, super::termination_signal()) => ended.map_err(anyhow::Error::from_boxed)?,
         never = super::memory::trim_after_work() => match never {},
     }
     Ok(ExitCode::SUCCESS)

@@ -25,7 +25,7 @@ pub fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
             ..Options::default()
         },
     );
-    let is_well = report.is_well();
+    let can_start = report.can_start();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -43,14 +43,14 @@ pub fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
         report.parts.iter().for_each(show);
         println!(
             "{}",
-            if is_well {
+            if can_start {
                 "\nA sandbox can start."
             } else {
                 "\nA sandbox cannot start."
             }
         );
     }
-    Ok(if is_well {
+    Ok(if can_start {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

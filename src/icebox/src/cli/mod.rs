@@ -90,7 +90,7 @@ enum Command {
 }
 
 /// The time that a command waits for its connections to close.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse_from(arguments());
@@ -100,7 +100,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
     }
     start_logging(if is_service { "info" } else { "warn" });
     if !is_service {
-        end_with_the_pipe();
+        reset_sigpipe();
     }
     let state = StateDir::new(&cli.state_dir)?;
     let info = || SandboxInfo::load(state.root());
@@ -133,7 +133,7 @@ async fn as_client(
     command: impl Future<Output = anyhow::Result<ExitCode>>,
 ) -> anyhow::Result<ExitCode> {
     let result = command.await;
-    let _ = tokio::time::timeout(GOODBYE, icebox_postgres::connections_ended()).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, icebox_postgres::connections_ended()).await;
     result
 }
 
@@ -160,7 +160,7 @@ impl Command {
 
 /// Lets `icebox … | head` end silently when `head` does, as other commands do, instead of with a
 /// panic.
-fn end_with_the_pipe() {
+fn reset_sigpipe() {
     use nix::sys::signal::{SigHandler, Signal, signal};
     // SAFETY: the default action calls no handler of icebox's. It cannot fail for this signal.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
@@ -192,7 +192,7 @@ fn multi_threaded() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 /// Completes when the process is asked to end.
-async fn asked_to_end() {
+async fn termination_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),

@@ -111,7 +111,7 @@ impl FromArgMatches for EngineOptions {
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let path = args.init_file_path.as_deref().context(
-        "--init_file_path FILE is missing: the lake engine has its S3 secret from there",
+        "--init_file_path FILE is missing: the lake engine reads its S3 secret from that file",
     )?;
     let secrets = read(path)?;
     if args.check_cli_params_only {
@@ -126,7 +126,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.unused.memory_limit.is_some() || args.unused.cache_dir.is_some() {
         tracing::info!("memory_limit, cache_dir and the like are DuckDB's and are not used");
     }
-    engine::serve(config, super::asked_to_end())
+    engine::serve(config, super::termination_signal())
         .await
         .with_context(|| format!("cannot serve on {}", socket.display()))?;
     Ok(ExitCode::SUCCESS)

@@ -20,9 +20,9 @@ pub fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     } else {
         show(&status);
     }
-    let is_well =
+    let all_are_up =
         status.state == State::Up && status.components.iter().all(|component| component.is_up);
-    Ok(if is_well {
+    Ok(if all_are_up {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

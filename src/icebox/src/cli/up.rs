@@ -125,7 +125,7 @@ fn supervise(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
             &options,
             Isolation::Processes,
             &report,
-            super::asked_to_end(),
+            super::termination_signal(),
         );
         let running = match start.await {
             Ok(running) => running,
@@ -144,7 +144,7 @@ fn supervise(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
             progress.finish();
             describe(&running.info);
         }
-        super::asked_to_end().await;
+        super::termination_signal().await;
         tracing::info!("stopping the sandbox");
         running.stop().await;
         Ok(ExitCode::SUCCESS)
@@ -204,7 +204,7 @@ fn describe(info: &SandboxInfo) {
                 "http://{}, account {}, user {}",
                 there.address, there.account, there.user
             ),
-            None => "not here".to_owned(),
+            None => "none".to_owned(),
         },
         region = info.s3.region,
     );

@@ -11,11 +11,11 @@ use super::Error;
 
 /// The time a daemon has to answer a ping during the search for one. An idle one on this machine
 /// answers in milliseconds.
-const LOOK_PATIENCE: Duration = Duration::from_secs(1);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time a known daemon has to answer a ping. It may be busy with another container.
-const PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The timeout of a request, in seconds. Removing a container with much data takes a while.
-const TIMEOUT_SECONDS: u64 = 120;
+const REQUEST_TIMEOUT_SECONDS: u64 = 120;
 
 /// The socket that testcontainers uses if `DOCKER_HOST` is not set.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -34,7 +34,7 @@ impl Daemon {
         let mut first_failure = None;
         let candidates = candidates()?;
         for socket in &candidates {
-            match Self::connect_within(socket, LOOK_PATIENCE).await {
+            match Self::connect_within(socket, PROBE_TIMEOUT).await {
                 Ok(daemon) => return Ok(daemon),
                 // An existing socket that fails says more than sockets that do not exist.
                 Err(Error::NoSocket { .. }) => {}
@@ -48,7 +48,7 @@ impl Daemon {
 
     /// Connects to the daemon behind one socket.
     pub async fn connect(socket: &Path) -> Result<Self, Error> {
-        Self::connect_within(socket, PATIENCE).await
+        Self::connect_within(socket, CONNECT_TIMEOUT).await
     }
 
     async fn connect_within(socket: &Path, patience: Duration) -> Result<Self, Error> {
@@ -60,8 +60,11 @@ impl Daemon {
                 _ => Error::NotListening { socket, reason },
             });
         }
-        let connected =
-            Docker::connect_with_unix(&address(&socket), TIMEOUT_SECONDS, API_DEFAULT_VERSION);
+        let connected = Docker::connect_with_unix(
+            &address(&socket),
+            REQUEST_TIMEOUT_SECONDS,
+            API_DEFAULT_VERSION,
+        );
         let client = connected.map_err(|error| Error::request("take a connection", error))?;
         match tokio::time::timeout(patience, client.ping()).await {
             // A refusal of the API version is an answer too.
@@ -116,7 +119,7 @@ fn candidates() -> Result<Vec<PathBuf>, Error> {
 
 /// Returns whether testcontainers, which reads this process's environment, would talk to the daemon
 /// behind `socket`.
-pub fn is_where_testcontainers_looks(socket: &Path) -> bool {
+pub fn is_testcontainers_socket(socket: &Path) -> bool {
     match std::env::var_os("DOCKER_HOST") {
         Some(host) => host.to_string_lossy() == address(socket),
         None => socket == Path::new(DEFAULT_SOCKET),
@@ -138,7 +141,7 @@ pub fn is_not_found(error: &DockerError) -> bool {
 /// 0.28 and Docker 20.10 and 28), and it has no setting for this. Its client is shared as long as
 /// anyone holds it, and the negotiated version is part of the client. So this works when it is
 /// called while testcontainers starts a container, before its first request. Blocks for a moment.
-pub fn settle_version() {
+pub fn negotiate_api_version() {
     let negotiate = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -164,10 +167,10 @@ pub fn settle_version() {
     };
     match outcome {
         Ok(Ok(client)) => {
-            tracing::debug!(version = %client.client_version(), "the API's version is settled");
+            tracing::debug!(version = %client.client_version(), "the API version is negotiated");
         }
         // The start itself reports what is wrong.
-        Ok(Err(error)) => tracing::warn!(%error, "the API's version is not settled"),
-        Err(_) => tracing::error!("settling the API's version panicked"),
+        Ok(Err(error)) => tracing::warn!(%error, "the API version is not negotiated"),
+        Err(_) => tracing::error!("negotiating the API version panicked"),
     }
 }

@@ -26,7 +26,7 @@ exec psql -X -q -v ON_ERROR_STOP=1 -v VERBOSITY=terse -h "$0" -p "$1" -U icebox 
 
 /// The place of a `pgduck_server` that runs in a container.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PgDuckInside {
+pub struct PgDuckInContainer {
     /// The container engine's socket.
     pub socket: PathBuf,
     /// The container that has `psql` and the directory of the server's socket.
@@ -39,7 +39,7 @@ pub struct PgDuckInside {
     pub daemon: OnceCell<Daemon>,
 }
 
-impl PgDuckInside {
+impl PgDuckInContainer {
     async fn daemon(&self) -> Result<&Daemon, Error> {
         self.daemon
             .get_or_try_init(|| Daemon::connect(&self.socket))
@@ -93,7 +93,7 @@ impl PgDuckInside {
 }
 
 #[async_trait]
-impl secret_sync::Server for PgDuckInside {
+impl secret_sync::Server for PgDuckInContainer {
     async fn started(&self) -> Result<Option<String>, String> {
         let find = async {
             let server = self.find(&self.server).await?;

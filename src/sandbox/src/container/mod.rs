@@ -9,7 +9,7 @@
 //!
 //! The process in between makes a container behave like every other component: when the supervisor
 //! is killed, the system ends the process, which removes the container. If the process is killed
-//! too, the next `up` or `down` removes what is left: see [`belongings`].
+//! too, the next `up` or `down` removes what is left: see [`resources`].
 
 pub mod daemon;
 pub mod inside;
@@ -36,14 +36,14 @@ use tokio::io::AsyncWriteExt;
 
 use super::component::BoxError;
 pub use daemon::Daemon;
-pub use inside::PgDuckInside;
-pub use resources::Belongings;
+pub use inside::PgDuckInContainer;
+pub use resources::Resources;
 use resources::remove_container;
 
 /// The time a container has for its own shutdown before it is killed.
-pub const STOP_PATIENCE: Duration = Duration::from_secs(20);
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time that the rest of the log may take once the container has ended.
-const LOG_PATIENCE: Duration = Duration::from_secs(2);
+const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A container to run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ pub enum Error {
     },
     #[error("cannot start a runtime to talk to the container engine")]
     Runtime(#[source] std::io::Error),
-    #[error("cannot note what the sandbox has in the container engine")]
+    #[error("cannot record the resources of the sandbox in the container engine")]
     Record(#[source] BoxError),
 }
 
@@ -180,7 +180,7 @@ impl Container {
         // `shutdown` is watched from the beginning. A start that is under way still completes, so
         // that its container is known here and can be removed.
         let mut shutdown = tokio::spawn(shutdown);
-        if !daemon::is_where_testcontainers_looks(&self.socket) {
+        if !daemon::is_testcontainers_socket(&self.socket) {
             return Err(Error::NotInEnvironment {
                 socket: self.socket,
             });
@@ -214,13 +214,13 @@ impl Container {
             Err(self.end(&daemon, code).await)
         } else {
             tracing::info!(container = self.name, "stopping");
-            let seconds = i32::try_from(STOP_PATIENCE.as_secs()).unwrap_or(i32::MAX);
+            let seconds = i32::try_from(STOP_TIMEOUT.as_secs()).unwrap_or(i32::MAX);
             container
                 .stop_with_timeout(Some(seconds))
                 .await
                 .map_err(|error| self.explain(&error))
         };
-        if tokio::time::timeout(LOG_PATIENCE, &mut log).await.is_err() {
+        if tokio::time::timeout(LOG_TIMEOUT, &mut log).await.is_err() {
             log.abort();
         }
         remove_started(container, &daemon).await?;
@@ -255,7 +255,7 @@ impl Container {
             // icebox has its own probes. An image's health check may leave things in the lake.
             .with_health_check(Healthcheck::none())
             .with_host_config_modifier(move |config| {
-                daemon::settle_version();
+                daemon::negotiate_api_version();
                 config.network_mode = Some(network.clone());
                 // Otherwise a container without ports would publish every port that its image
                 // names, on all addresses.

@@ -30,7 +30,7 @@ const OWNER: &str = "dev.icebox.owner";
 
 /// The resources of one sandbox in the container engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Belongings {
+pub struct Resources {
     /// The container engine's socket.
     pub socket: PathBuf,
     /// The prefix of every resource's name, which is also the network's name.
@@ -65,7 +65,7 @@ impl Owner {
     }
 }
 
-impl Belongings {
+impl Resources {
     pub fn of(state: &StateDir, socket: &Path) -> Self {
         Self {
             socket: socket.to_path_buf(),
@@ -81,7 +81,7 @@ impl Belongings {
     }
 
     /// Returns the name of a container or a volume.
-    pub fn part(&self, part: &str) -> String {
+    pub fn resource_name(&self, resource: &str) -> String {
         format!("{}-{part}", self.name)
     }
 
@@ -107,7 +107,7 @@ impl Belongings {
         state: &StateDir,
         volumes: &[String],
     ) -> Result<(), Error> {
-        sweep(daemon).await;
+        remove_abandoned(daemon).await;
         remove(daemon, &self.filter(), !state.containers().exists()).await?;
         state
             .write_json(&state.containers(), self)
@@ -150,7 +150,7 @@ fn filter(label: &str) -> HashMap<String, Vec<String>> {
 
 /// Removes the resources of killed sandboxes. Volumes are removed only where the data is lost, as
 /// with tests in temporary directories. A failure is only logged.
-async fn sweep(daemon: &Daemon) {
+async fn remove_abandoned(daemon: &Daemon) {
     let options = ListContainersOptionsBuilder::new()
         .all(true)
         .filters(&filter(SANDBOX))

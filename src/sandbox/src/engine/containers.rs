@@ -13,10 +13,10 @@ use tokio::sync::OnceCell;
 
 use super::local::{self, action, ensure_role, listening};
 use super::pgduck::lake_access;
-use super::{Ask, Context, Found, Missing, Plan, Provider};
+use super::{Available, Complete, Context, Plan, Provider, Unavailable};
 use crate::aws::{self, AccountState};
-use crate::component::{BoxError, Component, IceboxComponent, Launch, PgDuckAt, Probe, Step};
-use crate::container::{self, Belongings, Container, Daemon, PgDuckInside};
+use crate::component::{BoxError, Component, IceboxComponent, Launch, PgDuckAddress, Probe, Step};
+use crate::container::{self, Container, Daemon, PgDuckInContainer, Resources};
 use crate::settings::Settings;
 use crate::{EngineKind, Error, Options, SandboxInfo, StateDir};
 use icebox_base::chain;
@@ -45,7 +45,7 @@ const NO_KEY: &str = "none";
 /// The signal for the process that watches a container, and the time it has to stop the container.
 const STOP: &[(Signal, Duration)] = &[(
     Signal::SIGTERM,
-    container::STOP_PATIENCE.saturating_add(Duration::from_secs(10)),
+    container::STOP_TIMEOUT.saturating_add(Duration::from_secs(10)),
 )];
 
 pub struct Containers;
@@ -55,11 +55,11 @@ impl Provider for Containers {
         EngineKind::Containers
     }
 
-    fn find(&self, _options: &Options, is_library: bool) -> Result<Found, Missing> {
+    fn find(&self, _options: &Options, is_library: bool) -> Result<Available, Unavailable> {
         let images = Images::configured();
         let found = wait_for(async {
             let daemon = Daemon::find().await?;
-            if is_library && !container::daemon::is_where_testcontainers_looks(&daemon.socket) {
+            if is_library && !container::daemon::is_testcontainers_socket(&daemon.socket) {
                 return Err(container::Error::NotInEnvironment {
                     socket: daemon.socket,
                 });
@@ -72,7 +72,7 @@ impl Provider for Containers {
             }
             Ok(daemon.socket)
         });
-        let socket = found.map_err(|error| Missing {
+        let socket = found.map_err(|error| Unavailable {
             reason: chain(&error),
             fix: error.fix(),
         })?;
@@ -81,7 +81,7 @@ impl Provider for Containers {
             socket.display(),
             images.all().collect::<Vec<_>>().join(" and ")
         );
-        Ok(Found {
+        Ok(Available {
             reason,
             plan: Box::new(move |context| plan(&images, &socket, context)),
         })
@@ -138,9 +138,9 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
     let Context {
         state, settings, ..
     } = context;
-    let belongings = Belongings::of(state, socket);
-    if let Some(recorded) = Belongings::recorded(state)?
-        && recorded != belongings
+    let resources = Resources::of(state, socket);
+    if let Some(recorded) = Resources::recorded(state)?
+        && recorded != resources
     {
         return Err(Error::DataElsewhere {
             state_dir: state.root().to_path_buf(),
@@ -149,19 +149,19 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         });
     }
     // The sandbox whose network and S3 server this one uses.
-    let lake = match context.attached {
-        Some(attached) => Belongings::of(&StateDir::new(&attached.lake)?, socket),
-        None => belongings.clone(),
+    let lake = match context.shared_lake {
+        Some(shared_lake) => Resources::of(&StateDir::new(&shared_lake.lake)?, socket),
+        None => resources.clone(),
     };
-    let volume = belongings.part("postgres");
-    let s3_volume = belongings.part("s3");
+    let volume = resources.resource_name("postgres");
+    let s3_volume = resources.resource_name("s3");
     wait_for(async {
         let daemon = Daemon::connect(socket).await?;
-        let volumes = match context.attached {
+        let volumes = match context.shared_lake {
             Some(_) => vec![volume.clone()],
             None => vec![volume.clone(), s3_volume.clone()],
         };
-        belongings.prepare(&daemon, state, &volumes).await
+        resources.prepare(&daemon, state, &volumes).await
     })?;
 
     let address = settings.postgres_address();
@@ -190,10 +190,10 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         state_dir: state.root().to_path_buf(),
     };
     let s3_inside = S3Config {
-        endpoint: format!("http://{}:{S3_PORT}", lake.part("s3")),
+        endpoint: format!("http://{}:{S3_PORT}", lake.resource_name("s3")),
         ..info.s3.clone()
     };
-    let (key_id, secret_key) = match context.attached {
+    let (key_id, secret_key) = match context.shared_lake {
         Some(_) => (NO_KEY, NO_KEY),
         None => (
             settings.access_key_id.as_str(),
@@ -217,7 +217,7 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         ("ICEBOX_SUPERUSER_PASSWORD", &settings.lake_password),
         (
             "ICEBOX_CLIENTS",
-            match context.attached {
+            match context.shared_lake {
                 Some(_) => "rules",
                 None => "all",
             },
@@ -225,8 +225,8 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         ("ICEBOX_TLS_CERTIFICATE", &certificate_text?),
         ("ICEBOX_TLS_KEY", &key_text?),
     ]);
-    let maker = Maker {
-        belongings: &belongings,
+    let maker = ContainerBuilder {
+        resources: &resources,
         network: &lake.name,
         log_of: &|name| state.log(name),
     };
@@ -260,16 +260,17 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         postgres,
         vec![answers],
     )];
-    if let Some(attached) = context.attached {
-        let server = PgDuckAt::Container(Box::new(PgDuckInside {
+    if let Some(shared_lake) = context.shared_lake {
+        let server = PgDuckAddress::Container(Box::new(PgDuckInContainer {
             socket: socket.to_path_buf(),
-            container: belongings.part("postgres"),
-            server: belongings.part(pgduck.as_ref().map_or("postgres", |_| "pgduck_server")),
+            container: resources.resource_name("postgres"),
+            server: resources
+                .resource_name(pgduck.as_ref().map_or("postgres", |_| "pgduck_server")),
             socket_dir: Path::new(POSTGRES_HOME).join("run"),
             daemon: OnceCell::new(),
         }));
         let sts_endpoint = info.s3.endpoint.clone();
-        let access = lake_access(server, s3_inside, sts_endpoint, attached)?;
+        let access = lake_access(server, s3_inside, sts_endpoint, shared_lake)?;
         components.insert(0, access);
     }
     // PostgreSQL starts only after pgduck_server has its socket, so pgduck_server has no probe of
@@ -284,7 +285,7 @@ fn plan(images: &Images, socket: &Path, context: &Context<'_>) -> Result<Plan, E
         ]);
         s3.command.clone_from(&images.s3_command);
         s3.volumes = vec![(s3_volume, S3_DATA.to_owned())];
-        let behind = settings.store_address();
+        let behind = settings.minio_address();
         s3.ports = vec![(behind, S3_PORT)];
         let store = S3Config {
             endpoint: format!("http://{behind}"),
@@ -327,17 +328,17 @@ fn addresses(
 }
 
 /// A maker of one sandbox's containers.
-struct Maker<'a> {
-    belongings: &'a Belongings,
+struct ContainerBuilder<'a> {
+    resources: &'a Resources,
     network: &'a str,
     log_of: &'a dyn Fn(&str) -> PathBuf,
 }
 
-impl Maker<'_> {
+impl ContainerBuilder<'_> {
     fn container(&self, name: &str, image: &str) -> Container {
         Container {
-            socket: self.belongings.socket.clone(),
-            name: self.belongings.part(name),
+            socket: self.resources.socket.clone(),
+            name: self.resources.resource_name(name),
             image: image.to_owned(),
             entrypoint: None,
             command: Vec::new(),
@@ -347,7 +348,7 @@ impl Maker<'_> {
             ports: Vec::new(),
             volumes: Vec::new(),
             network: self.network.to_owned(),
-            labels: self.belongings.labels(),
+            labels: self.resources.labels(),
             log: (self.log_of)(name),
         }
     }
@@ -413,7 +414,7 @@ fn aws_component(
 
 /// Returns a function that asks the server for its version and whether it has `pg_cron`. An image
 /// does not tell.
-fn ask() -> Ask {
+fn ask() -> Complete {
     Arc::new(|mut info| {
         Box::pin(async move {
             let client = connect(&info.superuser()).await?;

@@ -2,8 +2,8 @@
 //! icebox's S3 server.
 
 use super::SUPERUSER;
-use super::local::{Lake, Local, STOP};
-use super::{Context, Found, Missing, Plan, Provider};
+use super::local::{EngineParts, LocalSandbox, STOP};
+use super::{Available, Context, Plan, Provider, Unavailable};
 use crate::component::{Component, IceboxComponent, Launch, Probe, Step};
 use crate::{EngineKind, Error, Options};
 use icebox_pglake::{EngineSocket, prefix};
@@ -17,9 +17,9 @@ impl Provider for Embedded {
         EngineKind::Embedded
     }
 
-    fn find(&self, options: &Options, _is_library: bool) -> Result<Found, Missing> {
+    fn find(&self, options: &Options, _is_library: bool) -> Result<Available, Unavailable> {
         let installation =
-            Installation::find(options.pg_bin.as_deref()).map_err(|error| Missing {
+            Installation::find(options.pg_bin.as_deref()).map_err(|error| Unavailable {
                 reason: match error {
                     PostgresError::NotFound { reason, .. } => reason,
                     error => error.to_string(),
@@ -27,7 +27,7 @@ impl Provider for Embedded {
                 fix: Some(INSTALL.to_owned()),
             })?;
         if !installation.has_contrib {
-            return Err(Missing {
+            return Err(Unavailable {
                 reason: format!(
                     "PostgreSQL {} in {} lacks contrib (postgres_fdw and dblink)",
                     installation.short_version(),
@@ -41,7 +41,7 @@ impl Provider for Embedded {
             installation.short_version(),
             installation.bin_dir.display()
         );
-        Ok(Found {
+        Ok(Available {
             reason,
             plan: Box::new(|context| plan(installation, context)),
         })
@@ -49,7 +49,7 @@ impl Provider for Embedded {
 }
 
 fn plan(installation: Installation, context: &Context<'_>) -> Result<Plan, Error> {
-    let local = Local::new(installation, context)?;
+    let local = LocalSandbox::new(installation, context)?;
     let socket = EngineSocket::in_dir(local.sockets.join("engine"));
     let prefix_dir = local.postgres_dir.join("prefix");
     let bin_dir = prefix::prepare(&local.installation, &prefix_dir, &socket).map_err(|source| {
@@ -59,7 +59,7 @@ fn plan(installation: Installation, context: &Context<'_>) -> Result<Plan, Error
         }
     })?;
     let engine = lake_engine(&local, &socket);
-    local.plan(Lake {
+    local.plan(EngineParts {
         program: bin_dir.join("postgres"),
         preload: &[configuration::PG_CRON],
         settings: Vec::new(),
@@ -67,7 +67,7 @@ fn plan(installation: Installation, context: &Context<'_>) -> Result<Plan, Error
     })
 }
 
-fn lake_engine(local: &Local<'_>, socket: &EngineSocket) -> Component {
+fn lake_engine(local: &LocalSandbox<'_>, socket: &EngineSocket) -> Component {
     Component {
         name: "lake-engine",
         endpoint: socket.path().display().to_string(),
@@ -78,7 +78,9 @@ fn lake_engine(local: &Local<'_>, socket: &EngineSocket) -> Component {
             postgres_port: local.postgres_port,
             postgres_user: SUPERUSER.to_owned(),
             postgres_password: local.lake_password().to_owned(),
-            grant: local.attached().map(|attached| attached.grant.clone()),
+            grant: local
+                .shared_lake()
+                .map(|shared_lake| shared_lake.grant.clone()),
         }),
         prepare: None,
         ready: vec![Step::Probe(Probe::UnixSocket(socket.path()))],

@@ -1,5 +1,5 @@
 //! What the engines that run PostgreSQL on this machine have in common: the server, icebox's S3
-//! server, and how both are reached. What differs is data: see [`Lake`].
+//! server, and how both are reached. What differs is data: see [`EngineParts`].
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,8 +13,8 @@ use super::{Context, Plan, SUPERUSER};
 use crate::aws::{self, AccountState};
 use crate::component::{Action, BoxError, Component, IceboxComponent, Launch, Probe, Step};
 use crate::settings::Settings;
-use crate::{Attached, Error, SandboxInfo, StateDir};
-use icebox_postgres::configuration::AllowedClients;
+use crate::{Error, SandboxInfo, SharedLake, StateDir};
+use icebox_postgres::configuration::Clients;
 use icebox_postgres::server::Roles;
 use icebox_postgres::tls::Certificate;
 use icebox_postgres::{Account, Endpoint, Installation, Server, ServerConfig};
@@ -30,7 +30,7 @@ const STOP_POSTGRES: &[(Signal, Duration)] = &[
 pub const STOP: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(5))];
 
 /// A sandbox on this machine: its directories, ports and accounts.
-pub struct Local<'a> {
+pub struct LocalSandbox<'a> {
     context: &'a Context<'a>,
     pub installation: Installation,
     /// The account that PostgreSQL runs as, if that is not the current user.
@@ -46,7 +46,7 @@ pub struct Local<'a> {
 
 /// The part that differs between these engines: the server program, its settings, and the lake
 /// engine.
-pub struct Lake {
+pub struct EngineParts {
     /// The `postgres` program to start.
     pub program: PathBuf,
     /// The libraries that PostgreSQL loads at its start if they are installed.
@@ -58,7 +58,7 @@ pub struct Lake {
     pub engine: Vec<Component>,
 }
 
-impl<'a> Local<'a> {
+impl<'a> LocalSandbox<'a> {
     pub fn new(installation: Installation, context: &'a Context<'a>) -> Result<Self, Error> {
         let Context {
             state, settings, ..
@@ -66,7 +66,7 @@ impl<'a> Local<'a> {
         let account = Account::unprivileged()?;
         let postgres_dir = state.postgres_dir(account.as_ref())?;
         let sockets = state.socket_dir(account.as_ref())?;
-        Ok(Local {
+        Ok(LocalSandbox {
             context,
             installation,
             account,
@@ -84,8 +84,8 @@ impl<'a> Local<'a> {
     }
 
     /// Returns what is known of the other sandbox, if this server is on its lake.
-    pub fn attached(&self) -> Option<&Attached> {
-        self.context.attached
+    pub fn shared_lake(&self) -> Option<&SharedLake> {
+        self.context.shared_lake
     }
 
     /// Returns the password of the role [`SUPERUSER`].
@@ -93,7 +93,7 @@ impl<'a> Local<'a> {
         &self.context.settings.lake_password
     }
 
-    pub fn plan(self, lake: Lake) -> Result<Plan, Error> {
+    pub fn plan(self, lake: EngineParts) -> Result<Plan, Error> {
         let Context {
             state, settings, ..
         } = self.context;
@@ -117,8 +117,8 @@ impl<'a> Local<'a> {
             data_dir: self.postgres_dir.join("data"),
             socket_dir: self.postgres_sockets,
             address,
-            clients: match self.context.attached {
-                Some(attached) => attached.clients.clone(),
+            clients: match self.context.shared_lake {
+                Some(shared_lake) => shared_lake.clients.clone(),
                 None => match settings.public {
                     None => AllowedClients::local(),
                     Some(_) => AllowedClients::new(vec!["0.0.0.0/0".to_owned()], Vec::new()),

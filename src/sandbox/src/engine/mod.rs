@@ -11,9 +11,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::component::{BoxError, Component};
-use super::container::Belongings;
+use super::container::Resources;
 use super::settings::Settings;
-use super::{Attached, Engine, EngineKind, Error, Options, SandboxInfo, StateDir};
+use super::{Engine, EngineKind, Error, Options, SandboxInfo, SharedLake, StateDir};
 use icebox_base::chain;
 
 /// An engine that may or may not work on this machine.
@@ -22,25 +22,25 @@ pub trait Provider: Sync {
 
     /// Looks for what the engine needs, or says what is missing. Does not use the network and
     /// starts no server. With `is_library`, the sandbox will run inside the current program.
-    fn find(&self, options: &Options, is_library: bool) -> Result<Found, Missing>;
+    fn find(&self, options: &Options, is_library: bool) -> Result<Available, Unavailable>;
 }
 
 /// The reason why an engine cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct Unavailable {
     /// The reason, as half a sentence.
     pub reason: String,
     /// The command, or the place to read, that fixes it.
     pub fix: Option<String>,
 }
 
-impl From<String> for Missing {
+impl From<String> for Unavailable {
     fn from(reason: String) -> Self {
         Self { reason, fix: None }
     }
 }
 
-impl std::fmt::Display for Missing {
+impl std::fmt::Display for Unavailable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.fix {
             Some(fix) => write!(f, "{}; to get it: {fix}", self.reason),
@@ -56,7 +56,7 @@ pub const SUPERUSER: &str = "icebox_lake";
 type MakePlan = Box<dyn FnOnce(&Context<'_>) -> Result<Plan, Error> + Send>;
 
 /// An engine that works here.
-pub struct Found {
+pub struct Available {
     /// The thing that was found, as half a sentence.
     pub reason: String,
     pub plan: MakePlan,
@@ -67,13 +67,13 @@ pub struct Context<'a> {
     pub state: &'a StateDir,
     pub settings: &'a Settings,
     /// The lake of another sandbox, if this is a server on it.
-    pub attached: Option<&'a Attached>,
+    pub shared_lake: Option<&'a SharedLake>,
     pub engine: EngineKind,
     pub reason: &'a str,
 }
 
 /// A function that completes a `SandboxInfo` by asking the running server.
-pub type Ask = Arc<
+pub type Complete = Arc<
     dyn Fn(SandboxInfo) -> Pin<Box<dyn Future<Output = Result<SandboxInfo, BoxError>> + Send>>
         + Send
         + Sync,
@@ -85,7 +85,7 @@ pub struct Plan {
     pub components: Vec<Component>,
     pub info: SandboxInfo,
     /// Called once everything is up, if part of `info` cannot be known before.
-    pub ask: Option<Ask>,
+    pub ask: Option<Complete>,
     /// Messages for the user.
     pub notices: Vec<String>,
 }
@@ -120,7 +120,7 @@ pub fn choose(options: &Options, is_library: bool) -> Result<Chosen, Error> {
             continue;
         }
         match provider.find(options, is_library) {
-            Ok(Found { reason, plan }) => {
+            Ok(Available { reason, plan }) => {
                 let reason = match wanted {
                     Some(_) => format!("asked for; {reason}"),
                     None if passed_over.is_empty() => format!("auto took it: {reason}"),
@@ -160,8 +160,8 @@ pub async fn purge(state: &StateDir) -> Result<(), Error> {
 }
 
 async fn remove_belongings(state: &StateDir, data: bool) -> Result<(), Error> {
-    match Belongings::recorded(state)? {
-        Some(belongings) => Ok(belongings.remove(data).await?),
+    match Resources::recorded(state)? {
+        Some(resources) => Ok(resources.remove(data).await?),
         None => Ok(()),
     }
 }

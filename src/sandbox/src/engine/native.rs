@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use super::SUPERUSER;
-use super::local::{Lake, Local};
+use super::local::{EngineParts, LocalSandbox};
 use super::pgduck::{PgDuck, lake_access};
-use super::{Context, Found, Missing, Plan, Provider};
-use crate::component::PgDuckAt;
+use super::{Available, Context, Plan, Provider, Unavailable};
+use crate::component::PgDuckAddress;
 use crate::{EngineKind, Error, Options};
 use icebox_pglake::duckdb_secret::Secret;
 use icebox_pglake::{EngineSocket, secret_sync};
@@ -31,14 +31,14 @@ impl Provider for Native {
         EngineKind::Native
     }
 
-    fn find(&self, options: &Options, _is_library: bool) -> Result<Found, Missing> {
+    fn find(&self, options: &Options, _is_library: bool) -> Result<Available, Unavailable> {
         let places: Vec<PathBuf> = path().chain(packaged()).collect();
         let mut refused = Vec::new();
         for found in Installation::all(options.pg_bin.as_deref()) {
             let usable = found.and_then(|found| Ok((server_of(&found, &places)?, found)));
             match usable {
                 Ok((server, installation)) => {
-                    return Ok(Found {
+                    return Ok(Available {
                         reason: format!(
                             "PostgreSQL {} with pg_lake in {}, and {}",
                             installation.short_version(),
@@ -54,7 +54,7 @@ impl Provider for Native {
         if refused.is_empty() {
             refused.push("`postgres` is neither on PATH nor where packages have it".to_owned());
         }
-        Err(Missing {
+        Err(Unavailable {
             reason: format!("no PostgreSQL with pg_lake ({})", refused.join("; ")),
             fix: Some(INSTALL.to_owned()),
         })
@@ -92,7 +92,7 @@ fn server_of(installation: &Installation, places: &[PathBuf]) -> Result<PathBuf,
 }
 
 fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> Result<Plan, Error> {
-    let local = Local::new(installation, context)?;
+    let local = LocalSandbox::new(installation, context)?;
     let socket = EngineSocket::in_dir(local.sockets.join("pgduck"));
     let host = local.postgres_sockets.to_string_lossy();
     let pgduck = PgDuck {
@@ -100,8 +100,8 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
         socket: socket.clone(),
         dir: local.postgres_dir.clone(),
         account: local.account.clone(),
-        secret: match local.attached() {
-            Some(_) => secret_sync::pending_secret(&local.s3),
+        secret: match local.shared_lake() {
+            Some(_) => secret_sync::not_yet(&local.s3),
             None => Secret {
                 bucket: None,
                 s3: local.s3.clone(),
@@ -126,8 +126,8 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
     ];
     let program = local.installation.program("postgres");
     let mut engine = vec![pgduck.component()];
-    if let Some(attached) = local.attached() {
-        let server = PgDuckAt::Socket {
+    if let Some(shared_lake) = local.shared_lake() {
+        let server = PgDuckAddress::Socket {
             dir: socket.dir.clone(),
         };
         let sts_endpoint = local.s3.endpoint.clone();
@@ -135,10 +135,10 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
             server,
             local.s3.clone(),
             sts_endpoint,
-            attached,
+            shared_lake,
         )?);
     }
-    local.plan(Lake {
+    local.plan(EngineParts {
         program,
         preload: &[configuration::PG_EXTENSION_BASE, configuration::PG_CRON],
         settings,

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::local::STOP;
-use crate::component::{BoxError, Component, IceboxComponent, Launch, PgDuckAt, Probe, Step};
-use crate::{Attached, Error, StateDir, process};
+use crate::component::{BoxError, Component, IceboxComponent, Launch, PgDuckAddress, Probe, Step};
+use crate::{Error, SharedLake, StateDir, process};
 use icebox_aws as aws;
 use icebox_aws::AccountId;
 use icebox_pglake::duckdb_secret::{self, Secret};
@@ -280,14 +280,17 @@ impl PgDuck {
 /// # Errors
 /// The record of an earlier secret sync cannot be removed.
 pub fn lake_access(
-    server: PgDuckAt,
+    server: PgDuckAddress,
     s3: S3Config,
     sts_endpoint: String,
-    attached: &Attached,
+    shared_lake: &SharedLake,
 ) -> Result<Component, Error> {
-    let grant = &attached.grant;
-    let policies = aws::state_file(&StateDir::new(&attached.lake)?.iam_dir(), &AccountId::LOCAL);
-    secret_sync::remove_applied(grant).map_err(Error::file("forget", grant))?;
+    let grant = &shared_lake.grant;
+    let policies = aws::state_file(
+        &StateDir::new(&shared_lake.lake)?.iam_dir(),
+        &AccountId::LOCAL,
+    );
+    secret_sync::forget(grant).map_err(Error::file("forget", grant))?;
     Ok(Component {
         name: "lake-access",
         endpoint: s3.endpoint.clone(),

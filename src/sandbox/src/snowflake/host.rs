@@ -63,7 +63,7 @@ impl SandboxHost {
     }
 
     /// Returns the sandbox's own server.
-    pub fn own(&self) -> SqlResult<Postgres> {
+    pub fn own_postgres(&self) -> SqlResult<Postgres> {
         let (endpoint, version) = &self.postgres;
         Ok(Postgres {
             host: endpoint.host.clone(),
@@ -89,7 +89,7 @@ impl SandboxHost {
 }
 
 #[async_trait]
-impl Host for SandboxHost {
+impl World for SandboxHost {
     fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -140,16 +140,16 @@ impl Host for SandboxHost {
         {
             self.instances.remove(request.id).await.map_err(failed)?;
             let text = format!(
-                "POSTGRES_VERSION = {wanted} is not here: this sandbox runs PostgreSQL {is}. Leave the option out, or start the sandbox with --pg-bin and the directory of a PostgreSQL {wanted}."
+                "POSTGRES_VERSION = {wanted} is not available: this sandbox runs PostgreSQL {is}. Leave the option out, or start the sandbox with --pg-bin and the directory of a PostgreSQL {wanted}."
             );
             return Err(SqlError::compilation(code::INVALID_VALUE, text));
         }
-        told(&info)
+        postgres_of(&info)
     }
 
     async fn suspend_postgres(&self, id: u64) -> SqlResult<()> {
         if id == OWN {
-            return Err(is_own("suspended"));
+            return Err(own_server_error("suspended"));
         }
         self.instances.stop(id).await;
         Ok(())
@@ -157,10 +157,10 @@ impl Host for SandboxHost {
 
     async fn resume_postgres(&self, id: u64) -> SqlResult<Postgres> {
         if id == OWN {
-            return self.own();
+            return self.own_postgres();
         }
         let info = self.instances.start(id).await;
-        told(&info.map_err(|error| not_possible("start", &id.to_string(), &error))?)
+        postgres_of(&info.map_err(|error| not_possible("start", &id.to_string(), &error))?)
     }
 
     async fn reset_postgres(&self, id: u64, role: &str) -> SqlResult<String> {
@@ -179,7 +179,7 @@ impl Host for SandboxHost {
 
     async fn drop_postgres(&self, id: u64) -> SqlResult<()> {
         if id == OWN {
-            return Err(is_own("dropped"));
+            return Err(own_server_error("dropped"));
         }
         let removed = self.instances.remove(id).await;
         removed.map_err(|error| not_possible("remove", &id.to_string(), &error))
@@ -230,7 +230,7 @@ fn storage_grant(principal: KeyPair, id: u64, grant: &Grant) -> StorageGrant {
     }
 }
 
-fn is_own(done: &str) -> SqlError {
+fn own_server_error(done: &str) -> SqlError {
     let text = format!(
         "The Postgres instance {} is the sandbox's own server and cannot be {done}; `icebox down` stops it.",
         super::ready::NAME
@@ -249,7 +249,7 @@ fn certificate(endpoint: &Endpoint) -> SqlResult<String> {
     })
 }
 
-fn told(info: &SandboxInfo) -> SqlResult<Postgres> {
+fn postgres_of(info: &SandboxInfo) -> SqlResult<Postgres> {
     let password = |user: &str, password: &String| (user.to_owned(), password.clone());
     Ok(Postgres {
         host: info.postgres.host.clone(),

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use crate::component::BoxError;
 use crate::supervisor::{self, Isolation};
 use crate::{
-    Attached, Engine, EngineKind, Error, Options, Sandbox, SandboxBuilder, SandboxInfo, StateDir,
+    Engine, EngineKind, Error, Options, Sandbox, SandboxBuilder, SandboxInfo, SharedLake, StateDir,
 };
 use icebox_pglake::secret_sync;
 use icebox_pglake::storage::{self, StorageGrant};
@@ -19,7 +19,7 @@ use icebox_postgres::{Endpoint, connect};
 use icebox_s3_client::S3Config;
 
 /// The time an instance has to use a new grant.
-const GRANT_PATIENCE: Duration = Duration::from_secs(5);
+const GRANT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The servers that run, and what is needed to start others.
 pub struct Instances {
@@ -69,10 +69,10 @@ impl Instances {
 
     /// Starts a server; a new one if there is none with this id. It accepts no clients but icebox.
     pub async fn start(&self, id: u64) -> Result<SandboxInfo, Error> {
-        let clients = AllowedClients::new(Vec::new(), Vec::new());
-        let state = StateDir::new(&self.place(id))?;
+        let clients = Clients::new(Vec::new(), Vec::new());
+        let state = StateDir::new(&self.state_dir(id))?;
         let options = Options {
-            attached: Some(Attached {
+            shared_lake: Some(SharedLake {
                 lake: self.state.root().to_path_buf(),
                 s3: self.s3.clone(),
                 bucket: self.bucket.clone(),
@@ -81,7 +81,8 @@ impl Instances {
             }),
             ..self.options.clone()
         };
-        let builder = SandboxBuilder::attached(self.place(id), options, self.isolation.clone());
+        let builder =
+            SandboxBuilder::on_shared_lake(self.state_dir(id), options, self.isolation.clone());
         let mut running = self.running.lock().await;
         if let Some(instance) = running.get(&id) {
             return Ok(instance.sandbox.info().clone());
@@ -108,7 +109,7 @@ impl Instances {
     /// Stops a server and removes its data.
     pub async fn remove(&self, id: u64) -> Result<(), Error> {
         self.stop(id).await;
-        supervisor::remove(&StateDir::new(&self.place(id))?).await
+        supervisor::remove(&StateDir::new(&self.state_dir(id))?).await
     }
 
     /// Sets the blocks of addresses whose clients are accepted or blocked. Open sessions are kept.
@@ -138,7 +139,7 @@ impl Instances {
     pub async fn set_password(&self, id: u64, role: &str, password: &str) -> Result<(), BoxError> {
         let superuser = {
             let running = self.running.lock().await;
-            let instance = running.get(&id).ok_or("it does not run")?;
+            let instance = running.get(&id).ok_or("the instance is not running")?;
             instance.sandbox.info().superuser()
         };
         let (role, password) = (quote_identifier(role), quote_literal(password));
@@ -149,7 +150,7 @@ impl Instances {
     /// Sets the role by which a server reaches the lake from now on. Without a grant it has no
     /// access.
     pub async fn grant(&self, id: u64, grant: Option<&StorageGrant>) -> Result<(), BoxError> {
-        let path = StateDir::new(&self.place(id))?.storage_grant();
+        let path = StateDir::new(&self.state_dir(id))?.storage_grant();
         storage::write(&path, grant)?;
         let is_running = self.running.lock().await.contains_key(&id);
         // The lake engine of the engine `embedded` reads the grant each time.
@@ -160,17 +161,17 @@ impl Instances {
                 }
             };
             // The secret sync keeps trying while pgduck_server does not answer.
-            if tokio::time::timeout(GRANT_PATIENCE, holds).await.is_err() {
+            if tokio::time::timeout(GRANT_TIMEOUT, holds).await.is_err() {
                 tracing::warn!(
                     id,
-                    "the instance does not go by its new storage integration yet"
+                    "the instance does not use its new storage integration yet"
                 );
             }
         }
         Ok(())
     }
 
-    fn place(&self, id: u64) -> PathBuf {
+    fn state_dir(&self, id: u64) -> PathBuf {
         self.state.instances_dir().join(id.to_string())
     }
 }
@@ -197,5 +198,5 @@ async fn write_rules(superuser: &Endpoint, rules: &str) -> Result<(), BoxError> 
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    Err("the server did not take its new access rules".into())
+    Err("the server did not load its new access rules within a second".into())
 }

@@ -155,12 +155,13 @@ impl Config {
         let (listen, public) = (self.info.address, self.public);
         let (user, password) = (self.info.user.clone(), self.info.password.clone());
         let (bucket, role_arn) = (self.bucket.clone(), self.role_arn.clone());
-        let host = SandboxHost::new(self, &state, isolation, clock.clone())?;
-        let host = Arc::new(host);
-        let account = Arc::new(Account::open(&directory, host.clone())?);
-        host.start_instances(&account).await;
+        let world = SandboxHost::new(self, &state, isolation, clock.clone())?;
+        let world = Arc::new(world);
+        let account = Arc::new(Account::open(&directory, world.clone())?);
+        world.start_instances(&account).await;
         if let Some(role_arn) = role_arn {
-            ready::furnish(&account, &host.own()?, &bucket, &role_arn).await?;
+            ready::create_default_objects(&account, &world.own_postgres()?, &bucket, &role_arn)
+                .await?;
         }
 
         let listeners = Listeners::bind(listen, public).await?;
@@ -205,6 +206,6 @@ fn keep(state: &StateDir, file: &Path, clock: &Clock) {
         return;
     }
     if let Err(error) = state.write_json(file, &now) {
-        tracing::warn!(%error, "the clock's place cannot be kept");
+        tracing::warn!(%error, "the clock's state cannot be saved");
     }
 }

@@ -16,7 +16,7 @@ use icebox_sql::names::{Ident, ObjectName};
 pub const NAME: &str = "ICEBOX";
 
 /// Creates these objects, unless the instance exists.
-pub async fn furnish(
+pub async fn create_default_objects(
     account: &Arc<Account>,
     server: &Postgres,
     bucket: &str,

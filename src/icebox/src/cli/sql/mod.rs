@@ -97,8 +97,8 @@ pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
             if let Some(place) = place(statement.line) {
                 eprintln!("{}", place.trim_start());
             }
-            if let Some(name) = variables::left(&statement.sql) {
-                eprintln!("<{name}> is to be replaced: --var '{name}=…'");
+            if let Some(name) = variables::first_placeholder(&statement.sql) {
+                eprintln!("<{name}> is a placeholder; give its value with --var '{name}=…'");
             }
             session.close().await;
             return Ok(ExitCode::FAILURE);

@@ -19,7 +19,9 @@ pub async fn run(
     variables: &[Variable],
     info: &SandboxInfo,
 ) -> anyhow::Result<ExitCode> {
-    println!("Statements end with a semicolon; \\q or Ctrl-D leaves, Ctrl-C drops what was typed.");
+    println!(
+        "Statements end with a semicolon; \\q or Ctrl-D leaves, Ctrl-C discards the typed text."
+    );
     let mut editor = DefaultEditor::new()?;
     let history = info.state_dir.join("history");
     // There is no history the first time.
@@ -27,9 +29,9 @@ pub async fn run(
     let mut typed = String::new();
     loop {
         let prompt = if typed.is_empty() {
-            format!("{}=> ", session.place())
+            format!("{}=> ", session.prompt_text())
         } else {
-            format!("{}-> ", session.place())
+            format!("{}-> ", session.prompt_text())
         };
         match editor.readline(&prompt) {
             Ok(line) if typed.is_empty() && ["\\q", "exit", "quit"].contains(&line.trim()) => break,

@@ -62,9 +62,9 @@ impl Session {
         })
     }
 
-    /// Returns the session's place for the prompt: its database, or its user, warehouse, database
+    /// Returns the text of the prompt: the session's database, or its user, warehouse, database
     /// and schema.
-    pub fn place(&self) -> String {
+    pub fn prompt_text(&self) -> String {
         match self {
             Self::Postgres { info, .. } => info.postgres.dbname.clone(),
             Self::Snowflake { client, user } => {

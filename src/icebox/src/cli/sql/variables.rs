@@ -26,22 +26,22 @@ impl FromStr for Variable {
             return Err("the name is empty");
         }
         Ok(Self {
-            name: plain(name),
+            name: normalized(name),
             value: value.to_owned(),
         })
     }
 }
 
-/// Returns a name in its plain form. Case is ignored and `-` equals `_`, because shells cannot
+/// Returns a name as it is compared. Case is ignored and `-` equals `_`, because shells cannot
 /// write every name.
-fn plain(name: &str) -> String {
+fn normalized(name: &str) -> String {
     name.to_ascii_uppercase().replace('-', "_")
 }
 
 /// Replaces the placeholders of a text by the variables' values.
 pub fn replace(text: &str, variables: &[Variable]) -> String {
     let value = |found: &Captures<'_>| {
-        let name = plain(&found[1]);
+        let name = normalized(&found[1]);
         let variable = variables.iter().rev().find(|one| one.name == name);
         variable.map_or_else(|| found[0].to_owned(), |one| one.value.clone())
     };
@@ -49,7 +49,7 @@ pub fn replace(text: &str, variables: &[Variable]) -> String {
 }
 
 /// Returns the name of the first placeholder that is not replaced yet.
-pub fn left(text: &str) -> Option<&str> {
+pub fn first_placeholder(text: &str) -> Option<&str> {
     let found = PLACEHOLDER.captures(text)?;
     Some(found.get(1)?.as_str())
 }
@@ -68,8 +68,8 @@ mod tests {
             replaced,
             "'s3://lake/16402/<METADATA-FILE>' WHERE a<b AND c>d"
         );
-        assert_eq!(left(&replaced), Some("METADATA-FILE"));
-        assert_eq!(left("a<b AND c>d"), None);
+        assert_eq!(first_placeholder(&replaced), Some("METADATA-FILE"));
+        assert_eq!(first_placeholder("a<b AND c>d"), None);
         assert!("lake".parse::<Variable>().is_err());
     }
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use super::Error;
-use super::sandbox::ThrowAway;
+use super::sandbox::ThrowAwaySandboxes;
 use icebox_postgres::connect;
 use icebox_sandbox::{SandboxInfo, StateDir};
 
-const NAME: &str = "lab";
+const NAME: &str = "shared";
 
 /// The scenario's SQL files that create the guide's tables and seed rows.
 const GUIDE: [(&str, &str); 4] = [
@@ -32,8 +32,8 @@ const GUIDE: [(&str, &str); 4] = [
     ),
 ];
 
-pub(super) struct Lab<'a> {
-    sandboxes: &'a ThrowAway,
+pub(super) struct SharedSandbox<'a> {
+    sandboxes: &'a ThrowAwaySandboxes,
     info: SandboxInfo,
     /// A connection as `snowflake_admin`.
     pub(super) client: Client,
@@ -45,12 +45,12 @@ pub(super) struct Lab<'a> {
 
 /// The access method of a table.
 #[derive(Clone, Copy)]
-pub(super) enum Method {
+pub(super) enum AccessMethod {
     Heap,
     Iceberg,
 }
 
-impl Method {
+impl AccessMethod {
     fn name(self) -> &'static str {
         match self {
             Self::Heap => "heap",
@@ -59,12 +59,12 @@ impl Method {
     }
 }
 
-impl<'a> Lab<'a> {
+impl<'a> SharedSandbox<'a> {
     pub(super) async fn open(
-        sandboxes: &'a ThrowAway,
+        sandboxes: &'a ThrowAwaySandboxes,
         rows: u64,
         progress: &'a (dyn Fn(&str) + Sync),
-    ) -> Result<Lab<'a>, Error> {
+    ) -> Result<SharedSandbox<'a>, Error> {
         progress("starting a sandbox with the guide's tables");
         sandboxes.up(NAME, NAME, &[]).await?;
         let info = sandboxes.info(NAME)?;
@@ -78,7 +78,7 @@ impl<'a> Lab<'a> {
                 .await
                 .map_err(Error::statement(doing))?;
         }
-        Ok(Lab {
+        Ok(SharedSandbox {
             sandboxes,
             info,
             client,
@@ -137,18 +137,22 @@ impl<'a> Lab<'a> {
     }
 
     /// Creates an empty table with the columns of `transaction_items`.
-    pub(super) async fn make_items(&self, table: &str, method: Method) -> Result<(), Error> {
+    pub(super) async fn make_items(&self, table: &str, method: AccessMethod) -> Result<(), Error> {
         self.make(include_str!("sql/items.sql"), table, method)
             .await
     }
 
     /// Creates an empty table with the columns of `transactions`.
-    pub(super) async fn make_transactions(&self, table: &str, method: Method) -> Result<(), Error> {
+    pub(super) async fn make_transactions(
+        &self,
+        table: &str,
+        method: AccessMethod,
+    ) -> Result<(), Error> {
         self.make(include_str!("sql/transactions.sql"), table, method)
             .await
     }
 
-    async fn make(&self, template: &str, table: &str, method: Method) -> Result<(), Error> {
+    async fn make(&self, template: &str, table: &str, method: AccessMethod) -> Result<(), Error> {
         let sql = template
             .replace("${table}", table)
             .replace("${method}", method.name());
@@ -157,7 +161,7 @@ impl<'a> Lab<'a> {
 
     /// Fills a new table with all items, and returns how long the INSERT … SELECT took.
     /// [`heap`](Self::heap) must be called first.
-    pub(super) async fn bulk(&self, table: &str, method: Method) -> Result<Duration, Error> {
+    pub(super) async fn bulk(&self, table: &str, method: AccessMethod) -> Result<Duration, Error> {
         self.make_items(table, method).await?;
         // Writing out what earlier work left behind must not be measured.
         self.prepare("CHECKPOINT").await?;
