@@ -121,7 +121,7 @@ start_pgduck() {
     (
         umask 077
         cat >"$home/pgduck/init.sql" <<SQL
--- The engine of icebox puts others in its place by its name.
+-- icebox replaces this secret by its name.
 CREATE SECRET icebox (
     TYPE S3,
     KEY_ID $(quoted "$ICEBOX_S3_ACCESS_KEY_ID"),

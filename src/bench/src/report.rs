@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Measurement, Yardstick};
-use icebox_parity::aligned;
+use icebox_parity::table;
 use icebox_sandbox::{EngineKind, SandboxInfo};
 
 /// Everything that was measured.
@@ -79,8 +79,7 @@ impl Report {
             "real pg_lake, other machine",
         ];
         let lines = std::iter::once(header.map(str::to_owned).to_vec())
-            .chain(self.measurements.iter().map(line))
-            .collect();
+            .chain(self.measurements.iter().map(line));
         let mut text = format!(
             "icebox {}{}, {} cores{}{}; large tables have {} rows\n\n{}",
             self.version,
@@ -96,7 +95,7 @@ impl Report {
                 .as_ref()
                 .map_or(String::new(), |version| format!(", PostgreSQL {version}")),
             self.rows,
-            aligned(lines)
+            table::aligned(lines)
         );
         for Skipped { what, reason } in &self.skipped {
             text.push_str(&format!("\nskipped {what}: {reason}\n"));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Answer, Value, ValueKind, aligned};
+use super::{Answer, Value, ValueKind, table};
 
 /// The number of rows that are shown of each side of a difference.
 const SHOWN_ROWS: usize = 10;
@@ -152,7 +152,7 @@ impl Difference {
                         .take(SHOWN_ROWS)
                         .map(|row| with_sign("+", row)),
                 );
-                text.push_str(&indented(&aligned(lines)));
+                text.push_str(&indented(&table::aligned(lines)));
                 for (sign, name, rows) in
                     [("-", left_name, only_left), ("+", right_name, only_right)]
                 {
@@ -178,7 +178,7 @@ impl Difference {
                 format!(
                     "the same rows in another order; row {} is:\n{}  - on {left_name}\n  + on {right_name}\n",
                     row + 1,
-                    indented(&aligned(lines)),
+                    indented(&table::aligned(lines)),
                 )
             }
         }

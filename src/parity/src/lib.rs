@@ -12,6 +12,7 @@ mod decimal;
 mod postgres;
 mod query;
 mod reader;
+pub mod table;
 mod value;
 mod verify;
 
@@ -23,8 +24,6 @@ pub use postgres::{PostgresSource, decode as decode_postgres};
 pub use query::{Query, QueryError};
 pub use value::{Value, ValueKind};
 pub use verify::{Outcome, QueryReport, Report, Source, SourceError, verify};
-
-pub use answer::aligned;
 
 /// Returns PostgreSQL's error as one text: message, SQLSTATE, detail, hint and context; or what
 /// went wrong with the connection.

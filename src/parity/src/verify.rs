@@ -5,7 +5,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::{Answer, DecodeError, Query, QueryError, aligned, compare};
+use super::{Answer, DecodeError, Query, QueryError, compare, table};
 
 /// A place where the tables of a query can be read.
 #[async_trait]
@@ -32,17 +32,8 @@ pub enum SourceError {
 impl SourceError {
     /// Makes an error of another error and all its causes. A cause that is already quoted is not
     /// repeated.
-    pub fn engine(error: &dyn std::error::Error) -> Self {
-        let mut text = error.to_string();
-        let mut next = error.source();
-        while let Some(cause) = next {
-            let words = cause.to_string();
-            if !text.contains(&words) {
-                text.push_str(&format!(": {words}"));
-            }
-            next = cause.source();
-        }
-        Self::Engine(text)
+    pub fn engine(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::Engine(icebox_base::chain(error))
     }
 
     /// Makes an error of PostgreSQL's message with its SQLSTATE, detail and hint.
@@ -194,7 +185,7 @@ impl Report {
             line.push(query.verdict().to_owned());
             lines.push(line);
         }
-        aligned(lines)
+        table::aligned(lines)
     }
 
     /// Formats every difference and failure with its query; empty if there is none.

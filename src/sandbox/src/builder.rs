@@ -1,19 +1,14 @@
 //! A sandbox inside the current program.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use tokio::sync::oneshot;
-
-use super::aws::AccountState;
-use super::supervisor::{self, Isolation};
-use super::{Engine, Error, Event, Options, SandboxInfo, StateDir};
-use icebox_base::chain;
+use crate::aws::AccountState;
+use crate::snowflake;
+use crate::thread::{Report, SandboxThread, Start};
+use crate::{Engine, Error, Event, Options, SandboxInfo, StateDir};
 use icebox_schedule::TimeScale;
-
-/// The number of worker threads for icebox's own components when they run inside the program.
-const WORKERS: usize = 2;
 
 /// A running sandbox that belongs to this program. PostgreSQL runs beside it, everything else
 /// inside it. Dropping the value stops everything that it started, and waits until all of it has
@@ -30,9 +25,7 @@ const WORKERS: usize = 2;
 /// # }
 /// ```
 pub struct Sandbox {
-    info: SandboxInfo,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: SandboxThread,
     /// The temporary directory if no state directory was named; removed with the sandbox.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -42,9 +35,7 @@ pub struct Sandbox {
 pub struct SandboxBuilder {
     options: Options,
     state_dir: Option<PathBuf>,
-    report: Arc<dyn Fn(Event) + Send + Sync>,
-    /// The place where the sandbox's components run; inside this program by default.
-    isolation: Option<Isolation>,
+    report: Report,
 }
 
 impl Sandbox {
@@ -54,50 +45,23 @@ impl Sandbox {
         SandboxBuilder {
             options: Options::default(),
             state_dir: None,
-            report: supervisor::silent(),
-            isolation: None,
+            report: Arc::new(|_| {}),
         }
     }
 
     /// Returns how to reach the sandbox's servers.
     pub fn info(&self) -> &SandboxInfo {
-        &self.info
+        self.thread.info()
     }
 
     /// Stops the sandbox without blocking the runtime. Dropping it blocks the thread instead.
-    pub async fn stop(mut self) {
-        let _ = tokio::task::spawn_blocking(move || self.end()).await;
-    }
-
-    fn end(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        self.end();
+    pub async fn stop(self) {
+        self.thread.stop().await;
     }
 }
 
 impl SandboxBuilder {
-    /// Returns the builder of a server on the lake of another sandbox.
-    pub(super) fn on_shared_lake(
-        state_dir: PathBuf,
-        options: Options,
-        isolation: Isolation,
-    ) -> Self {
-        Self {
-            options,
-            state_dir: Some(state_dir),
-            report: supervisor::silent(),
-            isolation: Some(isolation),
-        }
-    }
-
+    /// Sets the engine.
     pub fn engine(mut self, engine: Engine) -> Self {
         self.options.engine = engine;
         self
@@ -128,16 +92,19 @@ impl SandboxBuilder {
         self
     }
 
+    /// Sets PostgreSQL's port on 127.0.0.1.
     pub fn pg_port(mut self, port: u16) -> Self {
         self.options.pg_port = Some(port);
         self
     }
 
+    /// Sets the S3 server's port on 127.0.0.1.
     pub fn s3_port(mut self, port: u16) -> Self {
         self.options.s3_port = Some(port);
         self
     }
 
+    /// Sets the name of the bucket to create.
     pub fn bucket(mut self, name: impl Into<String>) -> Self {
         self.options.bucket = Some(name.into());
         self
@@ -151,124 +118,36 @@ impl SandboxBuilder {
 
     /// Starts the sandbox, and returns when every component answers.
     pub async fn start(self) -> Result<Sandbox, Error> {
-        let Self {
-            options,
-            state_dir,
-            report,
-            isolation,
-        } = self;
-        let (state_dir, temporary) = if let Some(dir) = state_dir {
+        let (state_dir, temporary) = if let Some(dir) = self.state_dir {
             (dir, None)
         } else {
-            let parent = std::env::temp_dir();
-            let make = tempfile::Builder::new()
-                .prefix("icebox-")
-                .tempdir_in(&parent);
-            let temporary = make.map_err(Error::file("create a directory in", parent))?;
+            let temporary = temporary_dir()?;
             (temporary.path().join("state"), Some(temporary))
         };
-        if let Some(temporary) = &temporary {
-            // PostgreSQL's account must be able to pass through to its files.
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-            std::fs::set_permissions(temporary.path(), mode)
-                .map_err(Error::file("set the mode of", temporary.path()))?;
-        }
-        let state = StateDir::new(&state_dir)?;
-        let is_temporary = temporary.is_some();
-        let (stop, stopped) = oneshot::channel();
-        let (started, start) = oneshot::channel();
-        // The system ends a component together with the thread that started it, so the sandbox has
-        // a thread of its own.
-        let thread = std::thread::Builder::new()
-            .name("icebox-sandbox".to_owned())
-            .spawn(move || {
-                run(
-                    &state,
-                    &options,
-                    isolation,
-                    is_temporary,
-                    &*report,
-                    started,
-                    stopped,
-                );
-            })
-            .map_err(Error::Thread)?;
-        match start.await {
-            Ok(Ok(info)) => Ok(Sandbox {
-                info,
-                stop: Some(stop),
-                thread: Some(thread),
-                _temporary: temporary,
-            }),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::Interrupted),
-        }
+        let start = Start {
+            state: StateDir::new(&state_dir)?,
+            options: self.options,
+            isolation: None,
+            extend: snowflake::add,
+            report: self.report,
+            is_temporary: temporary.is_some(),
+        };
+        Ok(Sandbox {
+            thread: start.run().await?,
+            _temporary: temporary,
+        })
     }
 }
 
-/// Runs the sandbox on its own thread: starts it, reports the outcome through `started`, and stops
-/// it when `stopped` completes.
-fn run(
-    state: &StateDir,
-    options: &Options,
-    isolation: Option<Isolation>,
-    is_temporary: bool,
-    report: &(dyn Fn(Event) + Send + Sync),
-    started: oneshot::Sender<Result<SandboxInfo, Error>>,
-    stopped: oneshot::Receiver<()>,
-) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    // Components that already have a place to run need no runtime of their own.
-    let place = match isolation {
-        Some(isolation) => Ok((isolation, None)),
-        None => tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKERS)
-            .thread_name("icebox-component")
-            .enable_all()
-            .build()
-            .map(|own| (Isolation::Here(own.handle().clone()), Some(own))),
-    };
-    let (runtime, (isolation, components)) = match (runtime, place) {
-        (Ok(runtime), Ok(place)) => (runtime, place),
-        (Err(error), _) | (_, Err(error)) => {
-            let _ = started.send(Err(Error::Thread(error)));
-            return;
-        }
-    };
-    runtime.block_on(async {
-        let stopped = futures::FutureExt::shared(stopped);
-        let interrupted = futures::FutureExt::map(stopped.clone(), drop);
-        match supervisor::start(
-            state,
-            options,
-            isolation,
-            &|event| report(event),
-            interrupted,
-        )
-        .await
-        {
-            Ok(running) => {
-                // The caller may have gone away during the start.
-                if started.send(Ok(running.info.clone())).is_ok() {
-                    let _ = stopped.await;
-                }
-                running.stop().await;
-            }
-            Err(error) => {
-                let _ = started.send(Err(error));
-            }
-        }
-        // Data outside the temporary directory would outlive it.
-        if is_temporary && let Err(error) = supervisor::purge_outside(state).await {
-            tracing::warn!(
-                error = chain(&error),
-                "data of the sandbox outside its directory cannot be removed"
-            );
-        }
-    });
-    if let Some(components) = components {
-        components.shutdown_background();
-    }
+/// Creates a temporary directory, which PostgreSQL's account can pass through to its files.
+fn temporary_dir() -> Result<tempfile::TempDir, Error> {
+    let parent = std::env::temp_dir();
+    let temporary = tempfile::Builder::new()
+        .prefix("icebox-")
+        .tempdir_in(&parent)
+        .map_err(Error::file("create a directory in", parent))?;
+    let mode = std::fs::Permissions::from_mode(0o711);
+    std::fs::set_permissions(temporary.path(), mode)
+        .map_err(Error::file("set the mode of", temporary.path()))?;
+    Ok(temporary)
 }

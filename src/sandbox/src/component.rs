@@ -2,28 +2,19 @@
 //! and how it is stopped.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use nix::sys::signal::Signal;
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::container::{Container, PgDuckInContainer};
-use super::supervisor::Isolation;
-use super::{aws, snowflake};
-use icebox_aws::{Account, Iam, MinioProxy, audit};
-use icebox_base::connections::Listeners;
-use icebox_pglake::storage::GrantedCredentials;
-use icebox_pglake::{EngineSocket, engine, secret_sync};
+use icebox_pglake::secret_sync;
 use icebox_postgres as postgres;
 use icebox_postgres::Endpoint;
-use icebox_s3 as server;
-use icebox_s3_client::S3Config;
-use icebox_tables::LakeIo;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -33,6 +24,12 @@ pub type Prepare = Arc<dyn Fn() -> Result<(), BoxError> + Send + Sync>;
 /// Work that is done while a sandbox starts.
 pub type Action =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send + Sync>;
+
+/// What completes when a component is asked to end.
+pub type Shutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The signals that stop one of icebox's own components.
+pub const STOP: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(5))];
 
 /// One component of a sandbox.
 #[derive(Clone)]
@@ -56,7 +53,32 @@ pub enum Launch {
     /// A program that runs in the foreground. Its command is built anew for each start.
     Program(Arc<dyn Fn() -> std::process::Command + Send + Sync>),
     /// A part of icebox, in a process of its own or inside this one.
-    Icebox(IceboxComponent),
+    Icebox(Arc<dyn IceboxComponent>),
+}
+
+/// The place where icebox's own components run.
+#[derive(Clone)]
+pub enum Isolation {
+    /// Each in a process of its own, which can be killed and measured.
+    Processes,
+    /// On a runtime inside this process.
+    Here(tokio::runtime::Handle),
+}
+
+/// A part of icebox that runs on its own, with everything that it needs to know. For a process of
+/// its own, this is written to a file of mode 0600. Its typetag name is its name on the command
+/// line of that process.
+#[async_trait]
+#[typetag::serde(tag = "component")]
+pub trait IceboxComponent: Send + Sync {
+    /// Returns the environment variable that its process needs, if any.
+    fn environment(&self) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// Runs the component until `shutdown` completes. Components that it starts itself get the same
+    /// isolation.
+    async fn run(&self, isolation: Isolation, shutdown: Shutdown) -> Result<(), BoxError>;
 }
 
 /// One step of a component's start.
@@ -66,6 +88,17 @@ pub enum Step {
     Probe(Probe),
     /// Work that is done once. If it fails, the start fails.
     Do(Action),
+}
+
+impl Step {
+    /// Returns a step that runs `work` on a copy of `input`.
+    pub fn action<I, F>(input: I, work: impl Fn(I) -> F + Send + Sync + 'static) -> Self
+    where
+        I: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        Self::Do(Arc::new(move || Box::pin(work(input.clone()))))
+    }
 }
 
 /// A check whether a component answers.
@@ -108,204 +141,6 @@ impl Probe {
                 if !secret_sync::is_applied(path) {
                     return Err("the S3 secret is not set".into());
                 }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A part of icebox that runs on its own, with everything that it needs to know. For a process of
-/// its own, this is written to a file of mode 0600.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "component")]
-pub enum IceboxComponent {
-    /// The S3 server.
-    S3 {
-        root: PathBuf,
-        listen: SocketAddr,
-        public: Option<IpAddr>,
-        region: String,
-        /// The AWS accounts; the first is the user's.
-        accounts: Vec<Account>,
-        /// The directory in which users, roles and policies are persisted.
-        iam: PathBuf,
-        /// The directory of the audit trail.
-        audit: PathBuf,
-    },
-    /// IAM and STS in front of an S3 server that is not icebox's.
-    Aws {
-        listen: SocketAddr,
-        public: Option<IpAddr>,
-        /// The S3 server, with its root user's keys.
-        s3: Box<S3Config>,
-        /// The AWS accounts, as in [`IceboxComponent::S3`].
-        accounts: Vec<Account>,
-        iam: PathBuf,
-        audit: PathBuf,
-    },
-    /// The lake engine of the engine `embedded`.
-    LakeEngine {
-        socket_dir: PathBuf,
-        s3: Box<S3Config>,
-        postgres_socket_dir: PathBuf,
-        postgres_port: u16,
-        postgres_user: String,
-        postgres_password: String,
-        /// The file with the grant of its storage integration, see
-        /// [`pglake::storage`](icebox_pglake::storage). `None`: it uses the keys of `s3`.
-        grant: Option<PathBuf>,
-    },
-    /// The secret sync, which keeps the S3 secret of a `pgduck_server` up to date with a grant.
-    LakeAccess {
-        server: PgDuckAddress,
-        /// The S3 service as that server reaches it, without keys.
-        s3: Box<S3Config>,
-        sts_endpoint: String,
-        /// The file with the grant, as in [`IceboxComponent::LakeEngine`].
-        grant: PathBuf,
-        /// The file with the roles' policies, see [`secret_sync::Config`].
-        policies: PathBuf,
-    },
-    /// The Snowflake side.
-    Snowflake(Box<snowflake::Config>),
-    /// A process that watches a container.
-    Container(Box<Container>),
-}
-
-/// The way to reach a `pgduck_server`.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PgDuckAddress {
-    Socket { dir: PathBuf },
-    Container(Box<PgDuckInContainer>),
-}
-
-impl IceboxComponent {
-    /// Returns the component's name on the command line of its process.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::S3 { .. } => "s3",
-            Self::Aws { .. } => "aws",
-            Self::LakeEngine { .. } => "lake-engine",
-            Self::LakeAccess { .. } => "lake-access",
-            Self::Snowflake(_) => "snowflake",
-            Self::Container(_) => "container",
-        }
-    }
-
-    /// Returns the environment variable that its process needs, if any.
-    pub fn environment(&self) -> Option<(&'static str, String)> {
-        match self {
-            Self::Container(container) => Some(("DOCKER_HOST", container.daemon_address())),
-            Self::S3 { .. }
-            | Self::Aws { .. }
-            | Self::LakeEngine { .. }
-            | Self::LakeAccess { .. }
-            | Self::Snowflake(_) => None,
-        }
-    }
-
-    /// Runs the component until `shutdown` completes. Components that it starts itself get the same
-    /// isolation.
-    pub async fn run(
-        self,
-        isolation: Isolation,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), BoxError> {
-        match self {
-            Self::S3 {
-                root,
-                listen,
-                public,
-                region,
-                accounts,
-                iam,
-                audit,
-            } => {
-                let config = server::ServerConfig {
-                    root,
-                    listen,
-                    public,
-                    region,
-                    accounts,
-                    iam,
-                    audit: Some(audit::Settings::new(audit)),
-                };
-                server::Server::bind(config).await?.run(shutdown).await?;
-            }
-            Self::Aws {
-                listen,
-                public,
-                s3,
-                accounts,
-                iam,
-                audit,
-            } => {
-                let iam = Iam::with_minio(aws::client(&s3), &iam, accounts)?;
-                let audit = audit::Audit::open(audit::Settings::new(audit))?;
-                let listeners = Listeners::bind(listen, public).await?;
-                MinioProxy::new(iam, Some(audit), &s3.endpoint)?
-                    .serve(listeners, shutdown)
-                    .await;
-            }
-            Self::LakeEngine {
-                socket_dir,
-                s3,
-                postgres_socket_dir,
-                postgres_port,
-                postgres_user,
-                postgres_password,
-                grant,
-            } => {
-                let io = match grant {
-                    None => LakeIo::s3(*s3),
-                    Some(path) => {
-                        let (endpoint, region) = (s3.endpoint.clone(), s3.region.clone());
-                        let granted = GrantedCredentials::new(endpoint, region, path);
-                        LakeIo::s3_with_credentials(*s3, Arc::new(granted))
-                    }
-                };
-                let mut postgres = tokio_postgres::Config::new();
-                postgres
-                    .host_path(postgres_socket_dir)
-                    .port(postgres_port)
-                    .user(postgres_user)
-                    .password(postgres_password);
-                let config = engine::EngineConfig {
-                    options: engine::options::Options {
-                        unix_socket_directory: socket_dir,
-                        // PostgreSQL may run as another user; the directory keeps everyone else
-                        // out.
-                        unix_socket_permissions: 0o777,
-                        ..Default::default()
-                    },
-                    lakes: engine::LakeAccess::Fixed(io),
-                    postgres,
-                };
-                engine::serve(config, shutdown).await?;
-            }
-            Self::LakeAccess {
-                server,
-                s3,
-                sts_endpoint,
-                grant,
-                policies,
-            } => {
-                let config = secret_sync::Config {
-                    server: match server {
-                        PgDuckAddress::Socket { dir } => Box::new(EngineSocket::in_dir(dir)),
-                        PgDuckAddress::Container(inside) => inside,
-                    },
-                    s3: *s3,
-                    sts_endpoint,
-                    grant,
-                    policies,
-                };
-                secret_sync::run(config, shutdown).await?;
-            }
-            Self::Snowflake(config) => config.run(isolation, shutdown).await?,
-            Self::Container(container) => {
-                container.run(shutdown).await.map_err(super::Error::from)?;
             }
         }
         Ok(())

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{Error, Event, Options, SandboxInfo, StateDir, supervisor};
+use crate::supervisor::{self, Running};
+use crate::{Error, Event, Isolation, Options, SandboxInfo, StateDir, snowflake};
 
 /// The time a supervisor has to stop everything in order.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -91,6 +92,18 @@ fn start(
         }),
         _ => Err(Error::SupervisorGone { log }),
     }
+}
+
+/// Starts the sandbox on this thread, with a process for each component. The components end with
+/// this thread.
+pub async fn supervise(
+    state: &StateDir,
+    options: &Options,
+    report: &(dyn Fn(Event) + Sync),
+    interrupted: impl Future<Output = ()>,
+) -> Result<Running, Error> {
+    let (isolation, extend) = (Isolation::Processes, snowflake::add);
+    supervisor::start(state, options, isolation, extend, report, interrupted).await
 }
 
 /// The exit code of a supervisor that found another one running (`EX_TEMPFAIL` of sysexits.h).

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use super::{EngineKind, Options, StateDir, engine};
+use crate::{EngineKind, Options, StateDir};
 use icebox_postgres::installation::INSTALL;
 use icebox_postgres::{Account, Installation};
 
@@ -14,14 +14,15 @@ use icebox_postgres::{Account, Installation};
 pub struct Report {
     /// The engines, in the order in which `--engine auto` tries them.
     pub engines: Vec<EngineCheck>,
-    pub parts: Vec<Check>,
+    #[serde(rename = "parts")]
+    pub prerequisites: Vec<Prerequisite>,
 }
 
 impl Report {
     /// Returns whether a sandbox can start here.
     pub fn can_start(&self) -> bool {
         self.engines.iter().any(|engine| engine.is_found)
-            && (self.parts.iter()).all(|part| part.is_found || !part.is_required)
+            && (self.prerequisites.iter()).all(|one| one.is_found || !one.is_required)
     }
 }
 
@@ -38,7 +39,7 @@ pub struct EngineCheck {
 
 /// The result for one prerequisite.
 #[derive(Clone, Debug, Serialize)]
-pub struct Check {
+pub struct Prerequisite {
     pub name: &'static str,
     /// What does not work without it.
     pub needed_for: &'static str,
@@ -53,28 +54,27 @@ pub struct Check {
 
 /// Examines the machine. Changes nothing and does not use the network.
 pub fn examine(state: &StateDir, options: &Options) -> Report {
-    let engines: Vec<EngineCheck> = (engine::PROVIDERS.iter())
-        .map(|provider| match provider.find(options, false) {
-            Ok(found) => EngineCheck {
-                engine: provider.kind(),
-                is_found: true,
-                detail: found.reason,
-                fix: None,
-            },
-            Err(missing) => EngineCheck {
-                engine: provider.kind(),
-                is_found: false,
-                detail: missing.reason,
-                fix: missing.fix,
-            },
-        })
-        .collect();
+    let check = |&engine: &EngineKind| {
+        let (is_found, detail, fix) = match engine.provider().find(options, false) {
+            Ok(available) => (true, available.reason, None),
+            Err(unavailable) => (false, unavailable.reason, unavailable.fix),
+        };
+        EngineCheck {
+            engine,
+            is_found,
+            detail,
+            fix,
+        }
+    };
+    let engines: Vec<EngineCheck> = EngineKind::ALL.iter().map(check).collect();
     let has_engine = engines.iter().any(|engine| engine.is_found);
-    let parts = parts(state, options, has_engine);
-    Report { engines, parts }
+    Report {
+        engines,
+        prerequisites: prerequisites(state, options, has_engine),
+    }
 }
 
-fn parts(state: &StateDir, options: &Options, has_engine: bool) -> Vec<Check> {
+fn prerequisites(state: &StateDir, options: &Options, has_engine: bool) -> Vec<Prerequisite> {
     let installation = Installation::find(options.pg_bin.as_deref());
     let mut checks = vec![postgres(&installation, !has_engine)];
     let major = installation
@@ -87,7 +87,7 @@ fn parts(state: &StateDir, options: &Options, has_engine: bool) -> Vec<Check> {
         None => (false, "no PostgreSQL was found".to_owned()),
     };
     let (is_found, detail) = extension(found.map(|found| found.has_contrib));
-    checks.push(Check {
+    checks.push(Prerequisite {
         name: "postgresql-contrib",
         needed_for: "pg_lake's stand-in, which reaches the lake through postgres_fdw",
         is_required: !has_engine,
@@ -96,7 +96,7 @@ fn parts(state: &StateDir, options: &Options, has_engine: bool) -> Vec<Check> {
         fix: Some("sudo apt-get install postgresql-contrib".to_owned()),
     });
     let (is_found, detail) = extension(found.map(|found| found.has_pg_cron));
-    checks.push(Check {
+    checks.push(Prerequisite {
         name: "pg_cron",
         needed_for: "CREATE EXTENSION pg_cron and scheduled syncs",
         is_required: false,
@@ -137,7 +137,7 @@ fn parts(state: &StateDir, options: &Options, has_engine: bool) -> Vec<Check> {
 fn postgres(
     installation: &Result<Installation, icebox_postgres::Error>,
     is_required: bool,
-) -> Check {
+) -> Prerequisite {
     let (is_found, detail) = match installation {
         Ok(found) => (
             true,
@@ -146,7 +146,7 @@ fn postgres(
         Err(icebox_postgres::Error::NotFound { reason, .. }) => (false, reason.clone()),
         Err(error) => (false, error.to_string()),
     };
-    Check {
+    Prerequisite {
         name: "postgresql",
         needed_for: "the engines native and embedded: a server of version 15 or newer",
         is_required,
@@ -156,13 +156,13 @@ fn postgres(
     }
 }
 
-fn account() -> Check {
+fn account() -> Prerequisite {
     let (is_found, detail) = match Account::unprivileged() {
         Ok(None) => (true, "icebox does not run as root".to_owned()),
         Ok(Some(account)) => (true, format!("PostgreSQL will run as `{}`", account.name)),
         Err(error) => (false, error.to_string()),
     };
-    Check {
+    Prerequisite {
         name: "unprivileged user",
         needed_for: "PostgreSQL, which refuses to run as root",
         is_required: true,
@@ -172,7 +172,7 @@ fn account() -> Check {
     }
 }
 
-fn state_dir(state: &StateDir) -> Check {
+fn state_dir(state: &StateDir) -> Prerequisite {
     // The directory itself may not exist yet. Then its nearest existing ancestor must be writable.
     let existing = state
         .root()
@@ -184,7 +184,7 @@ fn state_dir(state: &StateDir) -> Check {
         &existing,
         nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK,
     );
-    Check {
+    Prerequisite {
         name: "state directory",
         needed_for: "the sandbox's data",
         is_required: true,
@@ -204,7 +204,7 @@ fn program(
     arguments: &[&str],
     needed_for: &'static str,
     package: &str,
-) -> Check {
+) -> Prerequisite {
     let (is_found, detail) = match Command::new(name).args(arguments).output() {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -224,7 +224,7 @@ fn program(
         Err(error) => (false, error.to_string()),
     };
     let fix = Some(format!("sudo apt-get install {package}"));
-    Check {
+    Prerequisite {
         name,
         needed_for,
         is_required: false,

@@ -7,17 +7,19 @@
 pub mod aws;
 mod builder;
 mod component;
-pub mod container;
+mod container;
 pub mod control;
 pub mod doctor;
-pub mod engine;
+mod engine;
 mod network;
 pub mod process;
+pub mod services;
 mod settings;
 mod snowflake;
-pub mod state;
+mod state;
 pub mod status;
-pub mod supervisor;
+mod supervisor;
+mod thread;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -32,44 +34,16 @@ use icebox_s3_client::S3Config;
 use icebox_schedule::TimeScale;
 
 pub use builder::{Sandbox, SandboxBuilder};
-pub use component::IceboxComponent;
+pub use component::{IceboxComponent, Isolation};
+pub use engine::{Engine, EngineKind};
 pub use state::StateDir;
 
-/// The engine that a user asks for: an implementation of PostgreSQL, `pg_lake` and S3.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// The first of the other engines that works here.
+/// The two sides of the lakehouse, on which statements run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Side {
     #[default]
-    Auto,
-    /// PostgreSQL with the real `pg_lake`, and MinIO, in containers.
-    Containers,
-    /// A PostgreSQL on this machine that has the real `pg_lake`.
-    Native,
-    /// A plain PostgreSQL on this machine with icebox's stand-in for `pg_lake`.
-    Embedded,
-}
-
-/// The engine that a sandbox runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum EngineKind {
-    /// PostgreSQL with the real `pg_lake`, and MinIO, in containers.
-    Containers,
-    /// A PostgreSQL on this machine that has the real `pg_lake`.
-    Native,
-    /// A plain PostgreSQL on this machine with icebox's stand-in for `pg_lake`.
-    Embedded,
-}
-
-impl std::fmt::Display for EngineKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Containers => "containers",
-            Self::Native => "native",
-            Self::Embedded => "embedded",
-        })
-    }
+    Postgres,
+    Snowflake,
 }
 
 /// The options of a sandbox's start. What they leave open is chosen at the first start and kept.

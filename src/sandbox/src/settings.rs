@@ -23,7 +23,7 @@ pub struct Settings {
     s3_port: Option<u16>,
     snowflake_port: Option<u16>,
     /// The port of an S3 server in a container. Clients use [`Self::s3_address`] instead.
-    #[serde(default)]
+    #[serde(default, alias = "store_port")]
     minio_port: Option<u16>,
     /// The S3 endpoint of the sandbox whose lake this one is on; `None` if it has its own.
     s3_endpoint: Option<String>,
@@ -47,7 +47,7 @@ pub struct Settings {
     pub snowflake_secret_access_key: String,
     /// The address at which this start listens for other machines; not kept.
     #[serde(skip)]
-    pub public: Option<Ipv4Addr>,
+    pub listen: Option<Ipv4Addr>,
     /// The initial content of the user's AWS account.
     #[serde(default)]
     pub account: AccountState,
@@ -72,7 +72,7 @@ impl Settings {
             }
             settings.bucket.clone_from(bucket);
         }
-        settings.public = options.listen;
+        settings.listen = options.listen;
         if let Some(account) = options.account {
             settings.account = account;
         }
@@ -218,7 +218,7 @@ impl Settings {
             snowflake_password: password(),
             snowflake_access_key_id: key_id(),
             snowflake_secret_access_key: key(),
-            public: None,
+            listen: None,
             account: AccountState::default(),
         }
     }

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::supervisor::RunFile;
-use super::{EngineKind, Error, SandboxInfo, StateDir};
+use crate::supervisor::RunFile;
+use crate::{EngineKind, Error, SandboxInfo, StateDir};
 
 /// The state of a sandbox as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

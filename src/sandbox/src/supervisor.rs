@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::component::{BoxError, Component, IceboxComponent, Launch, Step};
-use super::process::{self, ProcessId};
-use super::settings::{Ports, Settings};
-use super::state::StateLock;
-use super::{Error, Event, Options, SandboxInfo, StateDir, engine};
+use crate::component::{BoxError, Component, IceboxComponent, Isolation, Launch, Step};
+use crate::engine::{self, Context, Plan, ServerChanges};
+use crate::process::{self, ProcessId};
+use crate::settings::{Ports, Settings};
+use crate::state::StateLock;
+use crate::{Error, Event, Options, SandboxInfo, StateDir};
 use icebox_base::chain;
 
 /// The time between two checks of something that is starting.
@@ -29,15 +30,6 @@ const START_TIMEOUT: Duration = Duration::from_mins(2);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// A component that ran this long is started again after the shortest wait.
 const STEADY: Duration = Duration::from_secs(10);
-
-/// The place where icebox's own components run.
-#[derive(Clone)]
-pub enum Isolation {
-    /// Each in a process of its own, which can be killed and measured.
-    Processes,
-    /// On a runtime inside this process.
-    Here(tokio::runtime::Handle),
-}
 
 /// The content of a run file: what is known about one component, for other processes to read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,9 +43,13 @@ pub struct RunFile {
     pub is_separate: bool,
 }
 
+/// A function that adds components to the plan of an engine.
+pub type Extend = fn(&mut Plan, &Context<'_>, &Options);
+
 /// A sandbox that is up.
 pub struct Running {
     pub info: SandboxInfo,
+    pub(crate) changes: ServerChanges,
     state: StateDir,
     components: Vec<Supervision>,
     _ports: Ports,
@@ -80,6 +76,7 @@ pub async fn start(
     state: &StateDir,
     options: &Options,
     isolation: Isolation,
+    extend: Extend,
     report: &(dyn Fn(Event) + Sync),
     interrupted: impl Future<Output = ()>,
 ) -> Result<Running, Error> {
@@ -97,7 +94,7 @@ pub async fn start(
         reason: chosen.reason.clone(),
     });
     let (settings, ports) = Settings::load(state, options)?;
-    let context = engine::Context {
+    let context = Context {
         state,
         settings: &settings,
         shared_lake: options.shared_lake.as_ref(),
@@ -105,9 +102,7 @@ pub async fn start(
         reason: &chosen.reason,
     };
     let mut plan = (chosen.plan)(&context)?;
-    if options.shared_lake.is_none() {
-        plan.add_snowflake(state, &settings, options);
-    }
+    extend(&mut plan, &context, options);
     plan.notices
         .into_iter()
         .for_each(|notice| report(Event::Notice(notice)));
@@ -119,17 +114,18 @@ pub async fn start(
             component: component.name.to_owned(),
         });
         let stop = CancellationToken::new();
-        let task = ComponentTask {
+        let supervised = ComponentTask {
             component: component.clone(),
             state: state.clone(),
             isolation: isolation.clone(),
             restarts: 0,
         };
-        let task = tokio::spawn(task.run(stop.clone(), ended_sender.clone()));
+        let task = tokio::spawn(supervised.run(stop.clone(), ended_sender.clone()));
         components.push(Supervision { stop, task });
     }
     let mut running = Running {
         info: plan.info,
+        changes: plan.changes,
         state: state.clone(),
         components,
         _ports: ports,
@@ -140,11 +136,11 @@ pub async fn start(
             .iter()
             .map(|component| wait_until_up(component, report)),
     );
-    let ask = plan.ask.clone();
-    let asked = async {
+    let complete = plan.complete;
+    let completed = async {
         all_up.await?;
-        match ask {
-            Some(ask) => ask(running.info.clone())
+        match complete {
+            Some(complete) => complete(running.info.clone())
                 .await
                 .map_err(|source| Error::NotUp {
                     component: "postgres",
@@ -154,7 +150,7 @@ pub async fn start(
         }
     };
     let result = tokio::select! {
-        result = asked => result,
+        result = completed => result,
         Some(Ended { component, reason }) = ended.recv() => {
             let log = state.log(component);
             let tail = process::tail(&log, 20);
@@ -297,7 +293,7 @@ struct ComponentTask {
 }
 
 /// A running component.
-enum Instance {
+enum RunningComponent {
     Process(tokio::process::Child),
     Here {
         stop: CancellationToken,
@@ -312,11 +308,11 @@ impl ComponentTask {
         loop {
             let started = Instant::now();
             let reason = match self.launch().await {
-                Ok(mut instance) => {
+                Ok(mut running) => {
                     tokio::select! {
-                        reason = instance.wait() => reason,
+                        reason = running.wait() => reason,
                         () = stop.cancelled() => {
-                            instance.stop(self.component.stop).await;
+                            running.stop(self.component.stop).await;
                             let _ = std::fs::remove_file(self.run_file());
                             return;
                         }
@@ -342,7 +338,7 @@ impl ComponentTask {
         }
     }
 
-    async fn launch(&self) -> Result<Instance, Error> {
+    async fn launch(&self) -> Result<RunningComponent, Error> {
         let component = &self.component;
         if let Some(prepare) = component.prepare.clone() {
             let done = tokio::task::spawn_blocking(move || prepare()).await;
@@ -354,34 +350,36 @@ impl ComponentTask {
         }
         let log = self.state.log(component.name);
         let death_signal = component.stop[0].0;
-        let instance = match (&component.launch, &self.isolation) {
+        let running = match (&component.launch, &self.isolation) {
             (Launch::Program(command), _) => {
-                Instance::Process(process::spawn(command(), &log, death_signal)?)
+                RunningComponent::Process(process::spawn(command(), &log, death_signal)?)
             }
-            (Launch::Icebox(part), Isolation::Processes) => {
-                let config = self.state.component_config(component.name);
-                self.state.write_json(&config, part)?;
+            (Launch::Icebox(component), Isolation::Processes) => {
+                let config = self.state.component_config(self.component.name);
+                self.state.write_json(&config, &&**component)?;
                 // The path of the running program, which is valid even if its file was replaced by
                 // a newer build.
                 let mut command = std::process::Command::new("/proc/self/exe");
                 command
                     .arg0("icebox")
-                    .args(["component", part.name(), "--config"])
+                    .args(["component", component.typetag_name(), "--config"])
                     .arg(config)
-                    .envs(part.environment());
-                Instance::Process(process::spawn(command, &log, death_signal)?)
+                    .envs(component.environment());
+                RunningComponent::Process(process::spawn(command, &log, death_signal)?)
             }
-            (Launch::Icebox(part), Isolation::Here(runtime)) => {
-                Instance::here(part.clone(), runtime)
+            (Launch::Icebox(component), Isolation::Here(runtime)) => {
+                RunningComponent::here(component.clone(), runtime)
             }
         };
-        let process = match &instance {
+        let process = match &running {
             // A process that has already ended is noticed by `wait`.
-            Instance::Process(child) => child.id().and_then(|pid| ProcessId::of(pid.cast_signed())),
-            Instance::Here { .. } => Some(ProcessId::current()),
+            RunningComponent::Process(child) => {
+                child.id().and_then(|pid| ProcessId::of(pid.cast_signed()))
+            }
+            RunningComponent::Here { .. } => Some(ProcessId::current()),
         };
         if let Some(process) = process {
-            let is_separate = matches!(instance, Instance::Process(_));
+            let is_separate = matches!(running, RunningComponent::Process(_));
             let endpoint = component.endpoint.clone();
             let run = RunFile {
                 process,
@@ -391,7 +389,7 @@ impl ComponentTask {
             };
             self.state.write_json(&self.run_file(), &run)?;
         }
-        Ok(instance)
+        Ok(running)
     }
 
     fn run_file(&self) -> std::path::PathBuf {
@@ -401,16 +399,13 @@ impl ComponentTask {
     }
 }
 
-impl Instance {
-    fn here(part: IceboxComponent, runtime: &tokio::runtime::Handle) -> Self {
+impl RunningComponent {
+    fn here(component: Arc<dyn IceboxComponent>, runtime: &tokio::runtime::Handle) -> Self {
         let stop = CancellationToken::new();
-        Self::Here {
-            task: runtime.spawn(part.run(
-                Isolation::Here(runtime.clone()),
-                stop.clone().cancelled_owned(),
-            )),
-            stop,
-        }
+        let isolation = Isolation::Here(runtime.clone());
+        let shutdown = Box::pin(stop.clone().cancelled_owned());
+        let task = runtime.spawn(async move { component.run(isolation, shutdown).await });
+        Self::Here { stop, task }
     }
 
     /// Waits until the component ends by itself, and returns the reason.
@@ -453,9 +448,4 @@ impl Instance {
             }
         }
     }
-}
-
-/// Returns a report function that ignores all events.
-pub fn silent() -> Arc<dyn Fn(Event) + Send + Sync> {
-    Arc::new(|_| {})
 }

@@ -17,14 +17,7 @@ use icebox_parity::{
 use icebox_postgres::client::{ConnectError, Endpoint, connect};
 use icebox_rest::client::ClientError;
 use icebox_retail::{Progress, RetailError, Simulator, Summary};
-use icebox_sandbox::SandboxInfo;
-
-/// The side of the lakehouse on which a statement runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Postgres,
-    Snowflake,
-}
+use icebox_sandbox::{SandboxInfo, Side};
 
 /// The failure of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,8 +99,8 @@ pub enum OpenError {
 impl SandboxBackend {
     /// Opens sessions on both sides of a running sandbox.
     pub async fn open(info: &SandboxInfo) -> Result<Self, OpenError> {
-        let there = info.snowflake.as_ref().ok_or(OpenError::NoSnowflake)?;
-        let worksheet = SnowflakeSession::new(there.connect(Some(&there.database)).await?);
+        let snowflake = info.snowflake.as_ref().ok_or(OpenError::NoSnowflake)?;
+        let worksheet = SnowflakeSession::new(snowflake.connect(Some(&snowflake.database)).await?);
         let info_of_reader = info.clone();
         let reader = move |prefix: String| {
             let info = info_of_reader.clone();

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use icebox_parity::{Answer, Decimal, Value};
+use icebox_parity::{Answer, Decimal, Value, table};
 
 /// The expectation for one statement of a step.
 #[derive(Clone, Debug, Deserialize)]
@@ -69,13 +69,12 @@ impl Expectation {
         if same {
             return Ok(());
         }
-        let wanted: Vec<Vec<String>> = rows
+        let wanted = rows
             .iter()
-            .map(|row| row.iter().map(Expected::to_string).collect())
-            .collect();
+            .map(|row| row.iter().map(Expected::to_string).collect());
         Err(format!(
             "expected the rows\n{}got\n{}",
-            icebox_parity::aligned(wanted),
+            table::aligned(wanted),
             answer.to_table(10)
         ))
     }

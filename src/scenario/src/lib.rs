@@ -58,8 +58,7 @@ mod snowflake_side;
 use std::path::PathBuf;
 
 pub use backend::{
-    Backend, OpenError, OpenSource, SandboxBackend, Side, SimulateError, StatementFailure,
-    VerifyError,
+    Backend, OpenError, OpenSource, SandboxBackend, SimulateError, StatementFailure, VerifyError,
 };
 pub use expect::{Expectation, Expected};
 pub use icebox_postgres::statements::{Statement, split};

@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::expect::Expectation;
-use super::{ScenarioError, Side, Statement};
+use super::{ScenarioError, Statement};
 use icebox_parity::Query;
 use icebox_postgres::statements::{line_of, split};
 use icebox_retail::Simulator;
-use icebox_sandbox::SandboxInfo;
+use icebox_sandbox::{SandboxInfo, Side};
 use icebox_sql::syntax;
 
 /// The name of the manifest in a scenario's folder.
@@ -361,9 +361,8 @@ impl SqlFile {
         };
         let text = read(path)?;
         // Split first, because a variable's value must not change where a statement ends.
-        let statements = side
-            .split(&text)
-            .map_err(|(line, reason)| wrong(line, reason))?;
+        let statements =
+            split_statements(side, &text).map_err(|(line, reason)| wrong(line, reason))?;
         if statements.is_empty() {
             return Err(invalid(format!("{} has no statement", path.display())));
         }
@@ -410,22 +409,20 @@ impl SqlFile {
     }
 }
 
-impl Side {
-    /// Splits a file into statements. The error is a line and what is wrong there.
-    fn split(self, text: &str) -> Result<Vec<Statement>, (usize, String)> {
-        match self {
-            Self::Postgres => split(text).map_err(|unclosed| (unclosed.line, unclosed.to_string())),
-            Self::Snowflake => {
-                let statements = syntax::split(text).map_err(|error| {
-                    let line = error.position.map_or(1, |position| position.line);
-                    (line as usize, error.message)
-                })?;
-                let owned = |one: syntax::Statement<'_>| Statement {
-                    sql: one.sql.to_owned(),
-                    line: one.position.line as usize,
-                };
-                Ok(statements.into_iter().map(owned).collect())
-            }
+/// Splits a file into statements. The error is a line and what is wrong there.
+fn split_statements(side: Side, text: &str) -> Result<Vec<Statement>, (usize, String)> {
+    match side {
+        Side::Postgres => split(text).map_err(|unclosed| (unclosed.line, unclosed.to_string())),
+        Side::Snowflake => {
+            let statements = syntax::split(text).map_err(|error| {
+                let line = error.position.map_or(1, |position| position.line);
+                (line as usize, error.message)
+            })?;
+            let owned = |one: syntax::Statement<'_>| Statement {
+                sql: one.sql.to_owned(),
+                line: one.position.line as usize,
+            };
+            Ok(statements.into_iter().map(owned).collect())
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::manifest::{Save, substitute};
-use super::{Action, Backend, Scenario, ScenarioError, Side, SkipIf, SqlFile, Step, Variables};
+use super::{Action, Backend, Scenario, ScenarioError, SkipIf, SqlFile, Step, Variables};
 use icebox_parity::{Answer, QueryReport, Report, Value};
 use icebox_retail::{Progress, Summary};
+use icebox_sandbox::Side;
 
 /// An event of a scenario's run, for whoever shows it.
 #[derive(Debug)]

@@ -11,7 +11,6 @@ const KNOWN: &[&str] = &[
     "aws: authorize operations",
     "aws: client signature",
     "s3: buckets multipart",
-    "sandbox: component container engine snowflake supervisor",
     "scripting: const_fold expression",
     "sql::query: clock convert json value",
     "sql::query: failure render rewrite",

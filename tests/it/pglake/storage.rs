@@ -15,8 +15,8 @@ use icebox_aws::client::Credentials;
 use icebox_pglake::EngineSocket;
 use icebox_pglake::storage::{self, KeyPair, SESSION_SECONDS, StorageGrant};
 use icebox_postgres::Endpoint;
-use icebox_sandbox::supervisor::Isolation;
-use icebox_sandbox::{Engine, IceboxComponent, Sandbox};
+use icebox_sandbox::services::LakeEngine;
+use icebox_sandbox::{Engine, IceboxComponent, Isolation, Sandbox};
 
 /// The name of a role that trusts the same principal, for sessions of one hour.
 const ONE_HOUR_ROLE: &str = "short-role";
@@ -65,9 +65,9 @@ impl Instance {
         // PostgreSQL's account must have access to the socket when the tests run as root.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let info = sandbox.info();
-        let engine = IceboxComponent::LakeEngine {
+        let engine = LakeEngine {
             socket_dir: dir.path().to_path_buf(),
-            s3: Box::new(lab.s3_config(&root_credentials(0))),
+            s3: lab.s3_config(&root_credentials(0)),
             postgres_socket_dir: info.state_dir.join("sockets/postgres"),
             postgres_port: info.postgres.port,
             postgres_user: "icebox_lake".to_owned(),
@@ -75,8 +75,9 @@ impl Instance {
             grant: Some(dir.path().join("grant.json")),
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async move { _ = stopped.await };
-        tokio::spawn(engine.run(Isolation::Here(Handle::current()), shutdown));
+        let shutdown = Box::pin(async move { _ = stopped.await });
+        let isolation = Isolation::Here(Handle::current());
+        tokio::spawn(async move { engine.run(isolation, shutdown).await });
         let socket = EngineSocket::in_dir(dir.path());
         until("the engine listens", Duration::from_secs(10), async || {
             socket.path().exists()

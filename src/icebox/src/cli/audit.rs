@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::{Command, runtime};
 use icebox_aws::audit::{Entry, Reader};
 use icebox_sandbox::StateDir;
 
+/// Show who did what on S3, IAM and STS, and why that was allowed or refused.
 #[derive(clap::Args)]
 pub struct Args {
     /// Keep showing new entries until interrupted.
@@ -20,7 +22,13 @@ pub struct Args {
     lines: usize,
 }
 
-pub async fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
+impl Command for Args {
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+        runtime::single_threaded()?.block_on(run(&self, state))
+    }
+}
+
+async fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     let dir = state.audit_dir();
     anyhow::ensure!(
         dir.is_dir(),

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::{Command, runtime};
 use icebox_bench::{Bench, Experiment};
 use icebox_sandbox::Engine;
+use icebox_sandbox::StateDir;
 
+/// Measure throw-away sandboxes on this machine, and compare them with peers.
 #[derive(clap::Args)]
 pub struct Args {
     /// Run only this experiment; may be given several times.
@@ -35,7 +38,14 @@ pub struct Args {
     json: bool,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+impl Command for Args {
+    fn run(self, _state: &StateDir) -> anyhow::Result<ExitCode> {
+        // The reader is compared with peers that use all cores.
+        tokio::runtime::Runtime::new()?.block_on(run(self))
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let default_clients =
         || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/icebox/clients"));
     let bench = Bench {
@@ -50,7 +60,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let report = bench
         .run(
             &|doing| eprintln!("{doing} ..."),
-            super::termination_signal(),
+            runtime::termination_signal(),
         )
         .await?;
     if args.json {

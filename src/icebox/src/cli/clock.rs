@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use icebox_sandbox::SandboxInfo;
+use super::{Command, runtime};
+use icebox_sandbox::{SandboxInfo, StateDir};
 use icebox_schedule::TimeScale;
 
+/// Show the clock of Snowflake's tasks, move it forward, or let it run faster.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -25,10 +27,19 @@ enum Change {
     Scale { factor: TimeScale },
 }
 
-pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
-    let there = info.snowflake.as_ref();
-    let there = there.context("this sandbox has no Snowflake side")?;
-    let mut client = there.connect(None).await?;
+impl Command for Args {
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+        let info = SandboxInfo::load(state.root())?;
+        runtime::multi_threaded()?.block_on(run(self, &info))
+    }
+}
+
+async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
+    let snowflake = info
+        .snowflake
+        .as_ref()
+        .context("this sandbox has no Snowflake side")?;
+    let mut client = snowflake.connect(None).await?;
     let arguments = match args.change {
         None => String::new(),
         Some(Change::Advance { amount, unit }) => {
@@ -40,12 +51,12 @@ pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
         .run(&format!("SELECT SYSTEM$ICEBOX_CLOCK({arguments})"))
         .await?;
     client.close().await;
-    let told = answer.rows.into_iter().flatten().flatten().next();
-    let told: serde_json::Value = serde_json::from_str(&told.unwrap_or_default())?;
+    let text = answer.rows.into_iter().flatten().flatten().next();
+    let clock: serde_json::Value = serde_json::from_str(&text.unwrap_or_default())?;
     println!(
         "{} (runs {} times as fast as real time)",
-        told["now"].as_str().unwrap_or_default(),
-        told["scale"]
+        clock["now"].as_str().unwrap_or_default(),
+        clock["scale"]
     );
     Ok(ExitCode::SUCCESS)
 }

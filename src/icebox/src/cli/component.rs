@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use icebox_sandbox::IceboxComponent;
-use icebox_sandbox::supervisor::Isolation;
+use super::{Command, runtime};
+use icebox_sandbox::{IceboxComponent, Isolation, StateDir};
 
+/// Run one component in the foreground, for the sandbox itself.
 #[derive(clap::Args)]
+#[command(hide = true)]
 pub struct Args {
     /// The component's name, for readers of the list of processes.
     name: String,
@@ -17,20 +19,31 @@ pub struct Args {
     config: PathBuf,
 }
 
-pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+impl Command for Args {
+    fn run(self, _state: &StateDir) -> anyhow::Result<ExitCode> {
+        runtime::multi_threaded()?.block_on(run(&self))
+    }
+
+    fn is_service(&self) -> bool {
+        true
+    }
+}
+
+async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let path = args.config.display();
     let text = std::fs::read(&args.config).with_context(|| format!("cannot read {path}"))?;
-    let component: IceboxComponent = serde_json::from_slice(&text)
+    let component: Box<dyn IceboxComponent> = serde_json::from_slice(&text)
         .with_context(|| format!("{path} does not describe a component"))?;
     anyhow::ensure!(
-        component.name() == args.name,
+        component.typetag_name() == args.name,
         "{path} describes {}, not {}",
-        component.name(),
+        component.typetag_name(),
         args.name
     );
     tracing::info!(component = args.name, "starting");
+    let shutdown = Box::pin(runtime::termination_signal());
     tokio::select! {
-        ended = component.run(Isolation::Processes, super::termination_signal()) => ended.map_err(anyhow::Error::from_boxed)?,
+        ended = component.run(Isolation::Processes, shutdown) => ended.map_err(anyhow::Error::from_boxed)?,
         never = super::memory::trim_after_work() => match never {},
     }
     Ok(ExitCode::SUCCESS)

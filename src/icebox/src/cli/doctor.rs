@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use icebox_sandbox::doctor::{Check, examine};
+use super::Command;
+use icebox_sandbox::doctor::{Prerequisite, examine};
 use icebox_sandbox::{Options, StateDir};
 
+/// Look for everything that a sandbox needs, and say how to get what is missing; exits with 1
+/// if none can start.
 #[derive(clap::Args)]
 pub struct Args {
     /// Print JSON.
@@ -16,48 +19,50 @@ pub struct Args {
     pg_bin: Option<PathBuf>,
 }
 
-/// Exits with 1 if something is missing without which no sandbox can start.
-pub fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
-    let report = examine(
-        state,
-        &Options {
-            pg_bin: args.pg_bin.clone(),
-            ..Options::default()
-        },
-    );
-    let can_start = report.can_start();
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        println!("Engines, the best one first:");
-        for found in &report.engines {
-            let mark = if found.is_found { "ok" } else { "missing" };
-            println!(
-                "{mark:<8}  {:<19} {}",
-                found.engine.to_string(),
-                found.detail
-            );
-            show_fix(found.fix.as_deref());
-        }
-        println!("\nParts:");
-        report.parts.iter().for_each(show);
-        println!(
-            "{}",
-            if can_start {
-                "\nA sandbox can start."
-            } else {
-                "\nA sandbox cannot start."
-            }
+impl Command for Args {
+    /// Exits with 1 if something is missing without which no sandbox can start.
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+        let report = examine(
+            state,
+            &Options {
+                pg_bin: self.pg_bin.clone(),
+                ..Options::default()
+            },
         );
+        let can_start = report.can_start();
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        } else {
+            println!("Engines, the best one first:");
+            for found in &report.engines {
+                let mark = if found.is_found { "ok" } else { "missing" };
+                println!(
+                    "{mark:<8}  {:<19} {}",
+                    found.engine.to_string(),
+                    found.detail
+                );
+                show_fix(found.fix.as_deref());
+            }
+            println!("\nParts:");
+            report.prerequisites.iter().for_each(show);
+            println!(
+                "{}",
+                if can_start {
+                    "\nA sandbox can start."
+                } else {
+                    "\nA sandbox cannot start."
+                }
+            );
+        }
+        Ok(if can_start {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
-    Ok(if can_start {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
-fn show(check: &Check) {
+fn show(check: &Prerequisite) {
     let mark = match (check.is_found, check.is_required) {
         (true, _) => "ok      ",
         (false, true) => "MISSING ",

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use super::{Command, runtime};
 use icebox_sandbox::StateDir;
 use icebox_sandbox::control::{self, Down};
 
+/// Stop the sandbox; its data stays unless --purge is given.
 #[derive(clap::Args)]
 pub struct Args {
     /// Also remove everything that the sandbox keeps: databases, buckets, passwords, logs.
@@ -12,7 +14,13 @@ pub struct Args {
     purge: bool,
 }
 
-pub async fn run(args: Args, state: &StateDir) -> anyhow::Result<ExitCode> {
+impl Command for Args {
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+        runtime::single_threaded()?.block_on(run(self, state))
+    }
+}
+
+async fn run(args: Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     let found = control::down(state, args.purge).await?;
     let what = match found {
         Down::Stopped => "stopped",

@@ -2,9 +2,21 @@
 
 use std::process::ExitCode;
 
-use icebox_sandbox::SandboxInfo;
+use super::Command;
+use icebox_sandbox::{SandboxInfo, StateDir};
 
-pub fn run(info: &SandboxInfo) -> anyhow::Result<ExitCode> {
+/// Print shell exports for psql and S3 clients: eval "$(icebox env)".
+#[derive(clap::Args)]
+pub struct Args {}
+
+impl Command for Args {
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+        print(&SandboxInfo::load(state.root())?);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print(info: &SandboxInfo) {
     let port = info.postgres.port.to_string();
     let variables = [
         ("PGHOST", &info.postgres.host),
@@ -44,7 +56,6 @@ pub fn run(info: &SandboxInfo) -> anyhow::Result<ExitCode> {
     }
     // A session token from another environment would be sent together with these keys.
     println!("unset AWS_SESSION_TOKEN AWS_PROFILE");
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Quotes `text` as one word of a POSIX shell.

@@ -6,9 +6,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::Command;
 use icebox_pglake::{EngineSocket, extension};
+use icebox_sandbox::StateDir;
 
+/// Add icebox's stand-in for `pg_lake` to a PostgreSQL installation.
 #[derive(clap::Args)]
+#[command(hide = true)]
 pub struct Args {
     /// PostgreSQL's share directory, which contains the folder `extension` (`pg_config` --sharedir).
     #[arg(long, value_name = "DIR")]
@@ -21,22 +25,24 @@ pub struct Args {
     port: u16,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let dir = args.share.join("extension");
-    anyhow::ensure!(
-        dir.is_dir(),
-        "{} is not a share directory of PostgreSQL: it has no folder `extension`",
-        args.share.display()
-    );
-    let socket = EngineSocket {
-        dir: args.socket_dir.clone(),
-        port: args.port,
-    };
-    extension::install(&dir, &socket)
-        .with_context(|| format!("cannot write the extension into {}", dir.display()))?;
-    println!(
-        "installed icebox's stand-in for pg_lake in {}",
-        dir.display()
-    );
-    Ok(ExitCode::SUCCESS)
+impl Command for Args {
+    fn run(self, _state: &StateDir) -> anyhow::Result<ExitCode> {
+        let dir = self.share.join("extension");
+        anyhow::ensure!(
+            dir.is_dir(),
+            "{} is not a share directory of PostgreSQL: it has no folder `extension`",
+            self.share.display()
+        );
+        let socket = EngineSocket {
+            dir: self.socket_dir.clone(),
+            port: self.port,
+        };
+        extension::install(&dir, &socket)
+            .with_context(|| format!("cannot write the extension into {}", dir.display()))?;
+        println!(
+            "installed icebox's stand-in for pg_lake in {}",
+            dir.display()
+        );
+        Ok(ExitCode::SUCCESS)
+    }
 }

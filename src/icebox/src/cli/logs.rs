@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::Command;
 use icebox_sandbox::StateDir;
 use icebox_sandbox::process::tail;
 
+/// Show the logs.
 #[derive(clap::Args)]
 pub struct Args {
     /// The component, or `icebox` for the supervisor; by default all of them.
@@ -30,7 +32,13 @@ struct Log {
     shown: u64,
 }
 
-pub fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
+impl Command for Args {
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+        run(&self, state)
+    }
+}
+
+fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     let mut logs = find(state)?;
     if let Some(component) = &args.component {
         let known: Vec<&str> = logs.iter().map(|log| log.name.as_str()).collect();

@@ -13,6 +13,7 @@ mod logs;
 mod memory;
 mod pgduck_server;
 mod run;
+mod runtime;
 mod simulate;
 mod sql;
 mod status;
@@ -22,14 +23,63 @@ mod verify;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use icebox_sandbox::{SandboxInfo, StateDir};
+use icebox_sandbox::StateDir;
 
-/// The number of worker threads of commands that talk to the sandbox or compute.
-const WORKERS: usize = 2;
+/// A subcommand: its arguments, whose doc comment is its help, and what it does.
+trait Command: clap::Args {
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode>;
+
+    /// Returns whether the command runs until it is asked to end.
+    fn is_service(&self) -> bool {
+        false
+    }
+}
+
+/// Declares the subcommands in the order of `--help`.
+macro_rules! commands {
+    ($($name:ident($args:ty),)+) => {
+        #[derive(Subcommand)]
+        enum Commands {
+            $($name($args),)+
+        }
+
+        impl Commands {
+            fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+                match self {
+                    $(Self::$name(args) => args.run(state),)+
+                }
+            }
+
+            fn is_service(&self) -> bool {
+                match self {
+                    $(Self::$name(args) => args.is_service(),)+
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    Up(up::Args),
+    Down(down::Args),
+    Status(status::Args),
+    Env(env::Args),
+    Logs(logs::Args),
+    Audit(audit::Args),
+    Doctor(doctor::Args),
+    Sql(sql::Args),
+    Clock(clock::Args),
+    Run(run::Args),
+    Simulate(simulate::Args),
+    Verify(verify::Args),
+    Bench(bench::Args),
+    Component(component::Args),
+    PgduckServer(pgduck_server::Args),
+    InstallStandIn(install_stand_in::Args),
+}
 
 /// The Snowflake Postgres + `pg_lake` + Iceberg lakehouse on one machine, offline.
 #[derive(Parser)]
@@ -45,52 +95,8 @@ struct Cli {
     )]
     state_dir: PathBuf,
     #[command(subcommand)]
-    command: Command,
+    command: Commands,
 }
-
-#[derive(Subcommand)]
-enum Command {
-    /// Start the sandbox in the background; returns when it is ready.
-    Up(up::Args),
-    /// Stop the sandbox; its data stays unless --purge is given.
-    Down(down::Args),
-    /// Show what is running, where, and how much memory it uses; exits with 1 unless everything is
-    /// up.
-    Status(status::Args),
-    /// Print shell exports for psql and S3 clients: eval "$(icebox env)".
-    Env,
-    /// Show the logs.
-    Logs(logs::Args),
-    /// Show who did what on S3, IAM and STS, and why that was allowed or refused.
-    Audit(audit::Args),
-    /// Look for everything that a sandbox needs, and say how to get what is missing; exits with 1
-    /// if none can start.
-    Doctor(doctor::Args),
-    /// Run SQL on PostgreSQL or on the Snowflake side: statements, a file, or a prompt.
-    Sql(sql::Args),
-    /// Show the clock of Snowflake's tasks, move it forward, or let it run faster.
-    Clock(clock::Args),
-    /// Run a scenario: SQL steps with the results that are expected.
-    Run(run::Args),
-    /// Generate transactions into the tables of the retail scenario, and sync them to the lake.
-    Simulate(simulate::Args),
-    /// Compare the answers of heap tables, Iceberg tables and the Snowflake side; exits with 1 if
-    /// they differ.
-    Verify(verify::Args),
-    /// Measure throw-away sandboxes on this machine, and compare them with peers.
-    Bench(bench::Args),
-    /// Run one component in the foreground, for the sandbox itself.
-    #[command(hide = true)]
-    Component(component::Args),
-    #[command(hide = true)]
-    PgduckServer(pgduck_server::Args),
-    /// Add icebox's stand-in for `pg_lake` to a PostgreSQL installation.
-    #[command(hide = true)]
-    InstallStandIn(install_stand_in::Args),
-}
-
-/// The time that a command waits for its connections to close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse_from(arguments());
@@ -102,39 +108,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
     if !is_service {
         reset_sigpipe();
     }
-    let state = StateDir::new(&cli.state_dir)?;
-    let info = || SandboxInfo::load(state.root());
-    match cli.command {
-        Command::Up(args) => up::run(args, &state),
-        Command::Down(args) => single_threaded()?.block_on(down::run(args, &state)),
-        Command::Status(args) => status::run(&args, &state),
-        Command::Env => env::run(&info()?),
-        Command::Logs(args) => logs::run(&args, &state),
-        Command::Audit(args) => single_threaded()?.block_on(audit::run(&args, &state)),
-        Command::Doctor(args) => doctor::run(&args, &state),
-        Command::Sql(args) => multi_threaded()?.block_on(as_client(sql::run(args, &info()?))),
-        Command::Clock(args) => multi_threaded()?.block_on(clock::run(args, &info()?)),
-        Command::Run(args) => multi_threaded()?.block_on(as_client(run::run(args, &info()?))),
-        Command::Simulate(args) => {
-            multi_threaded()?.block_on(as_client(simulate::run(args, &info()?)))
-        }
-        Command::Verify(args) => multi_threaded()?.block_on(as_client(verify::run(args, &info()?))),
-        // The reader is compared with peers that use all cores.
-        Command::Bench(args) => tokio::runtime::Runtime::new()?.block_on(bench::run(args)),
-        Command::Component(args) => multi_threaded()?.block_on(component::run(&args)),
-        Command::PgduckServer(args) => multi_threaded()?.block_on(pgduck_server::run(&args)),
-        Command::InstallStandIn(args) => install_stand_in::run(&args),
-    }
-}
-
-/// Runs a command that talks to PostgreSQL, then waits for its connections to close. Otherwise the
-/// server logs each of them as lost.
-async fn as_client(
-    command: impl Future<Output = anyhow::Result<ExitCode>>,
-) -> anyhow::Result<ExitCode> {
-    let result = command.await;
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, icebox_postgres::connections_ended()).await;
-    result
+    cli.command.run(&StateDir::new(&cli.state_dir)?)
 }
 
 /// Returns the command line, with the subcommand that the program's own name implies.
@@ -145,17 +119,6 @@ fn arguments() -> Vec<OsString> {
         arguments.insert(1, "pgduck-server".into());
     }
     arguments
-}
-
-impl Command {
-    /// Returns whether the command runs until it is asked to end.
-    fn is_service(&self) -> bool {
-        match self {
-            Self::Up(args) => args.is_foreground(),
-            Self::Component(_) | Self::PgduckServer(_) => true,
-            _ => false,
-        }
-    }
 }
 
 /// Lets `icebox … | head` end silently when `head` does, as other commands do, instead of with a
@@ -176,33 +139,4 @@ fn start_logging(level: &str) {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-}
-
-fn single_threaded() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-}
-
-fn multi_threaded() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .enable_all()
-        .build()
-}
-
-/// Completes when the process is asked to end.
-async fn termination_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        // Without handlers the signals end the process, as they should.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
-use clap::{Arg, ArgMatches, Command, FromArgMatches};
+use clap::{Arg, ArgMatches, FromArgMatches};
 
+use super::{Command, runtime};
 use icebox_pglake::engine::options::{OPTIONS, OptionRow, Options};
 use icebox_pglake::{duckdb_secret, engine};
+use icebox_sandbox::StateDir;
 
 /// The environment variable with the connection string of PostgreSQL. The real program does not
 /// need it.
@@ -20,10 +22,10 @@ const POSTGRES: &str = "ICEBOX_PGDUCK_POSTGRES";
 
 /// Run icebox's lake engine in place of `pgduck_server`, with its options.
 ///
-/// The environment variable `ICEBOX_PGDUCK_POSTGRES` says how to reach PostgreSQL as a superuser. It
-/// is a libpq connection string, for example "host=/run/postgresql port=5432 user=postgres".
+/// The environment variable `ICEBOX_PGDUCK_POSTGRES` says how to reach PostgreSQL as a superuser.
+/// It is a libpq connection string, for example "host=/run/postgresql port=5432 user=postgres".
 #[derive(clap::Args)]
-#[command(rename_all = "snake_case")]
+#[command(hide = true, rename_all = "snake_case")]
 pub struct Args {
     #[command(flatten)]
     engine: EngineOptions,
@@ -70,7 +72,7 @@ struct Unused {
 struct EngineOptions(Options);
 
 impl clap::Args for EngineOptions {
-    fn augment_args(command: Command) -> Command {
+    fn augment_args(command: clap::Command) -> clap::Command {
         let argument = |row: &'static OptionRow| {
             let parser = |text: &str| {
                 (row.set)(&mut Options::default(), text)?;
@@ -86,7 +88,7 @@ impl clap::Args for EngineOptions {
         command.args(OPTIONS.iter().map(argument))
     }
 
-    fn augment_args_for_update(command: Command) -> Command {
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
         Self::augment_args(command)
     }
 }
@@ -109,7 +111,17 @@ impl FromArgMatches for EngineOptions {
     }
 }
 
-pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+impl Command for Args {
+    fn run(self, _state: &StateDir) -> anyhow::Result<ExitCode> {
+        runtime::multi_threaded()?.block_on(run(&self))
+    }
+
+    fn is_service(&self) -> bool {
+        true
+    }
+}
+
+async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let path = args.init_file_path.as_deref().context(
         "--init_file_path FILE is missing: the lake engine reads its S3 secret from that file",
     )?;
@@ -126,7 +138,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.unused.memory_limit.is_some() || args.unused.cache_dir.is_some() {
         tracing::info!("memory_limit, cache_dir and the like are DuckDB's and are not used");
     }
-    engine::serve(config, super::termination_signal())
+    engine::serve(config, runtime::termination_signal())
         .await
         .with_context(|| format!("cannot serve on {}", socket.display()))?;
     Ok(ExitCode::SUCCESS)

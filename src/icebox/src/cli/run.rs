@@ -3,20 +3,29 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::{Command, runtime};
 use icebox_retail::Progress;
-use icebox_sandbox::SandboxInfo;
-use icebox_scenario::{Event, SandboxBackend, Scenario, Side, run as run_scenario, variables};
+use icebox_sandbox::{SandboxInfo, Side, StateDir};
+use icebox_scenario::{Event, SandboxBackend, Scenario, run as run_scenario, variables};
 
 /// The number of rows of an answer that are shown.
 const SHOWN_ROWS: usize = 20;
 
+/// Run a scenario: SQL steps with the results that are expected.
 #[derive(clap::Args)]
 pub struct Args {
     /// The folder that contains scenario.toml.
     scenario: PathBuf,
 }
 
-pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
+impl Command for Args {
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+        let info = SandboxInfo::load(state.root())?;
+        runtime::run_client(run(self, &info))
+    }
+}
+
+async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
     let scenario = Scenario::load(&args.scenario, &variables(info))?;
     println!("{}", scenario.title);
     let mut backend = SandboxBackend::open(info).await?;

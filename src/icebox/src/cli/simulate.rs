@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::{Command, runtime};
 use icebox_postgres::connect;
 use icebox_retail::{Progress, Simulator};
-use icebox_sandbox::SandboxInfo;
+use icebox_sandbox::{SandboxInfo, StateDir};
 
+/// Generate transactions into the tables of the retail scenario, and sync them to the lake.
 #[derive(clap::Args)]
 pub struct Args {
     /// Transactions to generate.
@@ -31,7 +33,14 @@ pub struct Args {
     no_sync: bool,
 }
 
-pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
+impl Command for Args {
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+        let info = SandboxInfo::load(state.root())?;
+        runtime::run_client(run(self, &info))
+    }
+}
+
+async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
     let simulator = Simulator {
         transactions: args.transactions,
         batch_size: args.batch_size,

@@ -2,9 +2,13 @@
 
 use std::process::ExitCode;
 
+use super::Command;
+use icebox_parity::table;
 use icebox_sandbox::StateDir;
-use icebox_sandbox::status::{State, Status};
+use icebox_sandbox::status::{ComponentStatus, State, Status};
 
+/// Show what is running, where, and how much memory it uses; exits with 1 unless everything is
+/// up.
 #[derive(clap::Args)]
 pub struct Args {
     /// Print JSON.
@@ -12,21 +16,23 @@ pub struct Args {
     json: bool,
 }
 
-/// Exits with 0 if the sandbox and all of its components are up, or else with 1.
-pub fn run(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
-    let status = Status::of(state)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
-    } else {
-        show(&status);
+impl Command for Args {
+    /// Exits with 0 if the sandbox and all of its components are up, or else with 1.
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+        let status = Status::of(state)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&status)?);
+        } else {
+            show(&status);
+        }
+        let all_are_up =
+            status.state == State::Up && status.components.iter().all(|component| component.is_up);
+        Ok(if all_are_up {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
-    let all_are_up =
-        status.state == State::Up && status.components.iter().all(|component| component.is_up);
-    Ok(if all_are_up {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
 fn show(status: &Status) {
@@ -42,26 +48,32 @@ fn show(status: &Status) {
     if let (Some(engine), Some(reason)) = (status.engine, &status.engine_reason) {
         println!("engine {engine}, {reason}");
     }
-    println!(
-        "{:<24} {:<5} {:>8} {:>8} {:>10}  endpoint",
-        "component", "state", "pid", "restarts", "memory"
-    );
-    for component in &status.components {
-        println!(
-            "{:<24} {:<5} {:>8} {:>8} {:>10}  {}",
-            component.name,
-            if component.is_up { "up" } else { "down" },
-            text(component.pid),
-            component.restarts,
-            component
-                .memory_bytes
-                .map_or("-".to_owned(), |bytes| format!(
-                    "{:.1} MB",
-                    bytes as f64 / 1e6
-                )),
-            component.endpoint.as_deref().unwrap_or("-"),
-        );
-    }
+    let header = [
+        "component",
+        "state",
+        "pid",
+        "restarts",
+        "memory",
+        "endpoint",
+    ];
+    let lines = std::iter::once(header.map(str::to_owned).to_vec())
+        .chain(status.components.iter().map(line));
+    print!("{}", table::spaced(lines, &[2, 3, 4]));
+}
+
+fn line(component: &ComponentStatus) -> Vec<String> {
+    let state = if component.is_up { "up" } else { "down" };
+    let memory = component.memory_bytes;
+    vec![
+        component.name.clone(),
+        state.to_owned(),
+        text(component.pid),
+        component.restarts.to_string(),
+        memory.map_or("-".to_owned(), |bytes| {
+            format!("{:.1} MB", bytes as f64 / 1e6)
+        }),
+        component.endpoint.clone().unwrap_or("-".to_owned()),
+    ]
 }
 
 fn text(pid: Option<i32>) -> String {

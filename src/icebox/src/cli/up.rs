@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
+use super::{Command, env, runtime};
 use icebox_base::chain;
 use icebox_sandbox::aws::AccountState;
 use icebox_sandbox::control::{self, Up};
-use icebox_sandbox::supervisor::{self, Isolation};
 use icebox_sandbox::{Engine, Error, Event, Options, SandboxInfo, StateDir};
 use icebox_schedule::TimeScale;
 
+/// Start the sandbox in the background; returns when it is ready.
 #[derive(clap::Args)]
 pub struct Args {
     /// The implementation of PostgreSQL, `pg_lake` and S3; auto takes the first that works here.
@@ -58,10 +59,6 @@ pub struct Args {
 }
 
 impl Args {
-    pub fn is_foreground(&self) -> bool {
-        self.foreground
-    }
-
     fn options(&self) -> Options {
         Options {
             engine: self.engine,
@@ -78,10 +75,22 @@ impl Args {
     }
 }
 
-pub fn run(args: Args, state: &StateDir) -> anyhow::Result<ExitCode> {
-    if args.foreground {
-        return supervise(&args, state);
+impl Command for Args {
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+        if self.foreground {
+            supervise(&self, state)
+        } else {
+            start(&self, state)
+        }
     }
+
+    fn is_service(&self) -> bool {
+        self.foreground
+    }
+}
+
+/// Starts the sandbox in the background.
+fn start(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let progress = Progress::new();
     let up = control::up(state, &args.options(), &|event| progress.show(&event));
@@ -119,14 +128,9 @@ fn supervise(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
         }
     };
     let options = args.options();
-    super::single_threaded()?.block_on(async {
-        let start = supervisor::start(
-            state,
-            &options,
-            Isolation::Processes,
-            &report,
-            super::termination_signal(),
-        );
+    runtime::single_threaded()?.block_on(async {
+        let interrupted = runtime::termination_signal();
+        let start = control::supervise(state, &options, &report, interrupted);
         let running = match start.await {
             Ok(running) => running,
             Err(Error::Busy { .. }) if args.events => {
@@ -144,7 +148,7 @@ fn supervise(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
             progress.finish();
             describe(&running.info);
         }
-        super::termination_signal().await;
+        runtime::termination_signal().await;
         tracing::info!("stopping the sandbox");
         running.stop().await;
         Ok(ExitCode::SUCCESS)
@@ -160,7 +164,7 @@ fn describe(info: &SandboxInfo) {
         if std::env::var_os("ICEBOX_STATE_DIR").is_none() && !info.state_dir.ends_with(".icebox") {
             format!(
                 "{program} --state-dir {}",
-                super::env::shell_quote(&state_dir.to_string())
+                env::shell_quote(&state_dir.to_string())
             )
         } else {
             program
@@ -200,9 +204,9 @@ fn describe(info: &SandboxInfo) {
         bucket = bucket.0,
         s3_command = bucket.1,
         snowflake = match &info.snowflake {
-            Some(there) => format!(
+            Some(snowflake) => format!(
                 "http://{}, account {}, user {}",
-                there.address, there.account, there.user
+                snowflake.address, snowflake.account, snowflake.user
             ),
             None => "none".to_owned(),
         },

@@ -1,15 +1,18 @@
 //! `icebox verify`: runs the same queries on heap tables, on Iceberg tables through PostgreSQL, and
 //! on the reader of the Snowflake side.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use icebox_parity::{PostgresSource, Query, Source, verify};
+use super::{Command, runtime};
+use icebox_parity::{PostgresSource, Query, QueryError, Source, verify};
 use icebox_postgres::connect;
-use icebox_sandbox::SandboxInfo;
+use icebox_sandbox::{SandboxInfo, StateDir};
 use icebox_scenario::snowflake_side;
 
+/// Compare the answers of heap tables, Iceberg tables and the Snowflake side; exits with 1 if
+/// they differ.
 #[derive(clap::Args)]
 pub struct Args {
     /// The folder with the query files.
@@ -30,8 +33,15 @@ pub struct Args {
     json: bool,
 }
 
-pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
-    let mut queries = Query::load_dir(&args.queries)?;
+impl Command for Args {
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+        let info = SandboxInfo::load(state.root())?;
+        runtime::run_client(run(self, &info))
+    }
+}
+
+async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
+    let mut queries = load_queries(&args.queries)?;
     if let Some(name) = &args.only {
         queries = Query::only(queries, name)?;
     }
@@ -56,5 +66,15 @@ pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    })
+}
+
+fn load_queries(folder: &Path) -> anyhow::Result<Vec<Query>> {
+    Query::load_dir(folder).map_err(|error| match error {
+        QueryError::Read { .. } | QueryError::Empty { .. } => {
+            let reason = icebox_base::chain(&error);
+            anyhow::anyhow!("{reason}; give the folder that holds the queries with --queries")
+        }
+        error => error.into(),
     })
 }

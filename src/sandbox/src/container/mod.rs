@@ -9,18 +9,19 @@
 //!
 //! The process in between makes a container behave like every other component: when the supervisor
 //! is killed, the system ends the process, which removes the container. If the process is killed
-//! too, the next `up` or `down` removes what is left: see [`resources`].
+//! too, the next `up` or `down` removes what is left: see [`Resources`].
 
 pub mod daemon;
-pub mod inside;
-pub mod resources;
+mod images;
+mod inside;
+mod resources;
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use testcontainers::bollard::errors::Error as DockerError;
@@ -34,8 +35,9 @@ use testcontainers::{
 };
 use tokio::io::AsyncWriteExt;
 
-use super::component::BoxError;
+use crate::component::{BoxError, IceboxComponent, Isolation, Shutdown};
 pub use daemon::Daemon;
+pub use images::Images;
 pub use inside::PgDuckInContainer;
 pub use resources::Resources;
 use resources::remove_container;
@@ -167,28 +169,39 @@ fn list(paths: &[PathBuf]) -> String {
     paths.join(", ")
 }
 
+#[async_trait]
+#[typetag::serde(name = "container")]
+impl IceboxComponent for Container {
+    fn environment(&self) -> Option<(&'static str, String)> {
+        Some(("DOCKER_HOST", daemon::address(&self.socket)))
+    }
+
+    async fn run(&self, _isolation: Isolation, shutdown: Shutdown) -> Result<(), BoxError> {
+        Ok(self.run_until(shutdown).await.map_err(crate::Error::from)?)
+    }
+}
+
 impl Container {
     /// Runs the container until `shutdown` completes, then stops and removes it. It is an error if
     /// the container ends by itself; it is removed then too.
     ///
     /// # Errors
     /// Any [`Error`].
-    pub async fn run(
-        self,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), Error> {
+    async fn run_until(&self, shutdown: Shutdown) -> Result<(), Error> {
         // `shutdown` is watched from the beginning. A start that is under way still completes, so
         // that its container is known here and can be removed.
         let mut shutdown = tokio::spawn(shutdown);
         if !daemon::is_testcontainers_socket(&self.socket) {
             return Err(Error::NotInEnvironment {
-                socket: self.socket,
+                socket: self.socket.clone(),
             });
         }
         let daemon = Daemon::connect(&self.socket).await?;
         // testcontainers would pull a missing image.
         if !daemon.has_image(&self.image).await? {
-            return Err(Error::NoImage { image: self.image });
+            return Err(Error::NoImage {
+                image: self.image.clone(),
+            });
         }
         // A watching process that was killed may have left its container.
         remove_container(&daemon, &self.name).await?;
@@ -225,11 +238,6 @@ impl Container {
         }
         remove_started(container, &daemon).await?;
         result
-    }
-
-    /// Returns the value of `DOCKER_HOST` that leads to the container engine.
-    pub fn daemon_address(&self) -> String {
-        daemon::address(&self.socket)
     }
 
     fn request(&self) -> ContainerRequest<GenericImage> {
@@ -310,6 +318,22 @@ impl Container {
             out_of_memory: state.and_then(|state| state.oom_killed).unwrap_or(false),
         }
     }
+}
+
+/// Runs `work` to completion on a runtime and a thread of its own, because the caller may be on a
+/// runtime that it must not block.
+pub fn wait_for<T: Send>(work: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Error::Runtime)?;
+        runtime.block_on(work)
+    };
+    std::thread::scope(|scope| match scope.spawn(run).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 /// Removes a container that testcontainers started, even if another process has already removed it.

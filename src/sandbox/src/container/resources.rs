@@ -82,7 +82,7 @@ impl Resources {
 
     /// Returns the name of a container or a volume.
     pub fn resource_name(&self, resource: &str) -> String {
-        format!("{}-{part}", self.name)
+        format!("{}-{resource}", self.name)
     }
 
     pub fn labels(&self) -> HashMap<String, String> {

@@ -1,11 +1,14 @@
 //! The engine `embedded`: a plain PostgreSQL of this machine, icebox's stand-in for `pg_lake`, and
 //! icebox's S3 server.
 
+use std::sync::Arc;
+
 use super::SUPERUSER;
-use super::local::{EngineParts, LocalSandbox, STOP};
+use super::local::{EngineParts, LocalSandbox};
 use super::{Available, Context, Plan, Provider, Unavailable};
-use crate::component::{Component, IceboxComponent, Launch, Probe, Step};
-use crate::{EngineKind, Error, Options};
+use crate::component::{Component, Launch, Probe, STOP, Step};
+use crate::services::LakeEngine;
+use crate::{Error, Options};
 use icebox_pglake::{EngineSocket, prefix};
 use icebox_postgres::installation::INSTALL;
 use icebox_postgres::{Error as PostgresError, Installation, configuration};
@@ -13,10 +16,6 @@ use icebox_postgres::{Error as PostgresError, Installation, configuration};
 pub struct Embedded;
 
 impl Provider for Embedded {
-    fn kind(&self) -> EngineKind {
-        EngineKind::Embedded
-    }
-
     fn find(&self, options: &Options, _is_library: bool) -> Result<Available, Unavailable> {
         let installation =
             Installation::find(options.pg_bin.as_deref()).map_err(|error| Unavailable {
@@ -64,6 +63,8 @@ fn plan(installation: Installation, context: &Context<'_>) -> Result<Plan, Error
         preload: &[configuration::PG_CRON],
         settings: Vec::new(),
         engine: vec![engine],
+        // The lake engine reads the grant each time.
+        has_secret_sync: false,
     })
 }
 
@@ -71,9 +72,9 @@ fn lake_engine(local: &LocalSandbox<'_>, socket: &EngineSocket) -> Component {
     Component {
         name: "lake-engine",
         endpoint: socket.path().display().to_string(),
-        launch: Launch::Icebox(IceboxComponent::LakeEngine {
+        launch: Launch::Icebox(Arc::new(LakeEngine {
             socket_dir: socket.dir.clone(),
-            s3: Box::new(local.s3.clone()),
+            s3: local.s3.clone(),
             postgres_socket_dir: local.postgres_sockets.clone(),
             postgres_port: local.postgres_port,
             postgres_user: SUPERUSER.to_owned(),
@@ -81,7 +82,7 @@ fn lake_engine(local: &LocalSandbox<'_>, socket: &EngineSocket) -> Component {
             grant: local
                 .shared_lake()
                 .map(|shared_lake| shared_lake.grant.clone()),
-        }),
+        })),
         prepare: None,
         ready: vec![Step::Probe(Probe::UnixSocket(socket.path()))],
         stop: STOP,

@@ -1,7 +1,6 @@
 //! What the engines that run PostgreSQL on this machine have in common: the server, icebox's S3
 //! server, and how both are reached. What differs is data: see [`EngineParts`].
 
-use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,12 +8,13 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{Context, Plan, SUPERUSER};
+use super::{Context, Plan, SUPERUSER, ServerChanges};
 use crate::aws::{self, AccountState};
-use crate::component::{Action, BoxError, Component, IceboxComponent, Launch, Probe, Step};
+use crate::component::{Component, Launch, Probe, STOP, Step};
+use crate::services::S3;
 use crate::settings::Settings;
 use crate::{Error, SandboxInfo, SharedLake, StateDir};
-use icebox_postgres::configuration::Clients;
+use icebox_postgres::configuration::{AllowedClients, access_rules};
 use icebox_postgres::server::Roles;
 use icebox_postgres::tls::Certificate;
 use icebox_postgres::{Account, Endpoint, Installation, Server, ServerConfig};
@@ -27,7 +27,6 @@ const STOP_POSTGRES: &[(Signal, Duration)] = &[
     (Signal::SIGINT, Duration::from_secs(10)),
     (Signal::SIGQUIT, Duration::from_secs(5)),
 ];
-pub const STOP: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(5))];
 
 /// A sandbox on this machine: its directories, ports and accounts.
 pub struct LocalSandbox<'a> {
@@ -56,6 +55,8 @@ pub struct EngineParts {
     /// The components to which PostgreSQL sends its Iceberg work, and those that they need, in the
     /// order in which they are stopped.
     pub engine: Vec<Component>,
+    /// See [`ServerChanges`].
+    pub has_secret_sync: bool,
 }
 
 impl<'a> LocalSandbox<'a> {
@@ -105,7 +106,7 @@ impl<'a> LocalSandbox<'a> {
         };
         let address = settings.postgres_address();
         let mut postgres_settings = lake.settings;
-        if let Some(public) = settings.public {
+        if let Some(public) = settings.listen {
             let addresses = if public.is_unspecified() {
                 public.to_string()
             } else {
@@ -119,7 +120,7 @@ impl<'a> LocalSandbox<'a> {
             address,
             clients: match self.context.shared_lake {
                 Some(shared_lake) => shared_lake.clients.clone(),
-                None => match settings.public {
+                None => match settings.listen {
                     None => AllowedClients::local(),
                     Some(_) => AllowedClients::new(vec!["0.0.0.0/0".to_owned()], Vec::new()),
                 },
@@ -155,7 +156,7 @@ impl<'a> LocalSandbox<'a> {
                 installation.major
             ));
         }
-        notices.extend(settings.public.map(|public| listening(settings, public)));
+        notices.extend(settings.listen.map(|public| listening(settings, public)));
         let superuser = server.endpoint(&roles.superuser);
         let mut components = vec![postgres_component(server, &info, superuser)];
         components.extend(lake.engine);
@@ -165,8 +166,13 @@ impl<'a> LocalSandbox<'a> {
         Ok(Plan {
             components,
             info,
-            ask: None,
+            complete: None,
             notices,
+            snowflake_s3: settings.s3_of_snowflake(),
+            changes: ServerChanges {
+                access_rules: |superuser, clients| access_rules(superuser, clients, false),
+                has_secret_sync: lake.has_secret_sync,
+            },
         })
     }
 }
@@ -203,7 +209,7 @@ fn postgres_component(server: Server, info: &SandboxInfo, superuser: Endpoint) -
             Ok(())
         })),
         ready: vec![
-            action(bootstrapped, |server| async move {
+            Step::action(bootstrapped, |server| async move {
                 Ok(server.bootstrap().await?)
             }),
             Step::Probe(Probe::Postgres(superuser)),
@@ -222,7 +228,7 @@ fn s3_component(
     // In an empty account, the user creates the bucket and the role.
     if info.role_arn.is_some() {
         let input = (info.s3.clone(), info.bucket.clone());
-        ready.push(action(input, |(s3, bucket)| async move {
+        ready.push(Step::action(input, |(s3, bucket)| async move {
             Ok(client::ensure_bucket(&s3, &bucket).await?)
         }));
         ready.push(ensure_role(info));
@@ -230,15 +236,15 @@ fn s3_component(
     Component {
         name: "s3",
         endpoint: info.s3.endpoint.clone(),
-        launch: Launch::Icebox(IceboxComponent::S3 {
+        launch: Launch::Icebox(Arc::new(S3 {
             root: state.s3_dir(),
             listen,
-            public: settings.public.map(IpAddr::from),
+            public: settings.listen.map(IpAddr::from),
             region: info.s3.region.clone(),
             accounts: settings.aws_accounts(),
             iam: state.iam_dir(),
             audit: state.audit_dir(),
-        }),
+        })),
         prepare: None,
         ready,
         stop: STOP,
@@ -248,19 +254,9 @@ fn s3_component(
 /// Returns a step that creates the role of a ready account.
 pub fn ensure_role(info: &SandboxInfo) -> Step {
     let input = (info.s3.clone(), info.bucket.clone());
-    action(input, |(s3, bucket)| async move {
+    Step::action(input, |(s3, bucket)| async move {
         Ok(aws::ensure_role(&s3, &bucket).await?)
     })
-}
-
-/// Returns a step that runs `work` on a copy of `input`.
-pub fn action<I, F>(input: I, work: impl Fn(I) -> F + Send + Sync + Clone + 'static) -> Step
-where
-    I: Clone + Send + Sync + 'static,
-    F: Future<Output = Result<(), BoxError>> + Send + 'static,
-{
-    let action: Action = Arc::new(move || Box::pin(work(input.clone())));
-    Step::Do(action)
 }
 
 /// Returns the cache directory that sandboxes share; `None` without a home directory.

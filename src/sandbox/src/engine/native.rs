@@ -8,10 +8,10 @@ use nix::unistd::{AccessFlags, access};
 
 use super::SUPERUSER;
 use super::local::{EngineParts, LocalSandbox};
-use super::pgduck::{PgDuck, lake_access};
+use super::pgduck::{PgDuck, secret_sync_component};
 use super::{Available, Context, Plan, Provider, Unavailable};
-use crate::component::PgDuckAddress;
-use crate::{EngineKind, Error, Options};
+use crate::services::PgDuckAddress;
+use crate::{Error, Options};
 use icebox_pglake::duckdb_secret::Secret;
 use icebox_pglake::{EngineSocket, secret_sync};
 use icebox_postgres::client::conninfo_value;
@@ -27,10 +27,6 @@ const INSTALL: &str = "see \"Engines\" in icebox's README: packages of pg_lake f
 pub struct Native;
 
 impl Provider for Native {
-    fn kind(&self) -> EngineKind {
-        EngineKind::Native
-    }
-
     fn find(&self, options: &Options, _is_library: bool) -> Result<Available, Unavailable> {
         let places: Vec<PathBuf> = path().chain(packaged()).collect();
         let mut refused = Vec::new();
@@ -101,7 +97,7 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
         dir: local.postgres_dir.clone(),
         account: local.account.clone(),
         secret: match local.shared_lake() {
-            Some(_) => secret_sync::not_yet(&local.s3),
+            Some(_) => secret_sync::pending_secret(&local.s3),
             None => Secret {
                 bucket: None,
                 s3: local.s3.clone(),
@@ -131,7 +127,7 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
             dir: socket.dir.clone(),
         };
         let sts_endpoint = local.s3.endpoint.clone();
-        engine.push(lake_access(
+        engine.push(secret_sync_component(
             server,
             local.s3.clone(),
             sts_endpoint,
@@ -143,6 +139,7 @@ fn plan(installation: Installation, server: PathBuf, context: &Context<'_>) -> R
         preload: &[configuration::PG_EXTENSION_BASE, configuration::PG_CRON],
         settings,
         engine,
+        has_secret_sync: true,
     })
 }
 

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::local::STOP;
-use crate::component::{BoxError, Component, IceboxComponent, Launch, PgDuckAddress, Probe, Step};
+use crate::component::{BoxError, Component, Launch, Probe, STOP, Step};
+use crate::services::{PgDuckAddress, SecretSync};
 use crate::{Error, SharedLake, StateDir, process};
 use icebox_aws as aws;
 use icebox_aws::AccountId;
@@ -279,7 +279,7 @@ impl PgDuck {
 ///
 /// # Errors
 /// The record of an earlier secret sync cannot be removed.
-pub fn lake_access(
+pub fn secret_sync_component(
     server: PgDuckAddress,
     s3: S3Config,
     sts_endpoint: String,
@@ -290,17 +290,17 @@ pub fn lake_access(
         &StateDir::new(&shared_lake.lake)?.iam_dir(),
         &AccountId::LOCAL,
     );
-    secret_sync::forget(grant).map_err(Error::file("forget", grant))?;
+    secret_sync::remove_applied(grant).map_err(Error::file("forget", grant))?;
     Ok(Component {
         name: "lake-access",
         endpoint: s3.endpoint.clone(),
-        launch: Launch::Icebox(IceboxComponent::LakeAccess {
+        launch: Launch::Icebox(Arc::new(SecretSync {
             server,
-            s3: Box::new(s3),
+            s3,
             sts_endpoint,
             grant: grant.clone(),
             policies,
-        }),
+        })),
         prepare: None,
         // Without the credentials of its grant, the server would refuse what the grant allows.
         ready: vec![Step::Probe(Probe::Grant(grant.clone()))],

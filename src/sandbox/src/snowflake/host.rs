@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::instances::Instances;
 use super::principals::Principals;
-use super::{ACCOUNT, Config, STORAGE};
-use crate::supervisor::Isolation;
+use super::{ACCOUNT, STORAGE, SnowflakeSide};
+use crate::component::Isolation;
 use crate::{Error, SandboxInfo, StateDir, aws, settings};
 use icebox_account::account::Account;
 use icebox_account::host::{Access, Grant, Host, NewPostgres, Postgres, Role};
@@ -35,7 +35,7 @@ pub struct SandboxHost {
 
 impl SandboxHost {
     pub fn new(
-        config: Config,
+        config: SnowflakeSide,
         state: &StateDir,
         isolation: Isolation,
         clock: Clock,
@@ -89,7 +89,7 @@ impl SandboxHost {
 }
 
 #[async_trait]
-impl World for SandboxHost {
+impl Host for SandboxHost {
     fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -140,7 +140,9 @@ impl World for SandboxHost {
         {
             self.instances.remove(request.id).await.map_err(failed)?;
             let text = format!(
-                "POSTGRES_VERSION = {wanted} is not available: this sandbox runs PostgreSQL {is}. Leave the option out, or start the sandbox with --pg-bin and the directory of a PostgreSQL {wanted}."
+                "POSTGRES_VERSION = {wanted} is not available: this sandbox runs PostgreSQL {is}. \
+                 Leave the option out, or start the sandbox with --pg-bin and the directory of a \
+                 PostgreSQL {wanted}."
             );
             return Err(SqlError::compilation(code::INVALID_VALUE, text));
         }

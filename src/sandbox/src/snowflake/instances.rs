@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use crate::component::BoxError;
-use crate::supervisor::{self, Isolation};
-use crate::{
-    Engine, EngineKind, Error, Options, Sandbox, SandboxBuilder, SandboxInfo, SharedLake, StateDir,
-};
+use crate::component::{BoxError, Isolation};
+use crate::supervisor;
+use crate::thread::{SandboxThread, Start};
+use crate::{Engine, Error, Options, SandboxInfo, SharedLake, StateDir};
 use icebox_pglake::secret_sync;
 use icebox_pglake::storage::{self, StorageGrant};
-use icebox_postgres::configuration::{AllowedClients, access_rules, access_rules_in_container};
+use icebox_postgres::configuration::AllowedClients;
 use icebox_postgres::server::{quote_identifier, quote_literal};
 use icebox_postgres::{Endpoint, connect};
 use icebox_s3_client::S3Config;
@@ -25,7 +25,6 @@ const GRANT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Instances {
     /// The state directory of the sandbox itself.
     state: StateDir,
-    engine: EngineKind,
     options: Options,
     isolation: Isolation,
     s3: S3Config,
@@ -34,31 +33,26 @@ pub struct Instances {
 }
 
 struct Instance {
-    sandbox: Sandbox,
+    sandbox: SandboxThread,
     clients: AllowedClients,
 }
 
 impl Instances {
     pub fn new(
         state: StateDir,
-        engine: EngineKind,
+        engine: Engine,
         pg_bin: Option<PathBuf>,
         isolation: Isolation,
         s3: S3Config,
         bucket: String,
     ) -> Self {
         let options = Options {
-            engine: match engine {
-                EngineKind::Containers => Engine::Containers,
-                EngineKind::Native => Engine::Native,
-                EngineKind::Embedded => Engine::Embedded,
-            },
+            engine,
             pg_bin,
             ..Options::default()
         };
         Self {
             state,
-            engine,
             options,
             isolation,
             s3,
@@ -69,7 +63,7 @@ impl Instances {
 
     /// Starts a server; a new one if there is none with this id. It accepts no clients but icebox.
     pub async fn start(&self, id: u64) -> Result<SandboxInfo, Error> {
-        let clients = Clients::new(Vec::new(), Vec::new());
+        let clients = AllowedClients::new(Vec::new(), Vec::new());
         let state = StateDir::new(&self.state_dir(id))?;
         let options = Options {
             shared_lake: Some(SharedLake {
@@ -81,13 +75,19 @@ impl Instances {
             }),
             ..self.options.clone()
         };
-        let builder =
-            SandboxBuilder::on_shared_lake(self.state_dir(id), options, self.isolation.clone());
+        let start = Start {
+            state,
+            options,
+            isolation: Some(self.isolation.clone()),
+            extend: |_, _, _| {},
+            report: Arc::new(|_| {}),
+            is_temporary: false,
+        };
         let mut running = self.running.lock().await;
         if let Some(instance) = running.get(&id) {
             return Ok(instance.sandbox.info().clone());
         }
-        let sandbox = builder.start().await?;
+        let sandbox = start.run().await?;
         let info = sandbox.info().clone();
         running.insert(id, Instance { sandbox, clients });
         Ok(info)
@@ -126,12 +126,8 @@ impl Instances {
         };
         instance.clients.set(allowed, blocked);
         let superuser = instance.sandbox.info().superuser();
-        let rules = match self.engine {
-            EngineKind::Containers => access_rules_in_container(&superuser.user, &instance.clients),
-            EngineKind::Native | EngineKind::Embedded => {
-                access_rules(&superuser.user, &instance.clients, false)
-            }
-        };
+        let access_rules = instance.sandbox.changes().access_rules;
+        let rules = access_rules(&superuser.user, &instance.clients);
         write_rules(&superuser, &rules).await
     }
 
@@ -152,9 +148,12 @@ impl Instances {
     pub async fn grant(&self, id: u64, grant: Option<&StorageGrant>) -> Result<(), BoxError> {
         let path = StateDir::new(&self.state_dir(id))?.storage_grant();
         storage::write(&path, grant)?;
-        let is_running = self.running.lock().await.contains_key(&id);
-        // The lake engine of the engine `embedded` reads the grant each time.
-        if is_running && self.engine != EngineKind::Embedded {
+        let has_secret_sync = {
+            let running = self.running.lock().await;
+            let instance = running.get(&id);
+            instance.is_some_and(|instance| instance.sandbox.changes().has_secret_sync)
+        };
+        if has_secret_sync {
             let holds = async {
                 while !secret_sync::is_applied(&path) {
                     tokio::time::sleep(Duration::from_millis(4)).await;

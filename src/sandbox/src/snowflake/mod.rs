@@ -14,20 +14,20 @@ mod instances;
 mod principals;
 mod ready;
 
-use std::future::Future;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::component::{BoxError, Component, IceboxComponent, Launch, Probe, Step};
-use super::engine::Plan;
-use super::settings::Settings;
-use super::supervisor::Isolation;
-use super::{EngineKind, Error, Options, SnowflakeInfo, StateDir};
+use crate::component::{
+    BoxError, Component, IceboxComponent, Isolation, Launch, Probe, Shutdown, Step,
+};
+use crate::engine::{Context, Plan};
+use crate::{Engine, Error, Options, SnowflakeInfo, StateDir};
 use host::SandboxHost;
 use icebox_account::account::Account;
 use icebox_account::tasks;
@@ -50,11 +50,11 @@ const STORAGE: &str = "icebox-snowflake";
 const STOP: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(20))];
 
 /// The interval at which the clock's state is persisted.
-const CLOCK_KEPT_EVERY: Duration = Duration::from_secs(1);
+const CLOCK_SAVED_EVERY: Duration = Duration::from_secs(1);
 
-/// The configuration of the component.
+/// The component, with everything that it needs to know.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Config {
+pub struct SnowflakeSide {
     /// The state directory of the sandbox.
     state_dir: PathBuf,
     info: SnowflakeInfo,
@@ -68,7 +68,7 @@ pub struct Config {
     public: Option<IpAddr>,
     bucket: String,
     /// The engine of PostgreSQL instances.
-    engine: EngineKind,
+    engine: Engine,
     pg_bin: Option<PathBuf>,
     time_scale: Option<TimeScale>,
     /// The endpoint of the sandbox's own server, without its password.
@@ -78,94 +78,76 @@ pub struct Config {
     role_arn: Option<String>,
 }
 
-impl Plan {
-    /// Adds the Snowflake side to the plan.
-    pub(super) fn add_snowflake(
-        &mut self,
-        state: &StateDir,
-        settings: &Settings,
-        options: &Options,
-    ) {
-        let address = settings.snowflake_address().into();
-        // MinIO has only one account.
-        let is_minio = self.info.engine == EngineKind::Containers;
-        let info = SnowflakeInfo {
-            address,
-            account: ACCOUNT.to_owned(),
-            user: USER.to_owned(),
-            password: settings.snowflake_password.clone(),
-            database: ready::NAME.to_owned(),
-        };
-        let config = Config {
-            state_dir: state.root().to_path_buf(),
-            info: info.clone(),
-            s3: if is_minio {
-                self.info.s3.clone()
-            } else {
-                settings.s3_of_snowflake()
-            },
-            aws: settings.s3_of_snowflake(),
-            instances_s3: S3Config {
-                access_key_id: String::new(),
-                secret_access_key: String::new(),
-                ..self.info.s3.clone()
-            },
-            public: settings.public.map(IpAddr::from),
-            bucket: self.info.bucket.clone(),
-            engine: self.info.engine,
-            pg_bin: options.pg_bin.clone(),
-            time_scale: options.time_scale,
-            postgres: Endpoint {
-                // The Snowflake side shows this password to no one.
-                password: String::new(),
-                ..self.info.postgres.clone()
-            },
-            postgres_version: self.info.postgres_version.clone(),
-            role_arn: self.info.role_arn.clone(),
-        };
-        self.info.snowflake = Some(info);
-        // It is stopped first, before the components that it uses.
-        self.components.insert(
-            0,
-            Component {
-                name: "snowflake",
-                endpoint: format!("http://{address}"),
-                launch: Launch::Icebox(IceboxComponent::Snowflake(Box::new(config))),
-                prepare: None,
-                ready: vec![Step::Probe(Probe::Http(address))],
-                stop: STOP,
-            },
-        );
-    }
+/// Adds the Snowflake side to the plan of a sandbox.
+pub fn add(plan: &mut Plan, context: &Context<'_>, options: &Options) {
+    let settings = context.settings;
+    let address = settings.snowflake_address().into();
+    let info = SnowflakeInfo {
+        address,
+        account: ACCOUNT.to_owned(),
+        user: USER.to_owned(),
+        password: settings.snowflake_password.clone(),
+        database: ready::NAME.to_owned(),
+    };
+    let side = SnowflakeSide {
+        state_dir: context.state.root().to_path_buf(),
+        info: info.clone(),
+        s3: plan.snowflake_s3.clone(),
+        aws: settings.s3_of_snowflake(),
+        instances_s3: S3Config {
+            access_key_id: String::new(),
+            secret_access_key: String::new(),
+            ..plan.info.s3.clone()
+        },
+        public: settings.listen.map(IpAddr::from),
+        bucket: plan.info.bucket.clone(),
+        engine: plan.info.engine.into(),
+        pg_bin: options.pg_bin.clone(),
+        time_scale: options.time_scale,
+        postgres: Endpoint {
+            // The Snowflake side shows this password to no one.
+            password: String::new(),
+            ..plan.info.postgres.clone()
+        },
+        postgres_version: plan.info.postgres_version.clone(),
+        role_arn: plan.info.role_arn.clone(),
+    };
+    plan.info.snowflake = Some(info);
+    // It is stopped first, before the components that it uses.
+    plan.components.insert(
+        0,
+        Component {
+            name: "snowflake",
+            endpoint: format!("http://{address}"),
+            launch: Launch::Icebox(Arc::new(side)),
+            prepare: None,
+            ready: vec![Step::Probe(Probe::Http(address))],
+            stop: STOP,
+        },
+    );
 }
 
-impl Config {
-    /// Runs the Snowflake side until `shutdown` completes.
-    pub async fn run(
-        self,
-        isolation: Isolation,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), BoxError> {
+#[async_trait]
+#[typetag::serde(name = "snowflake")]
+impl IceboxComponent for SnowflakeSide {
+    async fn run(&self, isolation: Isolation, shutdown: Shutdown) -> Result<(), BoxError> {
         let state = StateDir::new(&self.state_dir)?;
         let directory = state.snowflake_dir();
         let clock_file = directory.join("clock.json");
         let clock = open_clock(&state, &clock_file, self.time_scale)?;
         client::ensure_bucket_at_start(&self.s3, STORAGE).await?;
 
-        let (listen, public) = (self.info.address, self.public);
-        let (user, password) = (self.info.user.clone(), self.info.password.clone());
-        let (bucket, role_arn) = (self.bucket.clone(), self.role_arn.clone());
-        let world = SandboxHost::new(self, &state, isolation, clock.clone())?;
-        let world = Arc::new(world);
-        let account = Arc::new(Account::open(&directory, world.clone())?);
-        world.start_instances(&account).await;
-        if let Some(role_arn) = role_arn {
-            ready::create_default_objects(&account, &world.own_postgres()?, &bucket, &role_arn)
-                .await?;
+        let host = SandboxHost::new(self.clone(), &state, isolation, clock.clone())?;
+        let host = Arc::new(host);
+        let account = Arc::new(Account::open(&directory, host.clone())?);
+        host.start_instances(&account).await;
+        if let Some(role_arn) = &self.role_arn {
+            let server = host.own_postgres()?;
+            ready::create_default_objects(&account, &server, &self.bucket, role_arn).await?;
         }
 
-        let listeners = Listeners::bind(listen, public).await?;
-        let drivers = DriverLogin::new(Arc::clone(&account), &user, &password);
+        let listeners = Listeners::bind(self.info.address, self.public).await?;
+        let drivers = DriverLogin::new(Arc::clone(&account), &self.info.user, &self.info.password);
         let served = rest::serve(
             listeners,
             Arc::new(drivers),
@@ -175,9 +157,9 @@ impl Config {
         tokio::select! {
             result = served => result?,
             () = tasks::run(Arc::clone(&account)) => {}
-            () = keep_clock(&state, &clock_file, &clock) => {}
+            () = save_clock_regularly(&state, &clock_file, &clock) => {}
         }
-        keep(&state, &clock_file, &clock);
+        save_clock(&state, &clock_file, &clock);
         host.stop_instances().await;
         Ok(())
     }
@@ -193,14 +175,14 @@ fn open_clock(state: &StateDir, file: &Path, scale: Option<TimeScale>) -> Result
     Ok(clock)
 }
 
-async fn keep_clock(state: &StateDir, file: &Path, clock: &Clock) {
+async fn save_clock_regularly(state: &StateDir, file: &Path, clock: &Clock) {
     loop {
-        keep(state, file, clock);
-        tokio::time::sleep(CLOCK_KEPT_EVERY).await;
+        save_clock(state, file, clock);
+        tokio::time::sleep(CLOCK_SAVED_EVERY).await;
     }
 }
 
-fn keep(state: &StateDir, file: &Path, clock: &Clock) {
+fn save_clock(state: &StateDir, file: &Path, clock: &Clock) {
     let now = clock.state();
     if now.is_system && !file.exists() {
         return;

@@ -11,12 +11,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use icebox_sandbox::SandboxInfo;
+use super::{Command, runtime};
+use icebox_sandbox::{SandboxInfo, Side, StateDir};
 
 pub use render::Format;
 use session::Session;
 use variables::Variable;
 
+/// Run SQL on PostgreSQL or on the Snowflake side: statements, a file, or a prompt.
 #[derive(clap::Args)]
 pub struct Args {
     /// Statements to run; by default those on standard input, or a prompt on a terminal.
@@ -47,15 +49,14 @@ pub struct Args {
     variables: Vec<Variable>,
 }
 
-/// The two sides of the lakehouse.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Side {
-    #[default]
-    Postgres,
-    Snowflake,
+impl Command for Args {
+    fn run(self, state: &StateDir) -> anyhow::Result<ExitCode> {
+        let info = SandboxInfo::load(state.root())?;
+        runtime::run_client(run(self, &info))
+    }
 }
 
-pub async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
+async fn run(args: Args, info: &SandboxInfo) -> anyhow::Result<ExitCode> {
     let mut session = Session::open(args.on, info).await?;
     let (source, text) = match (args.sql.or(args.command), args.file) {
         (Some(sql), _) => (None, sql),

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::session::{Answer, TextRow};
+use icebox_parity::table;
 
 /// The output format of answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -24,7 +25,7 @@ pub fn print(out: &mut impl Write, format: Format, answer: &Answer) -> std::io::
             writeln!(out, "ok, {}", count(*affected as usize))
         }
         (Answer::Done { .. }, _) => Ok(()),
-        (Answer::Rows { columns, rows }, Format::Table) => table(out, columns, rows),
+        (Answer::Rows { columns, rows }, Format::Table) => print_table(out, columns, rows),
         (Answer::Rows { columns, rows }, Format::Csv) => {
             let header: TextRow = columns.iter().cloned().map(Some).collect();
             std::iter::once(&header).chain(rows).try_for_each(|row| {
@@ -53,65 +54,25 @@ fn count(rows: usize) -> String {
     }
 }
 
-fn table(out: &mut impl Write, columns: &[String], rows: &[TextRow]) -> std::io::Result<()> {
-    // A cell may have several lines. Numbers are aligned to the right.
-    let cells = |row: &[Option<String>]| -> Vec<Vec<String>> {
-        row.iter()
-            .map(|value| {
-                value
-                    .as_deref()
-                    .unwrap_or_default()
-                    .split('\n')
-                    .map(str::to_owned)
-                    .collect()
-            })
-            .collect()
-    };
-    let header: Vec<Vec<String>> = columns.iter().map(|name| vec![name.clone()]).collect();
-    let body: Vec<Vec<Vec<String>>> = rows.iter().map(|row| cells(row)).collect();
-    let width = |column: usize| {
-        let lines = std::iter::once(&header)
-            .chain(&body)
-            .filter_map(|row| row.get(column))
-            .flatten();
-        lines.map(|line| line.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-    let is_number = |text: &str| text.parse::<f64>().is_ok();
-    let numeric: Vec<bool> = (0..columns.len())
-        .map(|column| {
-            let mut values = rows
-                .iter()
-                .filter_map(|row| row.get(column)?.as_deref())
-                .peekable();
-            values.peek().is_some() && values.all(is_number)
-        })
+fn print_table(out: &mut impl Write, columns: &[String], rows: &[TextRow]) -> std::io::Result<()> {
+    let numeric: Vec<usize> = (0..columns.len())
+        .filter(|&column| is_numeric(column, rows))
         .collect();
-    let print_row = |out: &mut dyn Write, row: &[Vec<String>]| -> std::io::Result<()> {
-        for line in 0..row.iter().map(Vec::len).max().unwrap_or(1) {
-            let fields: Vec<String> = row
-                .iter()
-                .enumerate()
-                .map(|(column, cell)| {
-                    let (text, width) = (cell.get(line).map_or("", String::as_str), widths[column]);
-                    if numeric[column] {
-                        format!(" {text:>width$} ")
-                    } else {
-                        format!(" {text:<width$} ")
-                    }
-                })
-                .collect();
-            writeln!(out, "{}", fields.join("|").trim_end())?;
-        }
-        Ok(())
-    };
-    print_row(out, &header)?;
-    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
-    writeln!(out, "{}", rule.join("+"))?;
-    for row in &body {
-        print_row(out, row)?;
-    }
-    writeln!(out, "({})\n", count(rows.len()))
+    let cells = rows.iter().map(|row| {
+        let texts = row.iter().map(|value| value.clone().unwrap_or_default());
+        texts.collect()
+    });
+    let table = table::ruled(columns.to_vec(), cells, &numeric);
+    writeln!(out, "{table}({})\n", count(rows.len()))
+}
+
+/// Returns whether all values of a column are numbers, and there is one.
+fn is_numeric(column: usize, rows: &[TextRow]) -> bool {
+    let mut values = rows
+        .iter()
+        .filter_map(|row| row.get(column)?.as_deref())
+        .peekable();
+    values.peek().is_some() && values.all(|text| text.parse::<f64>().is_ok())
 }
 
 fn csv_field(value: Option<&str>) -> String {

@@ -7,12 +7,11 @@ use futures::TryStreamExt;
 use tokio_postgres::error::{DbError, ErrorPosition};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::Side;
 use icebox_base::chain;
 use icebox_postgres::statements::{self, Statement};
 use icebox_postgres::{ConnectError, connect_with_notices};
 use icebox_rest::client as snowflake;
-use icebox_sandbox::SandboxInfo;
+use icebox_sandbox::{SandboxInfo, Side};
 use icebox_sql::error::Position;
 use icebox_sql::syntax;
 
@@ -50,13 +49,13 @@ impl Session {
                 info: Box::new(info.clone()),
             },
             Side::Snowflake => {
-                let there = info
+                let snowflake = info
                     .snowflake
                     .as_ref()
                     .context("this sandbox has no Snowflake side")?;
                 Self::Snowflake {
-                    client: Box::new(there.connect(Some(&there.database)).await?),
-                    user: there.user.clone(),
+                    client: Box::new(snowflake.connect(Some(&snowflake.database)).await?),
+                    user: snowflake.user.clone(),
                 }
             }
         })
