@@ -54,8 +54,11 @@ fn align_right(table: &mut Table, columns: &[usize]) {
     }
 }
 
-/// Returns the table's lines without the blanks at their ends.
+/// Returns the table's lines without the blanks at their ends. A table of nothing has none.
 fn text(table: &Table) -> String {
+    if table.is_empty() && table.header().is_none() {
+        return String::new();
+    }
     let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
     lines.collect()
 }
@@ -74,6 +77,7 @@ mod tests {
         assert_eq!(text, "a   | bb | c\nccc |    | d\n");
         let text = spaced([row(&["name", "n"]), row(&["x", "10"])], &[1]);
         assert_eq!(text, "name   n\nx     10\n");
+        assert_eq!(aligned([]), "");
     }
 
     #[test]
