@@ -14,7 +14,8 @@ use icebox_sandbox::StateDir;
 #[derive(clap::Args)]
 #[command(hide = true)]
 pub struct Args {
-    /// PostgreSQL's share directory, which contains the folder `extension` (`pg_config` --sharedir).
+    /// PostgreSQL's share directory, which contains the folder `extension` (`pg_config`
+    /// --sharedir).
     #[arg(long, value_name = "DIR")]
     share: PathBuf,
     /// Where the extension looks for `pgduck_server`'s socket if `pg_lake_engine.host` is not set.

@@ -99,8 +99,8 @@ pub trait Provider: Sync {
     /// starts no server. With `is_library`, the sandbox will run inside the current program.
     fn find(&self, options: &Options, is_library: bool) -> Result<Available, Unavailable>;
 
-    /// Removes what a stopped or killed sandbox on this engine still has outside its state directory
-    /// and its processes, and with `data` also its data there.
+    /// Removes what a stopped or killed sandbox on this engine still has outside its state
+    /// directory and its processes, and with `data` also its data there.
     async fn remove_resources(&self, _state: &StateDir, _data: bool) -> Result<(), Error> {
         Ok(())
     }
