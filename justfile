@@ -2,6 +2,7 @@
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", cache / "target")
 cache := env("XDG_CACHE_HOME", env("HOME") / ".cache") / "icebox"
 clients_dir := env("ICEBOX_CLIENTS", cache / "clients")
+tools_dir := cache / "tools"
 icebox := CARGO_TARGET_DIR / "debug" / "icebox"
 
 # What there is to run
@@ -109,9 +110,36 @@ images:
 bench *arguments: build clients
     ICEBOX_CLIENTS='{{clients_dir}}' {{icebox}} bench {{arguments}}
 
-lint: checkout
-    cargo fmt --check
+# Formatting, clippy, documentation and spelling: what CI asks before the tests
+lint: checkout lint-tools
+    cargo fmt --all --check
     cargo clippy --locked --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --quiet
+    '{{tools_dir}}/python/bin/typos'
+
+# The programs that `just lint` runs besides Cargo's own; made once
+[private]
+lint-tools:
+    #!/bin/sh
+    set -eu
+    [ -x '{{tools_dir}}/python/bin/typos' ] || {
+        python3 -m venv '{{tools_dir}}/python'
+        '{{tools_dir}}/python/bin/pip' install --quiet --disable-pip-version-check typos==1.52.0
+    }
+
+# Licences, sources and duplicates of dependencies (deny.toml), by cargo-deny, which is built once
+deny: checkout
+    #!/bin/sh
+    set -eu
+    export PATH='{{tools_dir}}/bin':"$PATH"
+    command -v cargo-deny >/dev/null ||
+        CARGO_TARGET_DIR='{{tools_dir}}/target' cargo install --locked --debug --root '{{tools_dir}}' cargo-deny
+    cargo deny --locked check bans licenses sources
+
+# Unit tests of one crate, whose name is that of its folder in src/: just unit sql date_trunc
+unit crate *filter:
+    # With icebox-tests beside it, so that dependencies have the same features as in every other build.
+    cargo test --locked --lib -p icebox-{{crate}} -p icebox-tests -- {{filter}}
 
 fmt:
-    cargo fmt
+    cargo fmt --all
