@@ -1,7 +1,7 @@
 //! `icebox bench`: measures the sandbox on this machine, beside peers that are measured in the same
 //! run.
 //!
-//! The experiments use throw-away sandboxes (see [`sandbox`](self::sandbox)), which are started by
+//! The experiments use throw-away sandboxes (see [`sandbox`]), which are started by
 //! the command `icebox up`, as a user would start them. A measurement is the median of several runs
 //! after a warm-up. It is compared with
 //!

@@ -77,6 +77,7 @@ impl From<Error> for datafusion::error::DataFusionError {
 impl Error {
     /// Whether reading the lake is among the causes of a query's error.
     pub fn is_cause_of(error: &(dyn std::error::Error + 'static)) -> bool {
-        std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<Self>())
+        std::iter::successors(Some(error), |error| error.source())
+            .any(|error| error.downcast_ref::<Self>().is_some())
     }
 }

@@ -53,7 +53,12 @@ async fn syntax_errors_have_their_place_in_the_body() {
     }
     let deep = format!("{}NULL; {}", "BEGIN ".repeat(300), "END; ".repeat(300));
     let error = Script::parse(&deep).unwrap_err();
-    assert!(error.message.contains("more than 50 blocks"), "{error}");
+    assert!(
+        error
+            .message
+            .contains("more than 50 levels of nested blocks"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -86,7 +86,10 @@ fn identity_policies() {
             "Condition Bool is not a JSON",
         ),
         (format!(r#"{good}, "Sid": "a b""#), "Sid \"a b\""),
-        (good.replace("\"s3:Get*\"", "[{}]"), "Action must be a text"),
+        (
+            good.replace("\"s3:Get*\"", "[{}]"),
+            "Action must be a string or a list of strings",
+        ),
     ] {
         let found = reason(&one(&fields), Purpose::Identity);
         assert!(

@@ -146,7 +146,7 @@ async fn bindings_variables_pipes_and_session_functions() {
     assert!(
         ask("SELECT $nosuch")
             .await
-            .contains("TestCatalog variable '$NOSUCH' does not exist")
+            .contains("Session variable '$NOSUCH' does not exist")
     );
     assert!(
         ask("SELECT 1 FROM $2")
