@@ -112,7 +112,7 @@ pub(super) async fn measure(
             match &first {
                 None => first = Some((source.name(), answer)),
                 Some((name, first)) => {
-                    ensure_same_answer(query, (name, first), (source.name(), &answer))?
+                    ensure_same_answer(query, (name, first), (source.name(), &answer))?;
                 }
             }
         }

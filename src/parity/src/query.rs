@@ -265,7 +265,7 @@ fn output_column(key: &Expr, projection: &[SelectItem]) -> Result<SortKey, Strin
                 .last()
                 .is_some_and(|part| part.value.eq_ignore_ascii_case(&name.value)),
             SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => true,
-            _ => false,
+            SelectItem::UnnamedExpr(_) => false,
         });
         if named {
             return Ok(SortKey::Name(name.value.clone()));

@@ -103,7 +103,6 @@ impl TextBuilder {
             ($builder:expr, $parse:expr) => {
                 match text {
                     Some(text) => {
-                        #[expect(clippy::redundant_closure_call)]
                         let value = $parse(text)?;
                         $builder.append_value(value)
                     }

@@ -40,7 +40,7 @@ fn processor_time() -> Duration {
         tv_nsec: 0,
     };
     // SAFETY: the clock is one of POSIX, and `time` can be written to.
-    match unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) } {
+    match unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } {
         0 => Duration::new(time.tv_sec as u64, time.tv_nsec as u32),
         _ => Duration::ZERO,
     }

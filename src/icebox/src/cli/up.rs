@@ -119,11 +119,12 @@ fn start(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
 /// Runs the supervisor itself. This thread starts the components, and they end with it.
 fn supervise(args: &Args, state: &StateDir) -> anyhow::Result<ExitCode> {
     let progress = (!args.events).then(Progress::new);
-    let report = |event: Event| match &progress {
-        Some(progress) => progress.show(&event),
-        // The reader may have gone away. The sandbox starts all the same.
-        None => {
+    let report = |event: Event| {
+        if let Some(progress) = &progress {
+            progress.show(&event);
+        } else {
             let line = serde_json::to_string(&event).expect("an event is plain data");
+            // The reader may have gone away. The sandbox starts all the same.
             let _ = writeln!(std::io::stdout(), "{line}");
         }
     };
