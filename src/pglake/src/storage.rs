@@ -1,8 +1,8 @@
 //! How a PostgreSQL instance reaches its lake: it assumes the role of its storage integration.
 //!
 //! The role is stored in a file, the grant. ALTER POSTGRES INSTANCE … SET `STORAGE_INTEGRATION`
-//! [replaces](fn@write) the file. [`GrantedCredentials`] check the file at each use, so a change needs
-//! neither a notification nor a restart.
+//! [replaces](fn@write) the file. [`GrantedCredentials`] check the file at each use, so a change
+//! needs neither a notification nor a restart.
 
 use std::io;
 use std::path::{Path, PathBuf};
