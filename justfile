@@ -113,7 +113,7 @@ bench *arguments: build clients
 # Formatting, clippy, documentation and spelling: what CI asks before the tests
 lint: checkout lint-tools
     cargo fmt --all --check
-    cargo clippy --locked --workspace --all-targets
+    cargo clippy --locked --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --quiet
     '{{tools_dir}}/python/bin/typos'
 
